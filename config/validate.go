@@ -1,0 +1,179 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxBody keeps a message with its headers well inside the 32 bits that a journal record has for its length.
+const maxBody = GiB
+
+// Validate looks for values out of range and for contradictions. The error is a [Problems] with all of them.
+func (c Config) Validate() error {
+	return c.problems().orNil()
+}
+
+func (c Config) problems() Problems {
+	var v validation
+	v.text("data.dir", c.Data.Dir)
+	v.choice("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	v.choice("log.format", c.Log.Format, "auto", "console", "json")
+	v.stomp(c.STOMP)
+	v.limits(c.Limits)
+	v.queues(c.Queues, c.Limits)
+	v.topics(c.Topics, c.Limits)
+	v.transactions(c.Transactions, c.Limits)
+	v.journal(c.Journal, c.Limits)
+	v.positive("shutdown.timeout", int64(c.Shutdown.Timeout))
+	return v.problems
+}
+
+func (v *validation) stomp(s STOMP) {
+	v.choice("stomp.allow_anonymous", s.AllowAnonymous, "loopback", "anywhere")
+	v.listen(s)
+	v.positive("stomp.connect_timeout", int64(s.ConnectTimeout))
+	v.positive("stomp.write_timeout", int64(s.WriteTimeout))
+	v.notNegative("stomp.linger", int64(s.Linger))
+	v.notNegative("stomp.idle_timeout", int64(s.IdleTimeout))
+	v.notNegative("stomp.max_connections", int64(s.MaxConnections))
+	v.positive("stomp.max_connections_per_ip", int64(s.MaxConnectionsPerIP))
+	v.interval("stomp.heartbeat.send", s.Heartbeat.Send)
+	v.interval("stomp.heartbeat.receive", s.Heartbeat.Receive)
+	if g := s.Heartbeat.Grace; !(g >= 1 && g <= 100) {
+		v.add("stomp.heartbeat.grace", "%v: want 1 to 100, or clients would be cut before their heart-beat is due", g)
+	}
+}
+
+// listen checks the address, and that nobody unknown can reach it unless that is asked for.
+func (v *validation) listen(s STOMP) {
+	host, port, err := net.SplitHostPort(s.Listen)
+	if err != nil {
+		v.add("stomp.listen", "%q: want HOST:PORT, such as 127.0.0.1:61613", s.Listen)
+		return
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		v.add("stomp.listen", "%q: port %q: want 0 to 65535 (0: any free port)", s.Listen, port)
+		return
+	}
+	if s.AllowAnonymous == "loopback" && !isLoopback(host) {
+		v.add("stomp.listen", "%s can be reached from other machines and no login is asked yet: "+
+			"listen on 127.0.0.1, or set stomp.allow_anonymous to anywhere", s.Listen)
+	}
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func (v *validation) limits(l Limits) {
+	v.positive("limits.header_line", int64(l.HeaderLine))
+	v.positive("limits.headers", int64(l.Headers))
+	v.positive("limits.header_bytes", int64(l.HeaderBytes))
+	v.positive("limits.body", int64(l.Body))
+	v.positive("limits.connect_bytes", int64(l.ConnectBytes))
+	v.positive("limits.subscriptions", int64(l.Subscriptions))
+	v.positive("limits.destination_name", int64(l.DestinationName))
+	v.notNegative("limits.min_rate", int64(l.MinRate))
+	if l.Body > maxBody {
+		v.add("limits.body", "%s: want at most %s", l.Body, maxBody)
+	}
+	if l.HeaderBytes > maxBody {
+		v.add("limits.header_bytes", "%s: want at most %s", l.HeaderBytes, maxBody)
+	}
+	v.atLeast("limits.header_bytes", l.HeaderBytes, "limits.header_line", l.HeaderLine, "the longest header line")
+	v.atLeast("limits.header_line", l.HeaderLine, "limits.destination_name", Bytes(l.DestinationName), "the longest destination")
+	v.atLeast("limits.mailbox", l.Mailbox, "limits.body", l.Body, "the largest message")
+	v.atLeast("limits.messages_memory", l.MessagesMemory, "limits.body", l.Body, "the largest message")
+}
+
+func (v *validation) queues(q Queues, l Limits) {
+	v.positive("queues.prefetch", int64(q.Prefetch))
+	v.positive("queues.prefetch_bytes", int64(q.PrefetchBytes))
+	v.positive("queues.max_deliveries", int64(q.MaxDeliveries))
+	v.text("queues.dead_letter_prefix", q.DeadLetterPrefix)
+	if strings.ContainsAny(q.DeadLetterPrefix, "/ \t\r\n\x00") {
+		v.add("queues.dead_letter_prefix", "%q: want no slash and no blank", q.DeadLetterPrefix)
+	}
+	if len(q.DeadLetterPrefix) >= l.DestinationName {
+		v.add("queues.dead_letter_prefix", "%d bytes leave no room for a name within limits.destination_name (%d)",
+			len(q.DeadLetterPrefix), l.DestinationName)
+	}
+}
+
+func (v *validation) topics(t Topics, l Limits) {
+	v.positive("topics.pending_messages", int64(t.PendingMessages))
+	v.choice("topics.pending_policy", t.PendingPolicy, "drop-oldest", "drop-new", "disconnect")
+	v.atLeast("topics.pending_bytes", t.PendingBytes, "limits.body", l.Body, "the largest message")
+}
+
+func (v *validation) transactions(t Transactions, l Limits) {
+	v.positive("transactions.max_open", int64(t.MaxOpen))
+	v.positive("transactions.max_frames", int64(t.MaxFrames))
+	v.atLeast("transactions.max_bytes", t.MaxBytes, "limits.body", l.Body, "the largest message")
+	v.positive("transactions.idle_timeout", int64(t.IdleTimeout))
+}
+
+func (v *validation) journal(j Journal, l Limits) {
+	v.atLeast("journal.segment", j.Segment, "limits.body", l.Body, "the largest message")
+	v.positive("journal.lazy_sync", int64(j.LazySync))
+	v.positive("journal.buffer", int64(j.Buffer))
+}
+
+// validation collects problems. Each check is given the key that it speaks of.
+type validation struct {
+	problems Problems
+}
+
+func (v *validation) add(key, format string, args ...any) {
+	v.problems = append(v.problems, Problem{Key: key, Text: fmt.Sprintf(format, args...)})
+}
+
+func (v *validation) text(key, value string) {
+	if value == "" {
+		v.add(key, "must not be empty")
+	}
+}
+
+func (v *validation) choice(key, value string, choices ...string) {
+	if !slices.Contains(choices, value) {
+		v.add(key, "%q: want %s", value, strings.Join(choices, ", "))
+	}
+}
+
+func (v *validation) positive(key string, value int64) {
+	if value <= 0 {
+		v.add(key, "must be more than 0")
+	}
+}
+
+func (v *validation) notNegative(key string, value int64) {
+	if value < 0 {
+		v.add(key, "must not be negative")
+	}
+}
+
+// interval checks a heart-beat, which STOMP writes in whole milliseconds, and every client reads as a 32-bit number.
+func (v *validation) interval(key string, value time.Duration) {
+	if value < 0 || value%time.Millisecond != 0 || value.Milliseconds() > math.MaxInt32 {
+		v.add(key, "%s: want 0 or whole milliseconds, at most %s", value, math.MaxInt32*time.Millisecond)
+	}
+}
+
+// atLeast finds the contradiction of a room that is smaller than what must fit into it.
+func (v *validation) atLeast(key string, room Bytes, otherKey string, content Bytes, what string) {
+	if room <= 0 {
+		if !v.problems.has(key) {
+			v.add(key, "must be more than 0")
+		}
+		return
+	}
+	if room < content {
+		v.add(key, "%s is less than %s (%s): %s must fit", room, otherKey, content, what)
+	}
+}
