@@ -1,0 +1,200 @@
+package destinations
+
+import (
+	"fmt"
+	"time"
+)
+
+// acknowledge carries out an ACK or NACK, or holds it for its transaction.
+func (m *Machine) acknowledge(now time.Time, c *Command, out *Effects) error {
+	s, tag, err := m.locate(c)
+	if err != nil || s == nil || s.consumer.Ack == AckAuto {
+		return err
+	}
+	switch {
+	case c.Tx != "":
+		m.hold(s, tag, c)
+	case c.Op == Ack:
+		m.settle(s, tag, out)
+	default:
+		s.covered(tag, func(tag uint64, _ *flight) { m.fail(now, s, tag, c.Reject, out) })
+	}
+	s.queue.join(s)
+	m.touch(s.queue)
+	return nil
+}
+
+// locate finds the delivery that c is about. A delivery that was made but is
+// settled or given back, because of a race with the broker, gives no error and
+// no subscription.
+func (m *Machine) locate(c *Command) (*subscription, uint64, error) {
+	ses := m.sessions[c.Session]
+	if c.Delivery.ByMessage {
+		return m.locateMessage(ses, c)
+	}
+	d := c.Delivery
+	if ses == nil || d.Sub == 0 || d.Sub > ses.lastSub {
+		return nil, 0, unknownAck(c)
+	}
+	s := ses.numbered(d.Sub)
+	if s == nil {
+		return nil, 0, nil
+	}
+	if d.Tag == 0 || d.Tag > s.flights.last() {
+		return nil, 0, unknownAck(c)
+	}
+	return s, d.Tag, nil
+}
+
+func (m *Machine) locateMessage(ses *session, c *Command) (*subscription, uint64, error) {
+	d := c.Delivery
+	if d.ID.Seq > m.last || d.ID.N > m.unstored {
+		return nil, 0, unknownAck(c)
+	}
+	if ses == nil {
+		return nil, 0, nil
+	}
+	for _, s := range ses.subs {
+		if c.Subscription != "" && s.id != c.Subscription || d.Sub != 0 && s.number != d.Sub {
+			continue
+		}
+		if tag, ok := s.byID[d.ID]; ok {
+			return s, tag, nil
+		}
+	}
+	return nil, 0, nil
+}
+
+func unknownAck(c *Command) error {
+	return &Error{Code: CodeUnknownAck, Text: fmt.Sprintf(
+		"no message was delivered on this connection with the id %s", quote(c.Delivery.Text))}
+}
+
+// numbered returns the subscription with this number, nil if it has ended.
+func (ses *session) numbered(number uint32) *subscription {
+	for _, s := range ses.subs {
+		if s.number == number {
+			return s
+		}
+	}
+	return nil
+}
+
+// covered calls fn for each flight that an acknowledgement of tag is about:
+// that one, or in client mode all up to it. Those that a transaction holds are
+// answered already.
+func (s *subscription) covered(tag uint64, fn func(tag uint64, fl *flight)) {
+	if s.consumer.Ack == AckIndividual {
+		if fl := s.flights.get(tag); fl != nil && fl.tx == nil {
+			fn(tag, fl)
+		}
+		return
+	}
+	s.flights.each(tag, func(tag uint64, fl *flight) {
+		if fl.tx == nil {
+			fn(tag, fl)
+		}
+	})
+}
+
+// settle takes the messages that an ACK of tag covers out of the queue.
+func (m *Machine) settle(s *subscription, tag uint64, out *Effects) {
+	m.seqs = m.seqs[:0]
+	s.covered(tag, func(tag uint64, fl *flight) {
+		if fl.at.slot().stored {
+			m.seqs = append(m.seqs, fl.at.slot().seq)
+			m.land(s, tag)
+		} else {
+			m.discard(s.queue, m.land(s, tag))
+		}
+	})
+	m.recordSettle(s.queue, out)
+}
+
+// recordSettle settles the messages of q in m.seqs.
+func (m *Machine) recordSettle(q *queue, out *Effects) {
+	if len(m.seqs) > 0 {
+		m.record(record{kind: KindSettle, queue: q.destination.Name, seqs: m.seqs}, out)
+	}
+}
+
+// land ends a flight and returns its credit. The message stays in flight in
+// the queue: the caller says what becomes of it.
+func (m *Machine) land(s *subscription, tag uint64) ref {
+	fl := s.flights.get(tag)
+	at := fl.at
+	if fl.tx == nil {
+		s.out--
+		s.outBytes -= int64(at.slot().size)
+	}
+	if s.byID != nil {
+		delete(s.byID, m.id(at.slot()))
+	}
+	s.flights.remove(tag)
+	return at
+}
+
+// fail ends a delivery that was in vain: the message returns to its place, or
+// goes to the dead-letter queue when reject is set or it failed too often.
+func (m *Machine) fail(now time.Time, s *subscription, tag uint64, reject bool, out *Effects) {
+	q, at := s.queue, m.land(s, tag)
+	sl := at.slot()
+	attempts := min(int(sl.attempts)+1, maxAttempts)
+	// A dead-letter queue keeps what it has: there is nowhere else to go.
+	if !m.isDeadLetterQueue(q.destination) {
+		switch {
+		case reject || s.consumer.RejectNacks:
+			m.bury(now, q, at, ReasonRejected, attempts, out)
+			return
+		case attempts >= m.opts.MaxDeliveries:
+			m.bury(now, q, at, ReasonMaxDeliveries, attempts, out)
+			return
+		}
+	}
+	if sl.stored {
+		m.record(record{kind: KindAttempt, queue: q.destination.Name, seqs: []uint64{sl.seq}, attempts: attempts}, out)
+	} else {
+		sl.attempts = uint16(attempts)
+	}
+	q.giveBack(at)
+	m.touch(q)
+}
+
+// bury moves a message to the dead-letter queue of q. There it is stored, even
+// if it was not before: what is set aside for a person to look at must still
+// be there when the person comes.
+func (m *Machine) bury(now time.Time, q *queue, at ref, reason string, attempts int, out *Effects) {
+	sl := at.slot()
+	target := m.opts.DeadLetterPrefix + q.destination.Name
+	dead := &DeadLetter{
+		Reason:      reason,
+		Deliveries:  attempts,
+		Time:        time.UnixMilli(now.UnixMilli()).UTC(),
+		Destination: q.destination,
+		ID:          m.id(sl),
+	}
+	if sl.stored {
+		m.record(record{kind: KindMove, queue: q.destination.Name, seqs: []uint64{sl.seq}, target: target, dead: dead}, out)
+		return
+	}
+	msg := *sl.msg
+	msg.Persistent, msg.n, msg.refs = true, 0, 0
+	m.record(record{kind: KindEnqueue, queue: target, msg: &msg, dead: dead}, out)
+	m.discard(q, at)
+	m.collect(q)
+}
+
+// sent settles what an auto subscription was sent.
+func (m *Machine) sent(c *Command, out *Effects) {
+	ses := m.sessions[c.Session]
+	if ses == nil {
+		return
+	}
+	s := ses.numbered(c.Delivery.Sub)
+	if s == nil || s.consumer.Ack != AckAuto {
+		return
+	}
+	m.settle(s, c.Delivery.Tag, out)
+	s.queue.join(s)
+	m.touch(s.queue)
+}

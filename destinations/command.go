@@ -1,0 +1,77 @@
+package destinations
+
+// An Op is what a Command asks for.
+type Op uint8
+
+// The operations. Each line names the fields of Command that it reads, beside
+// Session, WantReceipt and Receipt, which all but Start and Sent read.
+const (
+	_           Op = iota
+	Start          // the broker begins; once, after the last Replay and before all else
+	Send           // Destination, Message
+	Subscribe      // Subscription, Destination, Consumer
+	Unsubscribe    // Subscription
+	Ack            // Delivery, Tx
+	Nack           // Delivery, Tx, Reject
+	Commit         // Tx, Sends
+	Abort          // Tx
+	Disconnect     // Clean
+	Sent           // Delivery.Sub and .Tag: everything up to it, of an auto subscription, was written to its socket
+	Note           // nothing but the receipt: keeps receipts in order for what the machine need not know
+)
+
+// A Command is one client's wish.
+type Command struct {
+	Op      Op
+	Clean   bool // Disconnect: the client said goodbye; its unacknowledged messages count no failed delivery
+	Reject  bool // Nack: dead-letter at once instead of redelivering
+	Session uint64
+
+	WantReceipt bool
+	Receipt     string // answered when the command is done and, if it stores anything, durable
+
+	Destination  Destination
+	Message      *Message
+	Subscription string // the client's own id of a subscription
+	Consumer     Consumer
+	Delivery     DeliveryID
+	Tx           string // transaction; empty: none
+	Sends        []Outgoing
+}
+
+// An Outgoing message is one SEND of a transaction.
+type Outgoing struct {
+	Destination Destination
+	Message     *Message
+}
+
+// An AckMode says how the deliveries of a subscription are settled.
+type AckMode uint8
+
+// The ack modes of STOMP 1.2, "SUBSCRIBE ack Header".
+const (
+	AckAuto       AckMode = iota // settled once written to the socket
+	AckClient                    // an ACK settles its message and all before it
+	AckIndividual                // an ACK settles its message only
+)
+
+// A Consumer is how a subscription wants its messages.
+type Consumer struct {
+	Ack           AckMode
+	Prefetch      int   // most messages in flight; 0: the machine's default
+	PrefetchBytes int64 // no further message is sent while this many octets are in flight; 0: the default
+	RejectNacks   bool  // every NACK dead-letters at once
+	ByMessageID   bool  // the client acknowledges by message id (STOMP 1.0 and 1.1)
+}
+
+// A DeliveryID says which delivery an Ack or Nack is about. With ByMessage,
+// ID says it, together with Command.Subscription or, where that is empty, with
+// Sub, or, where that is 0, among all subscriptions of the session. Without,
+// Sub and Tag say it: the numbers that the Delivery carried.
+type DeliveryID struct {
+	ByMessage bool
+	ID        MessageID
+	Sub       uint32
+	Tag       uint64
+	Text      string // as the client wrote it, for errors
+}

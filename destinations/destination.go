@@ -1,0 +1,93 @@
+package destinations
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// A Destination is where messages are sent and taken from. The zero value is
+// no destination.
+type Destination struct {
+	Topic bool   // a topic; otherwise a queue
+	Name  string // without its prefix: "orders.eu"
+}
+
+const (
+	queuePrefix = "/queue/"
+	topicPrefix = "/topic/"
+
+	// maxDepth bounds the dot-separated parts of a name, so that the cost of
+	// matching a name against patterns is bounded too.
+	maxDepth = 16
+)
+
+// Queue names the queue called name.
+func Queue(name string) Destination { return Destination{Name: name} }
+
+// Topic names the topic called name.
+func Topic(name string) Destination { return Destination{Topic: true, Name: name} }
+
+// String is the destination as clients write it: "/queue/orders.eu".
+func (d Destination) String() string {
+	if d.Topic {
+		return topicPrefix + d.Name
+	}
+	return queuePrefix + d.Name
+}
+
+// ParseDestination reads "/queue/NAME" or "/topic/NAME". A name has 1 to
+// maxNameBytes octets of UTF-8 without control characters and at most 16
+// parts. The characters * > # , and names that begin with $ are refused: they
+// are kept for wildcards, composite destinations and the broker's own.
+func ParseDestination(s string, maxNameBytes int) (Destination, error) {
+	var d Destination
+	switch {
+	case strings.HasPrefix(s, queuePrefix):
+		d = Queue(s[len(queuePrefix):])
+	case strings.HasPrefix(s, topicPrefix):
+		d = Topic(s[len(topicPrefix):])
+	case s == "":
+		return d, destinationError("the destination is empty")
+	default:
+		return d, destinationError("unknown destination %s: it must begin with /queue/ or /topic/", quote(s))
+	}
+	return d, checkName(d.Name, maxNameBytes)
+}
+
+func checkName(name string, maxNameBytes int) error {
+	switch {
+	case name == "":
+		return destinationError("the destination has no name after its prefix")
+	case len(name) > maxNameBytes:
+		return destinationError("the destination name has %d octets; at most %d are allowed", len(name), maxNameBytes)
+	case !utf8.ValidString(name):
+		return destinationError("the destination name %s is not valid UTF-8", quote(name))
+	case name[0] == '$':
+		return destinationError("destination names that begin with $ are the broker's own: %s", quote(name))
+	case strings.Count(name, ".") >= maxDepth:
+		return destinationError("the destination name has more than %d parts", maxDepth)
+	}
+	for i := 0; i < len(name); i++ {
+		switch c := name[i]; {
+		case c < ' ' || c == 0x7f:
+			return destinationError("the destination name %s holds a control character", quote(name))
+		case c == '*' || c == '>' || c == '#' || c == ',':
+			return destinationError("the destination name %s holds %q: wildcards and composite destinations are not supported", quote(name), c)
+		}
+	}
+	return nil
+}
+
+func destinationError(format string, args ...any) error {
+	return &Error{Code: CodeBadDestination, Text: fmt.Sprintf(format, args...)}
+}
+
+// quote bounds what of a client's input is echoed to it and to logs.
+func quote(s string) string {
+	const most = 64
+	if len(s) > most {
+		return fmt.Sprintf("%.64q...", s)
+	}
+	return fmt.Sprintf("%q", s)
+}

@@ -1,0 +1,48 @@
+package destinations
+
+// dispatch gives the ready messages of q to the consumers that have credit,
+// each in turn.
+func (m *Machine) dispatch(q *queue, out *Effects) {
+	for q.ready > 0 {
+		s := q.next()
+		if s == nil {
+			return
+		}
+		m.deliver(q, s, q.take(), out)
+		q.join(s)
+	}
+}
+
+func (m *Machine) deliver(q *queue, s *subscription, at ref, out *Effects) {
+	sl := at.slot()
+	tag := s.flights.add(at)
+	s.out++
+	s.outBytes += int64(sl.size)
+	id := m.id(sl)
+	if s.byID != nil {
+		s.byID[id] = tag
+	}
+	o := Output{Kind: Deliver, Session: s.session.id, Delivery: Delivery{
+		Subscription: s.id,
+		Sub:          s.number,
+		Tag:          tag,
+		Ack:          s.consumer.Ack,
+		ID:           id,
+		Destination:  q.destination,
+		Message:      sl.msg,
+		Redelivered:  sl.returned || sl.stored && sl.seq < m.start,
+		Deliveries:   int(sl.attempts) + 1,
+		Dead:         q.dead[sl.seq],
+	}}
+	if sl.stored {
+		o.After = sl.seq
+	}
+	out.Outputs = append(out.Outputs, o)
+}
+
+func (m *Machine) id(s *slot) MessageID {
+	if s.stored {
+		return MessageID{Seq: s.seq}
+	}
+	return MessageID{Seq: m.start, N: s.msg.n}
+}

@@ -1,0 +1,64 @@
+package destinations
+
+// Effects is what a Step or several of them ask of the caller. The caller
+// owns it, resets it and gives it to Step, which appends.
+type Effects struct {
+	// Entries are to be appended to the log, in order, as one atomic batch.
+	Entries []Entry
+	// Sync is set when something waits for the entries to become durable.
+	Sync bool
+	// Outputs are to be released in order, each once its After is durable.
+	Outputs []Output
+	// Dropped counts the copies that topic subscribers lost to their limit.
+	Dropped int
+
+	arena []byte // holds the heads of Entries
+}
+
+// Reset empties e and keeps its memory.
+func (e *Effects) Reset() {
+	clear(e.Entries)
+	clear(e.Outputs)
+	e.Entries, e.Outputs = e.Entries[:0], e.Outputs[:0]
+	e.Sync, e.Dropped = false, 0
+	if cap(e.arena) > 1<<20 {
+		e.arena = nil
+	}
+	e.arena = e.arena[:0]
+}
+
+// An OutputKind is what an Output asks for.
+type OutputKind uint8
+
+// The kinds of output.
+const (
+	_       OutputKind = iota
+	Deliver            // send Delivery to the session
+	Receipt            // send RECEIPT with ReceiptID
+	Forget             // Delivery.Sub has ended: of its deliveries, those not yet written must not be
+	Evict              // answer ERROR with Err and close
+)
+
+// An Output is something for one session.
+type Output struct {
+	Kind      OutputKind
+	Session   uint64
+	After     uint64 // Seq that must be durable first; 0: none
+	ReceiptID string
+	Delivery  Delivery
+	Err       error
+}
+
+// A Delivery is a message on its way to a subscription.
+type Delivery struct {
+	Subscription string // the client's own id of the subscription
+	Sub          uint32 // number of the subscription within its session, from 1
+	Tag          uint64 // number of the delivery within its subscription, from 1
+	Ack          AckMode
+	ID           MessageID
+	Destination  Destination
+	Message      *Message
+	Redelivered  bool        // the message may have been delivered before
+	Deliveries   int         // how often it was delivered in vain, and 1
+	Dead         *DeadLetter // set in a dead-letter queue
+}

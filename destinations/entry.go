@@ -1,0 +1,258 @@
+package destinations
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// An EntryKind says what an Entry records. The numbers are stored.
+type EntryKind uint8
+
+// The kinds of entries.
+const (
+	KindStart   EntryKind = 1 // the broker started; what is unacknowledged is redelivered from here on
+	KindEnqueue EntryKind = 2 // a message was put into a queue
+	KindSettle  EntryKind = 3 // messages left a queue for good
+	KindMove    EntryKind = 4 // a message went from a queue to a dead-letter queue
+	KindAttempt EntryKind = 5 // a message was delivered in vain
+)
+
+// An Entry is one change of the machine, to be appended to the log under its
+// Seq. Its payload is Head followed by Body; Body shares memory with the
+// message that is stored.
+//
+// Payloads are sequences of unsigned varints (Go's encoding/binary) and of
+// strings, which are a varint length and the octets:
+//
+//	start    (empty)
+//	enqueue  queue, flags, form, length of the header lines, dead letter if flag 1; then Body: the content
+//	settle   queue, how many, first seq, then the difference to the one before
+//	move     queue, seq, target queue, dead letter
+//	attempt  queue, seq, attempts
+//
+// where a dead letter is: reason, deliveries, time in milliseconds, original
+// destination (0 queue or 1 topic, name), original Seq, original N.
+type Entry struct {
+	Seq  uint64
+	Kind EntryKind
+	Head []byte
+	Body []byte
+}
+
+const flagDead = 1
+
+// A record is an entry decoded: what apply works on.
+type record struct {
+	seq      uint64
+	kind     EntryKind
+	queue    string
+	target   string      // move: the dead-letter queue
+	msg      *Message    // enqueue
+	dead     *DeadLetter // enqueue, move
+	seqs     []uint64    // settle: all; move and attempt: the one
+	attempts int         // attempt
+}
+
+// encode appends the head of r to dst.
+func (r *record) encode(dst []byte) []byte {
+	if r.kind == KindStart {
+		return dst
+	}
+	dst = appendString(dst, r.queue)
+	switch r.kind {
+	case KindEnqueue:
+		var flags uint64
+		if r.dead != nil {
+			flags |= flagDead
+		}
+		dst = binary.AppendUvarint(dst, flags)
+		dst = binary.AppendUvarint(dst, uint64(r.msg.Form))
+		dst = binary.AppendUvarint(dst, uint64(r.msg.HeaderBytes))
+		if r.dead != nil {
+			dst = r.dead.encode(dst)
+		}
+	case KindSettle:
+		dst = binary.AppendUvarint(dst, uint64(len(r.seqs)))
+		var before uint64
+		for _, seq := range r.seqs {
+			// Differences wrap: the seqs of a settle need not ascend.
+			dst = binary.AppendUvarint(dst, seq-before)
+			before = seq
+		}
+	case KindMove:
+		dst = binary.AppendUvarint(dst, r.seqs[0])
+		dst = appendString(dst, r.target)
+		dst = r.dead.encode(dst)
+	case KindAttempt:
+		dst = binary.AppendUvarint(dst, r.seqs[0])
+		dst = binary.AppendUvarint(dst, uint64(r.attempts))
+	}
+	return dst
+}
+
+func (d *DeadLetter) encode(dst []byte) []byte {
+	dst = appendString(dst, d.Reason)
+	dst = binary.AppendUvarint(dst, uint64(d.Deliveries))
+	dst = binary.AppendUvarint(dst, uint64(d.Time.UnixMilli()))
+	var topic uint64
+	if d.Destination.Topic {
+		topic = 1
+	}
+	dst = binary.AppendUvarint(dst, topic)
+	dst = appendString(dst, d.Destination.Name)
+	dst = binary.AppendUvarint(dst, d.ID.Seq)
+	return binary.AppendUvarint(dst, d.ID.N)
+}
+
+// decode reads e. The record keeps no memory of e.
+func (e Entry) decode() (record, error) {
+	r := record{seq: e.Seq, kind: e.Kind}
+	d := decoder{data: e.Head}
+	if len(e.Head) == 0 {
+		d.data = e.Body // an entry read back has all of its payload in Body
+	} else if e.Kind != KindEnqueue && len(e.Body) > 0 {
+		return r, fmt.Errorf("entry %d of kind %d has a body", e.Seq, e.Kind)
+	}
+	if e.Kind == KindStart {
+		return r, d.end(e)
+	}
+	r.queue = d.string()
+	switch e.Kind {
+	case KindEnqueue:
+		d.enqueue(&r, e)
+	case KindSettle:
+		d.settle(&r)
+	case KindMove:
+		r.seqs = []uint64{d.uvarint()}
+		r.target = d.string()
+		r.dead = d.deadLetter()
+	case KindAttempt:
+		r.seqs = []uint64{d.uvarint()}
+		r.attempts = int(min(d.uvarint(), maxAttempts))
+	default:
+		return r, fmt.Errorf("entry %d has the unknown kind %d: it was written by a newer version", e.Seq, e.Kind)
+	}
+	return r, d.end(e)
+}
+
+// A decoder reads a payload and remembers that it was short.
+type decoder struct {
+	data []byte
+	bad  bool
+}
+
+var errShort = errors.New("its payload ends early or is malformed")
+
+func (d *decoder) end(e Entry) error {
+	if d.bad || len(d.data) > 0 {
+		return fmt.Errorf("entry %d of kind %d cannot be read: %w", e.Seq, e.Kind, errShort)
+	}
+	return nil
+}
+
+func (d *decoder) uvarint() uint64 {
+	v, n := binary.Uvarint(d.data)
+	if n <= 0 {
+		d.bad, d.data = true, nil
+		return 0
+	}
+	d.data = d.data[n:]
+	return v
+}
+
+func (d *decoder) string() string {
+	n := d.uvarint()
+	if n > uint64(len(d.data)) {
+		d.bad, d.data = true, nil
+		return ""
+	}
+	s := string(d.data[:n])
+	d.data = d.data[n:]
+	return s
+}
+
+func (d *decoder) enqueue(r *record, e Entry) {
+	flags := d.uvarint()
+	form := d.uvarint()
+	headerBytes := d.uvarint()
+	if flags&flagDead != 0 {
+		r.dead = d.deadLetter()
+	}
+	content := d.data
+	if len(e.Head) > 0 {
+		d.bad = d.bad || len(d.data) > 0
+		content = e.Body
+	}
+	d.data = nil
+	if flags > flagDead || form > 0xff || headerBytes >= uint64(len(content)) || content[headerBytes] != '\n' {
+		d.bad = true
+		return
+	}
+	r.msg = &Message{
+		Content:     append([]byte(nil), content...),
+		HeaderBytes: int(headerBytes),
+		Form:        uint8(form),
+		Persistent:  true,
+	}
+}
+
+func (d *decoder) settle(r *record) {
+	n := d.uvarint()
+	if n > uint64(len(d.data)) { // each takes an octet at least
+		d.bad = true
+		return
+	}
+	r.seqs = make([]uint64, n)
+	var seq uint64
+	for i := range r.seqs {
+		seq += d.uvarint()
+		r.seqs[i] = seq
+	}
+}
+
+func (d *decoder) deadLetter() *DeadLetter {
+	l := &DeadLetter{}
+	l.Reason = d.string()
+	l.Deliveries = int(min(d.uvarint(), maxAttempts))
+	l.Time = time.UnixMilli(int64(d.uvarint())).UTC()
+	l.Destination.Topic = d.uvarint() == 1
+	l.Destination.Name = d.string()
+	l.ID.Seq = d.uvarint()
+	l.ID.N = d.uvarint()
+	return l
+}
+
+func appendString(dst []byte, s string) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(s)))
+	return append(dst, s...)
+}
+
+// String describes e in a line, for people who look into a journal.
+func (e Entry) String() string {
+	r, err := e.decode()
+	if err != nil {
+		return err.Error()
+	}
+	switch e.Kind {
+	case KindStart:
+		return "start"
+	case KindEnqueue:
+		s := fmt.Sprintf("enqueue %s %d octets", Queue(r.queue), len(r.msg.Content))
+		if r.dead != nil {
+			s += " " + r.dead.String()
+		}
+		return s
+	case KindSettle:
+		return fmt.Sprintf("settle %s %d", Queue(r.queue), r.seqs)
+	case KindMove:
+		return fmt.Sprintf("move %s %d to %s %s", Queue(r.queue), r.seqs[0], Queue(r.target), r.dead)
+	default:
+		return fmt.Sprintf("attempt %s %d attempts=%d", Queue(r.queue), r.seqs[0], r.attempts)
+	}
+}
+
+func (d *DeadLetter) String() string {
+	return fmt.Sprintf("dead reason=%s deliveries=%d from=%s id=%d.%d", d.Reason, d.Deliveries, d.Destination, d.ID.Seq, d.ID.N)
+}

@@ -1,0 +1,21 @@
+package destinations
+
+// An Error is a client's command that the machine refuses. Nothing was changed
+// by the command.
+type Error struct {
+	Code string // stable, for programs: one of the Code constants
+	Text string // for people: what is wrong and where
+}
+
+func (e *Error) Error() string { return e.Text }
+
+// The codes of an Error.
+const (
+	CodeBadDestination      = "bad-destination"
+	CodeSubscriptionExists  = "subscription-exists"
+	CodeNoSubscription      = "no-such-subscription"
+	CodeTooManySubscription = "too-many-subscriptions"
+	CodeUnknownAck          = "unknown-ack"
+	CodeMemoryFull          = "memory-full"
+	CodeSlowConsumer        = "slow-consumer"
+)

@@ -1,0 +1,339 @@
+package destinations
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Options sets the machine's policies. Zero values are the defaults.
+type Options struct {
+	Prefetch         int    // of a subscription that does not say; 0: 100 messages
+	PrefetchBytes    int64  // the same in octets; 0: 8 MiB
+	MaxDeliveries    int    // in vain, before a message is dead-lettered; 0: 10
+	DeadLetterPrefix string // of dead-letter queues; empty: "DLQ."
+	Pending          Pending
+	MaxBytes         int64 // of messages held, above which SENDs are refused; 0: 1 GiB
+	MaxSubscriptions int   // of one session; 0: 1000
+}
+
+// Pending bounds the copies that wait for one topic subscriber beyond its
+// credit, and says what happens when there are more.
+type Pending struct {
+	Messages int   // 0: 10,000
+	Bytes    int64 // 0: 16 MiB
+	Policy   PendingPolicy
+}
+
+// A PendingPolicy says what a topic does for a subscriber that is too slow.
+type PendingPolicy uint8
+
+// The policies.
+const (
+	DropOldest        PendingPolicy = iota // of the waiting copies, the oldest are dropped
+	DropNew                                // the new copy is dropped
+	DisconnectPending                      // the subscriber's connection is closed
+)
+
+func (o Options) withDefaults() Options {
+	setDefault(&o.Prefetch, 100)
+	setDefault(&o.PrefetchBytes, 8<<20)
+	setDefault(&o.MaxDeliveries, 10)
+	setDefault(&o.DeadLetterPrefix, "DLQ.")
+	setDefault(&o.Pending.Messages, 10_000)
+	setDefault(&o.Pending.Bytes, 16<<20)
+	setDefault(&o.MaxBytes, 1<<30)
+	setDefault(&o.MaxSubscriptions, 1000)
+	return o
+}
+
+func setDefault[T comparable](v *T, value T) {
+	var zero T
+	if *v == zero {
+		*v = value
+	}
+}
+
+// maxAttempts is where the count of failed deliveries of a message stops.
+const maxAttempts = 1<<16 - 1
+
+// A Machine is the state of all destinations. See the package comment.
+type Machine struct {
+	opts     Options
+	last     uint64 // Seq of the newest entry
+	start    uint64 // Seq of the newest start entry
+	unstored uint64 // messages since the start that were not stored
+	bytes    int64  // size of all messages held
+	queues   map[string]*queue
+	topics   map[string]*topic
+	sessions map[uint64]*session
+
+	touched []*queue // by the Step in progress: have something new to dispatch
+	seqs    []uint64 // scratch of a settle
+}
+
+// New makes an empty machine.
+func New(o Options) *Machine {
+	return &Machine{
+		opts:     o.withDefaults(),
+		queues:   map[string]*queue{},
+		topics:   map[string]*topic{},
+		sessions: map[uint64]*session{},
+	}
+}
+
+// Step carries out one command. It appends to out what must be logged and what
+// is to be sent. An error is always an *Error: the command was refused and has
+// changed nothing.
+func (m *Machine) Step(now time.Time, c Command, out *Effects) error {
+	if err := m.do(now, &c, out); err != nil {
+		return err
+	}
+	m.confirm(&c, out)
+	for i, q := range m.touched {
+		m.dispatch(q, out)
+		m.touched[i] = nil
+	}
+	m.touched = m.touched[:0]
+	return nil
+}
+
+func (m *Machine) do(now time.Time, c *Command, out *Effects) error {
+	switch c.Op {
+	case Start:
+		m.record(record{kind: KindStart}, out)
+		return nil
+	case Send:
+		return m.send(c, out)
+	case Subscribe:
+		return m.subscribe(c)
+	case Unsubscribe:
+		return m.unsubscribe(c, out)
+	case Ack, Nack:
+		return m.acknowledge(now, c, out)
+	case Commit:
+		return m.commit(now, c, out)
+	case Abort:
+		m.abort(c)
+		return nil
+	case Disconnect:
+		m.disconnect(now, c, out)
+		return nil
+	case Sent:
+		m.sent(c, out)
+		return nil
+	case Note:
+		return nil
+	}
+	panic(fmt.Sprintf("BUG: unknown command %d", c.Op))
+}
+
+// confirm answers the receipt that c asks for. It leaves before anything that
+// the command sets free, so that the RECEIPT of a SUBSCRIBE is ahead of its
+// first MESSAGE.
+func (m *Machine) confirm(c *Command, out *Effects) {
+	if !c.WantReceipt {
+		return
+	}
+	o := Output{Kind: Receipt, Session: c.Session, ReceiptID: c.Receipt}
+	switch c.Op {
+	case Send:
+		if !c.Destination.Topic && c.Message.Persistent {
+			o.After = m.last
+		}
+	case Ack, Nack, Commit, Disconnect:
+		// What this command settles may have been settled by an earlier one
+		// that nobody waited for: wait for all of it.
+		o.After = m.last
+	}
+	out.Sync = out.Sync || o.After > 0
+	out.Outputs = append(out.Outputs, o)
+}
+
+// Replay applies an entry of the log: in recovery before the first Step, and
+// on a standby. Entries come in the order of their Seqs.
+func (m *Machine) Replay(e Entry) error {
+	if e.Seq <= m.last {
+		return fmt.Errorf("entry %d is replayed after entry %d", e.Seq, m.last)
+	}
+	r, err := e.decode()
+	if err != nil {
+		return err
+	}
+	m.last = e.Seq
+	m.apply(&r)
+	return nil
+}
+
+// record gives r the next Seq, applies it and appends it to the entries.
+func (m *Machine) record(r record, out *Effects) {
+	m.last++
+	r.seq = m.last
+	at := len(out.arena)
+	out.arena = r.encode(out.arena)
+	e := Entry{Seq: r.seq, Kind: r.kind, Head: out.arena[at:len(out.arena):len(out.arena)]}
+	if r.msg != nil {
+		e.Body = r.msg.Content
+	}
+	out.Entries = append(out.Entries, e)
+	if r.kind != KindSettle && r.kind != KindAttempt {
+		out.Sync = true
+	}
+	m.apply(&r)
+}
+
+// apply changes the stored state: the only place that does.
+func (m *Machine) apply(r *record) {
+	switch r.kind {
+	case KindStart:
+		m.start, m.unstored = r.seq, 0
+	case KindEnqueue:
+		m.put(m.queue(r.queue), r.seq, r.msg, r.dead)
+	case KindSettle:
+		m.applySettle(r)
+	case KindMove:
+		m.applyMove(r)
+	case KindAttempt:
+		if q := m.queues[r.queue]; q != nil {
+			if at, ok := q.find(r.seqs[0]); ok {
+				at.slot().attempts = uint16(r.attempts)
+			}
+		}
+	}
+}
+
+// put adds a stored message at the end of q.
+func (m *Machine) put(q *queue, seq uint64, msg *Message, dead *DeadLetter) {
+	m.push(q, slot{seq: seq, msg: msg, stored: true})
+	if dead != nil {
+		if q.dead == nil {
+			q.dead = map[uint64]*DeadLetter{}
+		}
+		q.dead[seq] = dead
+	}
+}
+
+func (m *Machine) applySettle(r *record) {
+	q := m.queues[r.queue]
+	if q == nil {
+		return // the messages are in a part of the log that was given back
+	}
+	for _, seq := range r.seqs {
+		if at, ok := q.find(seq); ok {
+			m.discard(q, at)
+		}
+	}
+	m.collect(q)
+}
+
+func (m *Machine) applyMove(r *record) {
+	q := m.queues[r.queue]
+	if q == nil {
+		return
+	}
+	at, ok := q.find(r.seqs[0])
+	if !ok {
+		return
+	}
+	msg := at.slot().msg
+	r.dead.content = r.seqs[0]
+	m.put(m.queue(r.target), r.seq, msg, r.dead)
+	m.discard(q, at)
+	m.collect(q)
+}
+
+// push adds a message that is ready at the end of q and counts its memory.
+func (m *Machine) push(q *queue, s slot) {
+	s.size = uint32(min(s.msg.size(), 1<<32-1))
+	if s.msg.refs++; s.msg.refs == 1 {
+		m.bytes += s.msg.size()
+	}
+	q.push(s)
+	m.touch(q)
+}
+
+// discard takes a message out of q for good.
+func (m *Machine) discard(q *queue, at ref) {
+	s := at.slot()
+	if q.dead != nil {
+		delete(q.dead, s.seq)
+	}
+	msg := s.msg
+	q.remove(at)
+	if msg.refs--; msg.refs == 0 {
+		m.bytes -= msg.size()
+	}
+}
+
+// queue returns the queue called name, made if there is none.
+func (m *Machine) queue(name string) *queue {
+	q := m.queues[name]
+	if q == nil {
+		q = &queue{destination: Queue(name)}
+		m.queues[name] = q
+	}
+	return q
+}
+
+// collect forgets a queue in which nothing is and that nobody consumes.
+func (m *Machine) collect(q *queue) {
+	if q.live == 0 && q.consumers == 0 && !q.destination.Topic {
+		delete(m.queues, q.destination.Name)
+	}
+}
+
+// touch remembers to dispatch q at the end of the Step.
+func (m *Machine) touch(q *queue) {
+	if q.consumers == 0 {
+		return
+	}
+	if n := len(m.touched); n == 0 || m.touched[n-1] != q {
+		m.touched = append(m.touched, q)
+	}
+}
+
+// Last returns the Seq of the newest entry.
+func (m *Machine) Last() uint64 { return m.last }
+
+// Oldest returns the Seq of the oldest entry that a recovery needs, which is
+// Last()+1 when it needs none.
+func (m *Machine) Oldest() uint64 {
+	oldest := m.last + 1
+	for _, q := range m.queues {
+		q.each(func(s *slot) bool {
+			if !s.stored {
+				return true
+			}
+			oldest = min(oldest, s.seq)
+			if d := q.dead[s.seq]; d != nil && d.content != 0 {
+				oldest = min(oldest, d.content)
+			}
+			// Slots ascend: only contents elsewhere can be older than the first.
+			return len(q.dead) > 0
+		})
+	}
+	return oldest
+}
+
+// Stats are figures about the machine at one moment.
+type Stats struct {
+	Queues, Topics, Subscriptions int
+	Messages                      int   // in queues, in flight or not
+	Bytes                         int64 // of all messages held
+}
+
+// Stats counts. It takes time in proportion to the number of destinations.
+func (m *Machine) Stats() Stats {
+	s := Stats{Queues: len(m.queues), Topics: len(m.topics), Bytes: m.bytes}
+	for _, q := range m.queues {
+		s.Messages += q.live
+	}
+	for _, session := range m.sessions {
+		s.Subscriptions += len(session.subs)
+	}
+	return s
+}
+
+func (m *Machine) isDeadLetterQueue(d Destination) bool {
+	return !d.Topic && strings.HasPrefix(d.Name, m.opts.DeadLetterPrefix)
+}

@@ -1,0 +1,48 @@
+package destinations
+
+import "time"
+
+// A Message is what a client sent, as the octets that came. It is shared by
+// everything that holds the message and never changed after it was made.
+type Message struct {
+	// Content is the header lines, each ended by LF, one LF, and the body.
+	Content []byte
+	// HeaderBytes is the length of the header lines in Content.
+	HeaderBytes int
+	// Form says how the header lines are escaped. It belongs to the caller and
+	// is stored and returned unchanged.
+	Form uint8
+	// Persistent messages sent to a queue are stored; they survive a crash.
+	Persistent bool
+
+	n    uint64 // of a message that is not stored: its number since the start
+	refs int    // how many backlogs hold the message
+}
+
+// messageOverhead is counted for each message beyond its content, so that a
+// flood of empty messages meets the limits as well.
+const messageOverhead = 64
+
+func (m *Message) size() int64 { return int64(len(m.Content)) + messageOverhead }
+
+// A MessageID names a message for ever within one broker. A stored message has
+// the Seq of the entry that put it where it is and N = 0; one that is not
+// stored has the Seq of the broker's start and N counting from 1.
+type MessageID struct{ Seq, N uint64 }
+
+// A DeadLetter says why and whence a message is in a dead-letter queue.
+type DeadLetter struct {
+	Reason      string      // ReasonMaxDeliveries or ReasonRejected
+	Deliveries  int         // how often it was delivered in vain
+	Time        time.Time   // when it was moved, to the millisecond
+	Destination Destination // where it was
+	ID          MessageID   // what it was called there
+
+	content uint64 // Seq of the entry that holds the content, if another
+}
+
+// Why a message is in a dead-letter queue.
+const (
+	ReasonMaxDeliveries = "max-deliveries" // refused or left unacknowledged too often
+	ReasonRejected      = "rejected"       // a consumer said that it shall not come back
+)

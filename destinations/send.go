@@ -1,0 +1,74 @@
+package destinations
+
+import "fmt"
+
+// send puts a message into a queue or hands it to a topic's subscribers.
+func (m *Machine) send(c *Command, out *Effects) error {
+	if err := m.admit(c.Message.size()); err != nil {
+		return err
+	}
+	m.accept(c.Destination, c.Message, out)
+	return nil
+}
+
+// admit checks that further messages of this size may be held.
+func (m *Machine) admit(size int64) error {
+	if m.bytes+size > m.opts.MaxBytes {
+		return &Error{Code: CodeMemoryFull, Text: fmt.Sprintf(
+			"the broker holds %d octets of messages and may hold %d: try again when some were consumed", m.bytes, m.opts.MaxBytes)}
+	}
+	return nil
+}
+
+func (m *Machine) accept(d Destination, msg *Message, out *Effects) {
+	switch {
+	case d.Topic:
+		m.publish(d, msg, out)
+	case msg.Persistent:
+		m.record(record{kind: KindEnqueue, queue: d.Name, msg: msg}, out)
+	default:
+		m.number(msg)
+		m.push(m.queue(d.Name), slot{seq: m.last, msg: msg})
+	}
+}
+
+// number names a message that is not stored.
+func (m *Machine) number(msg *Message) {
+	m.unstored++
+	msg.n = m.unstored
+}
+
+// publish gives a copy to each subscriber of a topic.
+func (m *Machine) publish(d Destination, msg *Message, out *Effects) {
+	t := m.topics[d.Name]
+	if t == nil {
+		return
+	}
+	m.number(msg)
+	for _, s := range t.subs {
+		m.offer(s, msg, out)
+	}
+}
+
+// offer gives a copy to one subscriber, within its limit.
+func (m *Machine) offer(s *subscription, msg *Message, out *Effects) {
+	q, p := s.queue, m.opts.Pending
+	full := q.ready >= p.Messages || q.ready > 0 && q.bytes+msg.size() > p.Bytes
+	if full && p.Policy != DropOldest {
+		out.Dropped++
+		if p.Policy == DisconnectPending && !s.session.evicted {
+			s.session.evicted = true
+			out.Outputs = append(out.Outputs, Output{Kind: Evict, Session: s.session.id, Err: &Error{
+				Code: CodeSlowConsumer,
+				Text: fmt.Sprintf("subscription %s is too slow for %s: %d messages wait for it", quote(s.id), q.destination, q.ready),
+			}})
+		}
+		return
+	}
+	for q.ready > 0 && (q.ready >= p.Messages || q.bytes+msg.size() > p.Bytes) {
+		m.discard(q, q.take())
+		out.Dropped++
+	}
+	m.push(q, slot{seq: m.last, msg: msg})
+	m.dispatch(q, out)
+}

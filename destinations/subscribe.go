@@ -1,0 +1,158 @@
+package destinations
+
+import (
+	"fmt"
+	"time"
+)
+
+func (m *Machine) subscribe(c *Command) error {
+	ses := m.sessions[c.Session]
+	if ses != nil {
+		if ses.byID[c.Subscription] != nil {
+			return &Error{Code: CodeSubscriptionExists, Text: fmt.Sprintf(
+				"a subscription with the id %s exists on this connection", quote(c.Subscription))}
+		}
+		if len(ses.subs) >= m.opts.MaxSubscriptions {
+			return &Error{Code: CodeTooManySubscription, Text: fmt.Sprintf(
+				"this connection has %d subscriptions: no more are allowed", len(ses.subs))}
+		}
+	} else {
+		ses = &session{id: c.Session, byID: map[string]*subscription{}}
+		m.sessions[c.Session] = ses
+	}
+	m.enlist(ses, m.newSubscription(ses, c), c.Destination)
+	return nil
+}
+
+func (m *Machine) newSubscription(ses *session, c *Command) *subscription {
+	ses.lastSub++
+	s := &subscription{session: ses, id: c.Subscription, number: ses.lastSub, consumer: c.Consumer}
+	setDefault(&s.consumer.Prefetch, m.opts.Prefetch)
+	setDefault(&s.consumer.PrefetchBytes, m.opts.PrefetchBytes)
+	if s.consumer.ByMessageID {
+		s.byID = map[MessageID]uint64{}
+	}
+	return s
+}
+
+// enlist joins a subscription to its session and to its destination.
+func (m *Machine) enlist(ses *session, s *subscription, d Destination) {
+	ses.subs = append(ses.subs, s)
+	ses.byID[s.id] = s
+	if d.Topic {
+		s.queue = &queue{destination: d}
+		t := m.topics[d.Name]
+		if t == nil {
+			t = &topic{}
+			m.topics[d.Name] = t
+		}
+		t.subs = append(t.subs, s)
+	} else {
+		s.queue = m.queue(d.Name)
+	}
+	s.queue.consumers++
+	s.queue.join(s)
+	m.touch(s.queue)
+}
+
+func (m *Machine) unsubscribe(c *Command, out *Effects) error {
+	ses := m.sessions[c.Session]
+	if ses == nil || ses.byID[c.Subscription] == nil {
+		return &Error{Code: CodeNoSubscription, Text: fmt.Sprintf(
+			"this connection has no subscription with the id %s", quote(c.Subscription))}
+	}
+	s := ses.byID[c.Subscription]
+	ses.remove(s)
+	m.retire(s)
+	m.giveBackAll(s)
+	m.collect(s.queue)
+	out.Outputs = append(out.Outputs, Output{Kind: Forget, Session: c.Session, Delivery: Delivery{Sub: s.number}})
+	return nil
+}
+
+// remove takes a subscription out of its session.
+func (ses *session) remove(s *subscription) {
+	delete(ses.byID, s.id)
+	for i := range ses.subs {
+		if ses.subs[i] == s {
+			ses.subs = append(ses.subs[:i], ses.subs[i+1:]...)
+			return
+		}
+	}
+}
+
+// retire takes a subscription out of its destination: it gets nothing more.
+func (m *Machine) retire(s *subscription) {
+	s.closed = true
+	q := s.queue
+	q.consumers--
+	if s.inTurn {
+		q.leave(s)
+	}
+	if !q.destination.Topic {
+		return
+	}
+	t := m.topics[q.destination.Name]
+	t.remove(s)
+	if len(t.subs) == 0 {
+		delete(m.topics, q.destination.Name)
+	}
+}
+
+// giveBackAll returns what a retired subscription did not settle: to its place
+// in the queue, or away if it was a topic's copy.
+func (m *Machine) giveBackAll(s *subscription) {
+	q := s.queue
+	if q.destination.Topic {
+		for q.ready > 0 {
+			q.take()
+		}
+		q.each(func(sl *slot) bool {
+			if sl.msg.refs--; sl.msg.refs == 0 {
+				m.bytes -= sl.msg.size()
+			}
+			return true
+		})
+		s.queue = &queue{destination: q.destination}
+		return
+	}
+	s.flights.each(s.flights.last(), func(tag uint64, fl *flight) {
+		q.giveBack(fl.at)
+		s.flights.remove(tag)
+	})
+	m.touch(q)
+}
+
+// disconnect ends all subscriptions of a session and its transactions.
+func (m *Machine) disconnect(now time.Time, c *Command, out *Effects) {
+	ses := m.sessions[c.Session]
+	if ses == nil {
+		return
+	}
+	delete(m.sessions, c.Session)
+	// All of them first, so that nothing is given to one that is about to end.
+	for _, s := range ses.subs {
+		m.retire(s)
+	}
+	for _, s := range ses.subs {
+		if !c.Clean && s.consumer.Ack != AckAuto {
+			m.blame(now, s, out)
+		}
+		m.giveBackAll(s)
+		m.collect(s.queue)
+	}
+}
+
+// blame counts a failed delivery for the oldest message that a lost consumer
+// had: the one that it most likely was working on. Those behind it were only
+// prefetched; were they counted too, a consumer that dies of one message again
+// and again would take its neighbours to the dead-letter queue.
+func (m *Machine) blame(now time.Time, s *subscription, out *Effects) {
+	first := true
+	s.flights.each(s.flights.last(), func(tag uint64, fl *flight) {
+		if first && !s.queue.destination.Topic {
+			m.fail(now, s, tag, false, out)
+		}
+		first = false
+	})
+}
