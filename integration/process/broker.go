@@ -1,0 +1,188 @@
+package process
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Options of Start.
+type Options struct {
+	Binary string
+	Data   string   // the data directory
+	Listen string   // "": 127.0.0.1 and any free port
+	Env    []string // BATON_… settings, KEY=VALUE, above the environment
+}
+
+// Broker is a running baton serve.
+type Broker struct {
+	Addr string // where it listens, as its ready line says
+
+	cmd    *exec.Cmd
+	log    *log
+	exited chan struct{} // closed when the process has been reaped
+}
+
+// ExitError says how a broker ended, with the end of its log.
+type ExitError struct {
+	Code int // -1: killed by a signal
+	Log  string
+}
+
+func (e *ExitError) Error() string {
+	return fmt.Sprintf("baton serve ended with exit code %d:\n%s", e.Code, e.Log)
+}
+
+// Start runs baton serve and returns when it is ready. A broker that ends before is returned as an *ExitError; one that is
+// not ready when ctx ends is killed.
+func Start(ctx context.Context, o Options) (*Broker, error) {
+	b, stdout, err := launch(o)
+	if err != nil {
+		return nil, err
+	}
+	ready := make(chan string, 1)
+	go b.reap(stdout, ready)
+	select {
+	case addr, ok := <-ready:
+		if !ok {
+			<-b.exited
+			return nil, b.exitError()
+		}
+		b.Addr = addr
+		return b, nil
+	case <-ctx.Done():
+		b.Kill()
+		return nil, fmt.Errorf("baton serve was not ready in time: %w\n%s", ctx.Err(), b.Log())
+	}
+}
+
+// StartAndKill runs baton serve and kills it after the given time, wherever it is then. It returns what the broker had
+// logged.
+func StartAndKill(o Options, after time.Duration) (string, error) {
+	b, stdout, err := launch(o)
+	if err != nil {
+		return "", err
+	}
+	go b.reap(stdout, make(chan string, 1))
+	select {
+	case <-time.After(after):
+	case <-b.exited:
+		return b.Log(), b.exitError()
+	}
+	b.Kill()
+	return b.Log(), nil
+}
+
+func launch(o Options) (*Broker, io.Reader, error) {
+	listen := o.Listen
+	if listen == "" {
+		listen = "127.0.0.1:0"
+	}
+	cmd := exec.Command(o.Binary, "serve", "--listen", listen, "--data", o.Data)
+	cmd.Env = append(os.Environ(), o.Env...)
+	cmd.SysProcAttr = dieWithParent()
+	b := &Broker{cmd: cmd, log: &log{}, exited: make(chan struct{})}
+	cmd.Stderr = b.log
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := start(cmd); err != nil {
+		return nil, nil, fmt.Errorf("start baton serve: %w", err)
+	}
+	return b, stdout, nil
+}
+
+var readyLine = regexp.MustCompile(`^baton ready: STOMP on ([^\s,]+)`)
+
+// reap reads stdout to its end, tells the address of the ready line, and waits for the process.
+func (b *Broker) reap(stdout io.Reader, ready chan<- string) {
+	lines := bufio.NewScanner(stdout)
+	told := false
+	for lines.Scan() {
+		b.log.Write(append(lines.Bytes(), '\n'))
+		if found := readyLine.FindSubmatch(lines.Bytes()); found != nil && !told {
+			told = true
+			ready <- string(found[1])
+		}
+	}
+	b.cmd.Wait() // how it ended is in ProcessState
+	close(b.exited)
+	close(ready)
+}
+
+// Pid is the process id.
+func (b *Broker) Pid() int { return b.cmd.Process.Pid }
+
+// Log is what the broker wrote on stdout and stderr, the last megabyte of it.
+func (b *Broker) Log() string { return b.log.String() }
+
+// Kill ends the process with SIGKILL, as power loss would, and reaps it. Killing twice does no harm.
+func (b *Broker) Kill() {
+	b.cmd.Process.Kill()
+	<-b.exited
+}
+
+// Signal sends a signal and does not wait.
+func (b *Broker) Signal(s os.Signal) error { return b.cmd.Process.Signal(s) }
+
+// Terminate asks the broker to shut down (SIGTERM) and waits until it has ended. A clean end is nil, all others are an
+// *ExitError. When ctx ends first, the broker is killed.
+func (b *Broker) Terminate(ctx context.Context) error {
+	if err := b.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("SIGTERM: %w", err)
+	}
+	return b.Wait(ctx)
+}
+
+// Wait waits until the broker has ended by itself. Results are those of Terminate.
+func (b *Broker) Wait(ctx context.Context) error {
+	select {
+	case <-b.exited:
+	case <-ctx.Done():
+		b.Kill()
+		return fmt.Errorf("baton serve did not end in time: %w\n%s", ctx.Err(), b.Log())
+	}
+	if b.cmd.ProcessState.Success() {
+		return nil
+	}
+	return b.exitError()
+}
+
+func (b *Broker) exitError() error {
+	return &ExitError{Code: b.cmd.ProcessState.ExitCode(), Log: b.Log()}
+}
+
+// maxLog bounds what is kept of a talkative broker.
+const maxLog = 1 << 20
+
+// log keeps the end of what is written to it.
+type log struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+func (l *log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text = append(l.text, p...)
+	if over := len(l.text) - maxLog; over > 0 {
+		l.text = append(l.text[:0], l.text[over:]...)
+	}
+	return len(p), nil
+}
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return string(bytes.TrimSpace(l.text))
+}
