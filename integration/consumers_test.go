@@ -1,0 +1,229 @@
+package integration
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+
+	"baton/integration/client"
+	"baton/integration/history"
+)
+
+// consuming is a connection that receives. One goroutine reads and writes it.
+type consuming struct {
+	worker
+	c        *client.Conn
+	client   uint32
+	promises map[string]history.Op // what a RECEIPT would mean, by receipt-id
+	covers   map[string][]held     // the messages that the receipt settles
+}
+
+// held is a message that was delivered and not yet acknowledged.
+type held struct {
+	id    history.ID
+	queue uint32
+	ack   string
+}
+
+// consume subscribes to queues and hands every message to take, until the connection is lost or take returns an error.
+func (w worker) consume(mode string, from []uint32, take func(*consuming, held) error) error {
+	c, number, err := w.dial()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	s := &consuming{worker: w, c: c, client: number, promises: map[string]history.Op{}, covers: map[string][]held{}}
+	for _, queue := range from {
+		err := c.Write("SUBSCRIBE", nil, "destination", queues[queue], "id", strconv.Itoa(int(queue)),
+			"ack", mode, "prefetch-count", strconv.Itoa(prefetch))
+		if err != nil {
+			return err
+		}
+	}
+	for err == nil {
+		err = s.next(take)
+	}
+	return s.lastWord(err)
+}
+
+// lastWord looks for an ERROR frame that explains why a write failed.
+func (s *consuming) lastWord(err error) error {
+	var answered client.Error
+	if excuse(err) == nil && errors.As(s.c.Drain(), &answered) {
+		return answered
+	}
+	return err
+}
+
+// next handles one frame. It flushes only before it would wait, so that acknowledgements travel in batches.
+func (s *consuming) next(take func(*consuming, held) error) error {
+	if !s.c.Buffered() {
+		if err := s.c.Flush(); err != nil {
+			return err
+		}
+	}
+	f, err := s.c.Next()
+	if err != nil {
+		return err
+	}
+	if f.Command == "RECEIPT" {
+		return s.receipted(f.Header("receipt-id"))
+	}
+	m, err := s.delivered(f)
+	if err != nil {
+		return err
+	}
+	return take(s, m)
+}
+
+func (s *consuming) delivered(f *client.Frame) (held, error) {
+	op, err := deliveredOp(f, s.client)
+	if err != nil {
+		return held{}, err
+	}
+	s.history.Add(op)
+	return held{id: op.Message, queue: op.Queue, ack: f.Header("ack")}, nil
+}
+
+func deliveredOp(f *client.Frame, number uint32) (history.Op, error) {
+	id, err := history.ParseID(f.Header("x-id"))
+	queue, err2 := strconv.Atoi(f.Header("subscription"))
+	if f.Command != "MESSAGE" || err != nil || err2 != nil || f.Header("ack") == "" {
+		return history.Op{}, protocolError(fmt.Sprintf("a consumer got %s", f))
+	}
+	return history.Op{
+		Kind: history.Delivered, Client: number, Message: id, Queue: uint32(queue),
+		Hash: history.Hash(f.Body), Redelivered: f.Header("redelivered") == "true",
+	}, nil
+}
+
+func (s *consuming) receipted(receipt string) error {
+	op, ok := s.promises[receipt]
+	if !ok {
+		return protocolError(fmt.Sprintf("a consumer got a RECEIPT for %q, which it never asked for", receipt))
+	}
+	delete(s.promises, receipt)
+	if op.Kind == history.Committed {
+		s.history.Add(op)
+	}
+	for _, m := range s.covers[receipt] {
+		s.history.Add(history.Op{Kind: history.AckReceipted, Client: s.client, Message: m.id, Queue: m.queue})
+	}
+	delete(s.covers, receipt)
+	return nil
+}
+
+// ack acknowledges the last of the messages, which covers all of them: they are one, or the subscription is cumulative.
+func (s *consuming) ack(receipt bool, messages ...held) error {
+	for _, m := range messages {
+		s.history.Add(history.Op{Kind: history.Acked, Client: s.client, Message: m.id, Queue: m.queue})
+	}
+	last := messages[len(messages)-1]
+	if !receipt {
+		return s.c.Write("ACK", nil, "id", last.ack)
+	}
+	name := "a" + last.id.String()
+	s.promises[name] = history.Op{Kind: history.AckReceipted}
+	s.covers[name] = messages
+	return s.c.Write("ACK", nil, "id", last.ack, "receipt", name)
+}
+
+// individual acknowledges each message by itself, every third with a receipt, and in disorder: the one before last first.
+func (w worker) individual() error {
+	var waiting []held
+	return w.consume("client-individual", []uint32{queueA}, func(s *consuming, m held) error {
+		waiting = append(waiting, m)
+		if len(waiting) < 2 {
+			return nil
+		}
+		for _, m := range []held{waiting[1], waiting[0]} {
+			if err := s.ack(m.id.N%3 == 0, m); err != nil {
+				return err
+			}
+		}
+		waiting = waiting[:0]
+		return nil
+	})
+}
+
+// cumulative acknowledges up to ten messages with one ACK, always with a receipt.
+func (w worker) cumulative() error {
+	var waiting []held
+	target := 1
+	return w.consume("client", []uint32{queueB}, func(s *consuming, m held) error {
+		waiting = append(waiting, m)
+		if len(waiting) < target {
+			return nil
+		}
+		covered := waiting
+		waiting, target = nil, 1+w.rng.IntN(10)
+		return s.ack(true, covered...)
+	})
+}
+
+// transactional acknowledges up to five messages in one transaction that also sends one message to queue c. One in six
+// is aborted; then the messages are still held, and are acknowledged outside.
+func (w worker) transactional() error {
+	var waiting []held
+	target := 1
+	return w.consume("client-individual", []uint32{queueA}, func(s *consuming, m held) error {
+		waiting = append(waiting, m)
+		if len(waiting) < target {
+			return nil
+		}
+		messages := waiting
+		waiting, target = nil, 1+w.rng.IntN(5)
+		return s.settleTogether(messages)
+	})
+}
+
+func (s *consuming) settleTogether(messages []held) error {
+	tx := s.begin(s.c, s.client)
+	name := strconv.Itoa(int(tx))
+	for _, m := range messages {
+		s.history.Add(history.Op{Kind: history.Acked, Client: s.client, Message: m.id, Queue: m.queue, Tx: tx})
+		if err := s.c.Write("ACK", nil, "id", m.ack, "transaction", name); err != nil {
+			return err
+		}
+	}
+	if err := s.load.send(s.c, s.rng, s.client, forwarder, queueC, tx); err != nil {
+		return err
+	}
+	if s.rng.IntN(6) > 0 {
+		s.promises["t"+name] = history.Op{Kind: history.Committed, Client: s.client, Tx: tx}
+		return s.commit(s.c, s.client, tx)
+	}
+	if err := s.abort(s.c, s.client, tx); err != nil {
+		return err
+	}
+	for _, m := range messages {
+		if err := s.ack(true, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// errLeft ends a connection of the erratic consumer.
+var errLeft = errors.New("left on purpose")
+
+// erratic acknowledges half of what it gets, then drops the connection and comes back, until the broker has gone.
+func (w worker) erratic() error {
+	for {
+		got, end := 0, 1+w.rng.IntN(prefetch)
+		err := w.consume("client-individual", []uint32{queueB, queueC}, func(s *consuming, m held) error {
+			if got++; got >= end {
+				s.c.Flush()
+				s.c.Abort()
+				return errLeft
+			}
+			if got%2 == 0 {
+				return nil
+			}
+			return s.ack(got%3 == 0, m)
+		})
+		if err != errLeft {
+			return err
+		}
+	}
+}
