@@ -13,7 +13,7 @@
 //
 //   - Every key has a default, and config/baton.yml documents every key with it; a test compares the two.
 //   - A key, file entry or BATON_ variable that means nothing is a problem, never ignored.
-//   - No other package reads the environment, the file or viper.
+//   - viper is imported here and nowhere else.
 //
 // Example:
 //

@@ -10,8 +10,13 @@ import (
 	"time"
 )
 
-// maxBody keeps a message with its headers well inside the 32 bits that a journal record has for its length.
-const maxBody = GiB
+const (
+	// maxFrame and maxTransaction keep what must be written to the journal at once within one of its batches (128MiB).
+	maxFrame       = 64 * MiB
+	maxTransaction = 112 * MiB
+
+	minSegment = 64 * KiB
+)
 
 // Validate looks for values out of range and for contradictions. The error is a [Problems] with all of them.
 func (c Config) Validate() error {
@@ -28,7 +33,7 @@ func (c Config) problems() Problems {
 	v.queues(c.Queues, c.Limits)
 	v.topics(c.Topics, c.Limits)
 	v.transactions(c.Transactions, c.Limits)
-	v.journal(c.Journal, c.Limits)
+	v.journal(c.Journal)
 	v.positive("shutdown.timeout", int64(c.Shutdown.Timeout))
 	return v.problems
 }
@@ -38,7 +43,7 @@ func (v *validation) stomp(s STOMP) {
 	v.listen(s)
 	v.positive("stomp.connect_timeout", int64(s.ConnectTimeout))
 	v.positive("stomp.write_timeout", int64(s.WriteTimeout))
-	v.notNegative("stomp.linger", int64(s.Linger))
+	v.positive("stomp.linger", int64(s.Linger))
 	v.notNegative("stomp.idle_timeout", int64(s.IdleTimeout))
 	v.notNegative("stomp.max_connections", int64(s.MaxConnections))
 	v.positive("stomp.max_connections_per_ip", int64(s.MaxConnectionsPerIP))
@@ -80,12 +85,8 @@ func (v *validation) limits(l Limits) {
 	v.positive("limits.subscriptions", int64(l.Subscriptions))
 	v.positive("limits.destination_name", int64(l.DestinationName))
 	v.notNegative("limits.min_rate", int64(l.MinRate))
-	if l.Body > maxBody {
-		v.add("limits.body", "%s: want at most %s", l.Body, maxBody)
-	}
-	if l.HeaderBytes > maxBody {
-		v.add("limits.header_bytes", "%s: want at most %s", l.HeaderBytes, maxBody)
-	}
+	v.atMost("limits.body", l.Body, maxFrame)
+	v.atMost("limits.header_bytes", l.HeaderBytes, MiB)
 	v.atLeast("limits.header_bytes", l.HeaderBytes, "limits.header_line", l.HeaderLine, "the longest header line")
 	v.atLeast("limits.header_line", l.HeaderLine, "limits.destination_name", Bytes(l.DestinationName), "the longest destination")
 	v.atLeast("limits.mailbox", l.Mailbox, "limits.body", l.Body, "the largest message")
@@ -116,11 +117,14 @@ func (v *validation) transactions(t Transactions, l Limits) {
 	v.positive("transactions.max_open", int64(t.MaxOpen))
 	v.positive("transactions.max_frames", int64(t.MaxFrames))
 	v.atLeast("transactions.max_bytes", t.MaxBytes, "limits.body", l.Body, "the largest message")
+	v.atMost("transactions.max_bytes", t.MaxBytes, maxTransaction)
 	v.positive("transactions.idle_timeout", int64(t.IdleTimeout))
 }
 
-func (v *validation) journal(j Journal, l Limits) {
-	v.atLeast("journal.segment", j.Segment, "limits.body", l.Body, "the largest message")
+func (v *validation) journal(j Journal) {
+	if j.Segment < minSegment {
+		v.add("journal.segment", "%s: want at least %s", j.Segment, minSegment)
+	}
 	v.positive("journal.lazy_sync", int64(j.LazySync))
 	v.positive("journal.buffer", int64(j.Buffer))
 }
@@ -155,6 +159,12 @@ func (v *validation) positive(key string, value int64) {
 func (v *validation) notNegative(key string, value int64) {
 	if value < 0 {
 		v.add(key, "must not be negative")
+	}
+}
+
+func (v *validation) atMost(key string, value, limit Bytes) {
+	if value > limit {
+		v.add(key, "%s: want at most %s", value, limit)
 	}
 }
 

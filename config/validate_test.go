@@ -27,7 +27,7 @@ func TestValidate(t *testing.T) {
 		{"stomp.allow_anonymous", "anywhere", func(c *config.Config) { c.STOMP.AllowAnonymous = "yes" }},
 		{"stomp.connect_timeout", "more than 0", func(c *config.Config) { c.STOMP.ConnectTimeout = 0 }},
 		{"stomp.write_timeout", "more than 0", func(c *config.Config) { c.STOMP.WriteTimeout = -1 }},
-		{"stomp.linger", "negative", func(c *config.Config) { c.STOMP.Linger = -1 }},
+		{"stomp.linger", "more than 0", func(c *config.Config) { c.STOMP.Linger = 0 }},
 		{"stomp.idle_timeout", "negative", func(c *config.Config) { c.STOMP.IdleTimeout = -1 }},
 		{"stomp.max_connections", "negative", func(c *config.Config) { c.STOMP.MaxConnections = -1 }},
 		{"stomp.max_connections_per_ip", "more than 0", func(c *config.Config) { c.STOMP.MaxConnectionsPerIP = 0 }},
@@ -55,8 +55,14 @@ func TestValidate(t *testing.T) {
 		{"transactions.max_open", "more than 0", func(c *config.Config) { c.Transactions.MaxOpen = 0 }},
 		{"transactions.max_frames", "more than 0", func(c *config.Config) { c.Transactions.MaxFrames = 0 }},
 		{"transactions.max_bytes", "limits.body", func(c *config.Config) { c.Transactions.MaxBytes = config.MiB }},
+		{"transactions.max_bytes", "at most 112MiB", func(c *config.Config) { c.Transactions.MaxBytes = 128 * config.MiB }},
+		{"limits.header_bytes", "at most 1MiB", func(c *config.Config) { c.Limits.HeaderBytes = 2 * config.MiB }},
+		{"limits.body", "at most 64MiB", func(c *config.Config) {
+			c.Limits.Body, c.Limits.Mailbox = 65*config.MiB, config.GiB
+			c.Topics.PendingBytes, c.Transactions.MaxBytes = config.GiB, 100*config.MiB
+		}},
 		{"transactions.idle_timeout", "more than 0", func(c *config.Config) { c.Transactions.IdleTimeout = 0 }},
-		{"journal.segment", "limits.body", func(c *config.Config) { c.Journal.Segment = config.MiB }},
+		{"journal.segment", "64KiB", func(c *config.Config) { c.Journal.Segment = config.KiB }},
 		{"journal.lazy_sync", "more than 0", func(c *config.Config) { c.Journal.LazySync = 0 }},
 		{"journal.buffer", "more than 0", func(c *config.Config) { c.Journal.Buffer = 0 }},
 		{"shutdown.timeout", "more than 0", func(c *config.Config) { c.Shutdown.Timeout = 0 }},
