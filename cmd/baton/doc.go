@@ -1,0 +1,20 @@
+// Command baton is the broker, and the tools to speak with one.
+//
+//	baton serve            runs a broker
+//	baton send DEST        sends messages, and waits for the receipt of each
+//	baton receive DEST     prints messages, and acknowledges each when it is printed
+//	baton config           checks and prints the configuration
+//	baton journal          verifies and dumps a journal on disk
+//	baton version          says which build this is
+//
+// Everything is wired here and nothing is decided here:
+//
+//	config.Load -> serve -> journal.Open -> broker.New -> Serve until a signal
+//
+// Results go to standard output; what concerns the person who waits goes to standard error: errors in one line that
+// starts with "baton:", the log, progress on a terminal. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
+//
+// Example:
+//
+//	baton serve --listen 127.0.0.1:0 --data /tmp/baton
+package main
