@@ -101,7 +101,7 @@ func (s *subscription) covered(tag uint64, fn func(tag uint64, fl *flight)) {
 func (m *Machine) settle(s *subscription, tag uint64, out *Effects) {
 	m.seqs = m.seqs[:0]
 	s.covered(tag, func(tag uint64, fl *flight) {
-		if fl.at.slot().stored {
+		if fl.at.slot().stored() {
 			m.seqs = append(m.seqs, fl.at.slot().seq)
 			m.land(s, tag)
 		} else {
@@ -151,7 +151,7 @@ func (m *Machine) fail(now time.Time, s *subscription, tag uint64, reject bool, 
 			return
 		}
 	}
-	if sl.stored {
+	if sl.stored() {
 		m.record(record{kind: KindAttempt, queue: q.destination.Name, seqs: []uint64{sl.seq}, attempts: attempts}, out)
 	} else {
 		sl.attempts = uint16(attempts)
@@ -173,7 +173,7 @@ func (m *Machine) bury(now time.Time, q *queue, at ref, reason string, attempts 
 		Destination: q.destination,
 		ID:          m.id(sl),
 	}
-	if sl.stored {
+	if sl.stored() {
 		m.record(record{kind: KindMove, queue: q.destination.Name, seqs: []uint64{sl.seq}, target: target, dead: dead}, out)
 		return
 	}

@@ -47,9 +47,19 @@ type slot struct {
 	size     uint32 // of the message, saturated
 	attempts uint16 // deliveries in vain, saturated
 	state    slotState
-	stored   bool
-	returned bool // was in flight before
+	marks    slotMarks
 }
+
+// slotMarks are bits, because with two fields more a slot would take 32 octets.
+type slotMarks uint8
+
+const (
+	markStored   slotMarks = 1 << iota // is in the log
+	markReturned                       // was in flight before
+)
+
+func (s *slot) stored() bool   { return s.marks&markStored != 0 }
+func (s *slot) returned() bool { return s.marks&markReturned != 0 }
 
 // A ref is the place of a slot. It is valid while the slot is not gone.
 type ref struct {
@@ -119,7 +129,7 @@ func (b *backlog) giveBack(r ref) {
 		panic("BUG: a message is given back that is not in flight")
 	}
 	s.state = slotReady
-	s.returned = true
+	s.marks |= markReturned
 	r.c.ready++
 	r.c.next = min(r.c.next, r.i)
 	b.cursor = min(b.cursor, r.c.number)
@@ -147,12 +157,17 @@ func (b *backlog) remove(r ref) {
 	}
 }
 
-// release frees the slots of a chunk in which nothing lives, and drops such
-// chunks from the front. The newest chunk stays while it can take slots.
+// release frees the slots of a full chunk in which nothing lives, and drops
+// such chunks from the front.
 func (b *backlog) release(c *chunk) {
-	if c.count == chunkSlots {
-		c.slots = nil
+	if c.count < chunkSlots {
+		return
 	}
+	if len(b.chunks) == 1 { // a queue that is kept empty needs no new chunk
+		*c = chunk{number: c.number, slots: c.slots[:0]}
+		return
+	}
+	c.slots = nil
 	n := 0
 	for n < len(b.chunks) && b.chunks[n].live == 0 && b.chunks[n].count == chunkSlots {
 		b.chunks[n] = nil
@@ -176,7 +191,7 @@ func (b *backlog) find(seq uint64) (ref, bool) {
 		return ref{}, false
 	}
 	s := &c.slots[i]
-	return ref{c, i}, s.seq == seq && s.stored && s.state != slotGone
+	return ref{c, i}, s.seq == seq && s.stored() && s.state != slotGone
 }
 
 // each calls fn for every message that is not settled, oldest first, until it

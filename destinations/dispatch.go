@@ -30,18 +30,18 @@ func (m *Machine) deliver(q *queue, s *subscription, at ref, out *Effects) {
 		ID:           id,
 		Destination:  q.destination,
 		Message:      sl.msg,
-		Redelivered:  sl.returned || sl.stored && sl.seq < m.start,
+		Redelivered:  sl.returned() || sl.stored() && sl.seq < m.start,
 		Deliveries:   int(sl.attempts) + 1,
-		Dead:         q.dead[sl.seq],
+		Dead:         q.deadLetter(sl),
 	}}
-	if sl.stored {
+	if sl.stored() {
 		o.After = sl.seq
 	}
 	out.Outputs = append(out.Outputs, o)
 }
 
 func (m *Machine) id(s *slot) MessageID {
-	if s.stored {
+	if s.stored() {
 		return MessageID{Seq: s.seq}
 	}
 	return MessageID{Seq: m.start, N: s.msg.n}

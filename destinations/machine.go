@@ -204,7 +204,7 @@ func (m *Machine) apply(r *record) {
 
 // put adds a stored message at the end of q.
 func (m *Machine) put(q *queue, seq uint64, msg *Message, dead *DeadLetter) {
-	m.push(q, slot{seq: seq, msg: msg, stored: true})
+	m.push(q, slot{seq: seq, msg: msg, marks: markStored})
 	if dead != nil {
 		if q.dead == nil {
 			q.dead = map[uint64]*DeadLetter{}
@@ -255,7 +255,7 @@ func (m *Machine) push(q *queue, s slot) {
 // discard takes a message out of q for good.
 func (m *Machine) discard(q *queue, at ref) {
 	s := at.slot()
-	if q.dead != nil {
+	if s.stored() {
 		delete(q.dead, s.seq)
 	}
 	msg := s.msg
@@ -277,7 +277,8 @@ func (m *Machine) queue(name string) *queue {
 
 // collect forgets a queue in which nothing is and that nobody consumes.
 func (m *Machine) collect(q *queue) {
-	if q.live == 0 && q.consumers == 0 && !q.destination.Topic {
+	// A queue that was forgotten before may have a successor of the same name.
+	if q.live == 0 && q.consumers == 0 && m.queues[q.destination.Name] == q {
 		delete(m.queues, q.destination.Name)
 	}
 }
@@ -301,11 +302,11 @@ func (m *Machine) Oldest() uint64 {
 	oldest := m.last + 1
 	for _, q := range m.queues {
 		q.each(func(s *slot) bool {
-			if !s.stored {
+			if !s.stored() {
 				return true
 			}
 			oldest = min(oldest, s.seq)
-			if d := q.dead[s.seq]; d != nil && d.content != 0 {
+			if d := q.deadLetter(s); d != nil && d.content != 0 {
 				oldest = min(oldest, d.content)
 			}
 			// Slots ascend: only contents elsewhere can be older than the first.

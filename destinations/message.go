@@ -15,8 +15,8 @@ type Message struct {
 	// Persistent messages sent to a queue are stored; they survive a crash.
 	Persistent bool
 
+	refs int32  // how many backlogs hold the message
 	n    uint64 // of a message that is not stored: its number since the start
-	refs int    // how many backlogs hold the message
 }
 
 // messageOverhead is counted for each message beyond its content, so that a

@@ -10,6 +10,15 @@ type queue struct {
 	dead      map[uint64]*DeadLetter // of the messages that came as dead letters, by seq
 }
 
+// deadLetter says why s is in a dead-letter queue, nil if nothing is known. A
+// message that is not stored may have the same seq as a stored one.
+func (q *queue) deadLetter(s *slot) *DeadLetter {
+	if !s.stored() {
+		return nil
+	}
+	return q.dead[s.seq]
+}
+
 // join puts a consumer that has credit at the end of the turn.
 func (q *queue) join(s *subscription) {
 	if !s.inTurn && !s.closed && s.hasCredit() {

@@ -113,7 +113,8 @@ func (m *Machine) giveBackAll(s *subscription) {
 			}
 			return true
 		})
-		s.queue = &queue{destination: q.destination}
+		// A transaction may still refer to the flights.
+		s.queue, s.flights = &queue{destination: q.destination}, flights{}
 		return
 	}
 	s.flights.each(s.flights.last(), func(tag uint64, fl *flight) {

@@ -63,7 +63,7 @@ func (m *Machine) carryOut(now time.Time, tx *transaction, out *Effects) {
 		switch at := fl.at; {
 		case h.nack:
 			m.fail(now, h.sub, h.tag, h.reject, out)
-		case at.slot().stored:
+		case at.slot().stored():
 			acked = h.sub
 			m.seqs = append(m.seqs, at.slot().seq)
 			m.land(h.sub, h.tag)
