@@ -1,0 +1,337 @@
+package destinations
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the machine does now")
+
+// TestScripts plays testdata/*.txt. A script is a command a line; the lines
+// that are indented below a command are what it does.
+//
+//	machine [OPTION=N...]                      a new machine, started
+//	restart                                    a new machine from the entries of the old one, started
+//	state                                      what is stored, and the figures
+//	S send DEST BODY [nonpersistent] [size=N]  S is the number of a session
+//	S subscribe ID DEST [ack=MODE] [prefetch=N] [bytes=N] [byid] [rejectnacks]
+//	S unsubscribe ID
+//	S ack|nack SUB.TAG [reject]                the numbers that the delivery carried
+//	S ack|nack id=SEQ.N [sub=ID]               by message id
+//	S sent SUB.TAG
+//	S commit|abort TX
+//	S disconnect [clean]
+//	S note
+//
+// All but sent take receipt=R; send, ack and nack take tx=T.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			t.Parallel()
+			playFile(t, file)
+		})
+	}
+}
+
+func playFile(t *testing.T, file string) {
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := play(t, string(want))
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	wantLines, gotLines := strings.Split(string(want), "\n"), strings.Split(got, "\n")
+	for i := range max(len(wantLines), len(gotLines)) {
+		if w, g := line(wantLines, i), line(gotLines, i); w != g {
+			t.Fatalf("%s:%d:\n got: %s\nwant: %s\n(-update rewrites the file)", file, i+1, g, w)
+		}
+	}
+}
+
+func line(lines []string, i int) string {
+	if i < len(lines) {
+		return lines[i]
+	}
+	return "(end)"
+}
+
+const indent = "    "
+
+// play returns the script with the effects of every command below it.
+func play(t *testing.T, text string) string {
+	p := &player{t: t}
+	var out strings.Builder
+	for n, l := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
+		if strings.HasPrefix(l, indent) {
+			continue
+		}
+		fmt.Fprintln(&out, l)
+		if l == "" || l[0] == '#' {
+			continue
+		}
+		p.n = n + 1
+		for _, effect := range p.play(strings.Fields(l)) {
+			fmt.Fprintf(&out, "%s%s\n", indent, effect)
+		}
+	}
+	return out.String()
+}
+
+// scriptTime is the time of every command in a script.
+var scriptTime = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// A player runs the commands of one script.
+type player struct {
+	t       *testing.T
+	n       int // line of the script
+	opts    Options
+	m       *Machine
+	entries []Entry               // all of the machine, as a log gives them back
+	sends   map[string][]Outgoing // of open transactions, by session and transaction
+	effects []string
+}
+
+func (p *player) play(words []string) []string {
+	p.effects = nil
+	switch words[0] {
+	case "machine":
+		p.opts = p.options(words[1:])
+		p.m, p.entries, p.sends = New(p.opts), nil, map[string][]Outgoing{}
+		p.step(Command{Op: Start})
+	case "restart":
+		p.m, p.sends = replayed(p.t, p.opts, p.entries), map[string][]Outgoing{}
+		p.step(Command{Op: Start})
+	case "state":
+		p.state()
+	default:
+		p.command(words)
+	}
+	return p.effects
+}
+
+func (p *player) state() {
+	if s := describe(p.m); s != "" {
+		p.effects = append(p.effects, strings.Split(strings.TrimSpace(s), "\n")...)
+	}
+	s := p.m.Stats()
+	p.say("queues=%d topics=%d subscriptions=%d messages=%d bytes=%d last=%d oldest=%d",
+		s.Queues, s.Topics, s.Subscriptions, s.Messages, s.Bytes, p.m.Last(), p.m.Oldest())
+}
+
+func (p *player) say(format string, args ...any) {
+	p.effects = append(p.effects, fmt.Sprintf(format, args...))
+}
+
+// step carries out c and says its effects.
+func (p *player) step(c Command) {
+	var out Effects
+	if err := p.m.Step(scriptTime, c, &out); err != nil {
+		p.say("%d refused %s: %s", c.Session, err.(*Error).Code, err)
+		if len(out.Entries)+len(out.Outputs) > 0 {
+			p.t.Fatalf("line %d: a refused command has effects: %+v", p.n, out)
+		}
+		return
+	}
+	for _, e := range out.Entries {
+		p.say("log %d %s", e.Seq, e)
+		p.entries = append(p.entries, readBack(e))
+	}
+	if len(out.Entries) > 0 && !out.Sync {
+		p.say("nobody waits")
+	}
+	for _, o := range out.Outputs {
+		p.say("%s", outputText(o))
+	}
+	if out.Dropped > 0 {
+		p.say("dropped %d", out.Dropped)
+	}
+}
+
+func outputText(o Output) string {
+	d := o.Delivery
+	switch o.Kind {
+	case Receipt:
+		return fmt.Sprintf("%d <- RECEIPT %s%s", o.Session, o.ReceiptID, afterText(o))
+	case Forget:
+		return fmt.Sprintf("%d forget %d", o.Session, d.Sub)
+	case Evict:
+		return fmt.Sprintf("%d evict %s: %s", o.Session, o.Err.(*Error).Code, o.Err)
+	}
+	s := fmt.Sprintf("%d <- MESSAGE %s to %s as %d.%d id=%d.%d",
+		o.Session, bodyText(d.Message), d.Subscription, d.Sub, d.Tag, d.ID.Seq, d.ID.N)
+	if d.Redelivered {
+		s += fmt.Sprintf(" redelivered deliveries=%d", d.Deliveries)
+	}
+	if d.Dead != nil {
+		s += " " + d.Dead.String()
+	}
+	return s + afterText(o)
+}
+
+func afterText(o Output) string {
+	if o.After == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" after %d", o.After)
+}
+
+func bodyText(m *Message) string {
+	return strings.TrimRight(string(m.Content[m.HeaderBytes+1:]), "_")
+}
+
+func (p *player) options(words []string) (o Options) {
+	for _, w := range words {
+		name, value, _ := strings.Cut(w, "=")
+		switch name {
+		case "prefetch":
+			o.Prefetch = p.number(value)
+		case "prefetch-bytes":
+			o.PrefetchBytes = int64(p.number(value))
+		case "max-deliveries":
+			o.MaxDeliveries = p.number(value)
+		case "max-bytes":
+			o.MaxBytes = int64(p.number(value))
+		case "max-subscriptions":
+			o.MaxSubscriptions = p.number(value)
+		case "pending":
+			o.Pending.Messages = p.number(value)
+		case "pending-bytes":
+			o.Pending.Bytes = int64(p.number(value))
+		case "policy":
+			o.Pending.Policy = map[string]PendingPolicy{"drop-new": DropNew, "disconnect": DisconnectPending}[value]
+		default:
+			p.t.Fatalf("line %d: unknown option %q", p.n, w)
+		}
+	}
+	return o
+}
+
+func (p *player) number(s string) int {
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		p.t.Fatalf("line %d: %v", p.n, err)
+	}
+	return n
+}
+
+// split separates the arguments of a command from its options.
+func split(words []string) (args []string, opts map[string]string) {
+	opts = map[string]string{}
+	for _, w := range words {
+		name, value, isOption := strings.Cut(w, "=")
+		switch {
+		case isOption:
+			opts[name] = value
+		case slices.Contains([]string{"nonpersistent", "byid", "rejectnacks", "reject", "clean"}, w):
+			opts[w] = "yes"
+		default:
+			args = append(args, w)
+		}
+	}
+	return args, opts
+}
+
+// command carries out one line of a session.
+func (p *player) command(words []string) {
+	c := Command{Session: uint64(p.number(words[0]))}
+	verb := words[1]
+	args, opts := split(words[2:])
+	c.Receipt, c.WantReceipt = opts["receipt"], opts["receipt"] != ""
+	c.Tx, c.Reject, c.Clean = opts["tx"], opts["reject"] != "", opts["clean"] != ""
+	switch verb {
+	case "send":
+		c.Op, c.Destination, c.Message = Send, p.destination(args[0]), p.message(args[1], opts)
+	case "subscribe":
+		c.Op, c.Subscription, c.Destination, c.Consumer = Subscribe, args[0], p.destination(args[1]), p.consumer(opts)
+	case "unsubscribe":
+		c.Op, c.Subscription = Unsubscribe, args[0]
+	case "ack", "nack", "sent":
+		c.Op = map[string]Op{"ack": Ack, "nack": Nack, "sent": Sent}[verb]
+		c.Delivery, c.Subscription = p.delivery(args, opts), opts["sub"]
+	case "commit", "abort":
+		c.Op, c.Tx = map[string]Op{"commit": Commit, "abort": Abort}[verb], args[0]
+		if verb == "commit" {
+			c.Sends = p.sends[p.txKey(c)]
+		}
+		delete(p.sends, p.txKey(c))
+	case "disconnect":
+		c.Op = Disconnect
+		maps.DeleteFunc(p.sends, func(key string, _ []Outgoing) bool { return strings.HasPrefix(key, words[0]+" ") })
+	case "note":
+		c.Op = Note
+	default:
+		p.t.Fatalf("line %d: unknown command %q", p.n, verb)
+	}
+	if c.Op == Send && c.Tx != "" { // kept by the session, as the broker does
+		p.sends[p.txKey(c)] = append(p.sends[p.txKey(c)], Outgoing{c.Destination, c.Message})
+		return
+	}
+	p.step(c)
+}
+
+func (p *player) txKey(c Command) string { return fmt.Sprint(c.Session, " ", c.Tx) }
+
+func (p *player) destination(s string) Destination {
+	d, err := ParseDestination(s, 255)
+	if err != nil {
+		p.t.Fatalf("line %d: %v", p.n, err)
+	}
+	return d
+}
+
+func (p *player) message(body string, opts map[string]string) *Message {
+	if s := opts["size"]; s != "" {
+		body += strings.Repeat("_", p.number(s)-len(body))
+	}
+	return newMessage(body, opts["nonpersistent"] == "")
+}
+
+func newMessage(body string, persistent bool) *Message {
+	return &Message{Content: []byte("\n" + body), Persistent: persistent}
+}
+
+func (p *player) consumer(opts map[string]string) Consumer {
+	c := Consumer{ByMessageID: opts["byid"] != "", RejectNacks: opts["rejectnacks"] != ""}
+	c.Ack = map[string]AckMode{"client": AckClient, "individual": AckIndividual}[opts["ack"]]
+	if s := opts["prefetch"]; s != "" {
+		c.Prefetch = p.number(s)
+	}
+	if s := opts["bytes"]; s != "" {
+		c.PrefetchBytes = int64(p.number(s))
+	}
+	return c
+}
+
+// delivery reads "SUB.TAG", or "id=SEQ.N".
+func (p *player) delivery(args []string, opts map[string]string) DeliveryID {
+	text, byMessage := opts["id"], true
+	if text == "" {
+		text, byMessage = args[0], false
+	}
+	a, b, _ := strings.Cut(text, ".")
+	d := DeliveryID{ByMessage: byMessage, Text: text}
+	if byMessage {
+		d.ID = MessageID{Seq: uint64(p.number(a)), N: uint64(p.number(b))}
+	} else {
+		d.Sub, d.Tag = uint32(p.number(a)), uint64(p.number(b))
+	}
+	return d
+}
