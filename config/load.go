@@ -26,7 +26,7 @@ const (
 // Sources are where settings come from; what stands later wins. The zero value gives the defaults.
 type Sources struct {
 	File  string         // YAML; none when empty
-	Env   []string       // "NAME=value", as os.Environ gives them; only BATON_ variables are looked at
+	Env   []string       // "NAME=value", as os.Environ gives them; only BATON_ variables count, an empty one is unset
 	Flags map[string]any // values by key, for the flags that were given
 }
 
@@ -133,6 +133,7 @@ func (l *loading) readEnv(env []string) {
 		key, known := keyOf[name]
 		switch {
 		case !strings.HasPrefix(name, envPrefix) || name == envPasscode:
+		case known && value == "":
 		case known:
 			l.set(key, value, name)
 		default:

@@ -23,7 +23,7 @@ func file(t *testing.T, yaml string) string {
 
 func TestLoadNothingIsDefault(t *testing.T) {
 	t.Parallel()
-	got, err := config.Load(config.Sources{Env: []string{"HOME=/root", "BATON_PASSCODE=secret"}})
+	got, err := config.Load(config.Sources{Env: []string{"HOME=/root", "BATON_PASSCODE=secret", "BATON_LOG_LEVEL="}})
 	if err != nil {
 		t.Fatal(err)
 	}
