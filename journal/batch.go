@@ -1,0 +1,217 @@
+package journal
+
+import (
+	"fmt"
+	"hash/crc32"
+	"slices"
+	"time"
+)
+
+// keepBytes is what a buffer may keep between bursts.
+const keepBytes = 1 << 20
+
+// batch is what goes to disk with one write and one sync: the records of one or more Appends, of one segment, and the
+// mark that makes all of them count.
+type batch struct {
+	opens    *segmentHeader // the segment that must be made first, or nil
+	offset   int64          // of buf in its segment
+	buf      []byte
+	index    []indexEntry
+	firstSeq uint64
+	lastSeq  uint64
+	floor    uint64    // as noted in the mark
+	since    time.Time // of the first Append
+}
+
+func (b *batch) empty() bool { return len(b.buf) == 0 }
+
+func (b *batch) reset() {
+	*b = batch{buf: b.buf[:0], index: b.index[:0]}
+}
+
+// shrink gives back what a burst left behind.
+func (b *batch) shrink() {
+	if cap(b.buf) > keepBytes {
+		b.buf, b.index = nil, nil
+	}
+}
+
+// Append adds records to the log as one batch: after a crash all of them are there or none. It copies them and returns;
+// Durable tells when they are safe. It waits while the buffer is full (a batch larger than the buffer is taken alone).
+//
+// It returns the error that stopped the journal, ErrClosed, or one that wraps ErrTooBig; then nothing was appended. A Seq
+// that does not follow the last one, an Epoch below the last one and a Type that is not the caller's are programming
+// errors and panic.
+func (j *Journal) Append(recs []Record) error {
+	if len(recs) == 0 {
+		return nil
+	}
+	size, err := batchSize(recs)
+	if err != nil {
+		return err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err := j.awaitRoom(size); err != nil {
+		return err
+	}
+	j.checkOrder(recs)
+	if err := j.begin(size); err != nil {
+		return err
+	}
+	j.pending.buf = slices.Grow(j.pending.buf, size+markBytes)
+	for i := range recs {
+		j.encode(&recs[i])
+	}
+	j.pending.lastSeq = j.tail.seq
+	j.unsynced += size
+	return nil
+}
+
+// batchSize is what recs take in a segment.
+func batchSize(recs []Record) (int, error) {
+	size := 0
+	for i := range recs {
+		size += recordBytes(len(recs[i].Head) + len(recs[i].Body))
+		if size > MaxBatchBytes {
+			return 0, fmt.Errorf("append to journal: %w: more than %d bytes", ErrTooBig, MaxBatchBytes)
+		}
+	}
+	return size, nil
+}
+
+// checkOrder panics where the caller broke the rules; the caller holds mu.
+func (j *Journal) checkOrder(recs []Record) {
+	seq, epoch := j.tail.seq, j.tail.epoch
+	for i := range recs {
+		r := &recs[i]
+		if r.Seq != seq+1 {
+			panic(fmt.Sprintf("BUG: journal: seq %d appended after %d", r.Seq, seq))
+		}
+		if r.Epoch < epoch {
+			panic(fmt.Sprintf("BUG: journal: seq %d has epoch %d after epoch %d", r.Seq, r.Epoch, epoch))
+		}
+		if r.Type == 0 || r.Type >= typeMark {
+			panic(fmt.Sprintf("BUG: journal: seq %d has type %d", r.Seq, r.Type))
+		}
+		seq, epoch = r.Seq, r.Epoch
+	}
+}
+
+// awaitRoom waits until size bytes may be appended; the caller holds mu.
+func (j *Journal) awaitRoom(size int) error {
+	for {
+		switch {
+		case j.err != nil:
+			return j.err
+		case j.closing:
+			return ErrClosed
+		case j.hasRoom(size):
+			return nil
+		}
+		j.waiting++
+		signal(j.wake)
+		j.changed.Wait()
+		j.waiting--
+	}
+}
+
+func (j *Journal) hasRoom(size int) bool {
+	if j.unsynced > 0 && j.unsynced+size > j.opt.BufferBytes {
+		return false
+	}
+	// A batch lies in one segment, so what is pending goes before the next segment begins.
+	return j.pending.empty() || j.tail.fits(size)
+}
+
+// begin prepares pending for size more bytes; the caller holds mu.
+func (j *Journal) begin(size int) error {
+	if !j.pending.empty() {
+		return nil
+	}
+	b := j.pending
+	if !j.tail.fits(size) {
+		next, err := j.nextSegment(size)
+		if err != nil {
+			return err
+		}
+		b.opens = next
+		j.tail.enter(*next)
+	}
+	b.offset, b.firstSeq, b.lastSeq = j.tail.offset, j.tail.seq+1, j.tail.seq
+	if size > 0 {
+		b.since = time.Now()
+		signal(j.wake) // to arm its timer
+	}
+	return nil
+}
+
+// nextSegment plans the segment after the current one, large enough for a batch of size bytes.
+func (j *Journal) nextSegment(size int) (*segmentHeader, error) {
+	salt, err := j.randomUint64()
+	if err != nil {
+		return nil, fmt.Errorf("append to journal: %w", err)
+	}
+	return &segmentHeader{
+		journalID: j.id,
+		id:        j.tail.segment.id + 1,
+		firstSeq:  j.tail.seq + 1,
+		size:      segmentSize(j.opt.SegmentBytes, size),
+		salt:      salt,
+		floor:     j.floor,
+		epoch:     j.tail.epoch,
+		chain:     j.tail.chain,
+	}, nil
+}
+
+// segmentSize is the usual size, or what a batch of size bytes needs if that is more, in whole blocks.
+func segmentSize(usual int64, size int) int64 {
+	need := int64(segmentHeaderBytes + size + 2*markBytes)
+	return (max(usual, need) + segmentHeaderBytes - 1) / segmentHeaderBytes * segmentHeaderBytes
+}
+
+func (t *tail) enter(h segmentHeader) {
+	t.segment, t.seed, t.offset, t.indexed = h, h.seed(), segmentHeaderBytes, segmentHeaderBytes
+}
+
+// encode copies r to the pending batch; the caller holds mu and has made room.
+func (j *Journal) encode(r *Record) {
+	b, t := j.pending, &j.tail
+	size := len(r.Head) + len(r.Body)
+	at := len(b.buf)
+	b.buf = b.buf[:at+recordHeaderBytes]
+	b.buf = append(b.buf, r.Head...)
+	b.buf = append(b.buf, r.Body...)
+	h := recordHeader{
+		typ:        r.Type,
+		size:       uint32(size),
+		seq:        r.Seq,
+		epoch:      r.Epoch,
+		payloadCRC: crc32.Checksum(b.buf[at+recordHeaderBytes:], castagnoli),
+		prevChain:  t.chain,
+	}
+	if t.offset-t.indexed >= indexEvery {
+		b.index = append(b.index, indexEntry{r.Seq, t.offset})
+		t.indexed = t.offset
+	}
+	t.chain = h.put(b.buf[at:], t.seed)
+	b.buf = append(b.buf, zeros[:recordBytes(size)-recordHeaderBytes-size]...)
+	t.offset += int64(recordBytes(size))
+	t.seq, t.epoch = r.Seq, r.Epoch
+}
+
+// finish ends the pending batch with its mark; the caller holds mu.
+func (j *Journal) finish() {
+	b, t := j.pending, &j.tail
+	b.floor = j.floor
+	m := mark{
+		firstSeq:      b.firstSeq,
+		promiseSeq:    b.firstSeq - 1,
+		promiseOffset: b.offset,
+		floor:         b.floor,
+		salt:          t.segment.salt,
+	}
+	h := recordHeader{seq: t.seq, epoch: t.epoch, prevChain: t.chain}
+	b.buf = m.append(b.buf, h, t.seed)
+	t.offset += markBytes
+}

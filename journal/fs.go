@@ -1,0 +1,49 @@
+package journal
+
+import "io"
+
+// FS is what the journal asks of a file system. Names are paths; an FS is safe for concurrent use. Tests put an in-memory
+// one (journal/memfs) in the place of OS.
+type FS interface {
+	// MkdirAll makes dir and its parents durably; it is no error when they exist.
+	MkdirAll(dir string) error
+	// Create makes an empty file, or empties an existing one, for reading and writing.
+	Create(name string) (File, error)
+	// Open opens an existing file for reading or, with write, for both; fs.ErrNotExist when there is none.
+	Open(name string, write bool) (File, error)
+	Rename(from, to string) error
+	Remove(name string) error
+	// ReadDir returns the names of the files in dir, sorted.
+	ReadDir(dir string) ([]string, error)
+	// SyncDir makes what was created, renamed and removed in dir durable.
+	SyncDir(dir string) error
+	// Lock takes the lock file called name until the Closer is closed or the process ends. Where another holds it, the
+	// error wraps ErrLocked and tells the process if it can.
+	Lock(name string) (io.Closer, error)
+	// CheckLock returns the error that Lock would return because another holds the lock. It changes nothing.
+	CheckLock(name string) error
+}
+
+// File is an open file of an FS.
+type File interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+	Size() (int64, error)
+	// Allocate reserves room for the first size bytes. It may do nothing where the system has no such call.
+	Allocate(size int64) error
+	Truncate(size int64) error
+	// Sync makes content and size durable.
+	Sync() error
+	// Datasync makes the content durable, and the size where reading the content back needs it.
+	Datasync() error
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,263 @@
+package journal
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Options of a journal. Only Dir is needed.
+type Options struct {
+	Dir          string        // made if missing; nothing else may write there
+	SegmentBytes int64         // size of a segment file; 0: 64 MiB
+	BufferBytes  int           // appended and not yet durable; Append waits while it is full; 0: 16 MiB
+	LazySync     time.Duration // longest time that records wait for a sync that nobody asked for; 0: 100 ms
+
+	// OnDurable is called after each sync that made records durable, with the last of them. It runs on the writer
+	// goroutine: it must not block and must not call Close.
+	OnDurable func(seq uint64)
+	// OnFatal is called once, after the first write or sync that failed; nothing more becomes durable. It runs on the
+	// writer goroutine and must not call Close.
+	OnFatal func(error)
+	// Progress is called now and then while Open reads the journal, with the bytes read and to be read.
+	Progress func(done, total int64)
+
+	Logger *zap.Logger // nil: none
+	FS     FS          // nil: OS
+
+	random io.Reader // of identities and salts; nil: crypto/rand
+}
+
+func (o *Options) setDefaults() {
+	if o.SegmentBytes <= 0 {
+		o.SegmentBytes = 64 << 20
+	}
+	if o.BufferBytes <= 0 {
+		o.BufferBytes = 16 << 20
+	}
+	if o.LazySync <= 0 {
+		o.LazySync = 100 * time.Millisecond
+	}
+	if o.OnDurable == nil {
+		o.OnDurable = func(uint64) {}
+	}
+	if o.OnFatal == nil {
+		o.OnFatal = func(error) {}
+	}
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	if o.FS == nil {
+		o.FS = OS{}
+	}
+	if o.random == nil {
+		o.random = rand.Reader
+	}
+}
+
+// Journal is an open log. Its methods are safe for concurrent use, except that calls of Append must be made in the
+// order of their Seqs.
+type Journal struct {
+	opt      Options
+	log      *zap.Logger
+	lock     io.Closer
+	id       [16]byte
+	recovery Report
+
+	durable atomic.Uint64
+	wake    chan struct{} // to the writer: something may be due
+	chores  chan struct{} // to the housekeeper
+	done    sync.WaitGroup
+
+	active     *segment // the one being written; owned by the writer
+	unpromised bool     // records are durable that no mark promises; owned by the writer
+
+	mu       sync.Mutex // a leaf: nothing is called and no I/O is done under it
+	changed  *sync.Cond // something below changed that Append, roll or Close may wait for
+	segments []*segment // in order, the active one last
+	tail     tail       // where the next record goes
+	pending  *batch     // appended and not taken by the writer
+	idle     *batch     // the other buffer, nil while the writer has it
+	unsynced int        // bytes appended and not yet durable
+	waiting  int        // callers of Append that wait for room
+	wanted   bool       // Sync was called for what is pending
+	floor    uint64     // no record with a lower Seq is needed
+	trimDue  bool       // segments can go once floor is noted
+	spare    spare
+	doomed   []*segment // to be removed from the directory
+	err      error      // why the journal stopped, for ever
+	closing  bool
+}
+
+// tail is where the next record goes.
+type tail struct {
+	segment segmentHeader
+	seed    uint32
+	offset  int64 // in segment
+	indexed int64 // offset of the last index entry
+	seq     uint64
+	epoch   uint32
+	chain   uint32
+}
+
+// fits tells whether n bytes of records, their mark and the seal of the segment have room.
+func (t *tail) fits(n int) bool { return t.offset+int64(n)+2*markBytes <= t.segment.size }
+
+// Open recovers the journal in opt.Dir, or makes a new one, and locks it. A torn tail, which a crash leaves where
+// nothing was promised yet, is copied to a file *.torn and cut; see Recovery. Any other damage is a *CorruptError and
+// changes nothing. Errors wrap ErrLocked, ErrNewer or those of the file system.
+func Open(opt Options) (*Journal, error) {
+	opt.setDefaults()
+	if err := opt.FS.MkdirAll(opt.Dir); err != nil {
+		return nil, fmt.Errorf("open journal: %w", err)
+	}
+	lock, err := opt.FS.Lock(filepath.Join(opt.Dir, lockName))
+	if err != nil {
+		return nil, fmt.Errorf("open journal: %w", err)
+	}
+	j := &Journal{
+		opt:    opt,
+		log:    opt.Logger.Named("journal"),
+		lock:   lock,
+		wake:   make(chan struct{}, 1),
+		chores: make(chan struct{}, 1),
+	}
+	j.changed = sync.NewCond(&j.mu)
+	j.pending, j.idle = new(batch), new(batch)
+	if err := j.recover(); err != nil {
+		j.closeFiles()
+		_ = lock.Close()
+		return nil, fmt.Errorf("open journal %s: %w", opt.Dir, err)
+	}
+	j.done.Go(j.write)
+	j.done.Go(j.keepHouse)
+	return j, nil
+}
+
+// ID identifies the journal: 16 random bytes made with the directory.
+func (j *Journal) ID() [16]byte { return j.id }
+
+// Recovery tells what Open found.
+func (j *Journal) Recovery() Report { return j.recovery }
+
+// First is the Seq of the oldest record that Read can still give; Last()+1 when there is none.
+func (j *Journal) First() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.segments[0].firstSeq
+}
+
+// Last is the Seq of the last record appended, durable or not; 0 when there never was one.
+func (j *Journal) Last() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.tail.seq
+}
+
+// LastEpoch is the epoch of the last record appended; 0 when there never was one.
+func (j *Journal) LastEpoch() uint32 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.tail.epoch
+}
+
+// Durable is the Seq up to which all records survive a crash.
+func (j *Journal) Durable() uint64 { return j.durable.Load() }
+
+// Sync asks that everything appended so far be written and synced as soon as possible. It does not wait: Durable and
+// Options.OnDurable tell when.
+func (j *Journal) Sync() {
+	j.mu.Lock()
+	j.wanted = j.wanted || !j.pending.empty()
+	j.mu.Unlock()
+	signal(j.wake)
+}
+
+// Trim says that no record with a Seq below before is needed any more. Sealed segments that lie wholly below are
+// removed soon, after that has been noted in the log.
+func (j *Journal) Trim(before uint64) {
+	j.mu.Lock()
+	j.floor = max(j.floor, min(before, j.tail.seq+1))
+	j.trimDue = j.trimDue || len(j.trimmed(j.floor)) > 0
+	j.mu.Unlock()
+	signal(j.wake)
+}
+
+// trimmed returns the segments that lie wholly below floor; the caller holds mu.
+func (j *Journal) trimmed(floor uint64) []*segment {
+	n := 0
+	for n+1 < len(j.segments) && j.segments[n+1].firstSeq <= floor {
+		n++
+	}
+	return j.segments[:n]
+}
+
+// Close makes everything appended durable, unless the journal has failed, and unlocks the directory. It returns the
+// error that stopped the journal, if any. A second call does nothing.
+func (j *Journal) Close() error {
+	j.mu.Lock()
+	if j.closing {
+		j.mu.Unlock()
+		return nil
+	}
+	j.closing = true
+	j.changed.Broadcast()
+	j.mu.Unlock()
+	signal(j.wake)
+	signal(j.chores)
+	j.done.Wait()
+	j.removeDoomed()
+	j.dropSpare()
+	j.closeFiles()
+	return firstError(j.failure(), j.lock.Close())
+}
+
+func (j *Journal) closeFiles() {
+	j.mu.Lock()
+	segments := j.segments
+	j.mu.Unlock()
+	for _, s := range segments {
+		j.retire(s)
+	}
+}
+
+// retire closes s, or leaves that to its last reader.
+func (j *Journal) retire(s *segment) {
+	j.mu.Lock()
+	s.retired = true
+	last := s.readers == 0
+	j.mu.Unlock()
+	if last {
+		_ = s.file.Close() // everything in it is synced, or has failed for good
+	}
+}
+
+// failure is the error that stopped the journal, or nil.
+func (j *Journal) failure() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.err
+}
+
+func (j *Journal) path(name string) string { return filepath.Join(j.opt.Dir, name) }
+
+func (j *Journal) randomUint64() (uint64, error) {
+	var b [8]byte
+	_, err := io.ReadFull(j.opt.random, b[:])
+	return binary.LittleEndian.Uint64(b[:]), err
+}
+
+// signal wakes the goroutine behind c; it never blocks.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

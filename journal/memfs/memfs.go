@@ -1,0 +1,286 @@
+package memfs
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"baton/journal"
+)
+
+const blockBytes = 4096
+
+// Call is one call of a method of the FS or of one of its files.
+type Call struct {
+	Op   string // the method's name
+	Name string // the file's path
+}
+
+// Writes tells whether the call changes or syncs anything.
+func (c Call) Writes() bool {
+	switch c.Op {
+	case "Create", "Rename", "Remove", "SyncDir", "WriteAt", "Allocate", "Truncate", "Sync", "Datasync":
+		return true
+	}
+	return false
+}
+
+// FS is an in-memory file system. It implements journal.FS.
+type FS struct {
+	mu     sync.Mutex
+	onCall func(Call) error
+	names  map[string]*inode // as a running program sees them
+	safe   map[string]*inode // as of the last SyncDir
+	steps  []step            // from safe to names
+	locks  map[string]bool
+}
+
+// step is one change of names; a rename is one step, for it is atomic.
+type step struct {
+	from, to string // either may be empty
+	node     *inode // what to names
+}
+
+type inode struct {
+	content []byte
+	safe    []byte             // as of the last sync
+	dirty   map[int64]struct{} // blocks that differ
+}
+
+// New returns an empty file system.
+func New() *FS {
+	return &FS{names: map[string]*inode{}, safe: map[string]*inode{}, locks: map[string]bool{}}
+}
+
+// OnCall sets a function that is called before each call: an error makes the call fail, one from WriteAt after half of
+// the bytes. It may call CrashClone. Nil sets none.
+func (m *FS) OnCall(fn func(Call) error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.onCall = fn
+}
+
+func (m *FS) call(op, name string) error {
+	m.mu.Lock()
+	fn := m.onCall
+	m.mu.Unlock()
+	if fn == nil {
+		return nil
+	}
+	return fn(Call{op, name})
+}
+
+// Keep decides whether one change that was not synced survives the crash.
+type Keep func() bool
+
+// All keeps every change: the process died, the machine did not.
+func All() bool { return true }
+
+// None keeps nothing that was not synced.
+func None() bool { return false }
+
+// Random keeps about half, the same for the same seed.
+func Random(seed uint64) Keep {
+	r := rand.New(rand.NewPCG(seed, 0))
+	return func() bool { return r.IntN(2) == 0 }
+}
+
+// CrashClone returns the file system as it may be found after a crash now; keep is asked for each changed block, size and
+// name that was not synced. The original goes on.
+func (m *FS) CrashClone(keep Keep) *FS {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clone := New()
+	survivors := maps.Clone(m.safe)
+	for _, s := range m.steps {
+		if keep() {
+			s.apply(survivors)
+		}
+	}
+	nodes := map[*inode]*inode{}
+	for _, name := range slices.Sorted(maps.Keys(survivors)) {
+		node := survivors[name]
+		if nodes[node] == nil {
+			nodes[node] = node.crash(keep)
+		}
+		clone.names[name], clone.safe[name] = nodes[node], nodes[node]
+	}
+	return clone
+}
+
+func (s step) apply(names map[string]*inode) {
+	delete(names, s.from)
+	if s.to != "" {
+		names[s.to] = s.node
+	}
+}
+
+func (n *inode) crash(keep Keep) *inode {
+	size := len(n.safe)
+	if len(n.content) != len(n.safe) && keep() {
+		size = len(n.content)
+	}
+	b := make([]byte, size)
+	copy(b, n.safe)
+	for _, block := range slices.Sorted(maps.Keys(n.dirty)) {
+		at := min(block*blockBytes, int64(size))
+		if keep() && at < int64(len(n.content)) {
+			copy(b[at:min(at+blockBytes, int64(size))], n.content[at:])
+		}
+	}
+	return &inode{content: b, safe: slices.Clone(b), dirty: map[int64]struct{}{}}
+}
+
+// Names returns all files, sorted.
+func (m *FS) Names() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Sorted(maps.Keys(m.names))
+}
+
+// Content returns a copy of what the file called name holds; nil when there is none.
+func (m *FS) Content(name string) []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n := m.names[name]; n != nil {
+		return slices.Clone(n.content)
+	}
+	return nil
+}
+
+// Put makes a file with the given content, durable at once.
+func (m *FS) Put(name string, content []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := &inode{content: slices.Clone(content), safe: slices.Clone(content), dirty: map[int64]struct{}{}}
+	m.names[name], m.safe[name] = n, n
+}
+
+// MkdirAll implements journal.FS; directories are not modelled.
+func (m *FS) MkdirAll(dir string) error { return m.call("MkdirAll", dir) }
+
+// Create implements journal.FS.
+func (m *FS) Create(name string) (journal.File, error) {
+	if err := m.call("Create", name); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := &inode{dirty: map[int64]struct{}{}}
+	m.change(step{to: name, node: n})
+	return &file{fs: m, name: name, node: n, writable: true}, nil
+}
+
+func (m *FS) change(s step) {
+	m.steps = append(m.steps, s)
+	s.apply(m.names)
+}
+
+// Open implements journal.FS.
+func (m *FS) Open(name string, write bool) (journal.File, error) {
+	if err := m.call("Open", name); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.names[name]
+	if n == nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	return &file{fs: m, name: name, node: n, writable: write}, nil
+}
+
+// Rename implements journal.FS.
+func (m *FS) Rename(from, to string) error {
+	if err := m.call("Rename", from); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.names[from]
+	if n == nil {
+		return &fs.PathError{Op: "rename", Path: from, Err: fs.ErrNotExist}
+	}
+	m.change(step{from: from, to: to, node: n})
+	return nil
+}
+
+// Remove implements journal.FS.
+func (m *FS) Remove(name string) error {
+	if err := m.call("Remove", name); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.names[name] == nil {
+		return &fs.PathError{Op: "remove", Path: name, Err: fs.ErrNotExist}
+	}
+	m.change(step{from: name})
+	return nil
+}
+
+// ReadDir implements journal.FS.
+func (m *FS) ReadDir(dir string) ([]string, error) {
+	if err := m.call("ReadDir", dir); err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, name := range m.Names() {
+		if filepath.Dir(name) == filepath.Clean(dir) {
+			names = append(names, filepath.Base(name))
+		}
+	}
+	return names, nil
+}
+
+// SyncDir implements journal.FS; it makes the names in all directories safe.
+func (m *FS) SyncDir(dir string) error {
+	if err := m.call("SyncDir", dir); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.safe, m.steps = maps.Clone(m.names), nil
+	return nil
+}
+
+// Lock implements journal.FS; locks are no files and do not survive a crash.
+func (m *FS) Lock(name string) (io.Closer, error) {
+	if err := m.call("Lock", name); err != nil {
+		return nil, err
+	}
+	if err := m.CheckLock(name); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.locks[name] = true
+	return unlocker{m, name}, nil
+}
+
+// CheckLock implements journal.FS.
+func (m *FS) CheckLock(name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.locks[name] {
+		return fmt.Errorf("%w: %s is held", journal.ErrLocked, name)
+	}
+	return nil
+}
+
+type unlocker struct {
+	fs   *FS
+	name string
+}
+
+func (u unlocker) Close() error {
+	u.fs.mu.Lock()
+	defer u.fs.mu.Unlock()
+	delete(u.fs.locks, u.name)
+	return nil
+}

@@ -1,0 +1,130 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/crc32"
+	"io"
+)
+
+const scanWindow = 64 << 10 // bytes read at a time
+
+// scanner reads the records of one segment in order and verifies each.
+type scanner struct {
+	file   File
+	name   string
+	seed   uint32
+	salt   uint64
+	offset int64 // of the next record
+	end    int64 // of what may be read
+
+	window []byte // the bytes of the file at windowAt
+	at     int64
+}
+
+func newScanner(file File, h *segmentHeader, offset, end int64, window []byte) scanner {
+	return scanner{
+		file: file, name: h.name(), seed: h.seed(), salt: h.salt, offset: offset, end: end, window: window[:0],
+	}
+}
+
+// next returns the next record, its offset in the file and its payload, which is valid until the next call. The error is
+// a *CorruptError where no valid record lies, or that of the file system.
+func (s *scanner) next() (h recordHeader, payload []byte, offset int64, err error) {
+	offset = s.offset
+	if s.end-offset < recordHeaderBytes {
+		return h, nil, offset, corrupt(s.name, offset, "the segment ends where a record is due")
+	}
+	b, err := s.bytes(offset, recordHeaderBytes)
+	if err != nil {
+		return h, nil, offset, err
+	}
+	h, reason := parseRecordHeader(b, s.seed)
+	if reason != "" {
+		return h, nil, offset, corrupt(s.name, offset, "%s", reason)
+	}
+	size := recordBytes(int(h.size))
+	if int64(size) > s.end-offset {
+		return h, nil, offset, corrupt(s.name, offset, "a record of %d bytes reaches past the end of the segment", h.size)
+	}
+	if b, err = s.bytes(offset, size); err != nil {
+		return h, nil, offset, err
+	}
+	payload = b[recordHeaderBytes : recordHeaderBytes+int(h.size)]
+	if crc32.Checksum(payload, castagnoli) != h.payloadCRC || !allZero(b[recordHeaderBytes+int(h.size):]) {
+		return h, nil, offset, corrupt(s.name, offset, "the checksum of the record's payload does not match")
+	}
+	s.offset += int64(size)
+	return h, payload, offset, nil
+}
+
+// bytes returns n bytes of the file at offset, all of them before end.
+func (s *scanner) bytes(offset int64, n int) ([]byte, error) {
+	from := offset - s.at
+	if from >= 0 && from+int64(n) <= int64(len(s.window)) {
+		return s.window[from:][:n], nil
+	}
+	size := int(min(int64(max(n, scanWindow)), s.end-offset))
+	if cap(s.window) < size {
+		s.window = make([]byte, size)
+	}
+	s.window, s.at = s.window[:size], offset
+	read, err := s.file.ReadAt(s.window, offset)
+	s.window = s.window[:read]
+	switch {
+	case read >= n:
+		return s.window[:n], nil
+	case err == io.EOF:
+		return nil, corrupt(s.name, offset+int64(read), "the file has become shorter")
+	}
+	return nil, err
+}
+
+// aftermath looks at everything from offset on, where the committed part of a segment ends. It returns the furthest
+// offset that any valid mark there promises, and where the last byte that is not zero lies (plus one).
+func (s *scanner) aftermath(offset int64) (promised, used int64, err error) {
+	promised, used = offset, offset
+	for s.offset = offset; s.offset < s.end; {
+		n := min(scanWindow, s.end-s.offset)
+		b, err := s.bytes(s.offset, int(n))
+		if err != nil {
+			return promised, used, err
+		}
+		if rest := bytes.TrimRight(b, "\x00"); len(rest) > 0 {
+			used = s.offset + int64(len(rest))
+			promised = max(promised, s.promisedIn(b))
+		}
+		if n == s.end-s.offset {
+			break
+		}
+		s.offset += n - markBytes // a mark may lie across two windows
+	}
+	return promised, used, nil
+}
+
+// promisedIn returns the furthest offset promised by the valid marks in b, which begins at a multiple of 8.
+func (s *scanner) promisedIn(b []byte) (promised int64) {
+	for at := 0; at+markBytes <= len(b); at += 8 {
+		if binary.LittleEndian.Uint16(b[at:]) != recordMagic || b[at+2] != typeMark {
+			continue
+		}
+		h, reason := parseRecordHeader(b[at:], s.seed)
+		payload := b[at+recordHeaderBytes : at+markBytes]
+		if reason != "" || crc32.Checksum(payload, castagnoli) != h.payloadCRC {
+			continue
+		}
+		if m := parseMark(payload); m.salt == s.salt {
+			promised = max(promised, m.promiseOffset)
+		}
+	}
+	return promised
+}
+
+func allZero(b []byte) bool {
+	for _, c := range b {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,123 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+)
+
+// Report is what Open found in a directory, or Verify.
+type Report struct {
+	ID        [16]byte
+	Segments  int
+	Records   uint64 // in batches that are whole
+	First     uint64 // Seq of the first record, Last+1 when there is none
+	Last      uint64 // Seq of the last record of a whole batch
+	Epochs    []uint32
+	Bytes     int64           // of all segment files
+	TornBytes int64           // after the last whole batch: what an interrupted write left
+	Locked    error           // wraps ErrLocked when a process has the journal open: then torn bytes mean nothing
+	Damage    []*CorruptError // empty: the journal is sound
+}
+
+func (v *survey) report() Report {
+	r := Report{ID: v.id, Segments: len(v.found), First: 1, Bytes: v.total, Damage: v.damage}
+	for i, f := range v.found {
+		if i == 0 {
+			r.First = f.firstSeq
+		}
+		r.Last = f.position.seq
+		r.Records += f.records
+		r.TornBytes += f.torn()
+		r.Epochs = append(r.Epochs, f.epochs...)
+	}
+	r.Epochs = slices.Compact(r.Epochs)
+	return r
+}
+
+// Verify reads the whole journal in dir, checks every checksum and changes nothing; it needs no lock. fsys nil means OS;
+// progress may be nil. Damage is in the Report; the error is one that kept Verify from looking.
+func Verify(fsys FS, dir string, progress func(done, total int64)) (Report, error) {
+	if fsys == nil {
+		fsys = OS{}
+	}
+	locked := fsys.CheckLock(filepath.Join(dir, lockName))
+	if locked != nil && !errors.Is(locked, ErrLocked) {
+		return Report{}, fmt.Errorf("verify journal %s: %w", dir, locked)
+	}
+	v, err := look(fsys, dir, false, progress)
+	if err != nil {
+		return Report{}, fmt.Errorf("verify journal %s: %w", dir, err)
+	}
+	defer v.close()
+	r := v.report()
+	r.Locked = locked
+	return r, nil
+}
+
+// Dump writes a line for each record and commit mark of the journal in dir: seq, epoch, type, bytes of payload, file and
+// offset, then what describe says of a record (nil: nothing). A place that is not valid gets a line too, and Dump goes on
+// with the next segment. It changes nothing and needs no lock. fsys nil means OS.
+func Dump(fsys FS, dir string, w io.Writer, describe func(Record) string) error {
+	if fsys == nil {
+		fsys = OS{}
+	}
+	if describe == nil {
+		describe = func(Record) string { return "" }
+	}
+	v := &survey{fs: fsys, dir: dir}
+	defer v.close()
+	if err := v.list(false); err != nil {
+		return fmt.Errorf("dump journal %s: %w", dir, err)
+	}
+	for _, f := range v.found {
+		if err := f.dump(w, describe); err != nil {
+			return fmt.Errorf("dump journal %s: %w", dir, err)
+		}
+	}
+	for _, d := range v.damage {
+		if _, err := fmt.Fprintf(w, "damage file=%s offset=%d: %s\n", d.File, d.Offset, d.Reason); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *found) dump(w io.Writer, describe func(Record) string) error {
+	sc := newScanner(f.file, &f.segmentHeader, segmentHeaderBytes, min(f.bytes, f.size), nil)
+	for {
+		h, payload, offset, err := sc.next()
+		var damage *CorruptError
+		switch {
+		case errors.As(err, &damage):
+			_, err = fmt.Fprintf(w, "end file=%s offset=%d: %s\n", damage.File, damage.Offset, damage.Reason)
+			return err
+		case err != nil:
+			return err
+		}
+		if err := dumpRecord(w, sc.name, offset, h, payload, describe); err != nil {
+			return err
+		}
+		if h.typ == typeMark && h.flags&flagSealed != 0 {
+			return nil
+		}
+	}
+}
+
+func dumpRecord(w io.Writer, name string, offset int64, h recordHeader, payload []byte, describe func(Record) string) error {
+	if h.typ == typeMark {
+		m := parseMark(payload)
+		_, err := fmt.Fprintf(w, "mark seq=%d..%d epoch=%d promise=%d floor=%d sealed=%t file=%s offset=%d\n",
+			m.firstSeq, h.seq, h.epoch, m.promiseSeq, m.floor, h.flags&flagSealed != 0, name, offset)
+		return err
+	}
+	text := describe(Record{Seq: h.seq, Epoch: h.epoch, Type: h.typ, Body: payload})
+	if text != "" {
+		text = " " + text
+	}
+	_, err := fmt.Fprintf(w, "record seq=%d epoch=%d type=%d bytes=%d file=%s offset=%d%s\n",
+		h.seq, h.epoch, h.typ, h.size, name, offset, text)
+	return err
+}

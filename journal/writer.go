@@ -1,0 +1,231 @@
+package journal
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// slowSync is when a sync is worth a line in the log.
+const slowSync = time.Second
+
+// write is the writer goroutine: the only one that writes to segments and syncs them. A batch is written only when the
+// one before is durable, so a mark can promise everything that precedes its batch.
+func (j *Journal) write() {
+	lazy := time.NewTimer(0)
+	lazy.Stop()
+	defer lazy.Stop()
+	for {
+		b, err := j.take(lazy)
+		if b == nil && err == nil {
+			err = j.promiseAll()
+		}
+		if err == nil && b != nil {
+			err = j.commit(b)
+		}
+		if err != nil {
+			j.fail(err)
+		}
+		if err != nil || b == nil {
+			return
+		}
+		j.publish(b)
+	}
+}
+
+// take waits until a batch is due and takes it; nil when the journal is closing and nothing is left.
+func (j *Journal) take(lazy *time.Timer) (*batch, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for !j.due() {
+		if j.closing {
+			return nil, nil
+		}
+		j.await(lazy)
+	}
+	lazy.Stop()
+	if err := j.begin(0); err != nil { // for the sake of a mark alone
+		return nil, err
+	}
+	j.finish()
+	b := j.pending
+	j.pending, j.idle = j.idle, nil
+	j.wanted, j.trimDue = false, false
+	j.changed.Broadcast()
+	return b, nil
+}
+
+// due tells whether the pending batch must be written now; the caller holds mu.
+func (j *Journal) due() bool {
+	if j.pending.empty() {
+		return j.trimDue
+	}
+	return j.wanted || j.trimDue || j.waiting > 0 || j.closing || time.Since(j.pending.since) >= j.opt.LazySync
+}
+
+// await waits without mu until something may be due.
+func (j *Journal) await(lazy *time.Timer) {
+	if j.pending.empty() {
+		j.pending.shrink()
+		j.idle.shrink()
+	} else {
+		lazy.Reset(j.opt.LazySync - time.Since(j.pending.since))
+	}
+	j.mu.Unlock()
+	select {
+	case <-j.wake:
+	case <-lazy.C:
+	}
+	j.mu.Lock()
+}
+
+// commit makes b durable.
+func (j *Journal) commit(b *batch) error {
+	if b.opens != nil {
+		if err := j.roll(*b.opens); err != nil {
+			return fmt.Errorf("begin segment %s: %w", b.opens.name(), err)
+		}
+	}
+	s := j.active
+	if err := writeAt(s.file, b.buf, b.offset); err != nil {
+		return fmt.Errorf("write segment %s: %w", s.name(), err)
+	}
+	begun := time.Now()
+	if err := s.file.Datasync(); err != nil {
+		return fmt.Errorf("sync segment %s: %w", s.name(), err)
+	}
+	if took := time.Since(begun); took >= slowSync {
+		j.log.Warn("slow sync", zap.Duration("took", took), zap.Int("bytes", len(b.buf)))
+	}
+	s.end = b.offset + int64(len(b.buf))
+	j.unpromised = b.lastSeq >= b.firstSeq
+	return nil
+}
+
+// roll makes the segment h and then seals the one before. In this order a sealed segment proves that there was a next
+// one, and a missing one is noticed. Everything in the segment before is durable already.
+func (j *Journal) roll(h segmentHeader) error {
+	next, err := j.createSegment(h)
+	if err != nil {
+		return err
+	}
+	last := j.active
+	if err := sealSegment(last, h); err != nil {
+		return firstError(err, next.file.Close())
+	}
+	j.active = next
+	j.mu.Lock()
+	j.segments = append(j.segments, next)
+	j.mu.Unlock()
+	return nil
+}
+
+// createSegment puts a segment with the header h into the directory, durably.
+func (j *Journal) createSegment(h segmentHeader) (*segment, error) {
+	name, file, err := j.takeSpare(h.size)
+	if err != nil {
+		return nil, err
+	}
+	err = writeAt(file, h.encode(), 0)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err == nil {
+		err = j.opt.FS.Rename(name, j.path(h.name()))
+	}
+	if err == nil {
+		err = j.opt.FS.SyncDir(j.opt.Dir)
+	}
+	if err != nil {
+		return nil, firstError(err, file.Close())
+	}
+	return &segment{segmentHeader: h, file: file, end: segmentHeaderBytes, lastSeq: h.firstSeq - 1}, nil
+}
+
+// sealSegment ends s with a mark that says that next follows, and gives the rest of the file back.
+func sealSegment(s *segment, next segmentHeader) error {
+	m := mark{
+		firstSeq:      next.firstSeq,
+		promiseSeq:    next.firstSeq - 1,
+		promiseOffset: s.end,
+		floor:         next.floor,
+		salt:          s.salt,
+	}
+	h := recordHeader{flags: flagSealed, seq: next.firstSeq - 1, epoch: next.epoch, prevChain: next.chain}
+	if err := writeAt(s.file, m.append(nil, h, s.seed()), s.end); err != nil {
+		return err
+	}
+	if err := s.file.Datasync(); err != nil {
+		return err
+	}
+	s.end += markBytes
+	return s.file.Truncate(s.end)
+}
+
+// promiseAll notes on closing that everything is durable, so that damage to the last batch will not pass for a torn tail.
+func (j *Journal) promiseAll() error {
+	j.mu.Lock()
+	if !j.unpromised || !j.tail.fits(0) {
+		j.mu.Unlock()
+		return nil
+	}
+	err := j.begin(0)
+	j.finish()
+	b := j.pending
+	j.mu.Unlock()
+	return firstError(err, j.commit(b))
+}
+
+// publish tells the world that b is durable.
+func (j *Journal) publish(b *batch) {
+	j.mu.Lock()
+	s := j.segments[len(j.segments)-1]
+	advanced := b.lastSeq > s.lastSeq
+	s.lastSeq = b.lastSeq
+	s.index = append(s.index, b.index...)
+	j.durable.Store(b.lastSeq)
+	j.unsynced -= len(b.buf) - markBytes
+	j.doom(b.floor)
+	j.spare.want(s)
+	b.reset()
+	j.idle = b
+	chores := j.spare.wanted || len(j.doomed) > 0
+	j.changed.Broadcast()
+	j.mu.Unlock()
+	if chores {
+		signal(j.chores)
+	}
+	if advanced {
+		j.opt.OnDurable(j.Durable())
+	}
+}
+
+// doom takes the segments wholly below floor, which is noted durably, out of the journal; the caller holds mu.
+func (j *Journal) doom(floor uint64) {
+	gone := j.trimmed(floor)
+	j.doomed = append(j.doomed, gone...)
+	j.segments = j.segments[len(gone):]
+}
+
+// fail stops the journal for ever: after a failed write or sync nobody knows what the disk holds, and a sync that is
+// tried again may succeed without having written anything.
+func (j *Journal) fail(err error) {
+	err = fmt.Errorf("journal %s has stopped: %w", j.opt.Dir, err)
+	j.mu.Lock()
+	j.err = err
+	j.changed.Broadcast()
+	j.mu.Unlock()
+	signal(j.chores)
+	j.log.Error("the journal has stopped; nothing more will be acknowledged", zap.Error(err))
+	j.opt.OnFatal(err)
+}
+
+func writeAt(f File, b []byte, offset int64) error {
+	n, err := f.WriteAt(b, offset)
+	if err == nil && n != len(b) {
+		err = io.ErrShortWrite
+	}
+	return err
+}
