@@ -1,0 +1,55 @@
+# What can be done here. `make` alone lists it.
+
+GO       ?= go
+FUZZTIME ?= 30s
+CYCLES   ?= 1000
+
+# Programs that the tests speak with, as Debian packages. Only `make test` and `make torture` need them.
+CLIENTS = python3-stomp ruby-stomp netcat-openbsd
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test lint fuzz torture bench clients
+
+help: ## list these targets
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
+
+build: ## build bin/baton
+	$(GO) build -o bin/baton ./cmd/baton
+
+run: build ## build and run a broker: 127.0.0.1:61613, data in ./baton-data
+	@exec ./bin/baton serve
+
+test: clients lint ## everything that must hold before a change is merged
+	$(GO) test -race -timeout 18m ./...
+
+lint: ## format, vet, staticcheck and the layers of the rooms
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w: $$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) test -run '^TestLayers' .
+
+fuzz: ## run each fuzz target for FUZZTIME (30s)
+	@set -e; for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			echo "$$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
+torture: clients ## kill -9 a broker under load CYCLES (1000) times
+	$(GO) test ./integration -run '^TestKill9$$' -count=1 -v -timeout 6h -cycles=$(CYCLES)
+
+bench: ## throughput and latency of the running broker, then the Go benchmarks
+	$(GO) run ./bench
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+clients:
+	@missing=; for package in $(CLIENTS); do \
+		dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; \
+	done; \
+	[ -z "$$missing" ] && exit 0; \
+	if ! command -v apt-get >/dev/null; then echo "the tests need$$missing: install what is so called in Debian"; exit 1; fi; \
+	if [ "$$(id -u)" = 0 ]; then sudo=; \
+	elif sudo -n true 2>/dev/null; then sudo="sudo -n"; \
+	else echo "the tests need$$missing: sudo apt-get install$$missing"; exit 1; fi; \
+	$$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing
