@@ -29,11 +29,16 @@ func Queue(name string) Destination { return Destination{Name: name} }
 func Topic(name string) Destination { return Destination{Topic: true, Name: name} }
 
 // String is the destination as clients write it: "/queue/orders.eu".
-func (d Destination) String() string {
+func (d Destination) String() string { return string(d.AppendTo(nil)) }
+
+// AppendTo appends what String returns to dst.
+func (d Destination) AppendTo(dst []byte) []byte {
 	if d.Topic {
-		return topicPrefix + d.Name
+		dst = append(dst, topicPrefix...)
+	} else {
+		dst = append(dst, queuePrefix...)
 	}
-	return queuePrefix + d.Name
+	return append(dst, d.Name...)
 }
 
 // ParseDestination reads "/queue/NAME" or "/topic/NAME". A name has 1 to

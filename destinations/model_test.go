@@ -1,0 +1,761 @@
+package destinations
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A model is the machine once more, so naive that it is seen to be right:
+// slices that are searched, nothing counted, nothing indexed. It does not
+// choose between the consumers of a queue: it follows the deliveries that the
+// machine made and says which of them were wrong.
+type model struct {
+	t        tester
+	opts     Options
+	last     uint64
+	start    uint64
+	unstored uint64
+	queues   []*modelQueue
+	topics   map[string][]*modelSub
+	sessions map[uint64]*modelSession
+
+	// Of the step in progress.
+	now     time.Time
+	puts    []uint64 // seqs of the entries that put a message somewhere
+	evicts  []uint64
+	forgets []uint32
+	dropped int
+}
+
+// A modelQueue is all messages of a queue that are not settled, oldest first.
+type modelQueue struct {
+	destination Destination
+	messages    []*modelMessage
+	subs        []*modelSub
+}
+
+type modelMessage struct {
+	msg      *Message
+	seq      uint64 // 0: not stored
+	n        uint64 // 0: stored
+	attempts int
+	returned bool
+	holder   *modelSub // nil: ready
+	dead     *DeadLetter
+	content  uint64 // seq of the entry that has the content
+}
+
+type modelSession struct {
+	id      uint64
+	subs    []*modelSub
+	lastSub uint32
+	evicted bool
+	held    map[string][]modelHeld
+}
+
+type modelHeld struct {
+	sub          *modelSub
+	flight       *modelFlight
+	nack, reject bool
+}
+
+type modelSub struct {
+	session  *modelSession
+	id       string
+	number   uint32
+	queue    *modelQueue
+	consumer Consumer
+	flights  []*modelFlight
+	lastTag  uint64
+	expected []Delivery           // of a topic, what the machine must deliver in this step
+	passed   map[*modelSub]int    // deliveries to others since this one last had none to want
+	byTag    map[uint64]MessageID // what was delivered, for choosing ids
+}
+
+type modelFlight struct {
+	tag uint64
+	m   *modelMessage
+	tx  string
+}
+
+func newModel(t tester, o Options) *model {
+	return &model{t: t, opts: o.withDefaults(), topics: map[string][]*modelSub{}, sessions: map[uint64]*modelSession{}}
+}
+
+// step follows c, of which the machine said out, and returns the code of the
+// error that it must have given.
+func (w *model) step(now time.Time, c Command, out *Effects) (code string) {
+	w.now, w.puts, w.evicts, w.forgets, w.dropped = now, nil, nil, nil, 0
+	for _, e := range out.Entries {
+		if w.last++; e.Seq != w.last {
+			w.t.Fatalf("entry %d follows entry %d", e.Seq, w.last-1)
+		}
+		if e.Kind == KindEnqueue || e.Kind == KindMove {
+			w.puts = append(w.puts, e.Seq)
+		}
+	}
+	code = w.do(c)
+	if len(w.puts) > 0 {
+		w.t.Fatalf("entries %d put messages somewhere that nobody sent", w.puts)
+	}
+	for _, s := range w.allSubs() {
+		w.pump(s)
+	}
+	return code
+}
+
+func (w *model) do(c Command) (code string) {
+	switch c.Op {
+	case Start:
+		w.start, w.unstored = w.last, 0
+	case Send:
+		if w.bytes()+c.Message.size() > w.opts.MaxBytes {
+			return CodeMemoryFull
+		}
+		w.accept(c.Destination, c.Message)
+	case Subscribe:
+		return w.subscribe(c)
+	case Unsubscribe:
+		return w.unsubscribe(c)
+	case Ack, Nack:
+		return w.acknowledge(c)
+	case Commit:
+		return w.commit(c)
+	case Abort:
+		w.abort(c)
+	case Disconnect:
+		w.disconnect(c)
+	case Sent:
+		if s := w.sub(c.Session, c.Delivery.Sub); s != nil && s.consumer.Ack == AckAuto {
+			for _, f := range s.upTo(c.Delivery.Tag) {
+				w.settle(s, f)
+			}
+		}
+	}
+	return ""
+}
+
+// restart forgets all that is not stored.
+func (w *model) restart() {
+	w.topics, w.sessions = map[string][]*modelSub{}, map[uint64]*modelSession{}
+	for _, q := range w.queues {
+		q.subs = nil
+		q.messages = slices.DeleteFunc(q.messages, func(m *modelMessage) bool { return m.seq == 0 })
+		for _, m := range q.messages {
+			m.holder, m.returned = nil, true
+		}
+	}
+}
+
+// Messages.
+
+func (w *model) queue(name string) *modelQueue {
+	for _, q := range w.queues {
+		if q.destination.Name == name {
+			return q
+		}
+	}
+	q := &modelQueue{destination: Queue(name)}
+	w.queues = append(w.queues, q)
+	return q
+}
+
+// put adds a stored message to a queue, under the seq of its entry.
+func (w *model) put(name string, m *modelMessage) {
+	if len(w.puts) == 0 {
+		w.t.Fatalf("the log has no entry for a message of %s", Queue(name))
+	}
+	m.seq, w.puts = w.puts[0], w.puts[1:]
+	if m.content == 0 {
+		m.content = m.seq
+	}
+	q := w.queue(name)
+	q.messages = append(q.messages, m)
+}
+
+func (w *model) accept(d Destination, msg *Message) {
+	switch {
+	case d.Topic && len(w.topics[d.Name]) == 0:
+	case d.Topic:
+		w.unstored++
+		for _, s := range w.topics[d.Name] {
+			w.offer(s, &modelMessage{msg: msg, n: w.unstored})
+		}
+	case msg.Persistent:
+		w.put(d.Name, &modelMessage{msg: msg})
+	default:
+		w.unstored++
+		q := w.queue(d.Name)
+		q.messages = append(q.messages, &modelMessage{msg: msg, n: w.unstored})
+	}
+}
+
+func (w *model) offer(s *modelSub, m *modelMessage) {
+	q, p := s.queue, w.opts.Pending
+	over := func() bool {
+		ready := q.ready()
+		return len(ready) >= p.Messages || len(ready) > 0 && sizes(ready)+m.msg.size() > p.Bytes
+	}
+	if over() && p.Policy != DropOldest {
+		w.dropped++
+		if p.Policy == DisconnectPending && !s.session.evicted {
+			s.session.evicted = true
+			w.evicts = append(w.evicts, s.session.id)
+		}
+		return
+	}
+	for over() {
+		q.remove(q.ready()[0])
+		w.dropped++
+	}
+	q.messages = append(q.messages, m)
+	w.pump(s)
+}
+
+// pump expects of a topic's subscription what it has credit for.
+func (w *model) pump(s *modelSub) {
+	if !s.queue.destination.Topic {
+		return
+	}
+	for s.credit() && len(s.queue.ready()) > 0 {
+		s.expected = append(s.expected, w.fly(s, s.queue.ready()[0]))
+	}
+}
+
+// fly gives m to s, and returns the delivery that must say so.
+func (w *model) fly(s *modelSub, m *modelMessage) Delivery {
+	s.lastTag++
+	m.holder = s
+	s.flights = append(s.flights, &modelFlight{tag: s.lastTag, m: m})
+	s.byTag[s.lastTag] = w.id(m)
+	return Delivery{
+		Subscription: s.id,
+		Sub:          s.number,
+		Tag:          s.lastTag,
+		Ack:          s.consumer.Ack,
+		ID:           w.id(m),
+		Destination:  s.queue.destination,
+		Message:      m.msg,
+		Redelivered:  m.returned,
+		Deliveries:   m.attempts + 1,
+		Dead:         m.dead,
+	}
+}
+
+func (w *model) id(m *modelMessage) MessageID {
+	if m.seq > 0 {
+		return MessageID{Seq: m.seq}
+	}
+	return MessageID{Seq: w.start, N: m.n}
+}
+
+func (q *modelQueue) ready() (ready []*modelMessage) {
+	for _, m := range q.messages {
+		if m.holder == nil {
+			ready = append(ready, m)
+		}
+	}
+	return ready
+}
+
+func (q *modelQueue) remove(m *modelMessage) {
+	i := slices.Index(q.messages, m)
+	q.messages = slices.Delete(q.messages, i, i+1)
+}
+
+func sizes(messages []*modelMessage) (n int64) {
+	for _, m := range messages {
+		n += m.msg.size()
+	}
+	return n
+}
+
+// bytes is the size of all messages held; one that is held twice counts once.
+func (w *model) bytes() (n int64) {
+	seen := map[*Message]bool{}
+	for _, q := range w.allQueues() {
+		for _, m := range q.messages {
+			if !seen[m.msg] {
+				seen[m.msg] = true
+				n += m.msg.size()
+			}
+		}
+	}
+	return n
+}
+
+func (w *model) allQueues() []*modelQueue {
+	queues := slices.Clone(w.queues)
+	for _, s := range w.allSubs() {
+		if s.queue.destination.Topic {
+			queues = append(queues, s.queue)
+		}
+	}
+	return queues
+}
+
+// oldest is the seq of the oldest entry that a recovery needs.
+func (w *model) oldest() uint64 {
+	oldest := w.last + 1
+	for _, q := range w.queues {
+		for _, m := range q.messages {
+			if m.seq > 0 {
+				oldest = min(oldest, m.seq, m.content)
+			}
+		}
+	}
+	return oldest
+}
+
+// Subscriptions.
+
+func (w *model) allSubs() (subs []*modelSub) {
+	for id := range uint64(modelSessions + 1) {
+		if ses := w.sessions[id]; ses != nil {
+			subs = append(subs, ses.subs...)
+		}
+	}
+	return subs
+}
+
+func (w *model) sub(session uint64, number uint32) *modelSub {
+	for _, s := range w.allSubs() {
+		if s.session.id == session && s.number == number {
+			return s
+		}
+	}
+	return nil
+}
+
+func (s *modelSub) credit() bool {
+	n, size := s.used()
+	return n < s.consumer.Prefetch && size < s.consumer.PrefetchBytes
+}
+
+// used is the credit that is used up.
+func (s *modelSub) used() (n int, size int64) {
+	for _, f := range s.flights {
+		if f.tx == "" {
+			n++
+			size += f.m.msg.size()
+		}
+	}
+	return n, size
+}
+
+func (s *modelSub) upTo(tag uint64) (flights []*modelFlight) {
+	for _, f := range s.flights {
+		if f.tag <= tag {
+			flights = append(flights, f)
+		}
+	}
+	return flights
+}
+
+func (w *model) subscribe(c Command) string {
+	ses := w.sessions[c.Session]
+	if ses == nil {
+		ses = &modelSession{id: c.Session, held: map[string][]modelHeld{}}
+	}
+	switch {
+	case slices.ContainsFunc(ses.subs, func(s *modelSub) bool { return s.id == c.Subscription }):
+		return CodeSubscriptionExists
+	case len(ses.subs) >= w.opts.MaxSubscriptions:
+		return CodeTooManySubscription
+	}
+	w.sessions[c.Session] = ses
+	ses.lastSub++
+	s := &modelSub{
+		session: ses, id: c.Subscription, number: ses.lastSub, consumer: c.Consumer,
+		passed: map[*modelSub]int{}, byTag: map[uint64]MessageID{},
+	}
+	setDefault(&s.consumer.Prefetch, w.opts.Prefetch)
+	setDefault(&s.consumer.PrefetchBytes, w.opts.PrefetchBytes)
+	ses.subs = append(ses.subs, s)
+	if c.Destination.Topic {
+		s.queue = &modelQueue{destination: c.Destination}
+		w.topics[c.Destination.Name] = append(w.topics[c.Destination.Name], s)
+	} else {
+		s.queue = w.queue(c.Destination.Name)
+	}
+	s.queue.subs = append(s.queue.subs, s)
+	return ""
+}
+
+func (w *model) unsubscribe(c Command) string {
+	if ses := w.sessions[c.Session]; ses != nil {
+		for _, s := range ses.subs {
+			if s.id == c.Subscription {
+				w.end(s)
+				w.forgets = append(w.forgets, s.number)
+				return ""
+			}
+		}
+	}
+	return CodeNoSubscription
+}
+
+func (w *model) end(s *modelSub) {
+	same := func(other *modelSub) bool { return other == s }
+	s.session.subs = slices.DeleteFunc(s.session.subs, same)
+	s.queue.subs = slices.DeleteFunc(s.queue.subs, same)
+	if d := s.queue.destination; d.Topic {
+		w.topics[d.Name] = slices.DeleteFunc(w.topics[d.Name], same)
+	}
+	for _, f := range s.flights {
+		f.m.holder, f.m.returned = nil, true
+	}
+	s.flights = nil
+}
+
+func (w *model) disconnect(c Command) {
+	ses := w.sessions[c.Session]
+	if ses == nil {
+		return
+	}
+	for _, s := range slices.Clone(ses.subs) {
+		blamed := !c.Clean && s.consumer.Ack != AckAuto && !s.queue.destination.Topic
+		if blamed && len(s.flights) > 0 {
+			w.fail(s, s.flights[0], false)
+		}
+		w.end(s)
+	}
+	delete(w.sessions, c.Session)
+}
+
+// Acknowledgements.
+
+func (w *model) acknowledge(c Command) string {
+	s, tag, code := w.locate(c)
+	if s == nil || s.consumer.Ack == AckAuto {
+		return code
+	}
+	for _, f := range s.upTo(tag) {
+		switch {
+		case f.tx != "" || s.consumer.Ack == AckIndividual && f.tag != tag:
+		case c.Tx != "":
+			f.tx = c.Tx
+			s.session.held[c.Tx] = append(s.session.held[c.Tx], modelHeld{s, f, c.Op == Nack, c.Reject})
+		case c.Op == Ack:
+			w.settle(s, f)
+		default:
+			w.fail(s, f, c.Reject)
+		}
+	}
+	return ""
+}
+
+func (w *model) locate(c Command) (s *modelSub, tag uint64, code string) {
+	d, ses := c.Delivery, w.sessions[c.Session]
+	if d.ByMessage {
+		if d.ID.Seq > w.last || d.ID.N > w.unstored {
+			return nil, 0, CodeUnknownAck
+		}
+		for _, s := range w.allSubs() {
+			for _, f := range s.flights {
+				right := c.Subscription == "" || c.Subscription == s.id
+				if s.session == ses && right && s.consumer.ByMessageID && w.id(f.m) == d.ID {
+					return s, f.tag, ""
+				}
+			}
+		}
+		return nil, 0, ""
+	}
+	if ses == nil || d.Sub == 0 || d.Sub > ses.lastSub {
+		return nil, 0, CodeUnknownAck
+	}
+	s = w.sub(c.Session, d.Sub)
+	if s != nil && (d.Tag == 0 || d.Tag > s.lastTag) {
+		return nil, 0, CodeUnknownAck
+	}
+	return s, d.Tag, ""
+}
+
+func (s *modelSub) land(f *modelFlight) {
+	s.flights = slices.DeleteFunc(s.flights, func(other *modelFlight) bool { return other == f })
+}
+
+func (w *model) settle(s *modelSub, f *modelFlight) {
+	s.land(f)
+	s.queue.remove(f.m)
+}
+
+func (w *model) fail(s *modelSub, f *modelFlight, reject bool) {
+	s.land(f)
+	f.m.attempts++
+	f.m.holder, f.m.returned = nil, true
+	reason := ""
+	switch {
+	case !s.queue.destination.Topic && strings.HasPrefix(s.queue.destination.Name, w.opts.DeadLetterPrefix):
+	case reject || s.consumer.RejectNacks:
+		reason = ReasonRejected
+	case f.m.attempts >= w.opts.MaxDeliveries:
+		reason = ReasonMaxDeliveries
+	}
+	if reason != "" {
+		w.bury(s.queue, f.m, reason)
+	}
+}
+
+func (w *model) bury(q *modelQueue, m *modelMessage, reason string) {
+	q.remove(m)
+	msg := m.msg
+	if m.seq == 0 { // a copy, which is stored
+		msg = newMessage("", true)
+		msg.Content = m.msg.Content
+	}
+	w.put(w.opts.DeadLetterPrefix+q.destination.Name, &modelMessage{
+		msg:     msg,
+		content: m.content,
+		dead: &DeadLetter{
+			Reason: reason, Deliveries: m.attempts, Time: w.now, Destination: q.destination, ID: w.id(m),
+		},
+	})
+}
+
+// Transactions.
+
+func (w *model) commit(c Command) string {
+	var size int64
+	for _, o := range c.Sends {
+		size += o.Message.size()
+	}
+	if len(c.Sends) > 0 && w.bytes()+size > w.opts.MaxBytes {
+		return CodeMemoryFull
+	}
+	for _, h := range w.held(c) {
+		if h.nack {
+			w.fail(h.sub, h.flight, h.reject)
+		} else {
+			w.settle(h.sub, h.flight)
+		}
+	}
+	for _, o := range c.Sends {
+		w.accept(o.Destination, o.Message)
+	}
+	return ""
+}
+
+func (w *model) abort(c Command) {
+	for _, h := range w.held(c) {
+		h.flight.tx = ""
+	}
+}
+
+// held ends a transaction and returns what it holds of subscriptions that have
+// not ended.
+func (w *model) held(c Command) (held []modelHeld) {
+	ses := w.sessions[c.Session]
+	if ses == nil {
+		return nil
+	}
+	for _, h := range ses.held[c.Tx] {
+		if slices.Contains(h.sub.flights, h.flight) {
+			held = append(held, h)
+		}
+	}
+	delete(ses.held, c.Tx)
+	return held
+}
+
+// What the machine did.
+
+// judge checks the effects of c.
+func (w *model) judge(c Command, out *Effects) {
+	receipts, delivered := 0, false
+	for _, o := range out.Outputs {
+		switch o.Kind {
+		case Deliver:
+			w.delivered(o)
+			delivered = delivered || !o.Delivery.Destination.Topic
+		case Receipt:
+			if receipts++; delivered {
+				w.t.Fatalf("the receipt %s is behind a delivery that its command set free", o.ReceiptID)
+			}
+			w.receipt(c, o)
+		case Forget:
+			if o.Session != c.Session || len(w.forgets) == 0 || w.forgets[0] != o.Delivery.Sub {
+				w.t.Fatalf("forget %d of session %d", o.Delivery.Sub, o.Session)
+			}
+			w.forgets = nil
+		case Evict:
+			i := slices.Index(w.evicts, o.Session)
+			if i < 0 || o.Err.(*Error).Code != CodeSlowConsumer {
+				w.t.Fatalf("evict %d: %v", o.Session, o.Err)
+			}
+			w.evicts = slices.Delete(w.evicts, i, i+1)
+		}
+	}
+	if want := map[bool]int{true: 1}[c.WantReceipt]; receipts != want {
+		w.t.Fatalf("%d receipts, want %d", receipts, want)
+	}
+	if len(w.forgets)+len(w.evicts) > 0 {
+		w.t.Fatalf("not said: forget %d, evict %d", w.forgets, w.evicts)
+	}
+	if out.Dropped != w.dropped {
+		w.t.Fatalf("dropped %d, want %d", out.Dropped, w.dropped)
+	}
+	w.conserved()
+}
+
+func (w *model) receipt(c Command, o Output) {
+	var after uint64
+	switch {
+	case c.Op == Send && !c.Destination.Topic && c.Message.Persistent,
+		c.Op == Ack, c.Op == Nack, c.Op == Commit, c.Op == Disconnect:
+		after = w.last
+	}
+	if o.Session != c.Session || o.ReceiptID != c.Receipt || o.After != after {
+		w.t.Fatalf("receipt %q to %d after %d, want %q to %d after %d",
+			o.ReceiptID, o.Session, o.After, c.Receipt, c.Session, after)
+	}
+}
+
+// delivered checks one delivery.
+func (w *model) delivered(o Output) {
+	got := o.Delivery
+	s := w.sub(o.Session, got.Sub)
+	if s == nil {
+		w.t.Fatalf("session %d got a message for its subscription %d, which it has not: %+v", o.Session, got.Sub, got)
+	}
+	var want Delivery
+	if s.queue.destination.Topic {
+		if len(s.expected) == 0 {
+			w.t.Fatalf("%s got a copy that is not for it: %+v", s.id, got)
+		}
+		want, s.expected = s.expected[0], s.expected[1:]
+	} else {
+		want = w.expect(s)
+	}
+	if !sameDelivery(got, want) {
+		w.t.Fatalf("delivered\n %+v, want\n %+v", got, want)
+	}
+	var after uint64
+	if got.ID.N == 0 {
+		after = got.ID.Seq
+	}
+	if o.After != after {
+		w.t.Fatalf("message %+v leaves after %d, want %d", got.ID, o.After, after)
+	}
+}
+
+// expect is the delivery that s must get next from its queue.
+func (w *model) expect(s *modelSub) Delivery {
+	ready := s.queue.ready()
+	if len(ready) == 0 || !s.credit() {
+		w.t.Fatalf("%s of session %d got a message with %d ready and credit %v", s.id, s.session.id, len(ready), s.credit())
+	}
+	for _, other := range s.queue.subs {
+		if other == s || !other.credit() {
+			continue
+		}
+		if other.passed[s]++; other.passed[s] > 1 {
+			w.t.Fatalf("%s of %d was passed twice by %s of %d", other.id, other.session.id, s.id, s.session.id)
+		}
+	}
+	clear(s.passed)
+	return w.fly(s, ready[0])
+}
+
+// conserved checks that nothing waits that could go.
+func (w *model) conserved() {
+	for _, s := range w.allSubs() {
+		if len(s.expected) > 0 {
+			w.t.Fatalf("%s of session %d did not get %+v", s.id, s.session.id, s.expected)
+		}
+		if !s.credit() {
+			clear(s.passed)
+		} else if n := len(s.queue.ready()); n > 0 {
+			w.t.Fatalf("%s of session %d has credit, and %d messages are ready", s.id, s.session.id, n)
+		}
+	}
+}
+
+func sameDelivery(a, b Delivery) bool {
+	sameContent := bytes.Equal(a.Message.Content, b.Message.Content) && a.Message.Form == b.Message.Form
+	a.Message, b.Message = nil, nil
+	return sameContent && sameDead(&a, &b) && a == b
+}
+
+func sameDead(a, b *Delivery) bool {
+	if (a.Dead == nil) != (b.Dead == nil) {
+		return false
+	}
+	if a.Dead == nil {
+		return true
+	}
+	x, y := *a.Dead, *b.Dead
+	x.content, y.content = 0, 0
+	sameTime := x.Time.Equal(y.Time)
+	x.Time, y.Time = time.Time{}, time.Time{}
+	a.Dead, b.Dead = nil, nil
+	return sameTime && x == y
+}
+
+// compare checks the state of m.
+func (w *model) compare(m *Machine) {
+	if m.Last() != w.last || m.Oldest() != w.oldest() || m.bytes != w.bytes() {
+		w.t.Fatalf("last=%d oldest=%d bytes=%d, want %d %d %d", m.Last(), m.Oldest(), m.bytes, w.last, w.oldest(), w.bytes())
+	}
+	queues, topics := 0, 0
+	for _, q := range w.queues {
+		if len(q.messages)+len(q.subs) > 0 {
+			queues++
+			w.compareQueue(m.queues[q.destination.Name], q)
+		}
+	}
+	for _, subs := range w.topics {
+		if len(subs) > 0 {
+			topics++
+		}
+	}
+	if len(m.queues) != queues || len(m.topics) != topics || len(m.sessions) != len(w.sessions) || len(m.touched) != 0 {
+		w.t.Fatalf("%d queues, %d topics, %d sessions, %d touched; want %d, %d, %d, 0",
+			len(m.queues), len(m.topics), len(m.sessions), len(m.touched), queues, topics, len(w.sessions))
+	}
+	for _, s := range w.allSubs() {
+		w.compareSub(m.sessions[s.session.id].numbered(s.number), s)
+	}
+}
+
+func (w *model) compareQueue(got *queue, want *modelQueue) {
+	if got == nil {
+		w.t.Fatalf("%s is gone with %d messages and %d consumers", want.destination, len(want.messages), len(want.subs))
+	}
+	ready := want.ready()
+	if got.ready != len(ready) || got.live != len(want.messages) || got.backlog.bytes != sizes(ready) || got.consumers != len(want.subs) {
+		w.t.Fatalf("%s: ready=%d live=%d bytes=%d consumers=%d, want %d %d %d %d", want.destination,
+			got.ready, got.live, got.backlog.bytes, got.consumers, len(ready), len(want.messages), sizes(ready), len(want.subs))
+	}
+	i, dead := 0, 0
+	got.each(func(s *slot) bool {
+		m := want.messages[i]
+		i++
+		if m.dead != nil {
+			dead++
+		}
+		if s.stored() != (m.seq > 0) || s.stored() && s.seq != m.seq || int(s.attempts) != m.attempts || (s.state == slotFlying) != (m.holder != nil) {
+			w.t.Fatalf("%s: message %d is %+v, want %+v", want.destination, i, s, m)
+		}
+		return true
+	})
+	if i != len(want.messages) || len(got.dead) != dead {
+		w.t.Fatalf("%s has %d messages, %d dead; want %d, %d", want.destination, i, len(got.dead), len(want.messages), dead)
+	}
+}
+
+func (w *model) compareSub(got *subscription, want *modelSub) {
+	n, size := want.used()
+	if got.out != n || got.outBytes != size || got.flights.last() != want.lastTag {
+		w.t.Fatalf("%s of session %d: %d out, %d octets, last tag %d; want %d, %d, %d",
+			want.id, want.session.id, got.out, got.outBytes, got.flights.last(), n, size, want.lastTag)
+	}
+	if want.consumer.ByMessageID && len(got.byID) != len(want.flights) {
+		w.t.Fatalf("%s of session %d finds %d message ids, want %d", want.id, want.session.id, len(got.byID), len(want.flights))
+	}
+	if want.queue.destination.Topic {
+		w.compareQueue(got.queue, want.queue)
+	}
+}

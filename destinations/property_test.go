@@ -1,0 +1,280 @@
+package destinations
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// A long campaign: go test ./destinations -run Property -rapid.checks=1000000
+const defaultChecks = "1500"
+
+func TestMain(m *testing.M) {
+	if err := flag.Set("rapid.checks", defaultChecks); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
+
+// TestProperty runs random programs of all commands against the model, with a
+// standby that replays each entry as it is made, restarts, and a last consumer
+// of everything, after whom nothing may be left.
+func TestProperty(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		p := newProgram(rt)
+		for range rapid.IntRange(1, 80).Draw(rt, "commands") {
+			if rapid.IntRange(0, 29).Draw(rt, "restart") == 0 {
+				p.restart()
+				continue
+			}
+			p.step(p.draw())
+		}
+		p.drain()
+	})
+}
+
+const (
+	modelSessions = 3 // draw commands
+	lastSession   = 0 // drains
+)
+
+// A program is a machine, the model that it is compared with, and a standby.
+type program struct {
+	t       *rapid.T
+	opts    Options
+	m       *Machine
+	w       *model
+	standby *Machine
+	entries []Entry // as a log gives them back
+	now     time.Time
+	sent    int // messages
+}
+
+func newProgram(t *rapid.T) *program {
+	o := Options{
+		Prefetch:         rapid.IntRange(1, 4).Draw(t, "prefetch"),
+		PrefetchBytes:    rapid.SampledFrom([]int64{1, 300, 1 << 20}).Draw(t, "prefetch bytes"),
+		MaxDeliveries:    rapid.IntRange(1, 3).Draw(t, "max deliveries"),
+		MaxBytes:         rapid.SampledFrom([]int64{1 << 20, 1 << 20, 800}).Draw(t, "max bytes"),
+		MaxSubscriptions: 3,
+		Pending: Pending{
+			Messages: rapid.IntRange(1, 3).Draw(t, "pending"),
+			Bytes:    rapid.SampledFrom([]int64{1 << 20, 150, 400}).Draw(t, "pending bytes"),
+			Policy:   PendingPolicy(rapid.IntRange(0, 2).Draw(t, "policy")),
+		},
+	}
+	p := &program{t: t, opts: o, m: New(o), w: newModel(t, o), standby: New(o), now: scriptTime}
+	p.step(Command{Op: Start})
+	return p
+}
+
+// step carries out c and checks everything.
+func (p *program) step(c Command) {
+	var out Effects
+	p.now = p.now.Add(time.Millisecond)
+	err := p.m.Step(p.now, c, &out)
+	code := p.w.step(p.now, c, &out)
+	switch {
+	case err == nil && code == "":
+		p.w.judge(c, &out)
+	case err == nil || err.(*Error).Code != code:
+		p.t.Fatalf("%+v gives the error %v, want %q", c, err, code)
+	case len(out.Entries)+len(out.Outputs)+out.Dropped > 0:
+		p.t.Fatalf("%+v is refused and has effects: %+v", c, out)
+	}
+	p.checkSync(&out)
+	p.w.compare(p.m)
+	p.log(out.Entries)
+}
+
+// checkSync checks that the caller is told to sync when somebody waits.
+func (p *program) checkSync(out *Effects) {
+	want := false
+	for _, e := range out.Entries {
+		want = want || e.Kind != KindSettle && e.Kind != KindAttempt
+	}
+	for _, o := range out.Outputs {
+		want = want || o.Kind == Receipt && o.After > 0
+	}
+	if out.Sync != want {
+		p.t.Fatalf("sync is %v, want %v, for %+v", out.Sync, want, out)
+	}
+}
+
+// log appends a batch to the log, and checks all ways to replay it.
+func (p *program) log(batch []Entry) {
+	for _, e := range batch {
+		e = readBack(e)
+		p.entries = append(p.entries, e)
+		if err := p.standby.Replay(e); err != nil {
+			p.t.Fatalf("replay: %v", err)
+		}
+	}
+	want := describe(p.m)
+	p.same("the standby", p.standby, want)
+	if len(batch) > 0 && rapid.IntRange(0, 3).Draw(p.t, "replay") == 0 {
+		p.same("a recovery", replayed(p.t, p.opts, p.entries), want)
+		p.same("a recovery from the oldest entry needed", replayed(p.t, p.opts, p.needed()), want)
+	}
+}
+
+// needed is what a log keeps that gave back all it could.
+func (p *program) needed() []Entry {
+	for i, e := range p.entries {
+		if e.Seq >= p.m.Oldest() {
+			return p.entries[i:]
+		}
+	}
+	return nil
+}
+
+func (p *program) same(who string, m *Machine, want string) {
+	if got := describe(m); got != want {
+		p.t.Fatalf("%s has\n%s\nwant\n%s", who, got, want)
+	}
+}
+
+// restart goes on with a machine from the log, or with the standby.
+func (p *program) restart() {
+	if rapid.Bool().Draw(p.t, "failover") {
+		p.m = p.standby
+	} else {
+		p.m = replayed(p.t, p.opts, p.entries)
+	}
+	p.standby = replayed(p.t, p.opts, p.entries)
+	p.w.restart()
+	p.step(Command{Op: Start})
+}
+
+// drain ends all sessions, then consumes every queue: nothing may be left.
+func (p *program) drain() {
+	for id := range uint64(modelSessions) {
+		p.step(Command{Op: Disconnect, Session: id + 1, Clean: true})
+	}
+	for len(p.w.queues) > 0 {
+		q := p.w.queues[0]
+		p.step(Command{Op: Subscribe, Session: lastSession, Subscription: "all", Destination: q.destination})
+		for len(q.messages) > 0 {
+			s := q.subs[0]
+			p.step(Command{Op: Sent, Session: lastSession, Delivery: DeliveryID{Sub: s.number, Tag: s.lastTag}})
+		}
+		p.step(Command{Op: Unsubscribe, Session: lastSession, Subscription: "all"})
+		p.w.queues = p.w.queues[1:]
+	}
+	p.step(Command{Op: Disconnect, Session: lastSession})
+	m := p.m
+	if len(m.queues)+len(m.topics)+len(m.sessions) > 0 || m.bytes != 0 || m.Oldest() != m.Last()+1 {
+		p.t.Fatalf("left: %+v, oldest %d of %d", m.Stats(), m.Oldest(), m.Last())
+	}
+}
+
+// draw makes a random command.
+func (p *program) draw() Command {
+	c := Command{Session: rapid.Uint64Range(1, modelSessions).Draw(p.t, "session")}
+	c.Op = rapid.SampledFrom([]Op{
+		Send, Send, Send, Send, Send, Subscribe, Subscribe, Unsubscribe, Ack, Ack, Ack, Nack, Nack, Nack,
+		Commit, Commit, Abort, Disconnect, Sent, Sent, Note,
+	}).Draw(p.t, "op")
+	if c.Op != Sent && rapid.Bool().Draw(p.t, "receipt") {
+		c.WantReceipt, c.Receipt = true, fmt.Sprint("r", p.sent)
+	}
+	switch c.Op {
+	case Send:
+		o := p.drawSend()
+		c.Destination, c.Message = o.Destination, o.Message
+	case Subscribe:
+		c.Subscription, c.Destination, c.Consumer = p.drawSubscription(), p.drawDestination(), p.drawConsumer()
+	case Unsubscribe:
+		c.Subscription = p.drawSubscription()
+	case Ack, Nack, Sent:
+		p.drawDelivery(&c)
+	case Commit, Abort:
+		c.Tx = rapid.SampledFrom([]string{"x", "y"}).Draw(p.t, "tx")
+		c.Sends = p.drawSends(c.Op)
+	case Disconnect:
+		c.Clean = rapid.Bool().Draw(p.t, "clean")
+	}
+	return c
+}
+
+func (p *program) drawSubscription() string {
+	return rapid.SampledFrom([]string{"a", "b", "c"}).Draw(p.t, "subscription")
+}
+
+func (p *program) drawDestination() Destination {
+	return rapid.SampledFrom([]Destination{
+		Queue("q"), Queue("q"), Queue("r"), Queue("DLQ.q"), Queue("DLQ.t"), Topic("t"), Topic("t"), Topic("u"),
+	}).Draw(p.t, "destination")
+}
+
+func (p *program) drawConsumer() Consumer {
+	return Consumer{
+		Ack:         AckMode(rapid.IntRange(0, 2).Draw(p.t, "ack")),
+		Prefetch:    rapid.IntRange(0, 5).Draw(p.t, "prefetch"),
+		RejectNacks: rapid.IntRange(0, 3).Draw(p.t, "reject nacks") == 0,
+		ByMessageID: rapid.Bool().Draw(p.t, "by message id"),
+	}
+}
+
+func (p *program) drawSend() Outgoing {
+	p.sent++
+	body := fmt.Sprint("m", p.sent, strings.Repeat("_", 50*rapid.IntRange(0, 3).Draw(p.t, "size")))
+	return Outgoing{p.drawDestination(), newMessage(body, rapid.IntRange(0, 3).Draw(p.t, "persistent") > 0)}
+}
+
+// drawSends are the sends of a transaction; now and then more than a chunk of
+// a backlog holds.
+func (p *program) drawSends(op Op) (sends []Outgoing) {
+	if op == Abort {
+		return nil
+	}
+	for range rapid.IntRange(0, 3).Draw(p.t, "sends") {
+		sends = append(sends, p.drawSend())
+	}
+	if len(sends) > 0 && rapid.IntRange(0, 49).Draw(p.t, "burst") == 0 {
+		for range chunkSlots {
+			p.sent++
+			sends = append(sends, Outgoing{sends[0].Destination, newMessage(fmt.Sprint("m", p.sent), p.sent%3 > 0)})
+		}
+	}
+	return sends
+}
+
+// drawDelivery chooses what an ACK or NACK is about: mostly a delivery of the
+// session, now and then one that was settled long ago or never made.
+func (p *program) drawDelivery(c *Command) {
+	var subs []*modelSub
+	for _, s := range p.w.allSubs() {
+		if s.session.id == c.Session {
+			subs = append(subs, s)
+		}
+	}
+	if c.Op != Sent && rapid.IntRange(0, 2).Draw(p.t, "in tx") == 0 {
+		c.Tx = rapid.SampledFrom([]string{"x", "y"}).Draw(p.t, "tx")
+	}
+	c.Reject = c.Op == Nack && rapid.IntRange(0, 3).Draw(p.t, "reject") == 0
+	if len(subs) == 0 || rapid.IntRange(0, 19).Draw(p.t, "wild") == 0 {
+		c.Delivery.Sub, c.Delivery.Tag = rapid.Uint32Range(0, 4).Draw(p.t, "sub"), rapid.Uint64Range(0, 9).Draw(p.t, "tag")
+		return
+	}
+	s := rapid.SampledFrom(subs).Draw(p.t, "of")
+	tag := s.lastTag - min(s.lastTag, rapid.Uint64Range(0, 5).Draw(p.t, "back"))
+	if c.Op == Sent {
+		c.Delivery = DeliveryID{Sub: s.number, Tag: tag}
+		return
+	}
+	if s.consumer.ByMessageID && rapid.Bool().Draw(p.t, "by id") {
+		c.Delivery = DeliveryID{ByMessage: true, ID: s.byTag[tag]}
+		if rapid.Bool().Draw(p.t, "name it") {
+			c.Subscription = s.id
+		}
+		return
+	}
+	c.Delivery = DeliveryID{Sub: s.number, Tag: tag}
+}
