@@ -33,8 +33,10 @@ type Conn struct {
 	failed  error  // of the first write that failed; guarded by mu
 }
 
-// flushBytes is the size at which Write flushes by itself.
-const flushBytes = 64 << 10
+const (
+	flushBytes = 64 << 10 // pending output at which Write flushes by itself
+	readBytes  = 64 << 10 // read at once
+)
 
 // Dial connects and waits for CONNECTED. An ERROR frame in its place is returned as an Error.
 func Dial(ctx context.Context, addr string, o Options) (*Conn, error) {
@@ -55,9 +57,14 @@ func Dial(ctx context.Context, addr string, o Options) (*Conn, error) {
 	return c, nil
 }
 
+// Raw is a client that has sent nothing yet, not even CONNECT.
+func Raw(conn net.Conn) *Conn {
+	return &Conn{conn: conn, reader: bufio.NewReaderSize(conn, readBytes)}
+}
+
 // Handshake is Dial over a connection that is there already.
 func Handshake(conn net.Conn, o Options) (*Conn, error) {
-	c := &Conn{conn: conn, reader: bufio.NewReaderSize(conn, flushBytes)}
+	c := Raw(conn)
 	headers := []string{"host", "baton"}
 	if o.Version != "1.0" {
 		headers = append(headers, "accept-version", orElse(o.Version, "1.2"))
