@@ -66,7 +66,7 @@ func (r *Reader) readBody() (bool, error) {
 
 // readMeasured reads a body of bodyBytes and the NUL after it.
 func (r *Reader) readMeasured() (bool, error) {
-	left := r.bodyBytes - r.frame().spill.n
+	left := r.bodyBytes - r.frame().parts.body.n
 	came := min(left, r.end-r.pos)
 	if err := r.checkPadding(r.buf[r.pos : r.pos+came]); err != nil {
 		return false, err
@@ -92,7 +92,7 @@ func (r *Reader) readUnmeasured() (bool, error) {
 		return false, err
 	}
 	r.scanned += len(fresh)
-	if r.frame().spill.n+r.scanned > r.bodyLimit() {
+	if r.frame().parts.body.n+r.scanned > r.bodyLimit() {
 		return false, r.broken("its body is longer than %d bytes", r.bodyLimit())
 	}
 	if i < 0 {
@@ -120,9 +120,9 @@ func (r *Reader) finish(n int) {
 	f := r.frame()
 	f.head = r.buf[r.start:r.pos:r.pos]
 	body := r.buf[r.pos : r.pos+n : r.pos+n]
-	if f.spill.n > 0 {
-		f.spill.write(body)
-		body = f.spill.join()
+	if f.parts.body.n > 0 {
+		f.parts.body.write(body)
+		body = f.parts.body.join()
 	}
 	if f.Command.hasBody() {
 		f.Body = body

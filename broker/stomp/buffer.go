@@ -1,14 +1,9 @@
 package stomp
 
-import (
-	"bytes"
-	"slices"
-	"sync"
-)
+import "sync"
 
 const (
 	bufferBytes = 32 << 10
-	chunkBytes  = 64 << 10
 
 	// minReadBytes is the room below which a buffer counts as full: a read for less is not worth its system call.
 	minReadBytes = 512
@@ -20,75 +15,18 @@ const (
 // space is the memory of a Reader that has bytes in hand. Readers without any lend theirs to others.
 type space struct {
 	bytes [bufferBytes]byte
-	index [2]index // of the frame last returned and of the one being read
+	parts [2]parts // of the frame last returned and of the one being read
 }
 
 var spaces = sync.Pool{New: func() any { return new(space) }}
 
 func (s *space) free() {
-	for i := range s.index {
-		if cap(s.index[i].arena) > maxIdleArena {
-			s.index[i].arena = nil
+	for i := range s.parts {
+		if cap(s.parts[i].arena) > maxIdleArena {
+			s.parts[i].arena = nil
 		}
 	}
 	spaces.Put(s)
-}
-
-type chunk [chunkBytes]byte
-
-var chunks = sync.Pool{New: func() any { return new(chunk) }}
-
-// spill holds a body that does not fit into the buffer: as many chunks as have arrived, the last one partly filled. It
-// takes the size of the body only when all of it is there.
-type spill struct {
-	chunks []*chunk
-	n      int    // bytes held
-	whole  []byte // the body in one piece, once it is complete
-}
-
-// room returns where the next bytes of the body go, at least 1 and at most max bytes; the caller adds to n how many
-// came.
-func (s *spill) room(max int) []byte {
-	used := s.n % chunkBytes
-	if used == 0 && s.n/chunkBytes == len(s.chunks) {
-		s.chunks = append(s.chunks, chunks.Get().(*chunk))
-	}
-	room := s.chunks[len(s.chunks)-1][used:]
-	return room[:min(max, len(room))]
-}
-
-func (s *spill) write(p []byte) {
-	for len(p) > 0 {
-		n := copy(s.room(len(p)), p)
-		s.n += n
-		p = p[n:]
-	}
-}
-
-// join returns the body in one piece.
-func (s *spill) join() []byte {
-	if s.n <= chunkBytes {
-		s.whole = s.chunks[0][:s.n]
-		return s.whole
-	}
-	s.whole = make([]byte, 0, s.n)
-	for _, c := range s.chunks {
-		s.whole = append(s.whole, c[:min(chunkBytes, s.n-len(s.whole))]...)
-	}
-	s.freeChunks()
-	return s.whole
-}
-
-func (s *spill) free() {
-	s.freeChunks()
-	*s = spill{}
-}
-
-func (s *spill) freeChunks() {
-	for _, c := range s.chunks {
-		chunks.Put(c)
-	}
-	s.chunks = nil
 }
 
 // room returns where the next bytes from the source go, after making such room, and the counter of those that are there.
@@ -97,7 +35,7 @@ func (r *Reader) room() (room []byte, filled *int) {
 		r.borrow()
 	}
 	if left := r.spillMeasured(); left > 0 {
-		body := &r.frame().spill
+		body := &r.frame().parts.body
 		return body.room(left), &body.n
 	}
 	enough := minReadBytes
@@ -119,7 +57,7 @@ func (r *Reader) spillMeasured() int {
 	if r.stage != inBody || r.bodyBytes < 0 || r.pos-r.start+r.bodyBytes+1 <= len(r.buf) {
 		return 0
 	}
-	body := &r.frame().spill
+	body := &r.frame().parts.body
 	if left := r.bodyBytes - body.n; left == 0 {
 		return 0
 	}
@@ -134,7 +72,7 @@ func (r *Reader) spillUnmeasured() bool {
 	if r.stage != inBody || r.bodyBytes >= 0 || len(r.buf)-r.pos < minReadBytes {
 		return false
 	}
-	r.frame().spill.write(r.buf[r.pos:r.end])
+	r.frame().parts.body.write(r.buf[r.pos:r.end])
 	r.end, r.scanned = r.pos, 0
 	return true
 }
@@ -172,65 +110,11 @@ func (r *Reader) borrow() []byte {
 // giveBack returns the buffer. Nothing may be in it, and no frame may be in use.
 func (r *Reader) giveBack() {
 	for i := range r.frames {
-		r.frames[i].spill.free()
-		r.frames[i] = Frame{}
+		r.frames[i].free()
 	}
 	if r.space != nil {
 		r.space.free()
 	}
 	r.space, r.buf = nil, nil
 	r.start, r.pos, r.end = 0, 0, 0
-}
-
-// index is where the header lines of a frame lie, and memory for what is derived from them.
-type index struct {
-	lines   []line
-	arena   []byte // decoded names and values
-	decoded []header
-	seen    []uint32 // hash table of names: number of the line, from 1
-}
-
-// line is one header line: where its name and value lie, from the start of the frame, blanks and line end excluded.
-type line struct {
-	nameStart, nameEnd, valueStart, valueEnd uint32
-	decoded                                  int32 // in index.decoded, from 1; 0: as it stands
-}
-
-type header struct{ name, value []byte }
-
-func (x *index) reset() {
-	x.lines = x.lines[:0]
-	x.arena = x.arena[:0]
-	x.decoded = x.decoded[:0]
-}
-
-// unescape decodes the header of line i, which lies in head. The arena has the room, so that what is in it stays there.
-func (x *index) unescape(i int, head []byte, v Version) (undefined []byte) {
-	l := &x.lines[i]
-	name, value := head[l.nameStart:l.nameEnd], head[l.valueStart:l.valueEnd]
-	if bytes.IndexByte(name, '\\') < 0 && bytes.IndexByte(value, '\\') < 0 {
-		return nil
-	}
-	for _, text := range [...][]byte{name, value} {
-		if undefined = undefinedEscape(text, v); undefined != nil {
-			return undefined
-		}
-	}
-	from := len(x.arena)
-	x.arena, _ = AppendUnescaped(x.arena, name, v)
-	middle := len(x.arena)
-	x.arena, _ = AppendUnescaped(x.arena, value, v)
-	x.decoded = append(x.decoded, header{x.arena[from:middle:middle], x.arena[middle:len(x.arena):len(x.arena)]})
-	l.decoded = int32(len(x.decoded))
-	return nil
-}
-
-// clearSeen makes the hash table empty, and large enough for all lines to stay half empty.
-func (x *index) clearSeen() {
-	size := 4
-	for size < 2*len(x.lines) {
-		size *= 2
-	}
-	x.seen = slices.Grow(x.seen[:0], size)[:size]
-	clear(x.seen)
 }

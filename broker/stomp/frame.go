@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"hash/maphash"
 	"iter"
+	"slices"
 )
 
 // Frame is one frame as it came. It and all that its methods return stay valid until the next call of [Reader.Next].
@@ -13,20 +14,27 @@ type Frame struct {
 
 	version Version
 	head    []byte // command line, header lines and blank line
-	index   *index
-	spill   spill // holds Body if the buffer could not
+	parts   *parts // nil in a frame that is gone
+}
+
+// free forgets the frame.
+func (f *Frame) free() {
+	if f.parts != nil {
+		f.parts.body.free()
+	}
+	*f = Frame{}
 }
 
 // Header returns the value of the first header called name, decoded as the version asks; ok tells an empty value from
 // none (STOMP 1.2, "Repeated Header Entries").
 func (f *Frame) Header(name string) (value []byte, ok bool) {
-	if f.index == nil {
+	if f.parts == nil {
 		return nil, false
 	}
-	for i := range f.index.lines {
-		l := &f.index.lines[i]
+	for i := range f.parts.lines {
+		l := &f.parts.lines[i]
 		if l.decoded != 0 {
-			if h := f.index.decoded[l.decoded-1]; string(h.name) == name {
+			if h := f.parts.decoded[l.decoded-1]; string(h.name) == name {
 				return h.value, true
 			}
 			continue
@@ -57,12 +65,12 @@ func (f *Frame) HeaderBytes() int { return len(f.head) }
 // written. Of repeated headers only the first is taken, and none of those for which drop returns true; drop gets the
 // decoded name and may be nil.
 func (f *Frame) AppendHeaders(dst []byte, drop func(name []byte) bool) ([]byte, Form) {
-	if f.index == nil {
+	if f.parts == nil {
 		return dst, formOf(nil, f.version, 0, false)
 	}
-	f.index.clearSeen()
+	f.parts.clearSeen()
 	from, lines, blanks := len(dst), 0, false
-	for i, l := range f.index.lines {
+	for i, l := range f.parts.lines {
 		name := f.header(i).name
 		if string(name) == DroppedHeader || drop != nil && drop(name) || f.repeats(i, name) {
 			continue
@@ -83,7 +91,7 @@ var hashSeed = maphash.MakeSeed()
 
 // repeats reports whether one of the lines it was asked about before has the same name, and remembers line i otherwise.
 func (f *Frame) repeats(i int, name []byte) bool {
-	seen := f.index.seen
+	seen := f.parts.seen
 	mask := uint64(len(seen) - 1)
 	slot := maphash.Bytes(hashSeed, name) & mask
 	for seen[slot] != 0 {
@@ -97,17 +105,17 @@ func (f *Frame) repeats(i int, name []byte) bool {
 }
 
 func (f *Frame) lines() []line {
-	if f.index == nil {
+	if f.parts == nil {
 		return nil
 	}
-	return f.index.lines
+	return f.parts.lines
 }
 
 // header returns the decoded header of line i.
 func (f *Frame) header(i int) header {
-	l := &f.index.lines[i]
+	l := &f.parts.lines[i]
 	if l.decoded != 0 {
-		return f.index.decoded[l.decoded-1]
+		return f.parts.decoded[l.decoded-1]
 	}
 	return header{f.head[l.nameStart:l.nameEnd:l.nameEnd], f.head[l.valueStart:l.valueEnd:l.valueEnd]}
 }
@@ -125,8 +133,8 @@ func (f *Frame) trims() bool {
 
 // trim cuts the blanks around names and values; it returns the line, from 0, that is left without a name, or -1.
 func (f *Frame) trim() int {
-	for i := range f.index.lines {
-		l := &f.index.lines[i]
+	for i := range f.parts.lines {
+		l := &f.parts.lines[i]
 		l.trim(f.head)
 		if l.nameStart == l.nameEnd {
 			return i
@@ -148,4 +156,58 @@ func trimSpan(head []byte, start, end uint32) (uint32, uint32) {
 		end--
 	}
 	return start, end
+}
+
+// parts is where the parts of a frame lie that the buffer does not show.
+type parts struct {
+	lines   []line
+	arena   []byte // decoded names and values
+	decoded []header
+	seen    []uint32 // hash table of names: number of the line, from 1
+	body    spill
+}
+
+// line is one header line: where its name and value lie, from the start of the frame, blanks and line end excluded.
+type line struct {
+	nameStart, nameEnd, valueStart, valueEnd uint32
+	decoded                                  int32 // in indep.decoded, from 1; 0: as it stands
+}
+
+type header struct{ name, value []byte }
+
+func (p *parts) reset() {
+	p.lines = p.lines[:0]
+	p.arena = p.arena[:0]
+	p.decoded = p.decoded[:0]
+}
+
+// unescape decodes the header of line i, which lies in head. The arena has the room, so that what is in it stays there.
+func (p *parts) unescape(i int, head []byte, v Version) (undefined []byte) {
+	l := &p.lines[i]
+	name, value := head[l.nameStart:l.nameEnd], head[l.valueStart:l.valueEnd]
+	if bytes.IndexByte(name, '\\') < 0 && bytes.IndexByte(value, '\\') < 0 {
+		return nil
+	}
+	for _, text := range [...][]byte{name, value} {
+		if undefined = undefinedEscape(text, v); undefined != nil {
+			return undefined
+		}
+	}
+	from := len(p.arena)
+	p.arena, _ = AppendUnescaped(p.arena, name, v)
+	middle := len(p.arena)
+	p.arena, _ = AppendUnescaped(p.arena, value, v)
+	p.decoded = append(p.decoded, header{p.arena[from:middle:middle], p.arena[middle:len(p.arena):len(p.arena)]})
+	l.decoded = int32(len(p.decoded))
+	return nil
+}
+
+// clearSeen makes the hash table empty, and large enough for all lines to stay half empty.
+func (p *parts) clearSeen() {
+	size := 4
+	for size < 2*len(p.lines) {
+		size *= 2
+	}
+	p.seen = slices.Grow(p.seen[:0], size)[:size]
+	clear(p.seen)
 }

@@ -78,7 +78,7 @@ func (r *Reader) SetLimits(l Limits) { r.limits = l }
 // breaks the protocol or a limit, and otherwise the error of the source as it is. After a timeout Next may be called
 // again and goes on where it was; any other error is final.
 func (r *Reader) Next() (*Frame, error) {
-	r.retire()
+	r.frames[r.current].free()
 	for !r.Buffered() {
 		r.fill()
 	}
@@ -113,13 +113,6 @@ func (r *Reader) Release() {
 	r.ready = false
 	r.err = ErrReleased
 	r.giveBack()
-}
-
-// retire gives up the frame that Next returned last.
-func (r *Reader) retire() {
-	f := &r.frames[r.current]
-	f.spill.free()
-	*f = Frame{}
 }
 
 // frame returns the frame being read.
@@ -215,8 +208,8 @@ func (r *Reader) skipEOLs() (bool, error) {
 func (r *Reader) begin() {
 	f := r.frame()
 	f.version = r.version
-	f.index = &r.space.index[1-r.current]
-	f.index.reset()
+	f.parts = &r.space.parts[1-r.current]
+	f.parts.reset()
 	r.stage, r.scanned = inCommand, 0
 }
 
@@ -320,7 +313,7 @@ func (r *Reader) lineTooLong() error {
 }
 
 // lineNumber returns the number of the header line at pos, from 1.
-func (r *Reader) lineNumber() int { return len(r.frame().index.lines) + 1 }
+func (r *Reader) lineNumber() int { return len(r.frame().parts.lines) + 1 }
 
 func (r *Reader) headTooLong() error {
 	return r.broken("the headers are longer than %d bytes", r.limits.HeaderBytes)
@@ -363,7 +356,7 @@ func (r *Reader) addHeader(text []byte) error {
 		return r.broken("header line %d has no name", r.lineNumber())
 	}
 	start := r.pos - r.start
-	f.index.lines = append(f.index.lines, line{
+	f.parts.lines = append(f.parts.lines, line{
 		nameStart:  uint32(start),
 		nameEnd:    uint32(start + i),
 		valueStart: uint32(start + i + 1),
@@ -395,9 +388,9 @@ func (r *Reader) unescapeHead(f *Frame) error {
 	if !f.version.escapes() || bytes.IndexByte(f.head, '\\') < 0 {
 		return nil
 	}
-	f.index.arena = slices.Grow(f.index.arena, len(f.head))
-	for i := range f.index.lines {
-		if bad := f.index.unescape(i, f.head, f.version); bad != nil {
+	f.parts.arena = slices.Grow(f.parts.arena, len(f.head))
+	for i := range f.parts.lines {
+		if bad := f.parts.unescape(i, f.head, f.version); bad != nil {
 			return r.broken("undefined escape %s in header line %d, %s (STOMP %s, \"Value Encoding\")",
 				quoteEscape(bad), i+1, quoteName(f.header(i).name), f.version)
 		}
@@ -412,7 +405,7 @@ func (r *Reader) withReceipt(err error) error {
 		return err
 	}
 	f := r.frame()
-	for _, l := range f.index.lines {
+	for _, l := range f.parts.lines {
 		if string(r.buf[r.start:][l.nameStart:l.nameEnd]) != "receipt" {
 			continue
 		}
