@@ -2,6 +2,7 @@ package destinations
 
 import (
 	"fmt"
+	"sort"
 	"time"
 )
 
@@ -72,10 +73,9 @@ func unknownAck(c *Command) error {
 
 // numbered returns the subscription with this number, nil if it has ended.
 func (ses *session) numbered(number uint32) *subscription {
-	for _, s := range ses.subs {
-		if s.number == number {
-			return s
-		}
+	i := sort.Search(len(ses.subs), func(i int) bool { return ses.subs[i].number >= number })
+	if i < len(ses.subs) && ses.subs[i].number == number {
+		return ses.subs[i]
 	}
 	return nil
 }

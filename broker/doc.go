@@ -1,0 +1,38 @@
+// Package broker is the STOMP server: it listens, speaks with clients, steps
+// the machine of package destinations and lets nothing out before the log has
+// it safe.
+//
+//	socket -> session.read -> mailbox -> engine -> Machine.Step -> Log.Append
+//	                                        |                          |
+//	                                        v                          v
+//	socket <- session.write <- outbox <- outputs                 Durable(seq)
+//	                              ^----- released up to seq -----------'
+//
+// A connection is a session with two goroutines: one reads frames and puts
+// commands into the mailbox, one takes outputs from the session's outbox and
+// writes them. One engine goroutine takes the whole mailbox, steps the machine
+// for each command, appends the entries to the log as one batch and pushes the
+// outputs into the outboxes. Each output names the entry that must be durable
+// before it leaves (destinations.Output.After); the writer does not see it
+// earlier. That is the one place where "nothing leaves before it is safe" is
+// kept.
+//
+// # Invariants
+//
+//   - The engine waits for the log's buffer and for nothing else: never for a
+//     session. A slow consumer costs its own outbox, which its credit bounds.
+//   - Readers wait for the mailbox. Nothing waits for readers.
+//   - What a session is sent keeps the order in which the engine made it.
+//   - mailbox, outbox and waiting list each have a lock; no code holds two of
+//     them, and none is held during input or output.
+//   - Every goroutine is started below Serve and has ended when Serve returns.
+//
+// # Use
+//
+//	b := broker.New(broker.Options{Logger: logger})
+//	log, err := journal.Open(journal.Options{Dir: dir, OnDurable: b.Durable, OnFatal: b.Fail})
+//	...
+//	err = b.Recover(log, name, log.LastEpoch()+1)
+//	...
+//	err = b.Serve(ctx, listener) // until ctx ends or the log fails
+package broker

@@ -1,0 +1,271 @@
+package broker
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"baton/destinations"
+	"baton/journal"
+)
+
+// A Log keeps entries. *journal.Journal is one.
+type Log interface {
+	// Read calls fn for each record from Seq from on, in order.
+	Read(from uint64, fn func(journal.Record) error) error
+	// Append takes a batch that is kept whole or not at all. The records are
+	// safe once the log has called Server.Durable with their Seq.
+	Append(records []journal.Record) error
+	// Sync asks that all that was appended be made durable now.
+	Sync()
+	// Trim says that no record with a Seq below before is needed any more.
+	Trim(before uint64)
+}
+
+// trimInterval is how often the log is told what is not needed any more.
+const trimInterval = time.Second
+
+// An engine owns the machine: it alone steps it.
+type engine struct {
+	machine  *destinations.Machine
+	log      Log
+	epoch    uint32
+	box      *mailbox
+	logger   *zap.Logger
+	sessions map[uint64]*session // those that have sent a mail and not ended
+	batches  uint64
+	effects  destinations.Effects
+	records  []journal.Record
+	trimmed  uint64 // Last() when the log was last trimmed
+	dropped  dropLog
+
+	durable atomic.Uint64
+	mu      sync.Mutex
+	waiting []waiter // outboxes with outputs that are not durable
+	fresh   []waiter // the same, of the batch in progress; the engine's own
+}
+
+// A waiter is an outbox that can go on when seq is durable.
+type waiter struct {
+	seq uint64
+	out *outbox
+}
+
+// restore brings the machine to the state of the log and starts it.
+func (e *engine) restore(log Log, epoch uint32) error {
+	e.log, e.epoch = log, epoch
+	err := log.Read(1, func(r journal.Record) error {
+		return e.machine.Replay(destinations.Entry{Seq: r.Seq, Kind: destinations.EntryKind(r.Type), Body: r.Body})
+	})
+	if err != nil {
+		return fmt.Errorf("recover the destinations: %w", err)
+	}
+	if err := e.machine.Step(time.Now(), destinations.Command{Op: destinations.Start}, &e.effects); err != nil {
+		return err
+	}
+	return e.append()
+}
+
+// run steps the machine until the mailbox is closed and empty, or the log
+// fails.
+func (e *engine) run() error {
+	trim := time.NewTicker(trimInterval)
+	defer trim.Stop()
+	var mails []mail
+	for {
+		select {
+		case <-e.box.wake:
+		case <-trim.C:
+			e.trim()
+			continue
+		}
+		var open bool
+		mails, open = e.box.take(mails)
+		if err := e.batch(mails); err != nil {
+			return err
+		}
+		clear(mails) // they hold messages
+		if !open {
+			return nil
+		}
+	}
+}
+
+// batch carries out some mails as one append to the log.
+func (e *engine) batch(mails []mail) error {
+	now := time.Now()
+	e.batches++
+	e.effects.Reset()
+	for i := range mails {
+		e.step(now, &mails[i])
+	}
+	if err := e.append(); err != nil {
+		return err
+	}
+	e.deliver()
+	if e.effects.Dropped > 0 {
+		e.dropped.add(e.logger, now, e.effects.Dropped)
+	}
+	return nil
+}
+
+// step carries out one mail. After the first that is refused, nothing else of
+// its session is done: STOMP 1.2, "ERROR".
+func (e *engine) step(now time.Time, m *mail) {
+	s := m.from
+	if m.command.Op == destinations.Disconnect {
+		e.end(now, s, m.command)
+		return
+	}
+	if s.ended || s.refused {
+		return
+	}
+	e.sessions[s.id] = s
+	err := m.fail
+	if err == nil {
+		err = e.machine.Step(now, m.command, &e.effects)
+	}
+	if err != nil {
+		s.refused = true
+		e.output(destinations.Output{Kind: destinations.Evict, Session: s.id, Err: withReceipt(err, m.command)})
+	}
+}
+
+// end carries out the Disconnect of a session, its last mail.
+func (e *engine) end(now time.Time, s *session, c destinations.Command) {
+	if s.ended {
+		return
+	}
+	s.ended = true
+	e.sessions[s.id] = s
+	if s.refused {
+		c.WantReceipt = false
+	}
+	_ = e.machine.Step(now, c, &e.effects) // a Disconnect is not refused
+	e.output(destinations.Output{Kind: outputEnd, Session: s.id})
+}
+
+func (e *engine) output(o destinations.Output) {
+	e.effects.Outputs = append(e.effects.Outputs, o)
+}
+
+// append gives the entries of the batch to the log.
+func (e *engine) append() error {
+	entries := e.effects.Entries
+	if len(entries) > 0 {
+		for i := range entries {
+			n := &entries[i]
+			e.records = append(e.records, journal.Record{
+				Seq: n.Seq, Epoch: e.epoch, Type: uint8(n.Kind), Head: n.Head, Body: n.Body,
+			})
+		}
+		err := e.log.Append(e.records)
+		clear(e.records)
+		e.records = e.records[:0]
+		if err != nil {
+			return fmt.Errorf("append to the journal: %w", err)
+		}
+	}
+	if e.effects.Sync {
+		e.log.Sync()
+	}
+	return nil
+}
+
+// deliver pushes the outputs of the batch into their outboxes, and wakes those
+// that can go on.
+func (e *engine) deliver() {
+	outputs := e.effects.Outputs
+	for i := range outputs {
+		o := &outputs[i]
+		s := e.sessions[o.Session]
+		if s == nil {
+			continue
+		}
+		e.announce(s.out, s.out.push(o))
+		switch o.Kind {
+		case destinations.Evict:
+			s.refused = true
+			s.stop(asClientError(o.Err))
+		case outputEnd:
+			delete(e.sessions, s.id)
+		}
+	}
+	e.await()
+}
+
+// announce notes that out has something to write once gate is durable: once a
+// batch and gate.
+func (e *engine) announce(out *outbox, gate uint64) {
+	if out.batch == e.batches && out.awaited == gate {
+		return
+	}
+	out.batch, out.awaited = e.batches, gate
+	e.fresh = append(e.fresh, waiter{gate, out})
+}
+
+// await wakes the outboxes in fresh: now, or when what they wait for is
+// durable.
+func (e *engine) await() {
+	if len(e.fresh) == 0 {
+		return
+	}
+	e.mu.Lock()
+	durable := e.durable.Load()
+	now := e.fresh[:0]
+	for _, w := range e.fresh {
+		if w.seq > durable {
+			e.waiting = append(e.waiting, w)
+		} else {
+			now = append(now, w)
+		}
+	}
+	e.mu.Unlock()
+	for _, w := range now {
+		w.out.signal()
+	}
+	clear(e.fresh)
+	e.fresh = e.fresh[:0]
+}
+
+// release lets everything out that waits for entries up to seq.
+func (e *engine) release(seq uint64) {
+	e.mu.Lock()
+	e.durable.Store(seq)
+	still := e.waiting[:0]
+	for _, w := range e.waiting {
+		if w.seq > seq {
+			still = append(still, w)
+		} else {
+			w.out.signal()
+		}
+	}
+	clear(e.waiting[len(still):])
+	e.waiting = still
+	e.mu.Unlock()
+}
+
+func (e *engine) trim() {
+	if last := e.machine.Last(); last != e.trimmed {
+		e.trimmed = last
+		e.log.Trim(e.machine.Oldest())
+	}
+}
+
+// A dropLog reports dropped copies without flooding the log.
+type dropLog struct {
+	count int
+	next  time.Time
+}
+
+func (d *dropLog) add(logger *zap.Logger, now time.Time, n int) {
+	d.count += n
+	if now.Before(d.next) {
+		return
+	}
+	logger.Warn("topic subscribers are too slow: copies were dropped", zap.Int("copies", d.count))
+	d.count, d.next = 0, now.Add(10*time.Second)
+}

@@ -1,0 +1,80 @@
+package broker
+
+import (
+	"strconv"
+	"strings"
+
+	"baton/destinations"
+)
+
+// Ids are made of letters, digits, ".", "_" and "-" only: some clients of
+// STOMP 1.0 and 1.1 stumble over colons.
+//
+//	message-id  NAME-SEQ         a stored message
+//	            NAME-SEQ.N       one that is not stored
+//	            NAME-SEQ.N.SUB   the copy of a topic's subscription
+//	ack         SUB-TAG
+
+// appendMessageID appends the message-id of a delivery. That of a topic's copy
+// names its subscription, so that a 1.0 client with two subscriptions can say
+// which copy it acknowledges.
+func appendMessageID(dst []byte, name string, id destinations.MessageID, copyFor uint32) []byte {
+	dst = append(dst, name...)
+	dst = append(dst, '-')
+	dst = strconv.AppendUint(dst, id.Seq, 10)
+	if id.N > 0 {
+		dst = append(dst, '.')
+		dst = strconv.AppendUint(dst, id.N, 10)
+	}
+	if copyFor > 0 {
+		dst = append(dst, '.')
+		dst = strconv.AppendUint(dst, uint64(copyFor), 10)
+	}
+	return dst
+}
+
+func parseMessageID(name, s string) (destinations.DeliveryID, bool) {
+	d := destinations.DeliveryID{ByMessage: true, Text: s}
+	rest, ok := strings.CutPrefix(s, name+"-")
+	if !ok {
+		return d, false
+	}
+	seq, rest, some := strings.Cut(rest, ".")
+	d.ID.Seq, ok = parseID(seq)
+	if some && ok {
+		n, sub, copied := strings.Cut(rest, ".")
+		d.ID.N, ok = parseID(n)
+		if copied && ok {
+			var v uint64
+			v, ok = parseID(sub)
+			ok = ok && v <= 1<<32-1
+			d.Sub = uint32(v)
+		}
+	}
+	return d, ok
+}
+
+func appendAckID(dst []byte, sub uint32, tag uint64) []byte {
+	dst = strconv.AppendUint(dst, uint64(sub), 10)
+	dst = append(dst, '-')
+	return strconv.AppendUint(dst, tag, 10)
+}
+
+func parseAckID(s string) (destinations.DeliveryID, bool) {
+	d := destinations.DeliveryID{Text: s}
+	sub, tag, ok := strings.Cut(s, "-")
+	n, okSub := parseID(sub)
+	t, okTag := parseID(tag)
+	d.Sub, d.Tag = uint32(n), t
+	return d, ok && okSub && okTag && n <= 1<<32-1
+}
+
+// parseID reads a positive number as it is written by us: digits, the first
+// not zero.
+func parseID(s string) (uint64, bool) {
+	if s == "" || s[0] < '1' || s[0] > '9' {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(s, 10, 64)
+	return n, err == nil
+}

@@ -1,0 +1,87 @@
+package broker
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+
+	"baton/broker/stomp"
+	"baton/destinations"
+)
+
+// Options sets the server's limits and times. Zero values are the defaults
+// that are named, except where 0 is said to mean something else.
+type Options struct {
+	Logger *zap.Logger // nil: none
+
+	Version    string // told to clients in the server header
+	HideServer bool   // leave the server header out
+
+	Machine destinations.Options
+
+	ConnectTimeout      time.Duration // until CONNECT is complete; 0: 5 s
+	WriteTimeout        time.Duration // until a client takes an octet; 0: 10 s
+	Linger              time.Duration // for the last frame to arrive before the socket closes; 0: 2 s
+	IdleTimeout         time.Duration // for clients without heart-beats; 0: none
+	ShutdownTimeout     time.Duration // for all clients to be told; 0: 10 s
+	MaxConnections      int           // 0: 20,000
+	MaxConnectionsPerIP int           // 0: 1000
+
+	HeartBeat HeartBeat
+
+	ConnectLimits stomp.Limits  // of the CONNECT frame; zero: stomp.BeforeConnect
+	FrameLimits   stomp.Limits  // of all others; zero: stomp.AfterConnect
+	FrameGrace    time.Duration // how long a frame may take to arrive before MinRate counts; 0: 30 s
+	MinRate       int           // octets a second, after FrameGrace; 0: 1024
+	MaxNameBytes  int           // of a destination; 0: 255
+	MailboxBytes  int           // commands that wait for the engine; 0: 32 MiB
+
+	Transactions Transactions
+}
+
+// HeartBeat sets what the server offers and asks for (STOMP 1.2,
+// "Heart-beating").
+type HeartBeat struct {
+	Send    time.Duration // smallest interval that is promised; 0: none is sent
+	Receive time.Duration // smallest interval that is asked for; 0: none is asked for
+	Grace   float64       // a client is cut after so many of its intervals; 0: 2
+}
+
+// Transactions limits what one session may keep open.
+type Transactions struct {
+	MaxOpen     int           // 0: 16
+	MaxFrames   int           // in one; 0: 10,000
+	MaxBytes    int           // of SENDs in one; 0: 64 MiB
+	IdleTimeout time.Duration // 0: 5 min
+}
+
+func (o Options) withDefaults() Options {
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	setDefault(&o.ConnectTimeout, 5*time.Second)
+	setDefault(&o.WriteTimeout, 10*time.Second)
+	setDefault(&o.Linger, 2*time.Second)
+	setDefault(&o.ShutdownTimeout, 10*time.Second)
+	setDefault(&o.MaxConnections, 20_000)
+	setDefault(&o.MaxConnectionsPerIP, 1000)
+	setDefault(&o.HeartBeat.Grace, 2)
+	setDefault(&o.ConnectLimits, stomp.BeforeConnect())
+	setDefault(&o.FrameLimits, stomp.AfterConnect())
+	setDefault(&o.FrameGrace, 30*time.Second)
+	setDefault(&o.MinRate, 1024)
+	setDefault(&o.MaxNameBytes, 255)
+	setDefault(&o.MailboxBytes, 32<<20)
+	setDefault(&o.Transactions.MaxOpen, 16)
+	setDefault(&o.Transactions.MaxFrames, 10_000)
+	setDefault(&o.Transactions.MaxBytes, 64<<20)
+	setDefault(&o.Transactions.IdleTimeout, 5*time.Minute)
+	return o
+}
+
+func setDefault[T comparable](v *T, value T) {
+	var zero T
+	if *v == zero {
+		*v = value
+	}
+}

@@ -1,0 +1,179 @@
+package broker
+
+import (
+	"sync"
+
+	"baton/destinations"
+)
+
+// Kinds of output that the broker adds to those of the machine.
+const (
+	outputEnd       destinations.OutputKind = 100 + iota // the session is over: close once all before is written
+	outputConnected                                      // the CONNECTED frame, in ReceiptID as it goes on the wire
+)
+
+// maxReceiptBacklog is how many RECEIPTs may wait for a client that does not
+// read them before nothing more is read from it.
+const maxReceiptBacklog = 10_000
+
+// An outbox holds what waits to be written to one session, in order. Messages
+// in it are bounded by the credit of the session's subscriptions, and receipts
+// by maxReceiptBacklog.
+type outbox struct {
+	wake chan struct{} // holds a token when there may be something to write
+
+	// The engine's own: what was last said to the log's waiting list.
+	awaited uint64
+	batch   uint64
+
+	mu       sync.Mutex
+	items    []destinations.Output // After never falls from one to the next
+	receipts int                   // among items
+	taken    map[uint32]uint64     // newest tag that left the box, of each auto subscription
+	final    bool                  // an ERROR is in the box or was: only the end comes after it
+	writing  bool                  // the writer is busy with what it took
+	closed   bool                  // the writer has ended; nothing is kept
+	changed  sync.Cond             // receipts fell, writing or closed changed
+}
+
+func newOutbox() *outbox {
+	o := &outbox{wake: make(chan struct{}, 1)}
+	o.changed.L = &o.mu
+	return o
+}
+
+// push adds an output and returns the Seq that must be durable before it, and
+// all before it, may leave.
+func (o *outbox) push(out *destinations.Output) (gate uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed || o.final && out.Kind != outputEnd {
+		return 0
+	}
+	switch out.Kind {
+	case destinations.Forget:
+		o.forget(func(d *destinations.Delivery) bool { return d.Sub == out.Delivery.Sub })
+		return 0
+	case outputEnd:
+		o.forget(func(*destinations.Delivery) bool { return true })
+	case destinations.Evict:
+		o.final = true
+	case destinations.Receipt:
+		o.receipts++
+	}
+	if n := len(o.items); n > 0 {
+		gate = o.items[n-1].After
+	}
+	gate = max(gate, out.After)
+	o.items = append(o.items, *out)
+	o.items[len(o.items)-1].After = gate
+	return gate
+}
+
+// forget drops the deliveries for which gone returns true: they are back in
+// their queues.
+func (o *outbox) forget(gone func(*destinations.Delivery) bool) {
+	kept := o.items[:0]
+	for i := range o.items {
+		if it := &o.items[i]; it.Kind != destinations.Deliver || !gone(&it.Delivery) {
+			kept = append(kept, *it)
+		}
+	}
+	clear(o.items[len(kept):])
+	o.items = kept
+}
+
+func (o *outbox) signal() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take moves up to limit outputs that may leave into batch. Until written is
+// called, the writer counts as busy.
+func (o *outbox) take(batch []destinations.Output, durable uint64, limit int) []destinations.Output {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := 0
+	for n < len(o.items) && n < limit && o.items[n].After <= durable {
+		o.note(&o.items[n])
+		n++
+	}
+	if n == 0 {
+		return batch
+	}
+	o.writing = true
+	batch = append(batch, o.items[:n]...)
+	o.drop(n)
+	o.changed.Broadcast()
+	return batch
+}
+
+func (o *outbox) note(it *destinations.Output) {
+	switch {
+	case it.Kind == destinations.Receipt:
+		o.receipts--
+	case it.Kind == destinations.Deliver && it.Delivery.Ack == destinations.AckAuto:
+		if o.taken == nil {
+			o.taken = map[uint32]uint64{}
+		}
+		o.taken[it.Delivery.Sub] = it.Delivery.Tag
+	}
+}
+
+// drop removes the first n items. An empty box holds no memory to speak of.
+func (o *outbox) drop(n int) {
+	const keep = 8
+	rest := copy(o.items, o.items[n:])
+	clear(o.items[rest:])
+	o.items = o.items[:rest]
+	if rest == 0 && cap(o.items) > keep {
+		o.items = nil
+	}
+}
+
+// written ends what take began.
+func (o *outbox) written() {
+	o.mu.Lock()
+	o.writing = false
+	o.mu.Unlock()
+	o.changed.Broadcast()
+}
+
+// waitForReader waits while too many receipts are unread by the client.
+func (o *outbox) waitForReader() {
+	o.mu.Lock()
+	for o.receipts >= maxReceiptBacklog && !o.closed {
+		o.changed.Wait()
+	}
+	o.mu.Unlock()
+}
+
+// waitForWriter waits until the writer is not busy.
+func (o *outbox) waitForWriter() {
+	o.mu.Lock()
+	for o.writing && !o.closed {
+		o.changed.Wait()
+	}
+	o.mu.Unlock()
+}
+
+// takenUpTo returns the newest tag of an auto subscription that left the box.
+func (o *outbox) takenUpTo() map[uint32]uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	taken := make(map[uint32]uint64, len(o.taken))
+	for sub, tag := range o.taken {
+		taken[sub] = tag
+	}
+	return taken
+}
+
+// close drops everything: there is no one to write it.
+func (o *outbox) close() {
+	o.mu.Lock()
+	o.items, o.receipts, o.closed = nil, 0, true
+	o.mu.Unlock()
+	o.changed.Broadcast()
+}

@@ -1,0 +1,274 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"baton/destinations"
+)
+
+// A Server is one broker: an engine, and a session for each connection.
+type Server struct {
+	opts   Options
+	name   string // begins message ids
+	engine *engine
+	failed chan struct{} // closed by Fail
+	once   sync.Once
+	cause  error // why it failed; set before failed is closed
+
+	mu       sync.Mutex
+	sessions map[*session]struct{}
+	perIP    map[string]int
+	lastID   uint64
+	stopping bool
+
+	turningAway chan struct{} // bounds the goroutines that tell clients that there is no room
+	running     sync.WaitGroup
+}
+
+// New makes a server. It serves after Recover and Serve.
+func New(o Options) *Server {
+	o = o.withDefaults()
+	return &Server{
+		opts: o,
+		engine: &engine{
+			machine:  destinations.New(o.Machine),
+			box:      newMailbox(o.MailboxBytes),
+			logger:   o.Logger,
+			sessions: map[uint64]*session{},
+		},
+		failed:      make(chan struct{}),
+		sessions:    map[*session]struct{}{},
+		perIP:       map[string]int{},
+		turningAway: make(chan struct{}, 64),
+	}
+}
+
+// Durable tells the server that the log is durable up to seq. It does not
+// block and may be called from any goroutine.
+func (s *Server) Durable(seq uint64) { s.engine.release(seq) }
+
+// Fail tells the server that the log has failed: nothing more is acknowledged
+// and Serve returns err. It does not block.
+func (s *Server) Fail(err error) {
+	s.once.Do(func() {
+		s.cause = err
+		close(s.failed)
+	})
+}
+
+// Recover brings the destinations to the state of the log and begins an epoch,
+// which must be higher than those in the log. The name begins every message id,
+// so that those of different brokers differ; it is of letters, digits and "_".
+// Recover must return before Serve.
+func (s *Server) Recover(log Log, name string, epoch uint32) error {
+	s.name = name
+	if err := s.engine.restore(log, epoch); err != nil {
+		return err
+	}
+	if err := s.awaitDurable(s.engine.machine.Last()); err != nil {
+		return err
+	}
+	stats := s.engine.machine.Stats()
+	s.opts.Logger.Info("recovered", zap.Int("queues", stats.Queues), zap.Int("messages", stats.Messages))
+	return nil
+}
+
+// awaitDurable waits until the log is durable up to seq. The ids of messages
+// that are not stored hold the Seq of the start: no other start may get it.
+func (s *Server) awaitDurable(seq uint64) error {
+	started := newOutbox()
+	s.engine.fresh = append(s.engine.fresh, waiter{seq, started})
+	s.engine.await()
+	select {
+	case <-started.wake:
+		return nil
+	case <-s.failed:
+		return s.cause
+	}
+}
+
+// Serve accepts connections until ctx ends, and then says goodbye: what was
+// received is carried out, receipts that are due are sent, clients are told
+// that the broker stops. It returns nil then, and an error when the log or the
+// listener fails. It closes the listener.
+func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
+	var engine sync.WaitGroup
+	engine.Go(func() {
+		if err := s.engine.run(); err != nil {
+			s.Fail(err)
+		}
+	})
+	accepted := make(chan error, 1)
+	s.running.Go(func() { accepted <- s.accept(listener) })
+	var err error
+	select {
+	case <-ctx.Done():
+		s.shutdown(listener)
+	case <-s.failed:
+		err = s.cause
+	case err = <-accepted:
+		err = fmt.Errorf("accept connections: %w", err)
+	}
+	s.abandon(listener)
+	engine.Wait()
+	if err == nil {
+		select {
+		case <-s.failed:
+			err = s.cause
+		default:
+		}
+	}
+	return err
+}
+
+// accept serves connections until the listener closes.
+func (s *Server) accept(listener net.Listener) error {
+	const longest = time.Second
+	pause := time.Duration(0)
+	for {
+		conn, err := listener.Accept()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return err
+		case err != nil:
+			// Out of file descriptors, most likely: others will close theirs.
+			pause = min(max(2*pause, 5*time.Millisecond), longest)
+			s.opts.Logger.Warn("accepting a connection failed", zap.Error(err), zap.Duration("pause", pause))
+			select {
+			case <-time.After(pause):
+			case <-s.failed:
+				return err
+			}
+			continue
+		}
+		pause = 0
+		s.welcome(conn)
+	}
+}
+
+// welcome makes a session of a connection, if there is room for one.
+func (s *Server) welcome(conn net.Conn) {
+	ip := hostOf(conn)
+	ses, err := s.admit(conn, ip)
+	if err != nil {
+		s.turnAway(conn, err)
+		return
+	}
+	if ses == nil {
+		_ = conn.Close()
+		return
+	}
+	s.running.Go(func() {
+		defer s.leave(ses, ip)
+		ses.logger.Info("connection accepted")
+		ses.run()
+	})
+}
+
+// admit makes a session and counts it; nil when the server is stopping.
+func (s *Server) admit(conn net.Conn, ip string) (*session, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.stopping:
+		return nil, nil
+	case len(s.sessions) >= s.opts.MaxConnections:
+		return nil, errTooManyConns
+	case s.perIP[ip] >= s.opts.MaxConnectionsPerIP:
+		return nil, errTooManyConnsIP
+	}
+	s.lastID++
+	ses := newSession(s, s.lastID, conn)
+	s.sessions[ses] = struct{}{}
+	s.perIP[ip]++
+	return ses, nil
+}
+
+func (s *Server) leave(ses *session, ip string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, ses)
+	if s.perIP[ip]--; s.perIP[ip] == 0 {
+		delete(s.perIP, ip)
+	}
+}
+
+// turnAway tells a client that there is no room for it, unless very many are
+// being told already.
+func (s *Server) turnAway(conn net.Conn, why error) {
+	select {
+	case s.turningAway <- struct{}{}:
+	default:
+		_ = conn.Close()
+		return
+	}
+	s.running.Go(func() {
+		defer func() { <-s.turningAway }()
+		s.opts.Logger.Warn("connection refused", zap.Stringer("client", conn.RemoteAddr()), zap.Error(why))
+		_ = conn.SetDeadline(time.Now().Add(s.opts.Linger))
+		_, _ = conn.Write(appendError(nil, 0, why))
+		if c, ok := conn.(interface{ CloseWrite() error }); ok {
+			_ = c.CloseWrite()
+		}
+		discard(conn)
+		_ = conn.Close()
+	})
+}
+
+// shutdown ends all sessions in peace, within ShutdownTimeout.
+func (s *Server) shutdown(listener net.Listener) {
+	_ = listener.Close()
+	s.eachSession(func(ses *session) { ses.stop(errShutdown) })
+	ended := make(chan struct{})
+	go func() {
+		s.running.Wait()
+		close(ended)
+	}()
+	timeout := time.NewTimer(s.opts.ShutdownTimeout)
+	defer timeout.Stop()
+	select {
+	case <-ended:
+	case <-s.failed:
+	case <-timeout.C:
+		s.opts.Logger.Warn("clients did not take their goodbye in time")
+	}
+	s.eachSession((*session).kill)
+	<-ended
+}
+
+// abandon ends what is left at once.
+func (s *Server) abandon(listener net.Listener) {
+	_ = listener.Close()
+	s.engine.box.close()
+	s.eachSession((*session).kill)
+	s.running.Wait()
+}
+
+// eachSession calls fn for every session and lets no new one in.
+func (s *Server) eachSession(fn func(*session)) {
+	s.mu.Lock()
+	s.stopping = true
+	all := make([]*session, 0, len(s.sessions))
+	for ses := range s.sessions {
+		all = append(all, ses)
+	}
+	s.mu.Unlock()
+	for _, ses := range all {
+		fn(ses)
+	}
+}
+
+func hostOf(conn net.Conn) string {
+	host, _, err := net.SplitHostPort(conn.RemoteAddr().String())
+	if err != nil {
+		return conn.RemoteAddr().String()
+	}
+	return host
+}

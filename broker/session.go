@@ -1,0 +1,244 @@
+package broker
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"baton/broker/stomp"
+	"baton/destinations"
+)
+
+// A session is one connection: a goroutine that reads and one that writes.
+// Fields without a remark belong to the reading one.
+type session struct {
+	server *Server
+	id     uint64
+	conn   net.Conn
+	logger *zap.Logger
+	out    *outbox
+
+	reader     *stomp.Reader
+	since      time.Time // when the connection was accepted
+	connected  bool
+	version    atomic.Uint32 // a stomp.Version, set before CONNECTED
+	beatWithin time.Duration // the client is cut when nothing comes for so long; 0: never
+	deadlines  deadlines
+
+	// Set before CONNECTED is pushed, read by the writer after it took that.
+	beatEvery       time.Duration // something is written at least this often; 0: no need
+	heartBeatHeader string
+
+	mails        []mail // read and not yet submitted
+	bytes        int    // of the messages in mails
+	sends        bool   // there are messages in mails
+	transactions map[string]*transaction
+	lastTarget   destinations.Destination // of the last SEND; most go where the one before went
+	lastName     string                   // the same as the client wrote it
+	unnamed      map[string]string        // ids of a 1.0 client's subscriptions by their destinations
+
+	stopping atomic.Pointer[clientError] // why the broker ends the session
+	draining atomic.Bool                 // it has ended; the last frame is on its way
+	gone     chan struct{}               // closed by kill
+	killed   sync.Once
+
+	// The engine's own.
+	refused bool // an ERROR is on its way
+	ended   bool // its Disconnect was carried out
+}
+
+func newSession(server *Server, id uint64, conn net.Conn) *session {
+	s := &session{
+		server: server,
+		id:     id,
+		conn:   conn,
+		since:  time.Now(),
+		logger: server.opts.Logger.With(zap.Uint64("session", id), zap.Stringer("client", conn.RemoteAddr())),
+		out:    newOutbox(),
+		gone:   make(chan struct{}),
+	}
+	s.reader = stomp.NewReader(s.source(), stomp.V12, server.opts.ConnectLimits)
+	return s
+}
+
+// run serves the connection until it has ended, and closes it.
+func (s *session) run() {
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		defer s.recovered("writing")
+		defer s.out.close()
+		s.write()
+	})
+	s.end(s.read())
+	s.drain(&writer)
+	_ = s.conn.Close()
+	s.reader.Release()
+}
+
+// read carries out frames until the connection or the client ends, and says
+// why.
+func (s *session) read() (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.logPanic("reading", v)
+			err = errInternal
+		}
+	}()
+	for {
+		f, err := s.reader.Next()
+		if err != nil {
+			return s.readError(err)
+		}
+		s.deadlines.frameDone()
+		if err := s.handle(f); err != nil {
+			return s.named(err, f)
+		}
+		if len(s.mails) > 0 && (!s.reader.Buffered() || s.bytes >= submitBytes || len(s.mails) >= submitMails) {
+			s.submit()
+		}
+	}
+}
+
+// Mails are submitted when nothing further has arrived, and at the latest when
+// there are so many: one client's flood must not become one huge batch.
+const (
+	submitBytes = 256 << 10
+	submitMails = 256
+)
+
+// readError turns what the reader said into what the client is told: nothing,
+// if it has gone.
+func (s *session) readError(err error) error {
+	switch {
+	case s.stopping.Load() != nil:
+		return s.stopping.Load()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return s.deadlines.passed
+	default:
+		return err
+	}
+}
+
+// errGoodbye ends a session that said DISCONNECT.
+var errGoodbye = errors.New("the client disconnected")
+
+// submit gives the collected mails to the engine.
+func (s *session) submit() {
+	s.out.waitForReader()
+	s.server.engine.box.put(s.mails, s.bytes, s.sends)
+	clear(s.mails)
+	s.mails, s.bytes, s.sends = s.mails[:0], 0, false
+	if cap(s.mails) > 16 && !s.reader.Buffered() {
+		s.mails = nil
+	}
+}
+
+func (s *session) add(c destinations.Command) {
+	c.Session = s.id
+	s.mails = append(s.mails, mail{from: s, command: c})
+}
+
+// end submits what was read, the ERROR if there is one, and the Disconnect.
+// What came before the end is carried out (STOMP 1.2, "Connection Lingering").
+func (s *session) end(err error) {
+	goodbye := errors.Is(err, errGoodbye)
+	var protocol *stomp.ProtocolError
+	var client *clientError
+	tell := errors.As(err, &client) || errors.As(err, &protocol)
+	s.logEnd(err, goodbye, tell)
+	if goodbye {
+		last := len(s.mails) - 1
+		disconnect := s.mails[last]
+		s.mails = s.mails[:last]
+		s.addSent(s.out.takenUpTo())
+		s.mails = append(s.mails, disconnect)
+		s.submit()
+		return
+	}
+	if tell {
+		s.mails = append(s.mails, mail{from: s, fail: err})
+	}
+	s.submit()
+	// What the writer is busy with will be settled if it gets through.
+	s.out.waitForWriter()
+	s.add(destinations.Command{Op: destinations.Disconnect, Clean: client == errShutdown})
+	s.submit()
+}
+
+// addSent tells the engine what has left the outbox for auto subscriptions,
+// so that it is not taken for undelivered when they end.
+func (s *session) addSent(taken map[uint32]uint64) {
+	for sub, tag := range taken {
+		s.add(destinations.Command{Op: destinations.Sent, Delivery: destinations.DeliveryID{Sub: sub, Tag: tag}})
+	}
+}
+
+func (s *session) logEnd(err error, goodbye, tell bool) {
+	switch {
+	case goodbye, errors.Is(err, io.EOF):
+		s.logger.Info("connection ended")
+	case tell:
+		s.logger.Info("connection refused", zap.Error(err))
+	default:
+		s.logger.Info("connection lost", zap.Error(err))
+	}
+}
+
+// drain reads and discards until the client has closed, or Linger after the
+// last frame was written: closing with input unread would reset the connection
+// and take the last frame with it.
+func (s *session) drain(writer *sync.WaitGroup) {
+	s.draining.Store(true)
+	_ = s.conn.SetReadDeadline(time.Time{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		writer.Wait()
+		if c, ok := s.conn.(interface{ CloseWrite() error }); ok {
+			_ = c.CloseWrite()
+		}
+		_ = s.conn.SetReadDeadline(time.Now().Add(s.server.opts.Linger))
+	}()
+	discard(s.conn)
+	<-done
+}
+
+// discard reads until conn has no more.
+func discard(conn net.Conn) {
+	buf := make([]byte, 4<<10)
+	for {
+		if _, err := conn.Read(buf); err != nil {
+			return
+		}
+	}
+}
+
+// stop ends the session from outside; the client is told err.
+func (s *session) stop(err *clientError) {
+	if s.stopping.CompareAndSwap(nil, err) && !s.draining.Load() {
+		_ = s.conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// kill ends the session without a word.
+func (s *session) kill() {
+	s.killed.Do(func() { close(s.gone) })
+	_ = s.conn.Close()
+}
+
+func (s *session) recovered(doing string) {
+	if v := recover(); v != nil {
+		s.logPanic(doing, v)
+		s.kill()
+	}
+}
+
+func (s *session) logPanic(doing string, v any) {
+	s.logger.Error("BUG: panic in a session; the connection is closed", zap.String("while", doing), zap.Any("panic", v), zap.Stack("stack"))
+}

@@ -1,0 +1,132 @@
+package broker
+
+import (
+	"time"
+
+	"baton/broker/stomp"
+	"baton/destinations"
+)
+
+// A transaction keeps the SENDs of an open transaction. What it acknowledges
+// is held by the machine.
+type transaction struct {
+	id     string
+	sends  []destinations.Outgoing
+	bytes  int // of the sends
+	frames int
+	used   time.Time // last
+}
+
+// begin opens a transaction (STOMP 1.2, "BEGIN").
+func (s *session) begin(f *stomp.Frame, c destinations.Command) error {
+	id, err := required(f, "transaction")
+	if err != nil {
+		return err
+	}
+	if s.transactions[id] != nil {
+		return refuse(codeTransactionNew, "the transaction is open already")
+	}
+	if limit := s.server.opts.Transactions.MaxOpen; len(s.transactions) >= limit {
+		return refuse(codeTxLimit, "this connection has %d open transactions: no more are allowed", limit)
+	}
+	if s.transactions == nil {
+		s.transactions = map[string]*transaction{}
+	}
+	s.transactions[id] = &transaction{id: id, used: time.Now()}
+	s.note(c)
+	return nil
+}
+
+// note sends only the receipt through the engine, to keep its place in the
+// order of receipts.
+func (s *session) note(c destinations.Command) {
+	if c.WantReceipt {
+		c.Op = destinations.Note
+		s.add(c)
+	}
+}
+
+// openTransaction returns the transaction that a frame belongs to; nil if to
+// none.
+func (s *session) openTransaction(f *stomp.Frame) (*transaction, error) {
+	id, ok := f.Header("transaction")
+	if !ok {
+		return nil, nil
+	}
+	tx := s.transactions[string(id)]
+	if tx == nil {
+		return nil, refuse(codeTransaction, "the transaction is not open")
+	}
+	return tx, nil
+}
+
+// grow counts a frame of so many octets in tx.
+func (s *session) grow(tx *transaction, bytes int) error {
+	limits := s.server.opts.Transactions
+	if tx.frames+1 > limits.MaxFrames {
+		return refuse(codeTxLimit, "the transaction has %d frames: no more are allowed", tx.frames)
+	}
+	if tx.bytes+bytes > limits.MaxBytes {
+		return refuse(codeTxLimit, "the transaction would have more than %d octets", limits.MaxBytes)
+	}
+	tx.frames++
+	tx.bytes += bytes
+	tx.used = time.Now()
+	return nil
+}
+
+// sendInTransaction keeps a message until COMMIT. Its receipt says that it was
+// taken, not that it is safe: the receipt of the COMMIT says that.
+func (s *session) sendInTransaction(tx *transaction, d destinations.Destination, msg *destinations.Message, c destinations.Command) error {
+	if err := s.grow(tx, len(msg.Content)); err != nil {
+		return err
+	}
+	tx.sends = append(tx.sends, destinations.Outgoing{Destination: d, Message: msg})
+	s.note(c)
+	return nil
+}
+
+// commit hands the whole transaction to the engine (STOMP 1.2, "COMMIT").
+func (s *session) commit(f *stomp.Frame, c destinations.Command) error {
+	tx, err := s.closeTransaction(f)
+	if err != nil {
+		return err
+	}
+	c.Op, c.Tx, c.Sends = destinations.Commit, tx.id, tx.sends
+	s.add(c)
+	s.bytes += tx.bytes
+	s.sends = s.sends || len(tx.sends) > 0
+	return nil
+}
+
+func (s *session) abort(f *stomp.Frame, c destinations.Command) error {
+	tx, err := s.closeTransaction(f)
+	if err != nil {
+		return err
+	}
+	c.Op, c.Tx = destinations.Abort, tx.id
+	s.add(c)
+	return nil
+}
+
+func (s *session) closeTransaction(f *stomp.Frame) (*transaction, error) {
+	if _, err := required(f, "transaction"); err != nil {
+		return nil, err
+	}
+	tx, err := s.openTransaction(f)
+	if err == nil {
+		delete(s.transactions, tx.id)
+	}
+	return tx, err
+}
+
+// oldestTransaction returns when the transaction that is longest unused was
+// used.
+func (s *session) oldestTransaction() (used time.Time, open bool) {
+	for _, tx := range s.transactions {
+		if !open || tx.used.Before(used) {
+			used, open = tx.used, true
+		}
+	}
+	return used, open
+}

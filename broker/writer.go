@@ -1,0 +1,294 @@
+package broker
+
+import (
+	"errors"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"baton/broker/stomp"
+	"baton/destinations"
+)
+
+const (
+	takeLimit  = 256       // outputs that are encoded together
+	copyLimit  = 4 << 10   // a larger content is not copied but written from where it is
+	writeBytes = 256 << 10 // a buffer is written when it holds so much
+	keepBytes  = 64 << 10  // a larger buffer is not kept for the next session
+)
+
+// A frameWriter encodes outputs of a session and writes them.
+type frameWriter struct {
+	s       *session
+	version stomp.Version
+	*scratch
+	cut     int // where in buf the octets that are not in vectors begin
+	pending int // octets in vectors
+	sent    map[uint32]uint64
+	end     bool
+}
+
+// scratch is the memory of a writer that has something to write. One that has
+// not lends it to others.
+type scratch struct {
+	buf     []byte
+	vectors net.Buffers
+	batch   []destinations.Output
+}
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+// write writes what the outbox lets go until the session has ended or the
+// client takes no more.
+func (s *session) write() {
+	w := frameWriter{s: s}
+	beat := time.NewTimer(time.Hour)
+	beat.Stop()
+	defer beat.Stop()
+	for !w.end {
+		wrote, err := w.drain()
+		if err != nil {
+			s.logger.Info("writing to the client failed", zap.Error(err))
+			s.kill()
+			return
+		}
+		if w.end {
+			return
+		}
+		if wrote && s.beatEvery > 0 {
+			beat.Reset(s.beatPause())
+		}
+		select {
+		case <-s.gone:
+			return
+		case <-s.out.wake:
+		case <-beat.C:
+			if err := w.heartBeat(); err != nil {
+				s.kill()
+				return
+			}
+			beat.Reset(s.beatPause())
+		}
+	}
+}
+
+// beatPause is how long the writer may be silent: less than was promised, so
+// that the promise holds on a busy machine.
+func (s *session) beatPause() time.Duration { return s.beatEvery * 3 / 4 }
+
+func (w *frameWriter) heartBeat() error {
+	return w.flushVectors(net.Buffers{{'\n'}})
+}
+
+// drain writes everything that may leave now and says whether that was
+// anything.
+func (w *frameWriter) drain() (wrote bool, err error) {
+	s := w.s
+	defer w.giveBack()
+	for !w.end {
+		w.borrow()
+		w.batch = s.out.take(w.batch[:0], s.server.engine.durable.Load(), takeLimit)
+		if len(w.batch) == 0 {
+			return wrote, nil
+		}
+		wrote = true
+		err := w.writeBatch()
+		clear(w.batch)
+		if err == nil {
+			s.settle(w.sent)
+		}
+		s.out.written()
+		clear(w.sent)
+		if err != nil {
+			return wrote, err
+		}
+	}
+	return wrote, nil
+}
+
+func (w *frameWriter) borrow() {
+	if w.scratch == nil {
+		w.scratch = scratches.Get().(*scratch)
+	}
+}
+
+func (w *frameWriter) giveBack() {
+	if w.scratch == nil {
+		return
+	}
+	if cap(w.buf) > keepBytes {
+		w.buf = nil
+	}
+	scratches.Put(w.scratch)
+	w.scratch = nil
+}
+
+func (w *frameWriter) writeBatch() error {
+	for i := range w.batch {
+		w.encode(&w.batch[i])
+		if w.pending+len(w.buf)-w.cut >= writeBytes {
+			if err := w.flush(); err != nil {
+				return err
+			}
+		}
+		if w.end {
+			break
+		}
+	}
+	return w.flush()
+}
+
+func (w *frameWriter) encode(o *destinations.Output) {
+	switch o.Kind {
+	case outputConnected:
+		w.version = w.s.speaks()
+		w.buf = append(w.buf, o.ReceiptID...)
+	case destinations.Receipt:
+		w.buf = append(w.buf, "RECEIPT\n"...)
+		w.buf = stomp.AppendHeader(w.buf, w.version, "receipt-id", o.ReceiptID)
+		w.buf = append(w.buf, '\n', 0)
+	case destinations.Deliver:
+		w.message(&o.Delivery)
+	case destinations.Evict:
+		w.buf = appendError(w.buf, w.version, o.Err)
+	case outputEnd:
+		w.end = true
+	}
+}
+
+// message encodes a MESSAGE. Its headers begin with those that are the
+// delivery's own; what the producer sent is copied behind them.
+func (w *frameWriter) message(d *destinations.Delivery) {
+	m := d.Message
+	b, v := append(w.buf, "MESSAGE\n"...), w.version
+	b = appendDestination(b, v, "destination", d.Destination)
+	b = append(b, "message-id:"...)
+	b = appendMessageID(b, w.s.server.name, d.ID, copyFor(d))
+	b = append(b, '\n')
+	if d.Subscription == "" || d.Subscription[:1] != implicit {
+		b = stomp.AppendHeader(b, v, "subscription", d.Subscription)
+	}
+	if d.Ack != destinations.AckAuto && v == stomp.V12 {
+		b = append(b, "ack:"...)
+		b = appendAckID(b, d.Sub, d.Tag)
+		b = append(b, '\n')
+	}
+	if d.Redelivered || d.Deliveries > 1 {
+		b = append(b, "redelivered:true\ndelivery-count:"...)
+		b = strconv.AppendInt(b, int64(d.Deliveries), 10)
+		b = append(b, '\n')
+	}
+	if d.Dead != nil {
+		b = w.deadLetter(b, d.Dead)
+	}
+	body := m.Content[m.HeaderBytes+1:]
+	b = append(b, "content-length:"...)
+	b = strconv.AppendInt(b, int64(len(body)), 10)
+	b = append(b, '\n')
+	b = stomp.AppendBlock(b, m.Content[:m.HeaderBytes], stomp.Form(m.Form), v)
+	b = append(b, '\n')
+	w.buf = b
+	w.octets(body)
+	w.buf = append(w.buf, 0)
+	if d.Ack == destinations.AckAuto {
+		if w.sent == nil {
+			w.sent = map[uint32]uint64{}
+		}
+		w.sent[d.Sub] = d.Tag
+	}
+}
+
+func copyFor(d *destinations.Delivery) uint32 {
+	if d.Destination.Topic {
+		return d.Sub
+	}
+	return 0
+}
+
+func (w *frameWriter) deadLetter(b []byte, d *destinations.DeadLetter) []byte {
+	v := w.version
+	b = stomp.AppendHeader(b, v, "dlq-reason", d.Reason)
+	b = append(b, "dlq-count:"...)
+	b = strconv.AppendInt(b, int64(d.Deliveries), 10)
+	b = append(b, "\ndlq-time:"...)
+	b = strconv.AppendInt(b, d.Time.UnixMilli(), 10)
+	b = append(b, '\n')
+	b = appendDestination(b, v, "original-destination", d.Destination)
+	b = append(b, "original-message-id:"...)
+	b = appendMessageID(b, w.s.server.name, d.ID, 0)
+	return append(b, '\n')
+}
+
+func appendDestination(dst []byte, v stomp.Version, header string, d destinations.Destination) []byte {
+	var space [300]byte
+	return stomp.AppendHeader(dst, v, header, d.AppendTo(space[:0]))
+}
+
+// octets adds content: copied if that is cheaper than a vector of its own.
+func (w *frameWriter) octets(content []byte) {
+	if len(content) <= copyLimit {
+		w.buf = append(w.buf, content...)
+		return
+	}
+	w.seal()
+	w.vectors = append(w.vectors, content)
+	w.pending += len(content)
+}
+
+// seal makes a vector of the octets encoded since the last one.
+func (w *frameWriter) seal() {
+	if n := len(w.buf); n > w.cut {
+		w.vectors = append(w.vectors, w.buf[w.cut:n:n])
+		w.pending += n - w.cut
+		w.cut = n
+	}
+}
+
+// flush writes all that is encoded.
+func (w *frameWriter) flush() error {
+	w.seal()
+	err := w.flushVectors(w.vectors)
+	clear(w.vectors)
+	w.vectors, w.buf, w.cut, w.pending = w.vectors[:0], w.buf[:0], 0, 0
+	return err
+}
+
+var errSlowConsumer = errors.New("the client took no octet in time: it is too slow")
+
+// flushVectors writes vectors. It waits as long as the client takes something
+// within each WriteTimeout.
+func (w *frameWriter) flushVectors(vectors net.Buffers) error {
+	for len(vectors) > 0 {
+		if err := w.s.conn.SetWriteDeadline(time.Now().Add(w.s.server.opts.WriteTimeout)); err != nil {
+			return err
+		}
+		n, err := vectors.WriteTo(w.s.conn)
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return err
+		case n == 0:
+			return errSlowConsumer
+		}
+	}
+	return nil
+}
+
+// settle tells the engine what was written for auto subscriptions.
+func (s *session) settle(sent map[uint32]uint64) {
+	if len(sent) == 0 {
+		return
+	}
+	mails := make([]mail, 0, len(sent))
+	for sub, tag := range sent {
+		mails = append(mails, mail{from: s, command: destinations.Command{
+			Op: destinations.Sent, Session: s.id, Delivery: destinations.DeliveryID{Sub: sub, Tag: tag},
+		}})
+	}
+	s.server.engine.box.put(mails, 0, false)
+}
