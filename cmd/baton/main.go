@@ -58,7 +58,7 @@ func rootCommand() *cobra.Command {
 	root.SilenceErrors = true
 	root.SilenceUsage = true
 	root.AddCommand(
-		sendCommand(), receiveCommand(), configCommand(), versionCommand())
+		serveCommand(), sendCommand(), receiveCommand(), configCommand(), journalCommand(), versionCommand())
 	return root
 }
 

@@ -3,10 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"time"
-
-	"golang.org/x/term"
 )
 
 // progressEvery is how often the line on the terminal changes: often enough to look alive, seldom enough to cost nothing.
@@ -21,7 +18,7 @@ type progress struct {
 
 // newProgress watches over work that reports to out.
 func newProgress(out io.Writer) *progress {
-	if file, ok := out.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+	if isTerminal(out) {
 		return &progress{out: out, shown: time.Now()}
 	}
 	return &progress{}
@@ -40,5 +37,12 @@ func (p *progress) show(format string, args ...any) {
 func (p *progress) done() {
 	if p.drawn {
 		fmt.Fprint(p.out, "\r\x1b[K")
+	}
+}
+
+// reading shows how much of a journal is read.
+func (p *progress) reading(done, total int64) {
+	if total > 0 {
+		p.show("reading the journal: %d%% of %d MiB", 100*done/total, total>>20)
 	}
 }

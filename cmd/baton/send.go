@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -142,7 +143,11 @@ func lines(in io.Reader, maxBytes int) iter.Seq2[[]byte, error] {
 				return
 			}
 		}
-		if err := scanner.Err(); err != nil {
+		err := scanner.Err()
+		if errors.Is(err, bufio.ErrTooLong) {
+			err = fmt.Errorf("a line is longer than %d bytes", maxBytes)
+		}
+		if err != nil {
 			yield(nil, fmt.Errorf("standard input: %w", err))
 		}
 	}

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"baton/broker"
+	"baton/broker/stomp"
+	"baton/config"
+	"baton/destinations"
+	"baton/journal"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+)
+
+func serveCommand() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run a broker until SIGTERM or SIGINT",
+		Long: `Run a broker until SIGTERM or SIGINT; a second signal kills it. Without a file and flags it keeps its data in
+./baton-data and listens on 127.0.0.1:61613, for clients on this machine, without a login.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := config.Load(config.Sources{File: file, Env: os.Environ(), Flags: givenFlags(cmd)})
+			if err != nil {
+				return err
+			}
+			ctx, stop := untilSignal(cmd.Context())
+			defer stop()
+			return serve(ctx, cfg, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&file, "config", "", "configuration `FILE`")
+	for _, f := range keyFlags {
+		flags.String(f.name, "", f.usage)
+	}
+	return cmd
+}
+
+// keyFlags are the flags of serve that stand for a key of the configuration.
+var keyFlags = []struct{ name, key, usage string }{
+	{"listen", "stomp.listen", "listen for STOMP clients on `ADDR` (default 127.0.0.1:61613)"},
+	{"data", "data.dir", "keep data in `DIR` (default ./baton-data)"},
+	{"log-level", "log.level", "log from `LEVEL` on: debug, info, warn or error (default info)"},
+}
+
+func givenFlags(cmd *cobra.Command) map[string]any {
+	given := map[string]any{}
+	for _, f := range keyFlags {
+		if flag := cmd.Flags().Lookup(f.name); flag.Changed {
+			given[f.key] = flag.Value.String()
+		}
+	}
+	return given
+}
+
+// serve runs a broker until ctx ends, or until its journal fails.
+func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) error {
+	logger := newLogger(cfg.Log, stderr)
+	server := broker.New(brokerOptions(cfg, logger))
+	p := newProgress(stderr)
+	log, err := journal.Open(journalOptions(cfg, logger, server, p))
+	p.done()
+	if err != nil {
+		return err
+	}
+	err = serveOn(ctx, log, server, cfg, logger, stdout)
+	if closed := log.Close(); err == nil {
+		err = closed
+	}
+	if err == nil {
+		logger.Info("baton stopped")
+	}
+	return err
+}
+
+// serveOn brings the broker to where the journal ends, opens the door and says so.
+func serveOn(ctx context.Context, log *journal.Journal, server *broker.Server, cfg config.Config, logger *zap.Logger, stdout io.Writer) error {
+	if err := server.Recover(log, brokerName(log.ID()), log.LastEpoch()+1); err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", cfg.STOMP.Listen)
+	if err != nil {
+		return err
+	}
+	ready := readyLine(listener.Addr(), cfg)
+	logger.Info(ready)
+	fmt.Fprintln(stdout, ready)
+	return server.Serve(ctx, listener)
+}
+
+// brokerName begins the message ids of this broker: what tells its journal from others.
+func brokerName(journalID [16]byte) string { return hex.EncodeToString(journalID[:4]) }
+
+func readyLine(address net.Addr, cfg config.Config) string {
+	who := "loopback only"
+	if cfg.STOMP.AllowAnonymous == "anywhere" {
+		who = "of anybody who can reach it"
+	}
+	return fmt.Sprintf("baton ready: STOMP on %s, data in %s, no login asked (%s)", address, cfg.Data.Dir, who)
+}
+
+func journalOptions(cfg config.Config, logger *zap.Logger, server *broker.Server, p *progress) journal.Options {
+	return journal.Options{
+		Dir:          journalDir(cfg.Data.Dir),
+		SegmentBytes: int64(cfg.Journal.Segment),
+		BufferBytes:  int(cfg.Journal.Buffer),
+		LazySync:     cfg.Journal.LazySync,
+		OnDurable:    server.Durable,
+		OnFatal:      server.Fail,
+		Progress:     p.reading,
+		Logger:       logger,
+	}
+}
+
+// brokerOptions says the configuration in the words of package broker.
+func brokerOptions(cfg config.Config, logger *zap.Logger) broker.Options {
+	return broker.Options{
+		Logger:              logger,
+		Version:             version(),
+		HideServer:          cfg.STOMP.HideServer,
+		Machine:             machineOptions(cfg),
+		ConnectTimeout:      cfg.STOMP.ConnectTimeout,
+		WriteTimeout:        cfg.STOMP.WriteTimeout,
+		Linger:              cfg.STOMP.Linger,
+		IdleTimeout:         cfg.STOMP.IdleTimeout,
+		ShutdownTimeout:     cfg.Shutdown.Timeout,
+		MaxConnections:      maxConnections(cfg.STOMP.MaxConnections, openFiles()),
+		MaxConnectionsPerIP: cfg.STOMP.MaxConnectionsPerIP,
+		HeartBeat:           broker.HeartBeat(cfg.STOMP.Heartbeat),
+		ConnectLimits: stomp.Limits{
+			HeaderLineBytes: int(min(cfg.Limits.HeaderLine, cfg.Limits.ConnectBytes)),
+			Headers:         cfg.Limits.Headers,
+			HeaderBytes:     int(cfg.Limits.ConnectBytes),
+		},
+		FrameLimits: stomp.Limits{
+			HeaderLineBytes: int(cfg.Limits.HeaderLine),
+			Headers:         cfg.Limits.Headers,
+			HeaderBytes:     int(cfg.Limits.HeaderBytes),
+			BodyBytes:       int(cfg.Limits.Body),
+		},
+		FrameGrace:   frameGrace(cfg.Limits.MinRate),
+		MinRate:      int(cfg.Limits.MinRate),
+		MaxNameBytes: cfg.Limits.DestinationName,
+		MailboxBytes: int(cfg.Limits.Mailbox),
+		Transactions: broker.Transactions{
+			MaxOpen:     cfg.Transactions.MaxOpen,
+			MaxFrames:   cfg.Transactions.MaxFrames,
+			MaxBytes:    int(cfg.Transactions.MaxBytes),
+			IdleTimeout: cfg.Transactions.IdleTimeout,
+		},
+	}
+}
+
+// frameGrace is how long a frame may take whatever its rate: the broker's own default or, where no rate is asked for,
+// so long that it never matters.
+func frameGrace(minRate config.Bytes) time.Duration {
+	if minRate > 0 {
+		return 0
+	}
+	return 10 * 365 * 24 * time.Hour
+}
+
+func machineOptions(cfg config.Config) destinations.Options {
+	return destinations.Options{
+		Prefetch:         cfg.Queues.Prefetch,
+		PrefetchBytes:    int64(cfg.Queues.PrefetchBytes),
+		MaxDeliveries:    cfg.Queues.MaxDeliveries,
+		DeadLetterPrefix: cfg.Queues.DeadLetterPrefix,
+		Pending: destinations.Pending{
+			Messages: cfg.Topics.PendingMessages,
+			Bytes:    int64(cfg.Topics.PendingBytes),
+			Policy:   pendingPolicies[cfg.Topics.PendingPolicy],
+		},
+		MaxBytes:         int64(cfg.Limits.MessagesMemory),
+		MaxSubscriptions: cfg.Limits.Subscriptions,
+	}
+}
+
+var pendingPolicies = map[string]destinations.PendingPolicy{
+	"drop-oldest": destinations.DropOldest,
+	"drop-new":    destinations.DropNew,
+	"disconnect":  destinations.DisconnectPending,
+}
+
+// maxConnections is the number asked for or, when none is, what the limit of open files leaves beside the journal, at
+// most 20,000.
+func maxConnections(asked int, files uint64) int {
+	if asked > 0 {
+		return asked
+	}
+	reserve := min(max(files/10, 64), 2000)
+	if files <= reserve {
+		return 1
+	}
+	return int(min(files-reserve, 20_000))
+}
+
+// version is the module's version, as clients are told it.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	return info.Main.Version
+}

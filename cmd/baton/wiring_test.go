@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"baton/broker"
+	"baton/config"
+)
+
+// Every key of the configuration changes what the broker or its journal is told: none is documented and then forgotten.
+func TestEveryKeyIsWired(t *testing.T) {
+	t.Parallel()
+	other := map[string]string{
+		"data.dir":                     "elsewhere",
+		"stomp.connect_timeout":        "1s",
+		"stomp.write_timeout":          "1s",
+		"stomp.linger":                 "1s",
+		"stomp.idle_timeout":           "1s",
+		"stomp.max_connections":        "7",
+		"stomp.max_connections_per_ip": "7",
+		"stomp.hide_server":            "true",
+		"stomp.heartbeat.send":         "7s",
+		"stomp.heartbeat.receive":      "7s",
+		"stomp.heartbeat.grace":        "7",
+		"limits.header_line":           "1KiB",
+		"limits.headers":               "7",
+		"limits.header_bytes":          "16KiB",
+		"limits.body":                  "1MiB",
+		"limits.connect_bytes":         "4KiB",
+		"limits.subscriptions":         "7",
+		"limits.destination_name":      "7",
+		"limits.min_rate":              "0",
+		"limits.mailbox":               "20MiB",
+		"limits.messages_memory":       "20MiB",
+		"queues.prefetch":              "7",
+		"queues.prefetch_bytes":        "1MiB",
+		"queues.max_deliveries":        "7",
+		"queues.dead_letter_prefix":    "dead.",
+		"topics.pending_messages":      "7",
+		"topics.pending_bytes":         "20MiB",
+		"topics.pending_policy":        "disconnect",
+		"transactions.max_open":        "7",
+		"transactions.max_frames":      "7",
+		"transactions.max_bytes":       "20MiB",
+		"transactions.idle_timeout":    "1s",
+		"journal.segment":              "1MiB",
+		"journal.lazy_sync":            "1s",
+		"journal.buffer":               "1MiB",
+		"shutdown.timeout":             "1s",
+	}
+	// These are read where they are used: by serve, newLogger and readyLine.
+	elsewhere := []string{"log.level", "log.format", "stomp.listen", "stomp.allow_anonymous"}
+
+	usual := wiring(t, nil)
+	for _, key := range config.Keys() {
+		if slices.Contains(elsewhere, key) {
+			continue
+		}
+		if other[key] == "" {
+			t.Errorf("%s: give this test another value for it", key)
+		} else if wiring(t, map[string]any{key: other[key]}) == usual {
+			t.Errorf("%s: %s changes nothing", key, other[key])
+		}
+	}
+}
+
+// wiring is all that the broker and its journal are told, as text.
+func wiring(t *testing.T, flags map[string]any) string {
+	t.Helper()
+	cfg, err := config.Load(config.Sources{Flags: flags})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := journalOptions(cfg, nil, broker.New(broker.Options{}), nil)
+	log.OnDurable, log.OnFatal, log.Progress = nil, nil, nil
+	return fmt.Sprintf("%+v\n%+v", brokerOptions(cfg, nil), log)
+}
+
+func TestMaxConnections(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		asked int
+		files uint64
+		want  int
+	}{
+		{asked: 7, files: 1024, want: 7},
+		{files: 1024, want: 922},
+		{files: 256, want: 192},
+		{files: 10, want: 1},
+		{files: 20_000, want: 18_000},
+		{files: 1 << 20, want: 20_000},
+		{files: 1<<64 - 1, want: 20_000},
+	} {
+		if got := maxConnections(tc.asked, tc.files); got != tc.want {
+			t.Errorf("maxConnections(%d, %d) = %d, want %d", tc.asked, tc.files, got, tc.want)
+		}
+	}
+}
