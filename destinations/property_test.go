@@ -12,7 +12,7 @@ import (
 )
 
 // A long campaign: go test ./destinations -run Property -rapid.checks=1000000
-const defaultChecks = "300"
+const defaultChecks = "1500"
 
 func TestMain(m *testing.M) {
 	if err := flag.Set("rapid.checks", defaultChecks); err != nil {

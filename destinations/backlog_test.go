@@ -1,0 +1,178 @@
+package destinations
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// A naiveBacklog is a backlog that nothing is cut off from.
+type naiveBacklog struct{ messages []*naiveMessage }
+
+type naiveMessage struct {
+	seq      uint64
+	stored   bool
+	returned bool
+	state    slotState
+	at       ref
+	size     uint32
+}
+
+func (n *naiveBacklog) in(state slotState) (messages []*naiveMessage) {
+	for _, m := range n.messages {
+		if m.state == state {
+			messages = append(messages, m)
+		}
+	}
+	return messages
+}
+
+// TestBacklogAgainstNaive makes random changes, in phases that fill and that
+// drain, so that chunks come and go at both ends and in the middle.
+func TestBacklogAgainstNaive(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(5) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		b, n := &backlog{}, &naiveBacklog{}
+		var seq uint64
+		for step := range 6000 {
+			fill := step / 1000 % 2
+			switch op := r.IntN(10); {
+			case op < 2+3*fill:
+				stored := r.IntN(4) > 0
+				if stored {
+					seq++
+				}
+				m := &naiveMessage{seq: seq, stored: stored, size: uint32(r.IntN(100))}
+				s := slot{seq: seq, size: m.size, msg: &Message{}}
+				if stored {
+					s.marks = markStored
+				}
+				m.at = b.push(s)
+				n.messages = append(n.messages, m)
+			case op < 6:
+				if ready := n.in(slotReady); len(ready) > 0 {
+					m := ready[0]
+					if got := b.take(); got != m.at {
+						t.Fatalf("seed %d step %d: took seq %d, want %d", seed, step, got.slot().seq, m.seq)
+					}
+					m.state = slotFlying
+				}
+			case op < 7:
+				if flying := n.in(slotFlying); len(flying) > 0 {
+					m := flying[r.IntN(len(flying))]
+					b.giveBack(m.at)
+					m.state, m.returned = slotReady, true
+				}
+			default:
+				if flying := n.in(slotFlying); len(flying) > 0 {
+					m := flying[r.IntN(len(flying))]
+					b.remove(m.at)
+					m.state = slotGone
+				}
+				if ready := n.in(slotReady); op == 9 && len(ready) > 0 {
+					m := ready[r.IntN(len(ready))]
+					b.remove(m.at)
+					m.state = slotGone
+				}
+			}
+			n.messages = slices.DeleteFunc(n.messages, func(m *naiveMessage) bool { return m.state == slotGone })
+			if step%11 == 0 {
+				compareBacklog(t, b, n, seq)
+			}
+		}
+	}
+}
+
+func compareBacklog(t *testing.T, b *backlog, n *naiveBacklog, last uint64) {
+	t.Helper()
+	var size int64
+	for _, m := range n.in(slotReady) {
+		size += int64(m.size)
+	}
+	if b.live != len(n.messages) || b.ready != len(n.in(slotReady)) || b.bytes != size {
+		t.Fatalf("live=%d ready=%d bytes=%d, want %d %d %d", b.live, b.ready, b.bytes, len(n.messages), len(n.in(slotReady)), size)
+	}
+	i := 0
+	b.each(func(s *slot) bool {
+		m := n.messages[i]
+		i++
+		if s != m.at.slot() || s.seq != m.seq || s.state != m.state || s.returned() != m.returned {
+			t.Fatalf("slot %d is %+v, want %+v", i, s, m)
+		}
+		return true
+	})
+	if i != len(n.messages) {
+		t.Fatalf("each came to %d messages, want %d", i, len(n.messages))
+	}
+	want := map[uint64]ref{}
+	for _, m := range n.messages {
+		if m.stored {
+			want[m.seq] = m.at
+		}
+	}
+	for seq := range last + 2 {
+		at, ok := b.find(seq)
+		if w, wantOK := want[seq]; ok != wantOK || ok && at != w {
+			t.Fatalf("find(%d) is %v %v, want %v %v", seq, at, ok, w, wantOK)
+		}
+	}
+}
+
+func TestBacklogEachStops(t *testing.T) {
+	t.Parallel()
+	b := &backlog{}
+	for seq := range uint64(3 * chunkSlots) {
+		b.push(slot{seq: seq, msg: &Message{}})
+	}
+	n := 0
+	b.each(func(*slot) bool { n++; return n < 5 })
+	if n != 5 {
+		t.Errorf("each went on to %d after it was told to stop at 5", n)
+	}
+}
+
+// Only the chunks in which something lives keep their slots: one old message
+// does not pin all that came after it.
+func TestBacklogGivesMemoryBack(t *testing.T) {
+	t.Parallel()
+	const chunks = 100
+	b := &backlog{}
+	var refs []ref
+	for seq := range uint64(chunks * chunkSlots) {
+		refs = append(refs, b.push(slot{seq: seq, msg: &Message{}}))
+	}
+	for _, at := range refs[1 : len(refs)-1] {
+		b.remove(at)
+	}
+	kept := 0
+	for _, c := range b.chunks {
+		kept += cap(c.slots)
+	}
+	if kept > 3*chunkSlots {
+		t.Errorf("%d slots are kept for 2 messages", kept)
+	}
+	b.remove(refs[0])
+	b.remove(refs[len(refs)-1])
+	if len(b.chunks) > 1 {
+		t.Errorf("%d chunks are kept for no message", len(b.chunks))
+	}
+}
+
+func TestBacklogPanicsOnMisuse(t *testing.T) {
+	t.Parallel()
+	mustPanic := func(name string, fn func(b *backlog, at ref)) {
+		t.Helper()
+		defer func() {
+			if recover() == nil {
+				t.Errorf("%s does not panic", name)
+			}
+		}()
+		b := &backlog{}
+		at := b.push(slot{msg: &Message{}})
+		fn(b, at)
+	}
+	mustPanic("giving back what is ready", func(b *backlog, at ref) { b.giveBack(at) })
+	mustPanic("settling twice", func(b *backlog, at ref) { b.remove(at); b.remove(at) })
+	mustPanic("giving back what is settled", func(b *backlog, at ref) { b.remove(at); b.giveBack(at) })
+}

@@ -1,0 +1,176 @@
+package destinations
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// sampleRecords has one of each shape of entry, with values at their edges.
+func sampleRecords() []record {
+	dead := func() *DeadLetter {
+		return &DeadLetter{
+			Reason: ReasonRejected, Deliveries: maxAttempts, Time: time.UnixMilli(1_767_323_045_678).UTC(),
+			Destination: Topic("news"), ID: MessageID{Seq: math.MaxUint64, N: 7},
+		}
+	}
+	msg := &Message{Content: []byte("a:b\nc:\n\nbody\x00\xff"), HeaderBytes: 7, Form: 255, Persistent: true}
+	bare := &Message{Content: []byte("\n"), Persistent: true}
+	return []record{
+		{seq: 1, kind: KindStart},
+		{seq: 2, kind: KindEnqueue, queue: "orders.eu", msg: msg},
+		{seq: 3, kind: KindEnqueue, queue: "é", msg: bare},
+		{seq: 4, kind: KindEnqueue, queue: "DLQ.news", msg: msg, dead: dead()},
+		{seq: 5, kind: KindSettle, queue: "a", seqs: []uint64{2}},
+		{seq: 6, kind: KindSettle, queue: "a", seqs: []uint64{9, 3, 4, 4, math.MaxUint64, 0, 1}},
+		{seq: 7, kind: KindMove, queue: "a", seqs: []uint64{3}, target: "DLQ.a", dead: dead()},
+		{seq: math.MaxUint64, kind: KindAttempt, queue: "a", seqs: []uint64{4}, attempts: maxAttempts},
+	}
+}
+
+// entry is r as the machine puts it out.
+func (r *record) entry() Entry {
+	e := Entry{Seq: r.seq, Kind: r.kind, Head: r.encode(nil)}
+	if r.msg != nil {
+		e.Body = r.msg.Content
+	}
+	return e
+}
+
+func TestEntryRoundTrip(t *testing.T) {
+	t.Parallel()
+	for _, want := range sampleRecords() {
+		for form, e := range map[string]Entry{"as made": want.entry(), "as read back": readBack(want.entry())} {
+			got, err := e.decode()
+			if err != nil {
+				t.Errorf("entry %d %s: %v", want.seq, form, err)
+			} else if !reflect.DeepEqual(got, want) {
+				t.Errorf("entry %d %s is\n%+v, want\n%+v", want.seq, form, got, want)
+			}
+		}
+	}
+}
+
+// A journal shares its read buffer between entries.
+func TestEntryDecodeKeepsNoMemory(t *testing.T) {
+	t.Parallel()
+	for _, want := range sampleRecords() {
+		e := readBack(want.entry())
+		got, err := e.decode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range e.Body {
+			e.Body[i] = 0xaa
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("entry %d changed with the buffer that it was read from: %+v", want.seq, got)
+		}
+	}
+}
+
+// A payload that is cut, or has octets after its end, is an error and names
+// the entry. Only a message's content may end anywhere.
+func TestEntryDecodeRefusesWrongLengths(t *testing.T) {
+	t.Parallel()
+	for _, r := range sampleRecords() {
+		e := readBack(r.entry())
+		contentStart := len(e.Body)
+		if r.msg != nil {
+			contentStart -= len(r.msg.Content) - r.msg.HeaderBytes - 1
+		}
+		for n := range contentStart {
+			cut := Entry{Seq: e.Seq, Kind: e.Kind, Body: e.Body[:n]}
+			if _, err := cut.decode(); err == nil || !strings.Contains(err.Error(), fmt.Sprint("entry ", e.Seq)) {
+				t.Errorf("entry %d cut to %d of %d octets gives the error %v", e.Seq, n, len(e.Body), err)
+			}
+		}
+		if r.msg != nil {
+			continue
+		}
+		long := Entry{Seq: e.Seq, Kind: e.Kind, Body: append(slices.Clone(e.Body), 0)}
+		if _, err := long.decode(); err == nil {
+			t.Errorf("entry %d with an octet more gives no error", e.Seq)
+		}
+	}
+}
+
+func TestEntryDecodeRefuses(t *testing.T) {
+	t.Parallel()
+	head := func(queue string, values ...uint64) []byte {
+		b := appendString(nil, queue)
+		for _, v := range values {
+			b = binary.AppendUvarint(b, v)
+		}
+		return b
+	}
+	tests := []struct {
+		name string
+		e    Entry
+	}{
+		{"kind 0", Entry{Seq: 1}},
+		{"an unknown kind", Entry{Seq: 1, Kind: 6, Body: head("q")}},
+		{"a body behind the head of a settle", Entry{Seq: 1, Kind: KindSettle, Head: head("q", 0), Body: []byte("x")}},
+		{"unknown flags", Entry{Seq: 1, Kind: KindEnqueue, Head: head("q", 2, 0, 0), Body: []byte("\n")}},
+		{"a form above 255", Entry{Seq: 1, Kind: KindEnqueue, Head: head("q", 0, 256, 0), Body: []byte("\n")}},
+		{"header lines beyond the content", Entry{Seq: 1, Kind: KindEnqueue, Head: head("q", 0, 0, 1), Body: []byte("\n")}},
+		{"header lines without their end", Entry{Seq: 1, Kind: KindEnqueue, Head: head("q", 0, 0, 1), Body: []byte("\nx")}},
+		{"huge header lines", Entry{Seq: 1, Kind: KindEnqueue, Head: head("q", 0, 0, math.MaxUint64), Body: []byte("\n")}},
+		{"octets between head and content", Entry{Seq: 1, Kind: KindEnqueue, Head: head("q", 0, 0, 0, 9), Body: []byte("\n")}},
+		{"a settle of more than it holds", Entry{Seq: 1, Kind: KindSettle, Head: head("q", 3, 1, 1)}},
+		{"a settle of 2^64-1", Entry{Seq: 1, Kind: KindSettle, Head: head("q", math.MaxUint64, 1)}},
+		{"a name of 2^64-1 octets", Entry{Seq: 1, Kind: KindAttempt, Head: binary.AppendUvarint(nil, math.MaxUint64)}},
+		{"a number of 11 octets", Entry{Seq: 1, Kind: KindAttempt, Head: slices.Concat(head("q"), slices.Repeat([]byte{0xff}, 11))}},
+	}
+	for _, test := range tests {
+		if r, err := test.e.decode(); err == nil {
+			t.Errorf("%s is read as %+v", test.name, r)
+		}
+	}
+}
+
+// An attempt beyond the greatest count is that count, as when it was made.
+func TestEntryDecodeBoundsAttempts(t *testing.T) {
+	t.Parallel()
+	r := record{seq: 1, kind: KindAttempt, queue: "q", seqs: []uint64{1}, attempts: math.MaxInt}
+	if got, err := r.entry().decode(); err != nil || got.attempts != maxAttempts {
+		t.Errorf("attempts %d, %v", got.attempts, err)
+	}
+}
+
+// FuzzEntry gives decode any payload. It must not panic nor take more memory
+// than the payload explains, and what it reads must be written and read alike.
+func FuzzEntry(f *testing.F) {
+	for _, r := range sampleRecords() {
+		e := readBack(r.entry())
+		f.Add(uint8(e.Kind), e.Body)
+	}
+	f.Fuzz(func(t *testing.T, kind uint8, payload []byte) {
+		e := Entry{Seq: 9, Kind: EntryKind(kind), Body: payload}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		r, err := e.decode()
+		runtime.ReadMemStats(&after)
+		if took := after.TotalAlloc - before.TotalAlloc; took > 64<<10+32*uint64(len(payload)) {
+			t.Errorf("%d octets take %d of memory", len(payload), took)
+		}
+		_ = e.String()
+		if err != nil {
+			return
+		}
+		again, err := readBack(r.entry()).decode()
+		if err != nil {
+			t.Fatalf("%+v is written and cannot be read: %v", r, err)
+		}
+		if !reflect.DeepEqual(again, r) {
+			t.Fatalf("%+v is read again as %+v", r, again)
+		}
+		replayed(t, Options{}, []Entry{{Seq: 1, Kind: KindStart}, e})
+	})
+}
