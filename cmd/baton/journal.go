@@ -98,7 +98,7 @@ func printReport(out io.Writer, dir string, r journal.Report) error {
 		fmt.Fprintln(out, damage)
 	}
 	if len(r.Damage) > 0 {
-		return fmt.Errorf("journal %s is damaged in %d places", dir, len(r.Damage))
+		return fmt.Errorf("journal %s is damaged (places: %d)", dir, len(r.Damage))
 	}
 	fmt.Fprintln(out, "sound")
 	return nil

@@ -64,15 +64,29 @@ func (r *receive) run(ctx context.Context, destination string, mode stomp.AckMod
 	if err != nil {
 		return err
 	}
-	messages, err := conn.Subscribe(destination, mode, stomp.SubscribeOpt.Header("prefetch-count", r.prefetch()))
+	subscription, err := conn.Subscribe(destination, mode, stomp.SubscribeOpt.Header("prefetch-count", r.prefetch()))
 	if err != nil {
 		return err
 	}
+	messages := pump(subscription)
 	if err := r.receive(ctx, conn, messages, out); err != nil {
-		_ = conn.MustDisconnect()
+		_ = end(conn.MustDisconnect, messages)
 		return err
 	}
-	return disconnect(conn, messages)
+	return end(conn.Disconnect, messages)
+}
+
+// pump takes messages off the connection at once: while one waits there, go-stomp writes nothing, so that somebody who
+// waits to have an ACK written waits for himself. The prefetch bounds how many there are.
+func pump(subscription *stomp.Subscription) <-chan *stomp.Message {
+	messages := make(chan *stomp.Message, maxPrefetch)
+	go func() {
+		defer close(messages)
+		for message := range subscription.C {
+			messages <- message
+		}
+	}()
+	return messages
 }
 
 func (r *receive) ackMode() (stomp.AckMode, error) {
@@ -94,7 +108,7 @@ func (r *receive) prefetch() string {
 
 // receive prints and acknowledges until the count is full, ctx ends, or no message comes for the timeout. Only between
 // two messages does it end, so what is printed has its acknowledgement sent.
-func (r *receive) receive(ctx context.Context, conn *stomp.Conn, messages *stomp.Subscription, out io.Writer) error {
+func (r *receive) receive(ctx context.Context, conn *stomp.Conn, messages <-chan *stomp.Message, out io.Writer) error {
 	for printed := 0; r.count == 0 || printed < r.count; printed++ {
 		message, err := r.next(ctx, messages)
 		if err != nil {
@@ -117,13 +131,13 @@ func (r *receive) receive(ctx context.Context, conn *stomp.Conn, messages *stomp
 }
 
 // next waits for a message; nil when ctx ended or the timeout passed first.
-func (r *receive) next(ctx context.Context, messages *stomp.Subscription) (*stomp.Message, error) {
+func (r *receive) next(ctx context.Context, messages <-chan *stomp.Message) (*stomp.Message, error) {
 	var silence <-chan time.Time
 	if r.timeout > 0 {
 		silence = time.After(r.timeout)
 	}
 	select {
-	case message, ok := <-messages.C:
+	case message, ok := <-messages:
 		if !ok {
 			return nil, stomp.ErrClosedUnexpectedly
 		}
@@ -176,17 +190,17 @@ func headersOf(header *frame.Header) map[string]string {
 	return headers
 }
 
-// disconnect ends the session once the broker has received every acknowledgement. Messages that still arrive meanwhile
-// are taken off the connection, which would stand still otherwise, and stay with the broker, as nobody acknowledges
-// them.
-func disconnect(conn *stomp.Conn, messages *stomp.Subscription) error {
+// end closes the connection and waits for the end of the pump. With Disconnect, that is when the broker has received
+// every acknowledgement. Messages that still arrive meanwhile are dropped here and stay with the broker, as nobody
+// acknowledges them.
+func end(closeConn func() error, messages <-chan *stomp.Message) error {
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
-		for range messages.C {
+		for range messages {
 		}
 	}()
-	err := conn.Disconnect()
+	err := closeConn()
 	<-drained
 	return err
 }
