@@ -310,9 +310,6 @@ func (f *found) endBatch(sc *scanner, h recordHeader, m mark, firstSeq uint64, s
 // judge tells a torn tail from corruption, where the first invalid place is damage: a mark that promises more than what
 // is valid proves that durable bytes are damaged.
 func (f *found) judge(sc *scanner, damage *CorruptError) error {
-	if f.bytes != f.size {
-		return corrupt(f.name(), f.bytes, "the file has %d bytes instead of %d", f.bytes, f.size)
-	}
 	promised, used, err := sc.aftermath(f.end)
 	if err != nil {
 		return err
@@ -321,6 +318,9 @@ func (f *found) judge(sc *scanner, damage *CorruptError) error {
 	if promised > f.end {
 		damage.Reason += fmt.Sprintf("; all up to offset %d was durable once", promised)
 		return damage
+	}
+	if f.bytes != f.size {
+		return corrupt(f.name(), f.bytes, "the file has %d bytes instead of %d", f.bytes, f.size)
 	}
 	return nil
 }

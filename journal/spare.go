@@ -54,7 +54,6 @@ func (j *Journal) stopped() bool {
 func (j *Journal) removeDoomed() {
 	j.mu.Lock()
 	doomed := j.doomed
-	j.doomed = nil
 	j.mu.Unlock()
 	for _, s := range doomed {
 		if err := j.opt.FS.Remove(j.path(s.name())); err != nil {
@@ -62,6 +61,10 @@ func (j *Journal) removeDoomed() {
 		}
 		j.retire(s)
 	}
+	j.mu.Lock()
+	j.doomed = j.doomed[len(doomed):]
+	j.changed.Broadcast()
+	j.mu.Unlock()
 }
 
 // makeSpare makes a spare if one is wanted. Without one the writer makes its own when the time comes, and only an error

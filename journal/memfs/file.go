@@ -10,13 +10,14 @@ type file struct {
 	fs       *FS
 	name     string
 	node     *inode
+	number   int
 	writable bool
 	closed   bool
 }
 
 // enter begins a call; the caller unlocks fs.mu when there is no error.
 func (f *file) enter(op string) error {
-	if err := f.fs.call(op, f.name); err != nil {
+	if err := f.fs.announce(Call{op, f.name, f.number}); err != nil {
 		return err
 	}
 	f.fs.mu.Lock()

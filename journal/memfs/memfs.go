@@ -13,12 +13,13 @@ import (
 	"baton/journal"
 )
 
-const blockBytes = 4096
+const blockBytes = 512 // the smallest unit that a disk writes whole
 
 // Call is one call of a method of the FS or of one of its files.
 type Call struct {
 	Op   string // the method's name
-	Name string // the file's path
+	Name string // the file's path when it was opened
+	File int    // number of the open file, 0 for the methods of FS
 }
 
 // Writes tells whether the call changes or syncs anything.
@@ -38,6 +39,7 @@ type FS struct {
 	safe   map[string]*inode // as of the last SyncDir
 	steps  []step            // from safe to names
 	locks  map[string]bool
+	opened int // files so far
 }
 
 // step is one change of names; a rename is one step, for it is atomic.
@@ -65,14 +67,16 @@ func (m *FS) OnCall(fn func(Call) error) {
 	m.onCall = fn
 }
 
-func (m *FS) call(op, name string) error {
+func (m *FS) call(op, name string) error { return m.announce(Call{Op: op, Name: name}) }
+
+func (m *FS) announce(c Call) error {
 	m.mu.Lock()
 	fn := m.onCall
 	m.mu.Unlock()
 	if fn == nil {
 		return nil
 	}
-	return fn(Call{op, name})
+	return fn(c)
 }
 
 // Keep decides whether one change that was not synced survives the crash.
@@ -173,7 +177,12 @@ func (m *FS) Create(name string) (journal.File, error) {
 	defer m.mu.Unlock()
 	n := &inode{dirty: map[int64]struct{}{}}
 	m.change(step{to: name, node: n})
-	return &file{fs: m, name: name, node: n, writable: true}, nil
+	return m.open(name, n, true), nil
+}
+
+func (m *FS) open(name string, n *inode, writable bool) *file {
+	m.opened++
+	return &file{fs: m, name: name, node: n, number: m.opened, writable: writable}
 }
 
 func (m *FS) change(s step) {
@@ -192,7 +201,7 @@ func (m *FS) Open(name string, write bool) (journal.File, error) {
 	if n == nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
-	return &file{fs: m, name: name, node: n, writable: write}, nil
+	return m.open(name, n, write), nil
 }
 
 // Rename implements journal.FS.

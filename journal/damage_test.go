@@ -1,0 +1,274 @@
+package journal_test
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"baton/journal"
+	"baton/journal/memfs"
+)
+
+// copyDisk returns a disk with the files of disk, changed by change.
+func copyDisk(disk *memfs.FS, change func(files map[string][]byte)) *memfs.FS {
+	files := map[string][]byte{}
+	for _, name := range disk.Names() {
+		files[name] = disk.Content(name)
+	}
+	change(files)
+	clone := memfs.New()
+	for name, content := range files {
+		clone.Put(name, content)
+	}
+	return clone
+}
+
+func segmentNames(disk *memfs.FS) []string {
+	return slices.DeleteFunc(disk.Names(), func(name string) bool { return filepath.Ext(name) != ".seg" })
+}
+
+// harmless checks a journal of last records that may have been damaged, with promised of them promised: it is either
+// found corrupt, or all that is promised is there and nothing is altered.
+func harmless(disk *memfs.FS, promised, last uint64) error {
+	report, err := journal.Verify(disk, dir, nil)
+	if errors.Is(err, journal.ErrNewer) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if len(report.Damage) > 0 {
+		return nil
+	}
+	j, err := journal.Open(newWatch().options(disk))
+	if err != nil {
+		return fmt.Errorf("sound for Verify, but: %w", err)
+	}
+	defer func() { _ = j.Close() }()
+	if j.Last() < promised || j.Last() > last {
+		return fmt.Errorf("%d records, %d are promised, %d were written", j.Last(), promised, last)
+	}
+	return check(j, 1)
+}
+
+// bitFlips is a journal of two segments, one of them sealed, whose last batch no mark promises.
+func bitFlips(t *testing.T) (disk *memfs.FS, promised, last uint64) {
+	live, w := memfs.New(), newWatch()
+	opt := w.options(live)
+	opt.SegmentBytes = 12 << 10
+	j := open(t, opt)
+	for i := 0; len(segmentNames(live)) < 2; i++ {
+		put(t, j, w, 1+i%4)
+	}
+	put(t, j, w, 3)
+	promised = j.Last()
+	put(t, j, w, 2)
+	return live.CrashClone(memfs.All), promised, promised + 2
+}
+
+func TestEveryFlippedBitIsFoundOrHarmless(t *testing.T) {
+	t.Parallel()
+	disk, promised, last := bitFlips(t)
+	bits := 0
+	for _, name := range append(segmentNames(disk), filepath.Join(dir, "journal.id")) {
+		content := disk.Content(name)
+		for i := range content {
+			for bit := range 8 {
+				content[i] ^= 1 << bit
+				disk.Put(name, content)
+				if err := harmless(disk, promised, last); err != nil {
+					t.Fatalf("bit %d of byte %d of %s: %v", bit, i, name, err)
+				}
+				content[i] ^= 1 << bit
+				bits++
+			}
+		}
+		disk = copyDisk(disk, func(files map[string][]byte) { // Open may have cut and kept a torn tail
+			for file := range files {
+				if strings.HasSuffix(file, ".torn") {
+					delete(files, file)
+				}
+			}
+			files[name] = content
+		})
+	}
+	if bits < 8*16<<10 {
+		t.Errorf("only %d bits", bits)
+	}
+}
+
+func TestEveryTruncationIsFound(t *testing.T) {
+	t.Parallel()
+	disk, _, _ := bitFlips(t)
+	for _, name := range segmentNames(disk) {
+		content := disk.Content(name)
+		for size := range content {
+			disk.Put(name, content[:size])
+			report, err := journal.Verify(disk, dir, nil)
+			if err != nil || len(report.Damage) == 0 {
+				t.Fatalf("%s cut to %d of %d bytes: %+v, %v", name, size, len(content), report, err)
+			}
+		}
+		disk.Put(name, content)
+	}
+}
+
+func TestCorruptionIsNamedAndNothingChanges(t *testing.T) {
+	t.Parallel()
+	disk := filled(t, 300)
+	name := segmentNames(disk)[1]
+	disk = copyDisk(disk, func(files map[string][]byte) { files[name][5000] ^= 1 })
+	before := map[string]string{}
+	for _, n := range disk.Names() {
+		before[n] = string(disk.Content(n))
+	}
+	_, err := journal.Open(newWatch().options(disk))
+	var damage *journal.CorruptError
+	if !errors.As(err, &damage) || damage.File != filepath.Base(name) || damage.Offset > 5000 || damage.Offset < 4096 || damage.Hint == "" {
+		t.Fatalf("open: %v", err)
+	}
+	for _, n := range disk.Names() {
+		if before[n] != string(disk.Content(n)) {
+			t.Errorf("%s was changed", n)
+		}
+	}
+	if report, err := journal.Verify(disk, dir, nil); err != nil || len(report.Damage) == 0 {
+		t.Errorf("verify: %+v, %v", report, err)
+	}
+}
+
+func TestReadFindsDamageThatCameLater(t *testing.T) {
+	t.Parallel()
+	disk, w := memfs.New(), newWatch()
+	j := open(t, w.options(disk))
+	put(t, j, w, 10)
+	f, err := disk.Open(segmentNames(disk)[0], true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte{0xff, 0xff, 0xff}, 4096+200); err != nil {
+		t.Fatal(err)
+	}
+	var damage *journal.CorruptError
+	if err := check(j, 1); !errors.As(err, &damage) {
+		t.Fatalf("read: %v", err)
+	}
+}
+
+func TestMissingAndStrangeSegmentsAreFound(t *testing.T) {
+	t.Parallel()
+	disk := filled(t, 400)
+	other := filled(t, 400)
+	names := segmentNames(disk)
+	if len(names) < 4 {
+		t.Fatalf("only %d segments", len(names))
+	}
+	changes := map[string]func(files map[string][]byte){
+		"all deleted": func(files map[string][]byte) {
+			for _, n := range names {
+				delete(files, n)
+			}
+		},
+		"two swapped": func(files map[string][]byte) {
+			files[names[1]], files[names[2]] = files[names[2]], files[names[1]]
+		},
+		"one renamed to the next number": func(files map[string][]byte) {
+			files[dir+"/0000000099-00000000000000009999.seg"] = files[names[len(names)-1]]
+			delete(files, names[len(names)-1])
+		},
+		"one with a strange name": func(files map[string][]byte) { files[dir+"/copy-of-1.seg"] = files[names[0]] },
+		"one of another journal": func(files map[string][]byte) {
+			name := segmentNames(other)[1]
+			delete(files, names[1])
+			files[name] = other.Content(name)
+		},
+	}
+	for i, name := range names {
+		changes[fmt.Sprintf("number %d deleted", i+1)] = func(files map[string][]byte) { delete(files, name) }
+	}
+	for title, change := range changes {
+		t.Run(title, func(t *testing.T) {
+			t.Parallel()
+			_, err := journal.Open(newWatch().options(copyDisk(disk, change)))
+			var damage *journal.CorruptError
+			if !errors.As(err, &damage) {
+				t.Errorf("open: %v", err)
+			}
+		})
+	}
+	if err := harmless(disk, 400, 400); err != nil {
+		t.Errorf("without a change: %v", err)
+	}
+}
+
+// How a crash leaves a batch that was on the way.
+const (
+	whole   = iota
+	holed   // records are lost, the mark is there
+	missing // nothing of it is there
+	fates
+)
+
+// TestPromiseDecides enumerates what a crash may leave when four batches are on the way at a time: the fate of each and
+// what each mark promises. Damage below a promise that survived is corruption, other damage is a torn tail.
+func TestPromiseDecides(t *testing.T) {
+	t.Parallel()
+	for promises := range 2 * 3 * 4 { // the mark of batch i promises 0 to i batches
+		promised := []int{0, promises % 2, promises / 2 % 3, promises / 6}
+		for fate := range fates * fates * fates * fates {
+			all := []int{fate % fates, fate / 3 % fates, fate / 9 % fates, fate / 27}
+			if err := promiseDecides(promised, all); err != nil {
+				t.Errorf("promises %v, fates %v: %v", promised, all, err)
+			}
+		}
+	}
+}
+
+func promiseDecides(promised, fate []int) error {
+	var all [][]journal.Record
+	for i := range fate {
+		all = append(all, records(uint64(1+3*i), 3))
+	}
+	name, image, ends := journal.SegmentImage(16<<10, all, promised)
+	sound, reach := len(fate), 0
+	for i, f := range fate {
+		switch f {
+		case holed:
+			image[ends[i]+40] ^= 0x10
+		case missing:
+			clear(image[ends[i]:ends[i+1]])
+		}
+		if f != whole {
+			sound = min(sound, i)
+		}
+		if f != missing {
+			reach = max(reach, promised[i])
+		}
+	}
+	disk := memfs.New()
+	disk.Put(filepath.Join(dir, name), image)
+	j, err := journal.Open(newWatch().options(disk))
+	if reach > sound {
+		var damage *journal.CorruptError
+		if !errors.As(err, &damage) {
+			return fmt.Errorf("a promise reaches %d batches, %d are sound: %v", reach, sound, err)
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = j.Close() }()
+	if j.Last() != uint64(3*sound) {
+		return fmt.Errorf("the last record is %d, %d batches are sound", j.Last(), sound)
+	}
+	torn := slices.ContainsFunc(disk.Names(), func(n string) bool { return filepath.Ext(n) == ".torn" })
+	want := slices.ContainsFunc(fate[sound:], func(f int) bool { return f != missing })
+	if torn != want || (j.Recovery().TornBytes > 0) != want {
+		return fmt.Errorf("torn copy: %t, torn bytes: %d, want %t", torn, j.Recovery().TornBytes, want)
+	}
+	return check(j, 1)
+}

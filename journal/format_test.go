@@ -1,0 +1,170 @@
+package journal_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"flag"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"baton/journal"
+	"baton/journal/memfs"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+const (
+	goldenSegment = "0000000001-00000000000000000001.seg"
+	goldenEnd     = 4096 + 1024 // what follows is zeros
+)
+
+// counting is a source of predictable random bytes: 1, 2, 3 …
+type counting byte
+
+func (c *counting) Read(b []byte) (int, error) {
+	for i := range b {
+		*c++
+		b[i] = byte(*c)
+	}
+	return len(b), nil
+}
+
+// golden writes the journal that the golden file holds.
+func golden(t *testing.T) *memfs.FS {
+	disk, w := memfs.New(), newWatch()
+	j := open(t, journal.WithRandom(w.options(disk), new(counting)))
+	for _, batch := range [][]journal.Record{
+		{{Seq: 1, Epoch: 1, Type: 1, Head: []byte("head "), Body: []byte("body")}},
+		{{Seq: 2, Epoch: 1, Type: 127}, {Seq: 3, Epoch: 258, Type: 2, Body: []byte("8 bytes.")}},
+	} {
+		if err := j.Append(batch); err != nil {
+			t.Fatal(err)
+		}
+		j.Sync()
+		w.await(j.Last())
+	}
+	mustClose(t, j)
+	return disk
+}
+
+// TestFormatIsThatOfTheGoldenFile fails when a byte of the format changes: that needs a new format version, and a golden
+// file of its own beside the old ones.
+func TestFormatIsThatOfTheGoldenFile(t *testing.T) {
+	t.Parallel()
+	disk := golden(t)
+	image := disk.Content(filepath.Join(dir, goldenSegment))
+	if tail := image[goldenEnd:]; len(bytes.Trim(tail, "\x00")) > 0 || len(image) != 16<<10 {
+		t.Fatalf("%d bytes, not zero after %d", len(image), goldenEnd)
+	}
+	file := filepath.Join("testdata", "format-1.seg")
+	if *update {
+		if err := os.WriteFile(file, image[:goldenEnd], 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range want {
+		if image[i] != want[i] {
+			t.Fatalf("byte %d is %#x, in the golden file %#x", i, image[i], want[i])
+		}
+	}
+}
+
+func TestGoldenFileIsRead(t *testing.T) {
+	t.Parallel()
+	content, err := os.ReadFile(filepath.Join("testdata", "format-1.seg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk := memfs.New()
+	disk.Put(filepath.Join(dir, goldenSegment), append(content, make([]byte, 16<<10-goldenEnd)...))
+	var dump strings.Builder
+	describe := func(r journal.Record) string { return fmt.Sprintf("%q", r.Body) }
+	if err := journal.Dump(disk, dir, &dump, describe); err != nil {
+		t.Fatal(err)
+	}
+	const want = `record seq=1 epoch=1 type=1 bytes=9 file=0000000001-00000000000000000001.seg offset=4096 "head body"
+mark seq=1..1 epoch=1 promise=0 floor=0 sealed=false file=0000000001-00000000000000000001.seg offset=4144
+record seq=2 epoch=1 type=127 bytes=0 file=0000000001-00000000000000000001.seg offset=4216 ""
+record seq=3 epoch=258 type=2 bytes=8 file=0000000001-00000000000000000001.seg offset=4248 "8 bytes."
+mark seq=2..3 epoch=258 promise=1 floor=0 sealed=false file=0000000001-00000000000000000001.seg offset=4288
+mark seq=4..3 epoch=258 promise=3 floor=0 sealed=false file=0000000001-00000000000000000001.seg offset=4360
+end file=0000000001-00000000000000000001.seg offset=4432: no record begins here
+`
+	if dump.String() != want {
+		t.Errorf("dump:\n%s\nwant:\n%s", dump.String(), want)
+	}
+	report, err := journal.Verify(disk, dir, nil)
+	if err != nil || fmt.Sprint(report.Epochs, report.First, report.Last, report.Records) != "[1 258] 1 3 3" {
+		t.Errorf("verify: %+v, %v", report, err)
+	}
+}
+
+func TestNewerFormatsAreRefused(t *testing.T) {
+	t.Parallel()
+	for name, offset := range map[string]int{"min reader": 10, "flags": 12} {
+		disk := golden(t)
+		image := disk.Content(filepath.Join(dir, goldenSegment))
+		image[offset]++
+		sum := crc32.Checksum(image[:4092], crc32.MakeTable(crc32.Castagnoli))
+		binary.LittleEndian.PutUint32(image[4092:], sum)
+		disk.Put(filepath.Join(dir, goldenSegment), image)
+		if _, err := journal.Open(newWatch().options(disk)); !errors.Is(err, journal.ErrNewer) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	disk := golden(t) // a newer writer that old readers understand
+	image := disk.Content(filepath.Join(dir, goldenSegment))
+	image[8]++
+	binary.LittleEndian.PutUint32(image[4092:], crc32.Checksum(image[:4092], crc32.MakeTable(crc32.Castagnoli)))
+	disk.Put(filepath.Join(dir, goldenSegment), image)
+	if err := harmless(disk, 3, 3); err == nil || strings.Contains(err.Error(), "newer") {
+		t.Errorf("a newer version for old readers: %v", err) // the payloads are not those of record
+	}
+}
+
+func TestProgressReachesTheEnd(t *testing.T) {
+	t.Parallel()
+	disk := filled(t, 300)
+	var done, total int64
+	opt := newWatch().options(disk)
+	opt.Progress = func(d, n int64) {
+		if d < done || d > n {
+			t.Errorf("%d of %d after %d", d, n, done)
+		}
+		done, total = d, n
+	}
+	open(t, opt)
+	if total < 32<<10 || done < total/2 {
+		t.Errorf("the last report was %d of %d", done, total)
+	}
+}
+
+// TestClaimedLengthsAreNotAllocated reads a record that claims 100 MiB, with checksums that fit.
+func TestClaimedLengthsAreNotAllocated(t *testing.T) {
+	disk := golden(t)
+	name := filepath.Join(dir, goldenSegment)
+	image := disk.Content(name)
+	binary.LittleEndian.PutUint32(image[4100:], 100<<20)
+	resealRecords(image)
+	disk.Put(name, image)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	report, err := journal.Verify(disk, dir, nil)
+	runtime.ReadMemStats(&after)
+	if err != nil || len(report.Damage) == 0 || !strings.Contains(report.Damage[0].Reason, "reaches past") {
+		t.Errorf("verify: %+v, %v", report, err)
+	}
+	if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
+		t.Errorf("%d bytes were allocated", n)
+	}
+}

@@ -1,0 +1,119 @@
+package journal_test
+
+import (
+	"errors"
+	"testing"
+
+	"baton/journal"
+	"baton/journal/memfs"
+)
+
+func TestTrimRemovesWholeSegmentsOnly(t *testing.T) {
+	t.Parallel()
+	disk, w := memfs.New(), newWatch()
+	j := open(t, w.options(disk))
+	for range 100 {
+		put(t, j, w, 4)
+	}
+	j.Quiesce()
+	many := len(segmentNames(disk))
+	j.Trim(200)
+	put(t, j, w, 1)
+	j.Quiesce()
+	first := j.First()
+	if left := len(segmentNames(disk)); left >= many || left < many/3 || first > 200 || first < 100 {
+		t.Fatalf("of %d segments %d are left, the first record is %d", many, left, first)
+	}
+	if err := check(j, first); err != nil {
+		t.Error(err)
+	}
+	if err := j.Read(first-1, func(journal.Record) error { return nil }); !errors.Is(err, journal.ErrTrimmed) {
+		t.Errorf("read a trimmed record: %v", err)
+	}
+	mustClose(t, j)
+	j = open(t, w.options(disk))
+	if j.First() != first || j.Last() != 401 {
+		t.Errorf("after a restart: %d to %d", j.First(), j.Last())
+	}
+	j.Trim(1 << 60) // at most everything
+	put(t, j, w, 1)
+	j.Quiesce()
+	if n := len(segmentNames(disk)); n != 1 {
+		t.Errorf("%d segments are left", n)
+	}
+	mustClose(t, j)
+	j = open(t, w.options(disk))
+	if err := check(j, j.First()); err != nil || j.Last() != 402 {
+		t.Errorf("after trimming all: %v, last %d", err, j.Last())
+	}
+}
+
+func TestTrimIsNotedBeforeAnythingIsRemoved(t *testing.T) {
+	t.Parallel()
+	disk, w := memfs.New(), newWatch()
+	j := open(t, w.options(disk))
+	for range 100 {
+		put(t, j, w, 4)
+	}
+	var last string
+	removed := false
+	disk.OnCall(func(c memfs.Call) error {
+		if c.Op == "Remove" && !removed {
+			removed = true
+			if last != "Datasync" {
+				t.Errorf("removal after %s", last)
+			}
+		}
+		last = c.Op
+		return nil
+	})
+	j.Trim(300)
+	mustClose(t, j)
+	if !removed {
+		t.Error("nothing was removed")
+	}
+	disk.OnCall(nil)
+	if err := harmless2(disk); err != nil {
+		t.Error(err)
+	}
+}
+
+func harmless2(disk *memfs.FS) error {
+	j, err := journal.Open(newWatch().options(disk))
+	if err != nil {
+		return err
+	}
+	return errors.Join(check(j, j.First()), j.Close())
+}
+
+// TestTrimmedSegmentMayReappear leaves any of the trimmed segments behind, as a crash may.
+func TestTrimmedSegmentMayReappear(t *testing.T) {
+	t.Parallel()
+	disk, w := memfs.New(), newWatch()
+	j := open(t, w.options(disk))
+	for range 100 {
+		put(t, j, w, 4)
+	}
+	before := copyDisk(disk, func(map[string][]byte) {})
+	j.Trim(300)
+	mustClose(t, j)
+	left := len(segmentNames(disk))
+	for _, name := range segmentNames(before) {
+		if disk.Content(name) != nil {
+			continue
+		}
+		again := copyDisk(disk, func(files map[string][]byte) { files[name] = before.Content(name) })
+		if err := harmless2(again); err != nil {
+			t.Errorf("%s is back: %v", name, err)
+		}
+		if n := len(segmentNames(again)); n != left {
+			t.Errorf("%s is back: %d segments instead of %d", name, n, left)
+		}
+	}
+	first := segmentNames(disk)[0]
+	lost := copyDisk(disk, func(files map[string][]byte) { delete(files, first) })
+	var damage *journal.CorruptError
+	if err := harmless2(lost); !errors.As(err, &damage) {
+		t.Errorf("%s was not trimmed and is missing: %v", first, err)
+	}
+}
