@@ -100,7 +100,7 @@ func TestSecondBrokerOnTheSameData(t *testing.T) {
 	t.Parallel()
 	o := options(t)
 	b := start(t, o)
-	startRefused(t, o, o.Data, "lock")
+	startRefused(t, o, o.Data, "in use")
 	c := dial(t, b, client.Options{})
 	must(t, "the first broker still serves", c.Call("SEND", nil, "destination", "/queue/a"))
 }
