@@ -237,6 +237,36 @@ func TestFailureStopsTheJournalForEver(t *testing.T) {
 	}
 }
 
+// TestRestartAfterAFailedSyncWritesAgain restarts on a system that shows what it failed to sync and takes it for written.
+func TestRestartAfterAFailedSyncWritesAgain(t *testing.T) {
+	t.Parallel()
+	disk, w := memfs.New(), newWatch()
+	j := open(t, w.options(disk))
+	put(t, j, w, 3)
+	disk.OnCall(func(c memfs.Call) error {
+		if c.Op == "Datasync" {
+			return errDisk
+		}
+		return nil
+	})
+	if err := j.Append(records(4, 2)); err != nil {
+		t.Fatal(err)
+	}
+	j.Sync()
+	w.await(5)
+	_ = j.Close()
+	disk.OnCall(nil)
+	j = open(t, newWatch().options(disk))
+	durable := j.Durable()
+	after := open(t, newWatch().options(disk.CrashClone(memfs.None)))
+	if after.Last() < durable || durable < 3 {
+		t.Errorf("%d records were durable, %d are left", durable, after.Last())
+	}
+	if err := check(after, 1); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestBuffersShrinkAfterABurst(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -112,6 +112,9 @@ func (f *file) Datasync() error { return f.sync("Datasync") }
 
 func (f *file) sync(op string) error {
 	if err := f.enter(op); err != nil {
+		f.fs.mu.Lock()
+		defer f.fs.mu.Unlock()
+		clear(f.node.dirty) // as systems do: the next sync succeeds and writes none of this
 		return err
 	}
 	defer f.fs.mu.Unlock()
