@@ -308,7 +308,7 @@ func TestAppendReadSyncTrimTogether(t *testing.T) {
 	for range 2 {
 		all.Go(func() {
 			for j.Durable() < total {
-				if err := check2(j); err != nil && !errors.Is(err, journal.ErrTrimmed) {
+				if err := checkGrowing(j); err != nil && !errors.Is(err, journal.ErrTrimmed) {
 					t.Error(err)
 					return
 				}
@@ -327,8 +327,8 @@ func TestAppendReadSyncTrimTogether(t *testing.T) {
 	}
 }
 
-// check2 is check for a journal that grows meanwhile.
-func check2(j *journal.Journal) error {
+// checkGrowing is check for a journal that grows meanwhile.
+func checkGrowing(j *journal.Journal) error {
 	next, upto := j.First(), j.Durable()
 	err := j.Read(next, func(r journal.Record) error {
 		if r.Seq != next || !bytes.Equal(r.Body, payload(next)) {

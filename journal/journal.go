@@ -3,6 +3,7 @@ package journal
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -136,6 +137,8 @@ func Open(opt Options) (*Journal, error) {
 		_ = lock.Close()
 		return nil, fmt.Errorf("open journal %s: %w", opt.Dir, err)
 	}
+	j.log.Info("journal open", zap.String("dir", opt.Dir), zap.String("id", hex.EncodeToString(j.id[:])),
+		zap.Int("segments", len(j.segments)), zap.Uint64("first", j.First()), zap.Uint64("last", j.Last()))
 	j.done.Go(j.write)
 	j.done.Go(j.keepHouse)
 	return j, nil

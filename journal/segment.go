@@ -152,7 +152,7 @@ func parseIdentity(b []byte) (id [16]byte, err error) {
 		_, _ = hex.Decode(id[:], []byte(fields[2])[:min(len(fields[2]), 32)])
 	}
 	if !bytes.Equal(b, encodeIdentity(id)) {
-		return id, corrupt(identityName, 0, "the journal's identity cannot be read")
+		return [16]byte{}, corrupt(identityName, 0, "the journal's identity cannot be read")
 	}
 	return id, nil
 }

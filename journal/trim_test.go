@@ -73,12 +73,13 @@ func TestTrimIsNotedBeforeAnythingIsRemoved(t *testing.T) {
 		t.Error("nothing was removed")
 	}
 	disk.OnCall(nil)
-	if err := harmless2(disk); err != nil {
+	if err := reopens(disk); err != nil {
 		t.Error(err)
 	}
 }
 
-func harmless2(disk *memfs.FS) error {
+// reopens opens the journal and reads all of it.
+func reopens(disk *memfs.FS) error {
 	j, err := journal.Open(newWatch().options(disk))
 	if err != nil {
 		return err
@@ -103,7 +104,7 @@ func TestTrimmedSegmentMayReappear(t *testing.T) {
 			continue
 		}
 		again := copyDisk(disk, func(files map[string][]byte) { files[name] = before.Content(name) })
-		if err := harmless2(again); err != nil {
+		if err := reopens(again); err != nil {
 			t.Errorf("%s is back: %v", name, err)
 		}
 		if n := len(segmentNames(again)); n != left {
@@ -113,7 +114,7 @@ func TestTrimmedSegmentMayReappear(t *testing.T) {
 	first := segmentNames(disk)[0]
 	lost := copyDisk(disk, func(files map[string][]byte) { delete(files, first) })
 	var damage *journal.CorruptError
-	if err := harmless2(lost); !errors.As(err, &damage) {
+	if err := reopens(lost); !errors.As(err, &damage) {
 		t.Errorf("%s was not trimmed and is missing: %v", first, err)
 	}
 }

@@ -14,22 +14,24 @@ const slowSync = time.Second
 // write is the writer goroutine: the only one that writes to segments and syncs them. A batch is written only when the
 // one before is durable, so a mark can promise everything that precedes its batch.
 func (j *Journal) write() {
-	lazy := time.NewTimer(0)
-	lazy.Stop()
+	if err := j.writeAll(); err != nil {
+		j.fail(err)
+	}
+}
+
+func (j *Journal) writeAll() error {
+	lazy := time.NewTimer(j.opt.LazySync)
 	defer lazy.Stop()
 	for {
 		b, err := j.take(lazy)
-		if b == nil && err == nil {
-			err = j.promiseAll()
-		}
-		if err == nil && b != nil {
-			err = j.commit(b)
-		}
 		if err != nil {
-			j.fail(err)
+			return err
 		}
-		if err != nil || b == nil {
-			return
+		if b == nil {
+			return j.promiseAll()
+		}
+		if err := j.commit(b); err != nil {
+			return err
 		}
 		j.publish(b)
 	}
@@ -45,7 +47,6 @@ func (j *Journal) take(lazy *time.Timer) (*batch, error) {
 		}
 		j.await(lazy)
 	}
-	lazy.Stop()
 	if err := j.begin(0); err != nil { // for the sake of a mark alone
 		return nil, err
 	}
@@ -68,6 +69,7 @@ func (j *Journal) due() bool {
 // await waits without mu until something may be due.
 func (j *Journal) await(lazy *time.Timer) {
 	if j.pending.empty() {
+		lazy.Stop()
 		j.pending.shrink()
 		j.idle.shrink()
 	} else {

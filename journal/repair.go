@@ -1,0 +1,181 @@
+package journal
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"go.uber.org/zap"
+)
+
+const tornSuffix = ".torn"
+
+// recover surveys the directory, repairs what a crash may leave and sets j up to go on.
+func (j *Journal) recover() error {
+	v, err := look(j.opt.FS, j.opt.Dir, true, j.opt.Progress)
+	if err != nil {
+		return err
+	}
+	if len(v.damage) > 0 {
+		v.close()
+		for _, d := range v.damage {
+			j.log.Error("the journal is damaged", zap.Error(d))
+		}
+		return v.damage[0]
+	}
+	j.recovery = v.report()
+	j.adopt(v)
+	return j.repair(v)
+}
+
+// adopt makes the surveyed segments those of j.
+func (j *Journal) adopt(v *survey) {
+	j.id = v.id
+	for _, f := range v.found {
+		s := &segment{segmentHeader: f.segmentHeader, file: f.file, end: f.end, lastSeq: f.position.seq, index: f.index}
+		j.segments = append(j.segments, s)
+		j.floor = max(j.floor, f.floorNow)
+		j.tail.enter(f.segmentHeader)
+		j.tail.offset = f.end
+		j.tail.seq, j.tail.epoch, j.tail.chain = f.position.seq, f.position.epoch, f.position.chain
+		j.active = s
+	}
+	j.durable.Store(j.tail.seq)
+}
+
+// repair removes what crashes left, finishes what they interrupted and makes durable what was found.
+func (j *Journal) repair(v *survey) error {
+	for _, name := range slices.Concat(v.temporary, v.leftovers) {
+		if err := j.opt.FS.Remove(j.path(name)); err != nil {
+			return err
+		}
+	}
+	if len(v.found) == 0 {
+		if err := j.createFirst(); err != nil {
+			return fmt.Errorf("create the first segment: %w", err)
+		}
+	} else if err := j.repairTail(v.found); err != nil {
+		return err
+	}
+	if err := j.opt.FS.SyncDir(j.opt.Dir); err != nil {
+		return err
+	}
+	if v.known {
+		return nil
+	}
+	return j.writeIdentity()
+}
+
+func (j *Journal) createFirst() error {
+	if _, err := io.ReadFull(j.opt.random, j.id[:]); err != nil {
+		return err
+	}
+	salt, err := j.randomUint64()
+	if err != nil {
+		return err
+	}
+	h := segmentHeader{journalID: j.id, id: 1, firstSeq: 1, size: segmentSize(j.opt.SegmentBytes, 0), salt: salt}
+	s, err := j.createSegment(h)
+	if err != nil {
+		return err
+	}
+	j.segments, j.active = []*segment{s}, s
+	j.tail.enter(h)
+	return nil
+}
+
+func (j *Journal) writeIdentity() error {
+	name := j.path(identityName)
+	file, err := j.opt.FS.Create(name + ".tmp")
+	if err != nil {
+		return err
+	}
+	err = writeAt(file, encodeIdentity(j.id), 0)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err = firstError(err, file.Close()); err != nil {
+		return err
+	}
+	if err := j.opt.FS.Rename(name+".tmp", name); err != nil {
+		return err
+	}
+	return j.opt.FS.SyncDir(j.opt.Dir)
+}
+
+// repairTail repairs the last segment, and the one before if the crash came before its seal.
+func (j *Journal) repairTail(all []*found) error {
+	last := all[len(all)-1]
+	if len(all) > 1 {
+		if before := all[len(all)-2]; !before.sealed {
+			if err := clearTail(before); err != nil {
+				return fmt.Errorf("repair segment %s: %w", before.name(), err)
+			}
+			if err := sealSegment(j.segments[len(all)-2], last.segmentHeader); err != nil {
+				return fmt.Errorf("seal segment %s: %w", before.name(), err)
+			}
+		}
+	}
+	if last.torn() > 0 {
+		if err := j.keepTorn(last); err != nil {
+			return fmt.Errorf("copy the torn tail of %s: %w", last.name(), err)
+		}
+		j.log.Warn("cut a torn tail, none of which was ever promised", zap.String("segment", last.name()),
+			zap.Int64("offset", last.end), zap.Int64("bytes", last.torn()), zap.Uint64("last_seq", last.position.seq))
+	}
+	if err := rewrite(last); err != nil {
+		return fmt.Errorf("repair segment %s: %w", last.name(), err)
+	}
+	if err := clearTail(last); err != nil {
+		return fmt.Errorf("repair segment %s: %w", last.name(), err)
+	}
+	j.unpromised = last.end > last.promised+markBytes
+	return last.file.Datasync()
+}
+
+// keepTorn copies the torn tail of f to a file of its own, for whoever wants to look at it.
+func (j *Journal) keepTorn(f *found) error {
+	name := fmt.Sprintf("%s-%d%s", strings.TrimSuffix(f.name(), segmentSuffix), f.end, tornSuffix)
+	file, err := j.opt.FS.Create(j.path(name))
+	if err != nil {
+		return err
+	}
+	err = copyRange(file, 0, f.file, f.end, f.used)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err = firstError(err, file.Close()); err != nil {
+		return err
+	}
+	return j.opt.FS.SyncDir(j.opt.Dir)
+}
+
+// rewrite writes again what is valid in f and not promised. Where an earlier process died of a failed sync, the system may
+// hold these bytes in memory, take them for written and never write them.
+func rewrite(f *found) error { return copyRange(f.file, f.promised, f.file, f.promised, f.end) }
+
+// clearTail zeroes what follows the last mark of f.
+func clearTail(f *found) error {
+	for offset := f.end; offset < f.used; offset += zeroBytes {
+		if err := writeAt(f.file, zeros[:min(zeroBytes, f.used-offset)], offset); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func copyRange(to File, at int64, from File, begin, end int64) error {
+	b := make([]byte, min(zeroBytes, end-begin))
+	for begin < end {
+		b = b[:min(int64(len(b)), end-begin)]
+		if n, err := from.ReadAt(b, begin); n < len(b) {
+			return fmt.Errorf("read at offset %d: %w", begin, err)
+		}
+		if err := writeAt(to, b, at); err != nil {
+			return err
+		}
+		begin, at = begin+int64(len(b)), at+int64(len(b))
+	}
+	return nil
+}

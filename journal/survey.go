@@ -1,0 +1,200 @@
+package journal
+
+import (
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+const lockName = "LOCK"
+
+// survey is what a directory holds, read without changing anything. Open acts on it, Verify reports it.
+type survey struct {
+	fs       FS
+	dir      string
+	progress func(done, total int64)
+	done     int64
+	total    int64
+
+	id        [16]byte
+	known     bool     // the identity file is there
+	found     []*found // segments in order of their ids
+	leftovers []string // segments below the trim that a crash kept from being removed
+	temporary []string // files that a crash left unfinished
+	damage    []*CorruptError
+}
+
+// look surveys dir. The error is one that prevents looking; damage is noted in the survey. The caller closes it.
+func look(fsys FS, dir string, write bool, progress func(done, total int64)) (*survey, error) {
+	if progress == nil {
+		progress = func(int64, int64) {}
+	}
+	v := &survey{fs: fsys, dir: dir, progress: progress}
+	if err := v.list(write); err != nil {
+		v.close()
+		return nil, err
+	}
+	if err := v.scan(); err != nil {
+		v.close()
+		return nil, err
+	}
+	return v, nil
+}
+
+func (v *survey) close() {
+	for _, f := range v.found {
+		_ = f.file.Close() // it was only read
+	}
+}
+
+func (v *survey) path(name string) string { return filepath.Join(v.dir, name) }
+
+// note records damage and passes other errors on.
+func (v *survey) note(err error) error {
+	var damage *CorruptError
+	if errors.As(err, &damage) {
+		v.damage = append(v.damage, damage)
+		return nil
+	}
+	return err
+}
+
+// list reads the names, the identity and the header of each segment.
+func (v *survey) list(write bool) error {
+	names, err := v.fs.ReadDir(v.dir)
+	if err != nil {
+		return err
+	}
+	if err := v.note(v.readIdentity(names)); err != nil {
+		return err
+	}
+	for _, name := range names {
+		switch {
+		case name == spareName || name == newName || name == identityName+".tmp":
+			v.temporary = append(v.temporary, name)
+		case strings.HasSuffix(name, segmentSuffix):
+			if err := v.note(v.openSegment(name, write)); err != nil {
+				return err
+			}
+		}
+	}
+	slices.SortFunc(v.found, func(a, b *found) int { return int(int64(a.id) - int64(b.id)) })
+	if v.known && len(v.found) == 0 && len(v.damage) == 0 {
+		v.damage = append(v.damage, corrupt(identityName, 0, "all segments of the journal are missing"))
+	}
+	return nil
+}
+
+func (v *survey) readIdentity(names []string) error {
+	if !slices.Contains(names, identityName) {
+		return nil
+	}
+	v.known = true
+	b, err := readAll(v.fs, v.path(identityName), 1024)
+	if err != nil {
+		return err
+	}
+	v.id, err = parseIdentity(b)
+	return err
+}
+
+func (v *survey) openSegment(name string, write bool) error {
+	if _, _, ok := parseSegmentName(name); !ok {
+		return corrupt(name, 0, "no segment has such a name")
+	}
+	file, err := v.fs.Open(v.path(name), write)
+	if err != nil {
+		return err
+	}
+	f, err := readSegmentHeader(name, file)
+	if err != nil {
+		return firstError(err, file.Close())
+	}
+	if v.id == [16]byte{} {
+		v.id = f.journalID
+	}
+	if f.journalID != v.id {
+		_ = file.Close() // it was only read
+		return corrupt(name, 16, "the segment belongs to journal %x, this is %x", f.journalID, v.id)
+	}
+	v.found = append(v.found, f)
+	v.total += f.bytes
+	return nil
+}
+
+// scan reads the segments. The last one comes first, for it has the latest word on what was trimmed.
+func (v *survey) scan() error {
+	if len(v.found) == 0 {
+		return nil
+	}
+	last := v.found[len(v.found)-1]
+	if err := v.note(v.scanSegment(last)); err != nil {
+		return err
+	}
+	v.skipTrimmed(last.floorNow)
+	for i, f := range v.found {
+		if f == last {
+			break
+		}
+		if err := v.note(v.scanSegment(f)); err != nil {
+			return err
+		}
+		if err := v.note(v.checkJoint(f, v.found[i+1])); err != nil {
+			return err
+		}
+	}
+	if last.sealed {
+		v.damage = append(v.damage, corrupt(last.name(), last.end, "the segment after this one is missing"))
+	}
+	return nil
+}
+
+// skipTrimmed sets aside the segments wholly below floor: any of them may be gone already. What comes first then must
+// reach down to floor.
+func (v *survey) skipTrimmed(floor uint64) {
+	floor = max(floor, 1)
+	n := 0
+	for n+1 < len(v.found) && v.found[n+1].firstSeq <= floor {
+		v.leftovers = append(v.leftovers, v.found[n].name())
+		v.total -= v.found[n].bytes
+		_ = v.found[n].file.Close() // it was only read
+		n++
+	}
+	v.found = v.found[n:]
+	if first := v.found[0]; first.firstSeq > floor {
+		v.damage = append(v.damage, corrupt(first.name(), 0,
+			"the segment before this one is missing: records %d to %d were not trimmed", floor, first.firstSeq-1))
+	}
+}
+
+// checkJoint checks that b continues a. Only where b holds nothing yet may a be without its seal: a crash came between
+// the creation of b and the seal.
+func (v *survey) checkJoint(a, b *found) error {
+	switch {
+	case b.id != a.id+1:
+		return corrupt(b.name(), 0, "the segment before this one is missing: %s has number %d", a.name(), a.id)
+	case a.position != (position{b.firstSeq - 1, b.epoch, b.chain}):
+		return corrupt(a.name(), a.end, "the segment ends with seq %d, the next begins with %d", a.position.seq, b.firstSeq)
+	case !a.sealed && b.end > segmentHeaderBytes:
+		return corrupt(a.name(), a.end, "the seal of the segment is missing, although the next one is in use")
+	}
+	return nil
+}
+
+// scanSegment reads all of f up to its last mark and judges what comes after it.
+func (v *survey) scanSegment(f *found) error {
+	size := min(f.bytes, f.size)
+	sc := newScanner(f.file, &f.segmentHeader, segmentHeaderBytes, size, nil)
+	var err error
+	for err == nil && !f.sealed {
+		err = f.scanBatch(&sc)
+		v.progress(v.done+f.end, v.total)
+	}
+	v.done += f.bytes
+	var damage *CorruptError
+	if err == nil || !errors.As(err, &damage) {
+		return err
+	}
+	return f.judge(&sc, damage)
+}
