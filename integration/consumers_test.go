@@ -129,9 +129,13 @@ func (s *consuming) ack(receipt bool, messages ...held) error {
 }
 
 // individual acknowledges each message by itself, every third with a receipt, and in disorder: the one before last first.
+// One in twenty it refuses, and gets it again.
 func (w worker) individual() error {
 	var waiting []held
 	return w.consume("client-individual", []uint32{queueA}, func(s *consuming, m held) error {
+		if w.rng.IntN(20) == 0 {
+			return s.c.Write("NACK", nil, "id", m.ack)
+		}
 		waiting = append(waiting, m)
 		if len(waiting) < 2 {
 			return nil
@@ -161,20 +165,25 @@ func (w worker) cumulative() error {
 	})
 }
 
-// transactional acknowledges up to five messages in one transaction that also sends one message to queue c. One in six
-// is aborted; then the messages are still held, and are acknowledged outside.
+// transactional acknowledges up to five messages in one transaction that also sends one message to queue c. Not all are
+// committed; those who leave come back.
 func (w worker) transactional() error {
-	var waiting []held
-	target := 1
-	return w.consume("client-individual", []uint32{queueA}, func(s *consuming, m held) error {
-		waiting = append(waiting, m)
-		if len(waiting) < target {
-			return nil
+	for {
+		var waiting []held
+		target := 1
+		err := w.consume("client-individual", []uint32{queueA}, func(s *consuming, m held) error {
+			waiting = append(waiting, m)
+			if len(waiting) < target {
+				return nil
+			}
+			messages := waiting
+			waiting, target = nil, 1+w.rng.IntN(5)
+			return s.settleTogether(messages)
+		})
+		if err != errLeft {
+			return err
 		}
-		messages := waiting
-		waiting, target = nil, 1+w.rng.IntN(5)
-		return s.settleTogether(messages)
-	})
+	}
 }
 
 func (s *consuming) settleTogether(messages []held) error {
@@ -189,12 +198,23 @@ func (s *consuming) settleTogether(messages []held) error {
 	if err := s.load.send(s.c, s.rng, s.client, forwarder, queueC, tx); err != nil {
 		return err
 	}
-	if s.rng.IntN(6) > 0 {
-		s.promises["t"+name] = history.Op{Kind: history.Committed, Client: s.client, Tx: tx}
+	return s.endTogether(tx, messages)
+}
+
+// endTogether commits seven times out of ten. Else it aborts, and acknowledges outside, or aborts and leaves, or leaves.
+func (s *consuming) endTogether(tx uint32, messages []held) error {
+	choice := s.rng.IntN(10)
+	if choice > 2 {
+		s.promises["t"+strconv.Itoa(int(tx))] = history.Op{Kind: history.Committed, Client: s.client, Tx: tx}
 		return s.commit(s.c, s.client, tx)
 	}
-	if err := s.abort(s.c, s.client, tx); err != nil {
-		return err
+	if choice < 2 {
+		if err := s.abort(s.c, s.client, tx); err != nil {
+			return err
+		}
+	}
+	if choice > 0 {
+		return s.leave()
 	}
 	for _, m := range messages {
 		if err := s.ack(true, m); err != nil {
@@ -207,15 +227,22 @@ func (s *consuming) settleTogether(messages []held) error {
 // errLeft ends a connection of the erratic consumer.
 var errLeft = errors.New("left on purpose")
 
+// leave drops the connection with all that it holds. What was written before may reach the broker or not.
+func (s *consuming) leave() error {
+	if err := s.c.Flush(); err != nil {
+		return err
+	}
+	s.c.Abort()
+	return errLeft
+}
+
 // erratic acknowledges half of what it gets, then drops the connection and comes back, until the broker has gone.
 func (w worker) erratic() error {
 	for {
 		got, end := 0, 1+w.rng.IntN(prefetch)
 		err := w.consume("client-individual", []uint32{queueB, queueC}, func(s *consuming, m held) error {
 			if got++; got >= end {
-				s.c.Flush()
-				s.c.Abort()
-				return errLeft
+				return s.leave()
 			}
 			if got%2 == 0 {
 				return nil

@@ -219,10 +219,15 @@ func randomBody(rng *rand.Rand) []byte {
 	return body
 }
 
-// transaction sends some messages to a and b, and commits five times out of six. The slot it holds is freed by the receipt.
+// transaction sends some messages to a and b, sometimes many, and commits five times out of six. The slot it holds is freed
+// by the receipt.
 func (p *producing) transaction() error {
 	tx := p.begin(p.c, p.client)
-	for range 1 + p.rng.IntN(6) {
+	size := 1 + p.rng.IntN(6)
+	if p.rng.IntN(20) == 0 {
+		size *= 30
+	}
+	for range size {
 		if err := p.send(uint32(p.rng.IntN(2)), tx); err != nil {
 			return err
 		}
