@@ -22,16 +22,16 @@ func TestMain(m *testing.M) {
 //
 //	exits CODE PROGRAM [ARG…]   runs a program and wants that exit code
 //	broker [ARG…]               starts a broker on a free port, which is then $SERVER
-//	stop                        ends it with SIGTERM and wants it to end well
+//	terminate                   ends it with SIGTERM and wants it to end well
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":  exits,
-			"broker": startBroker,
-			"stop":   stopBroker,
+			"exits":     exits,
+			"broker":    startBroker,
+			"terminate": terminateBroker,
 		},
 	})
 }
@@ -105,7 +105,7 @@ func startBroker(ts *testscript.TestScript, neg bool, args []string) {
 	brokers.Store(ts, b)
 }
 
-func stopBroker(ts *testscript.TestScript, _ bool, _ []string) {
+func terminateBroker(ts *testscript.TestScript, _ bool, _ []string) {
 	running, ok := brokers.LoadAndDelete(ts)
 	if !ok {
 		ts.Fatalf("no broker runs")

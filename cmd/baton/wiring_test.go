@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"slices"
 	"testing"
+	"time"
 
 	"baton/broker"
 	"baton/config"
@@ -96,5 +98,34 @@ func TestMaxConnections(t *testing.T) {
 		if got := maxConnections(tc.asked, tc.files); got != tc.want {
 			t.Errorf("maxConnections(%d, %d) = %d, want %d", tc.asked, tc.files, got, tc.want)
 		}
+	}
+}
+
+// Without a smallest rate a frame may take as long as it likes.
+func TestNoSmallestRateIsNoDeadline(t *testing.T) {
+	t.Parallel()
+	cfg := config.Default()
+	if got := brokerOptions(cfg, nil).FrameGrace; got != 0 {
+		t.Errorf("with a rate, the grace of a frame is %s, want the broker's default", got)
+	}
+	cfg.Limits.MinRate = 0
+	if got := brokerOptions(cfg, nil).FrameGrace; got < 365*24*time.Hour {
+		t.Errorf("without a rate, a frame has %s", got)
+	}
+}
+
+// Scripts and tests read the address from this line.
+func TestReadyLine(t *testing.T) {
+	t.Parallel()
+	cfg := config.Default()
+	address := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 4711}
+	want := "baton ready: STOMP on 127.0.0.1:4711, data in ./baton-data, no login asked (loopback only)"
+	if got := readyLine(address, cfg); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	cfg.STOMP.AllowAnonymous = "anywhere"
+	want = "baton ready: STOMP on 127.0.0.1:4711, data in ./baton-data, no login asked (of anybody who can reach it)"
+	if got := readyLine(address, cfg); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
