@@ -137,25 +137,38 @@ func TestBacklogEachStops(t *testing.T) {
 func TestBacklogGivesMemoryBack(t *testing.T) {
 	t.Parallel()
 	const chunks = 100
-	b := &backlog{}
-	var refs []ref
-	for seq := range uint64(chunks * chunkSlots) {
-		refs = append(refs, b.push(slot{seq: seq, msg: &Message{}}))
-	}
-	for _, at := range refs[1 : len(refs)-1] {
-		b.remove(at)
-	}
-	kept := 0
-	for _, c := range b.chunks {
-		kept += cap(c.slots)
-	}
-	if kept > 3*chunkSlots {
-		t.Errorf("%d slots are kept for 2 messages", kept)
-	}
-	b.remove(refs[0])
-	b.remove(refs[len(refs)-1])
-	if len(b.chunks) > 1 {
-		t.Errorf("%d chunks are kept for no message", len(b.chunks))
+	for _, newestFirst := range []bool{false, true} {
+		b := &backlog{}
+		var refs []ref
+		for seq := range uint64(chunks * chunkSlots) {
+			refs = append(refs, b.push(slot{seq: seq, msg: &Message{}, marks: markStored}))
+		}
+		first, last := refs[0], refs[len(refs)-1]
+		for _, at := range refs[1 : len(refs)-1] {
+			b.remove(at)
+		}
+		kept := 0
+		for _, c := range b.chunks {
+			kept += cap(c.slots)
+		}
+		if kept > 3*chunkSlots {
+			t.Errorf("%d slots are kept for 2 messages", kept)
+		}
+		if _, ok := b.find(chunks * chunkSlots / 2); ok {
+			t.Error("a settled message is found")
+		}
+		if newestFirst {
+			first, last = last, first
+		}
+		b.remove(first)
+		b.remove(last)
+		if len(b.chunks) > 1 {
+			t.Errorf("%d chunks are kept for no message", len(b.chunks))
+		}
+		b.push(slot{seq: chunks * chunkSlots, msg: &Message{}})
+		if at := b.take(); at.slot().seq != chunks*chunkSlots {
+			t.Errorf("took seq %d after all before it were settled", at.slot().seq)
+		}
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 // A long campaign: go test ./destinations -run Property -rapid.checks=1000000
-const defaultChecks = "1500"
+const defaultChecks = "1000"
 
 func TestMain(m *testing.M) {
 	if err := flag.Set("rapid.checks", defaultChecks); err != nil {
@@ -29,7 +29,7 @@ func TestProperty(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		p := newProgram(rt)
 		for range oneOf(p, "commands", []int{5, 20, 60, 150}) {
-			if p.pick("restart", 40) == 39 {
+			if p.pick("restart", 60) == 59 {
 				p.restart()
 				continue
 			}
@@ -40,7 +40,7 @@ func TestProperty(t *testing.T) {
 }
 
 const (
-	modelSessions = 3 // draw commands
+	modelSessions = 2 // draw commands
 	lastSession   = 0 // drains
 )
 
@@ -213,7 +213,7 @@ func (p *program) draw() Command {
 	case Ack, Nack, Sent:
 		p.drawDelivery(&c)
 	case Commit, Abort:
-		c.Tx = oneOf(p, "tx", []string{"x", "y"})
+		c.Tx = oneOf(p, "tx", []string{"x", "x", "x", "y"})
 		c.Sends = p.drawSends(c.Op)
 	case Disconnect:
 		c.Clean = p.pick("clean", 2) == 1
@@ -227,7 +227,7 @@ func (p *program) drawSubscription() string {
 
 func (p *program) drawDestination() Destination {
 	return oneOf(p, "destination", []Destination{
-		Queue("q"), Queue("q"), Queue("r"), Queue("DLQ.q"), Queue("DLQ.t"), Topic("t"), Topic("t"), Topic("u"),
+		Queue("q"), Queue("q"), Queue("r"), Queue("DLQ.q"), Queue("DLQ.q"), Queue("DLQ.t"), Topic("t"), Topic("t"),
 	})
 }
 
@@ -273,8 +273,8 @@ func (p *program) drawDelivery(c *Command) {
 			subs = append(subs, s)
 		}
 	}
-	if c.Op != Sent && p.pick("in tx", 3) == 0 {
-		c.Tx = oneOf(p, "tx", []string{"x", "y"})
+	if c.Op != Sent && p.pick("in tx", 2) == 0 {
+		c.Tx = oneOf(p, "tx", []string{"x", "x", "x", "y"})
 	}
 	c.Reject = c.Op == Nack && p.pick("reject", 4) == 0
 	if len(subs) == 0 || p.pick("wild", 20) == 0 {

@@ -71,3 +71,41 @@ func TestReplayRefusesEntriesOutOfOrder(t *testing.T) {
 		t.Errorf("refused entries moved Last to %d", m.Last())
 	}
 }
+
+// An attempt entry says how many there were: a log may give back those before.
+func TestReplayOfAttemptsWithGaps(t *testing.T) {
+	t.Parallel()
+	put := record{seq: 1, kind: KindEnqueue, queue: "q", msg: newMessage("one", true)}
+	fifth := record{seq: 9, kind: KindAttempt, queue: "q", seqs: []uint64{1}, attempts: 5}
+	m := replayed(t, Options{}, []Entry{put.entry(), fifth.entry()})
+	if got, want := describe(m), "/queue/q 1 one attempts=5\n"; got != want {
+		t.Errorf("after the replay:\n%swant\n%s", got, want)
+	}
+}
+
+// Entries about messages whose own entries were given back change nothing.
+func TestReplayOfEntriesAboutNothing(t *testing.T) {
+	t.Parallel()
+	dead := &DeadLetter{Reason: ReasonRejected}
+	records := []record{
+		{kind: KindSettle, queue: "gone", seqs: []uint64{1, 2}},
+		{kind: KindMove, queue: "gone", seqs: []uint64{1}, target: "DLQ.gone", dead: dead},
+		{kind: KindAttempt, queue: "gone", seqs: []uint64{1}, attempts: 1},
+		{kind: KindEnqueue, queue: "q", msg: newMessage("one", true)},
+		{kind: KindSettle, queue: "q", seqs: []uint64{1, 2}},
+		{kind: KindMove, queue: "q", seqs: []uint64{1}, target: "DLQ.q", dead: dead},
+		{kind: KindAttempt, queue: "q", seqs: []uint64{1}, attempts: 1},
+	}
+	var entries []Entry
+	for i := range records {
+		records[i].seq = uint64(10 + i)
+		entries = append(entries, records[i].entry())
+	}
+	m := replayed(t, Options{}, entries)
+	if got, want := describe(m), "/queue/q 13 one attempts=0\n"; got != want {
+		t.Errorf("after the replay:\n%swant\n%s", got, want)
+	}
+	if s := m.Stats(); s.Queues != 1 {
+		t.Errorf("%d queues are left, want 1", s.Queues)
+	}
+}
