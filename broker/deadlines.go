@@ -85,7 +85,7 @@ func (s *session) nextDeadline(now time.Time) (at time.Time, why *clientError) {
 			at, why = t, err
 		}
 	}
-	if s.reader.InFrame() {
+	if o.FrameGrace > 0 && s.reader.InFrame() {
 		earlier(s.frameDeadline(now), errFrameTimeout)
 	}
 	if t, open := s.oldestTransaction(); open {

@@ -32,7 +32,7 @@
 //	b := broker.New(broker.Options{Logger: logger})
 //	log, err := journal.Open(journal.Options{Dir: dir, OnDurable: b.Durable, OnFatal: b.Fail})
 //	...
-//	err = b.Recover(log, name, log.LastEpoch()+1)
+//	err = b.Recover(ctx, log, name, log.LastEpoch()+1)
 //	...
 //	err = b.Serve(ctx, listener) // until ctx ends or the log fails
 package broker

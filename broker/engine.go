@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -55,9 +56,12 @@ type waiter struct {
 }
 
 // restore brings the machine to the state of the log and starts it.
-func (e *engine) restore(log Log, epoch uint32) error {
+func (e *engine) restore(ctx context.Context, log Log, epoch uint32) error {
 	e.log, e.epoch = log, epoch
 	err := log.Read(1, func(r journal.Record) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		return e.machine.Replay(destinations.Entry{Seq: r.Seq, Kind: destinations.EntryKind(r.Type), Body: r.Body})
 	})
 	if err != nil {

@@ -31,7 +31,7 @@ type Options struct {
 
 	ConnectLimits stomp.Limits  // of the CONNECT frame; zero: stomp.BeforeConnect
 	FrameLimits   stomp.Limits  // of all others; zero: stomp.AfterConnect
-	FrameGrace    time.Duration // how long a frame may take to arrive before MinRate counts; 0: 30 s
+	FrameGrace    time.Duration // how long a frame may take to arrive before MinRate counts; 0: 30 s, negative: for ever
 	MinRate       int           // octets a second, after FrameGrace; 0: 1024
 	MaxNameBytes  int           // of a destination; 0: 255
 	MailboxBytes  int           // commands that wait for the engine; 0: 32 MiB

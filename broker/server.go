@@ -66,10 +66,11 @@ func (s *Server) Fail(err error) {
 // Recover brings the destinations to the state of the log and begins an epoch,
 // which must be higher than those in the log. The name begins every message id,
 // so that those of different brokers differ; it is of letters, digits and "_".
-// Recover must return before Serve.
-func (s *Server) Recover(log Log, name string, epoch uint32) error {
+// Recover must return before Serve. It ends early, with the error of ctx, when
+// ctx does.
+func (s *Server) Recover(ctx context.Context, log Log, name string, epoch uint32) error {
 	s.name = name
-	if err := s.engine.restore(log, epoch); err != nil {
+	if err := s.engine.restore(ctx, log, epoch); err != nil {
 		return err
 	}
 	if err := s.awaitDurable(s.engine.machine.Last()); err != nil {

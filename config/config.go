@@ -51,16 +51,17 @@ type Heartbeat struct {
 
 // Limits bound what one connection, one frame and all messages together may take.
 type Limits struct {
-	HeaderLine      Bytes `mapstructure:"header_line"`
-	Headers         int   `mapstructure:"headers"`
-	HeaderBytes     Bytes `mapstructure:"header_bytes"`
-	Body            Bytes `mapstructure:"body"`
-	ConnectBytes    Bytes `mapstructure:"connect_bytes"` // the whole CONNECT frame
-	Subscriptions   int   `mapstructure:"subscriptions"` // per connection
-	DestinationName int   `mapstructure:"destination_name"`
-	MinRate         Bytes `mapstructure:"min_rate"` // per second; 0: off
-	Mailbox         Bytes `mapstructure:"mailbox"`
-	MessagesMemory  Bytes `mapstructure:"messages_memory"`
+	HeaderLine      Bytes         `mapstructure:"header_line"`
+	Headers         int           `mapstructure:"headers"`
+	HeaderBytes     Bytes         `mapstructure:"header_bytes"`
+	Body            Bytes         `mapstructure:"body"`
+	ConnectBytes    Bytes         `mapstructure:"connect_bytes"` // the whole CONNECT frame
+	Subscriptions   int           `mapstructure:"subscriptions"` // per connection
+	DestinationName int           `mapstructure:"destination_name"`
+	FrameGrace      time.Duration `mapstructure:"frame_grace"` // 0: off
+	MinRate         Bytes         `mapstructure:"min_rate"`    // per second, after FrameGrace
+	Mailbox         Bytes         `mapstructure:"mailbox"`
+	MessagesMemory  Bytes         `mapstructure:"messages_memory"`
 }
 
 // Queues are the defaults of every queue.
@@ -121,6 +122,7 @@ func Default() Config {
 			ConnectBytes:    8 * KiB,
 			Subscriptions:   1000,
 			DestinationName: 255,
+			FrameGrace:      30 * time.Second,
 			MinRate:         KiB,
 			Mailbox:         32 * MiB,
 			MessagesMemory:  GiB,

@@ -21,7 +21,7 @@ func TestHostile(t *testing.T) {
 	if len(stomptest.Hostile) < 200 {
 		t.Errorf("only %d hostile packets", len(stomptest.Hostile))
 	}
-	b := start(t, options(t, "BATON_STOMP_CONNECT_TIMEOUT=1s", "BATON_STOMP_IDLE_TIMEOUT=2s", "BATON_LIMITS_MIN_RATE=1MiB",
+	b := start(t, options(t, "BATON_STOMP_CONNECT_TIMEOUT=1s", "BATON_STOMP_IDLE_TIMEOUT=2s", "BATON_LIMITS_FRAME_GRACE=2s",
 		"BATON_STOMP_LINGER=500ms"))
 	neighbour := startNeighbour(t, b)
 	before := memory(t, b)

@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"os"
+	"time"
 
 	"baton/config"
 
@@ -17,7 +18,9 @@ func newLogger(cfg config.Log, out io.Writer) *zap.Logger {
 	if err != nil {
 		panic("BUG: validated log level: " + err.Error())
 	}
-	return zap.New(zapcore.NewCore(logEncoder(cfg.Format, out), zapcore.Lock(zapcore.AddSync(out)), level))
+	core := zapcore.NewCore(logEncoder(cfg.Format, out), zapcore.Lock(zapcore.AddSync(out)), level)
+	// Of what is said over and over, by a flood of connections for example, a part is enough.
+	return zap.New(zapcore.NewSamplerWithOptions(core, time.Second, 100, 100))
 }
 
 func logEncoder(format string, out io.Writer) zapcore.Encoder {

@@ -85,7 +85,10 @@ func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) err
 
 // serveOn brings the broker to where the journal ends, opens the door and says so.
 func serveOn(ctx context.Context, log *journal.Journal, server *broker.Server, cfg config.Config, logger *zap.Logger, stdout io.Writer) error {
-	if err := server.Recover(log, brokerName(log.ID()), log.LastEpoch()+1); err != nil {
+	if err := server.Recover(ctx, log, brokerName(log.ID()), log.LastEpoch()+1); err != nil {
+		if ctx.Err() != nil {
+			return nil // told to stop before it began
+		}
 		return err
 	}
 	listener, err := net.Listen("tcp", cfg.STOMP.Listen)
@@ -148,7 +151,7 @@ func brokerOptions(cfg config.Config, logger *zap.Logger) broker.Options {
 			HeaderBytes:     int(cfg.Limits.HeaderBytes),
 			BodyBytes:       int(cfg.Limits.Body),
 		},
-		FrameGrace:   frameGrace(cfg.Limits.MinRate),
+		FrameGrace:   frameGrace(cfg.Limits.FrameGrace),
 		MinRate:      int(cfg.Limits.MinRate),
 		MaxNameBytes: cfg.Limits.DestinationName,
 		MailboxBytes: int(cfg.Limits.Mailbox),
@@ -161,13 +164,12 @@ func brokerOptions(cfg config.Config, logger *zap.Logger) broker.Options {
 	}
 }
 
-// frameGrace is how long a frame may take whatever its rate: the broker's own default or, where no rate is asked for,
-// so long that it never matters.
-func frameGrace(minRate config.Bytes) time.Duration {
-	if minRate > 0 {
-		return 0
+// frameGrace says "off" in the broker's way.
+func frameGrace(grace time.Duration) time.Duration {
+	if grace == 0 {
+		return -1
 	}
-	return 10 * 365 * 24 * time.Hour
+	return grace
 }
 
 func machineOptions(cfg config.Config) destinations.Options {

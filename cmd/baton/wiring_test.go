@@ -5,7 +5,6 @@ import (
 	"net"
 	"slices"
 	"testing"
-	"time"
 
 	"baton/broker"
 	"baton/config"
@@ -33,7 +32,8 @@ func TestEveryKeyIsWired(t *testing.T) {
 		"limits.connect_bytes":         "4KiB",
 		"limits.subscriptions":         "7",
 		"limits.destination_name":      "7",
-		"limits.min_rate":              "0",
+		"limits.min_rate":              "7KiB",
+		"limits.frame_grace":           "7s",
 		"limits.mailbox":               "20MiB",
 		"limits.messages_memory":       "20MiB",
 		"queues.prefetch":              "7",
@@ -101,16 +101,13 @@ func TestMaxConnections(t *testing.T) {
 	}
 }
 
-// Without a smallest rate a frame may take as long as it likes.
-func TestNoSmallestRateIsNoDeadline(t *testing.T) {
+// A grace of 0 means that a frame may take as long as it likes; to the broker 0 is its default.
+func TestNoFrameGraceIsNoDeadline(t *testing.T) {
 	t.Parallel()
 	cfg := config.Default()
-	if got := brokerOptions(cfg, nil).FrameGrace; got != 0 {
-		t.Errorf("with a rate, the grace of a frame is %s, want the broker's default", got)
-	}
-	cfg.Limits.MinRate = 0
-	if got := brokerOptions(cfg, nil).FrameGrace; got < 365*24*time.Hour {
-		t.Errorf("without a rate, a frame has %s", got)
+	cfg.Limits.FrameGrace = 0
+	if got := brokerOptions(cfg, nil).FrameGrace; got >= 0 {
+		t.Errorf("without a rule, a frame has %s", got)
 	}
 }
 
