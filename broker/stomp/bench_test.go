@@ -37,8 +37,8 @@ func dropOwn(name []byte) bool {
 	return false
 }
 
-// take1 does with a frame what a server does with each.
-func take1(r *Reader, dst []byte) (*Frame, []byte, error) {
+// serve does with a frame what a server does with each.
+func serve(r *Reader, dst []byte) (*Frame, []byte, error) {
 	f, err := r.Next()
 	if err != nil {
 		return nil, nil, err
@@ -67,7 +67,7 @@ func TestNoAllocations(t *testing.T) {
 			dst := make([]byte, 0, 4<<10)
 			one := func() {
 				var err error
-				if _, dst, err = take1(r, dst); err != nil {
+				if _, dst, err = serve(r, dst); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -106,7 +106,7 @@ func BenchmarkReader(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				var err error
-				if _, dst, err = take1(r, dst); err != nil {
+				if _, dst, err = serve(r, dst); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -338,6 +338,7 @@ func TestP22(t *testing.T) {
 			{"line without end", "SEND\na:" + x(18) + "\n\n\x00", "SEND\na:" + x(19), "SEND: header line 1 is longer than 20 bytes"},
 			{"headers", "SEND\na:\na:\na:\na:\n\n\x00", "SEND\na:\na:\na:\na:\na:\n", "more than 4 headers"},
 			{"header bytes", "SEND\n" + strings.Repeat("a:"+x(17)+"\n", 3) + "\r\n\x00", "SEND\n" + strings.Repeat("a:"+x(17)+"\n", 2) + "a:" + x(18) + "\n", "the headers are longer than 60 bytes"},
+			{"header bytes of a whole head", "SEND\n" + strings.Repeat("a:"+x(17)+"\n", 3) + "\n\x00", "SEND\n" + strings.Repeat("a:"+x(17)+"\n", 2) + "a:" + x(18) + "\n\n\x00", "the headers are longer than 60 bytes"},
 			{"header bytes in a part", "SEND\n" + strings.Repeat("a:"+x(17)+"\n", 3) + "\n\x00", "SEND\n" + strings.Repeat("a:"+x(17)+"\n", 3) + "a", "the headers are longer than 60 bytes"},
 			{"body", "SEND\n\n" + x(50000) + "\x00", "SEND\n\n" + x(50001), "its body is longer than 50000 bytes"},
 			{"short body", "SEND\n\n" + x(50000) + "\x00", "SEND\n\n" + x(50001) + "\x00", "its body is longer than 50000 bytes"},

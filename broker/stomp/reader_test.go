@@ -3,6 +3,7 @@ package stomp
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"reflect"
@@ -353,17 +354,75 @@ func TestMemoryFollowsWhatCame(t *testing.T) {
 		}
 		r.Release()
 	}
+}
 
+// TestMemoryOfLargeFramesIsGivenUp shows that neither a long head nor a long body leaves a larger buffer, whether the
+// Reader comes to rest after it or not.
+func TestMemoryOfLargeFramesIsGivenUp(t *testing.T) {
+	t.Parallel()
 	head := strings.Repeat("x:"+strings.Repeat("v", 8000)+"\n", 6)
-	r := NewReader(&pieces{[]byte("SEND\n" + head + "\n" + body + "\x00"), []byte("ACK\n\n\x00"), []byte("AC")}, V12, AfterConnect())
-	for range 2 {
-		if _, err := r.Next(); err != nil {
+	large := "SEND\n" + head + "\n" + strings.Repeat("b", 1<<20) + "\x00"
+	small := strings.Repeat("ACK\nid:1\n\n\x00", 5000)
+	for name, src := range map[string]io.Reader{
+		"rest":  &pieces{[]byte(large), []byte("ACK\n\n\x00"), []byte("AC")},
+		"flow":  strings.NewReader(large + small + "AC"),
+		"drips": &sips{large + small + "AC", 1000},
+	} {
+		r := NewReader(src, V12, AfterConnect())
+		for {
+			if _, err := r.Next(); err != nil {
+				t.Fatal(name, err)
+			}
+			if !r.Buffered() {
+				r.fill()
+			}
+			if string(r.buf[r.start:r.end]) == "AC" {
+				break
+			}
+		}
+		if len(r.buf) != bufferBytes || len(r.frames[r.current].Body) != 0 {
+			t.Errorf("%s: after a large frame the buffer holds %d bytes", name, len(r.buf))
+		}
+		r.Release()
+	}
+}
+
+// TestBodyNeverGrowsTheBuffer shows that a measured body is read into the buffer that is there, or past it.
+func TestBodyNeverGrowsTheBuffer(t *testing.T) {
+	t.Parallel()
+	const head = "SEND\ncontent-length:%05d\n\n"
+	for over := -2; over <= 2; over++ {
+		size := bufferBytes - len("SEND\ncontent-length:00000\n\n") - 1 + over
+		in := fmt.Sprintf(head, size) + strings.Repeat("b", size) + "\x00"
+		r := NewReader(&sips{in, 100}, V12, AfterConnect())
+		for !r.Buffered() {
+			r.fill()
+			if len(r.buf) != bufferBytes {
+				t.Fatalf("%d bytes over: the buffer holds %d", over, len(r.buf))
+			}
+		}
+		if f, err := r.Next(); err != nil || len(f.Body) != size {
 			t.Fatal(err)
 		}
 	}
-	r.fill()
-	if len(r.buf) != bufferBytes || len(r.frame().Body)+len(r.frames[r.current].Body) != 0 {
-		t.Errorf("after a large frame the buffer holds %d bytes", len(r.buf))
+}
+
+// TestWaitingTakesNoMemory shows that a body which does not come takes no more memory with every attempt to read it.
+func TestWaitingTakesNoMemory(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{"", strings.Repeat("b", chunkBytes)} {
+		src := &held{rest: []byte("SEND\ncontent-length:1000000\n\n" + body)}
+		r := NewReader(src, V12, AfterConnect())
+		for range 10 {
+			if !r.Buffered() {
+				r.fill()
+			}
+			r.readErr = nil
+		}
+		if n := len(r.frame().parts.body.chunks); n != 1+len(body)/chunkBytes {
+			t.Errorf("after %d bytes of the body it holds %d chunks", len(body), n)
+		}
+		r.Release()
 	}
 }
 

@@ -161,6 +161,7 @@ func escapes() []Packet {
 	return append(all,
 		after("escape \\r", "SEND\ndestination:/queue/a\nx:\\r\n\n\x00", "undefined escape").in("1.1"),
 		after("escape \\t in a name", "SEND\ndestination:/queue/a\n\\t:x\n\n\x00", "undefined escape"),
+		after("escape under a long name", "SEND\n"+strings.Repeat("n", 5000)+":\\t\n\n\x00", "undefined escape"),
 		after("escape after an escaped backslash", "SEND\ndestination:/queue/a\nx:\\\\\\t\n\n\x00", "undefined escape"),
 		after("escape cut by CR", "SEND\ndestination:/queue/a\nx:\\\r\n\n\x00", "undefined escape"),
 		after("escape in a repeated header", "SEND\ndestination:/queue/a\nx:1\nx:\\t\n\n\x00", "undefined escape"),
