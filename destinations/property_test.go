@@ -196,8 +196,9 @@ func (p *program) drain() {
 func (p *program) draw() Command {
 	c := Command{Session: 1 + uint64(p.pick("session", modelSessions))}
 	c.Op = oneOf(p, "op", []Op{
-		Send, Send, Send, Send, Send, Subscribe, Subscribe, Unsubscribe, Ack, Ack, Ack, Nack, Nack, Nack,
-		Commit, Commit, Abort, Disconnect, Sent, Sent, Note,
+		Send, Send, Send, Send, Send, Send, Send, Send, Subscribe, Subscribe, Subscribe, Subscribe, Unsubscribe,
+		Ack, Ack, Ack, Ack, Ack, Ack, Ack, Nack, Nack, Nack, Commit, Commit, Commit, Abort, Disconnect,
+		Sent, Sent, Note,
 	})
 	if c.Op != Sent && p.pick("receipt", 2) == 1 {
 		c.WantReceipt, c.Receipt = true, fmt.Sprint("r", p.sent)
