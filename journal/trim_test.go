@@ -2,6 +2,7 @@ package journal_test
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
 
 	"baton/journal"
@@ -55,17 +56,18 @@ func TestTrimIsNotedBeforeAnythingIsRemoved(t *testing.T) {
 	for range 100 {
 		put(t, j, w, 4)
 	}
-	syncs, removed := 0, false
+	var syncs atomic.Int64
+	var removed atomic.Bool
 	disk.OnCall(func(c memfs.Call) error {
 		switch {
-		case c.Op == "Datasync" && syncs == 0: // of a batch that does not know of the trim yet
+		case c.Op == "Datasync" && syncs.Load() == 0: // of a batch that does not know of the trim yet
 			j.Trim(300)
-			syncs++
+			syncs.Add(1)
 		case c.Op == "Datasync":
-			syncs++
-		case c.Op == "Remove" && !removed:
-			removed = true
-			if syncs < 2 {
+			j.Quiesce() // whatever would be removed too early goes now
+			syncs.Add(1)
+		case c.Op == "Remove" && !removed.Swap(true):
+			if syncs.Load() < 2 {
 				t.Error("removed before the trim was noted")
 			}
 		}
@@ -74,7 +76,7 @@ func TestTrimIsNotedBeforeAnythingIsRemoved(t *testing.T) {
 	put(t, j, w, 1)
 	j.Quiesce()
 	mustClose(t, j)
-	if !removed {
+	if !removed.Load() {
 		t.Error("nothing was removed")
 	}
 	disk.OnCall(nil)
