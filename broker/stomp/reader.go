@@ -108,6 +108,9 @@ func (r *Reader) Buffered() bool {
 	return true
 }
 
+// InFrame reports whether some of a frame has come that is not complete: the source is asked for the rest of it.
+func (r *Reader) InFrame() bool { return r.stage != betweenFrames }
+
 // Release gives the memory back; the Reader and its last frame are of no use then. Next returns [ErrReleased].
 func (r *Reader) Release() {
 	r.ready = false
