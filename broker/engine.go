@@ -17,6 +17,9 @@ import (
 type Log interface {
 	// Read calls fn for each record from Seq from on, in order.
 	Read(from uint64, fn func(journal.Record) error) error
+	// Last is the Seq of the last record that was appended, even if it is not
+	// there any more.
+	Last() uint64
 	// Append takes a batch that is kept whole or not at all. The records are
 	// safe once the log has called Server.Durable with their Seq.
 	Append(records []journal.Record) error
@@ -67,6 +70,7 @@ func (e *engine) restore(ctx context.Context, log Log, epoch uint32) error {
 	if err != nil {
 		return fmt.Errorf("recover the destinations: %w", err)
 	}
+	e.machine.Resume(log.Last())
 	if err := e.machine.Step(time.Now(), destinations.Command{Op: destinations.Start}, &e.effects); err != nil {
 		return err
 	}

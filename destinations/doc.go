@@ -31,6 +31,7 @@
 // and after a start, before the first Step:
 //
 //	for each entry in the log { m.Replay(entry) }
+//	m.Resume(log.Last())
 //	m.Step(now, Command{Op: Start}, &out) // then append and sync
 //
 // # Invariants

@@ -165,6 +165,10 @@ func (m *Machine) Replay(e Entry) error {
 	return nil
 }
 
+// Resume says that the log goes on after last, which may be later than the
+// last entry that was replayed: those at the end may all have been given back.
+func (m *Machine) Resume(last uint64) { m.last = max(m.last, last) }
+
 // record gives r the next Seq, applies it and appends it to the entries.
 func (m *Machine) record(r record, out *Effects) {
 	m.last++

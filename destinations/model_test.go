@@ -418,7 +418,14 @@ func (w *model) disconnect(c Command) {
 	for _, s := range slices.Clone(ses.subs) {
 		blamed := !c.Clean && s.consumer.Ack != AckAuto && !s.queue.destination.Topic
 		if blamed && len(s.flights) > 0 {
-			w.fail(s, s.flights[0], false)
+			culprit := s.flights[0]
+			for _, f := range s.flights {
+				if f.tx == "" {
+					culprit = f
+					break
+				}
+			}
+			w.fail(s, culprit, false)
 		}
 		w.end(s)
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // describe writes down what of m is stored: for each queue the messages in
@@ -107,5 +108,24 @@ func TestReplayOfEntriesAboutNothing(t *testing.T) {
 	}
 	if s := m.Stats(); s.Queues != 1 {
 		t.Errorf("%d queues are left, want 1", s.Queues)
+	}
+}
+
+// The entries at the end of a log may all have been given back: the next one
+// still gets a Seq of its own, and what was stored before stays redelivered.
+func TestResumeAfterEntriesThatAreGone(t *testing.T) {
+	t.Parallel()
+	m := New(Options{})
+	m.Resume(41)
+	var out Effects
+	if err := m.Step(time.Unix(0, 0), Command{Op: Start}, &out); err != nil {
+		t.Fatal(err)
+	}
+	if len(out.Entries) != 1 || out.Entries[0].Seq != 42 {
+		t.Errorf("the first entry after 41 is %v", out.Entries)
+	}
+	m.Resume(7)
+	if m.Last() != 42 {
+		t.Errorf("resuming before the last entry makes it %d", m.Last())
 	}
 }

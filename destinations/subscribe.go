@@ -144,16 +144,28 @@ func (m *Machine) disconnect(now time.Time, c *Command, out *Effects) {
 	}
 }
 
-// blame counts a failed delivery for the oldest message that a lost consumer
-// had: the one that it most likely was working on. Those behind it were only
-// prefetched; were they counted too, a consumer that dies of one message again
-// and again would take its neighbours to the dead-letter queue.
+// blame counts a failed delivery for one message that a lost consumer had: the
+// one that it most likely was working on, which is the oldest that it had not
+// acknowledged in a transaction either. Those behind it were only prefetched;
+// were they counted too, a consumer that dies of one message again and again
+// would take its neighbours to the dead-letter queue.
 func (m *Machine) blame(now time.Time, s *subscription, out *Effects) {
-	first := true
+	if s.queue.destination.Topic {
+		return
+	}
+	var oldest, open uint64
 	s.flights.each(s.flights.last(), func(tag uint64, fl *flight) {
-		if first && !s.queue.destination.Topic {
-			m.fail(now, s, tag, false, out)
+		if oldest == 0 {
+			oldest = tag
 		}
-		first = false
+		if open == 0 && fl.tx == nil {
+			open = tag
+		}
 	})
+	switch {
+	case open != 0:
+		m.fail(now, s, open, false, out)
+	case oldest != 0:
+		m.fail(now, s, oldest, false, out)
+	}
 }
