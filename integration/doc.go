@@ -1,10 +1,17 @@
-// Package integration tests Baton as its users meet it: the real binary, real clients, real signals. It imports nothing of
-// the broker.
+// Package integration tests Baton as its users meet it: the real binary, real clients, real signals.
 //
 //	history   judges what clients saw: lost, doubled, resurrected, torn
 //	client    a small, fast STOMP client that writes whatever it is told
 //	process   builds the binary, runs it, kills it
 //	testdata  scripts for clients in other languages
+//
+//	           ┌─ go-stomp, stomp.py, Ruby stomp, netcat ─┐
+//	a test ────┤                                          ├──> baton serve ──> journal in a temporary directory
+//	           └─ client, and history takes notes ────────┘        ↑
+//	                                          SIGTERM, SIGKILL, damaged files
+//
+// Invariants: no test looks inside the broker or shares code with it; a broker whose log holds a data race or a panic fails
+// its test; a wait has a bound and none is a measurement; whatever is random prints its seed.
 //
 // The tests need a go command, and for the clients in other languages Debian's python3-stomp, ruby-stomp and netcat-openbsd;
 // a missing one is a failure. All traffic stays on the loopback interface, every broker has a port and a data directory of

@@ -21,8 +21,8 @@ func TestHostile(t *testing.T) {
 	if len(stomptest.Hostile) < 200 {
 		t.Errorf("only %d hostile packets", len(stomptest.Hostile))
 	}
-	b := start(t, options(t, "BATON_STOMP_CONNECT_TIMEOUT=1s", "BATON_STOMP_IDLE_TIMEOUT=2s", "BATON_LIMITS_FRAME_GRACE=2s",
-		"BATON_STOMP_LINGER=500ms"))
+	// The default limits, with less time for what is not complete.
+	b := start(t, options(t, "BATON_STOMP_CONNECT_TIMEOUT=3s", "BATON_LIMITS_FRAME_GRACE=3s", "BATON_LIMITS_MIN_RATE=1MiB"))
 	neighbour := startNeighbour(t, b)
 	before := memory(t, b)
 	// All attack before the first is judged, so that all connections are open at the same time.
