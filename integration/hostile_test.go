@@ -21,8 +21,9 @@ func TestHostile(t *testing.T) {
 	if len(stomptest.Hostile) < 200 {
 		t.Errorf("only %d hostile packets", len(stomptest.Hostile))
 	}
-	// The default limits, with less time for what is not complete.
-	b := start(t, options(t, "BATON_STOMP_CONNECT_TIMEOUT=3s", "BATON_LIMITS_FRAME_GRACE=3s", "BATON_LIMITS_MIN_RATE=1MiB"))
+	// The default limits, with less time for what is not complete. A lone CR begins no frame: its connection is only idle.
+	b := start(t, options(t, "BATON_STOMP_CONNECT_TIMEOUT=3s", "BATON_LIMITS_FRAME_GRACE=3s", "BATON_LIMITS_MIN_RATE=1MiB",
+		"BATON_STOMP_IDLE_TIMEOUT=4s"))
 	neighbour := startNeighbour(t, b)
 	before := memory(t, b)
 	// All attack before the first is judged, so that all connections are open at the same time.
