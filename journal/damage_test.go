@@ -184,6 +184,11 @@ func TestMissingAndStrangeSegmentsAreFound(t *testing.T) {
 			files[name] = other.Content(name)
 		},
 	}
+	changes["a seal wiped"] = func(files map[string][]byte) {
+		sealed := files[names[1]]
+		clear(sealed[len(sealed)-72:])
+		files[names[1]] = append(sealed, make([]byte, 16<<10-len(sealed))...)
+	}
 	for i, name := range names {
 		changes[fmt.Sprintf("number %d deleted", i+1)] = func(files map[string][]byte) { delete(files, name) }
 	}

@@ -132,6 +132,42 @@ func TestNewerFormatsAreRefused(t *testing.T) {
 	}
 }
 
+func TestRecordsThatDoNotContinueEachOtherAreFound(t *testing.T) {
+	t.Parallel()
+	for name, offset := range map[string]int{"type, and so the chain": 4216 + 2, "seq": 4216 + 8, "epoch": 4216 + 16} {
+		disk := golden(t)
+		image := disk.Content(filepath.Join(dir, goldenSegment))
+		image[offset]--
+		resealRecord(image, 4216)
+		disk.Put(filepath.Join(dir, goldenSegment), image)
+		if report, err := journal.Verify(disk, dir, nil); err != nil || len(report.Damage) != 1 {
+			t.Errorf("%s: %+v, %v", name, report, err)
+		}
+	}
+}
+
+// TestMarkWithoutTheSaltIsNoProof puts a mark with fitting checksums and a high promise into a torn tail.
+func TestMarkWithoutTheSaltIsNoProof(t *testing.T) {
+	t.Parallel()
+	for _, forged := range []bool{false, true} {
+		disk := golden(t)
+		image := disk.Content(filepath.Join(dir, goldenSegment))
+		image[4432] = 1 // the torn tail
+		last := image[4440:4512]
+		copy(last, image[4360:4432]) // the last mark
+		binary.LittleEndian.PutUint64(last[48:], 4440)
+		if forged {
+			last[64]++
+		}
+		resealRecord(image, 4440)
+		disk.Put(filepath.Join(dir, goldenSegment), image)
+		report, err := journal.Verify(disk, dir, nil)
+		if err != nil || (len(report.Damage) == 0) != forged || report.TornBytes == 0 {
+			t.Errorf("forged: %t: %+v, %v", forged, report, err)
+		}
+	}
+}
+
 func TestProgressReachesTheEnd(t *testing.T) {
 	t.Parallel()
 	disk := filled(t, 300)

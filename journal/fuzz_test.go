@@ -23,18 +23,21 @@ func imageSeed(image []byte) uint32 {
 
 // resealRecords makes the checksums fit whatever the records hold, so that a fuzzer reaches what lies behind them.
 func resealRecords(image []byte) {
-	seed := imageSeed(image)
 	for at := 4096; at+32 <= len(image) && binary.LittleEndian.Uint16(image[at:]) == 0x4A42; {
+		resealRecord(image, at)
 		size := int(binary.LittleEndian.Uint32(image[at+4:]))
-		if size <= len(image)-at-32 {
-			binary.LittleEndian.PutUint32(image[at+20:], crc32.Checksum(image[at+32:at+32+size], castagnoli))
-		}
-		binary.LittleEndian.PutUint32(image[at+28:], crc32.Update(seed, castagnoli, image[at:at+28]))
 		if size > len(image)-at-32 {
 			return
 		}
 		at += 32 + (size+7)&^7
 	}
+}
+
+func resealRecord(image []byte, at int) {
+	if size := int(binary.LittleEndian.Uint32(image[at+4:])); size <= len(image)-at-32 {
+		binary.LittleEndian.PutUint32(image[at+20:], crc32.Checksum(image[at+32:at+32+size], castagnoli))
+	}
+	binary.LittleEndian.PutUint32(image[at+28:], crc32.Update(imageSeed(image), castagnoli, image[at:at+28]))
 }
 
 // plainRecords reads a segment in the plainest way: what Read returns must be the beginning of this.

@@ -133,14 +133,13 @@ func (v *survey) scan() error {
 		return err
 	}
 	v.skipTrimmed(last.floorNow)
-	for i, f := range v.found {
-		if f == last {
-			break
-		}
+	for _, f := range v.found[:len(v.found)-1] {
 		if err := v.note(v.scanSegment(f)); err != nil {
 			return err
 		}
-		if err := v.note(v.checkJoint(f, v.found[i+1])); err != nil {
+	}
+	for i, f := range v.found[1:] {
+		if err := v.note(checkJoint(v.found[i], f)); err != nil {
 			return err
 		}
 	}
@@ -168,9 +167,9 @@ func (v *survey) skipTrimmed(floor uint64) {
 	}
 }
 
-// checkJoint checks that b continues a. Only where b holds nothing yet may a be without its seal: a crash came between
+// checkJoint checks that b continues a; both have been scanned. Only where b holds nothing yet may a be without its seal: a crash came between
 // the creation of b and the seal.
-func (v *survey) checkJoint(a, b *found) error {
+func checkJoint(a, b *found) error {
 	switch {
 	case b.id != a.id+1:
 		return corrupt(b.name(), 0, "the segment before this one is missing: %s has number %d", a.name(), a.id)
