@@ -304,18 +304,17 @@ func (s *session) unsubscribe(f *stomp.Frame, c destinations.Command) error {
 }
 
 // acknowledge reads an ACK or NACK. 1.2 names the delivery by its ack header;
-// 1.1 by message and subscription, 1.0 by message alone. Old libraries that
-// speak 1.2 in the words of 1.1 are understood.
+// 1.1 by message and subscription, 1.0 by message alone.
 func (s *session) acknowledge(f *stomp.Frame, c destinations.Command) error {
 	version := s.speaks()
 	if c.Op == destinations.Nack && version == stomp.V10 {
 		return refuse(codeProtocol, "STOMP 1.0 has no NACK")
 	}
 	var err error
-	if _, ok := f.Header("id"); ok && version == stomp.V12 {
+	if version == stomp.V12 {
 		c.Delivery, err = s.deliveryByAck(f)
 	} else {
-		c.Delivery, err = s.deliveryByMessage(f, version)
+		c.Delivery, err = s.deliveryByMessage(f)
 		if subscription, ok := f.Header("subscription"); ok {
 			c.Subscription = string(subscription)
 		} else if version == stomp.V11 && err == nil {
@@ -345,26 +344,25 @@ func (s *session) acknowledge(f *stomp.Frame, c destinations.Command) error {
 }
 
 func (s *session) deliveryByAck(f *stomp.Frame) (destinations.DeliveryID, error) {
-	id, _ := f.Header("id")
-	d, ok := parseAckID(string(id))
+	id, err := required(f, "id")
+	if err != nil {
+		return destinations.DeliveryID{}, err
+	}
+	d, ok := parseAckID(id)
 	if !ok {
-		return d, unknownID("id", string(id))
+		return d, unknownID("id", id)
 	}
 	return d, nil
 }
 
-func (s *session) deliveryByMessage(f *stomp.Frame, version stomp.Version) (destinations.DeliveryID, error) {
-	id, ok := f.Header("message-id")
-	if !ok {
-		name := "message-id"
-		if version == stomp.V12 {
-			name = "id"
-		}
-		return destinations.DeliveryID{}, refuse(codeHeader, "the header %s is missing", name)
+func (s *session) deliveryByMessage(f *stomp.Frame) (destinations.DeliveryID, error) {
+	id, err := required(f, "message-id")
+	if err != nil {
+		return destinations.DeliveryID{}, err
 	}
-	d, ok := parseMessageID(s.server.name, string(id))
+	d, ok := parseMessageID(s.server.name, id)
 	if !ok {
-		return d, unknownID("message-id", string(id))
+		return d, unknownID("message-id", id)
 	}
 	return d, nil
 }

@@ -52,6 +52,7 @@ func (o *outbox) push(out *destinations.Output) (gate uint64) {
 	}
 	switch out.Kind {
 	case destinations.Forget:
+		delete(o.taken, out.Delivery.Sub)
 		o.forget(func(d *destinations.Delivery) bool { return d.Sub == out.Delivery.Sub })
 		return 0
 	case outputEnd:

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -169,7 +170,7 @@ func (w *frameWriter) message(d *destinations.Delivery) {
 	b = append(b, "message-id:"...)
 	b = appendMessageID(b, w.s.server.name, d.ID, copyFor(d))
 	b = append(b, '\n')
-	if d.Subscription == "" || d.Subscription[:1] != implicit {
+	if v != stomp.V10 || !strings.HasPrefix(d.Subscription, implicit) {
 		b = stomp.AppendHeader(b, v, "subscription", d.Subscription)
 	}
 	if d.Ack != destinations.AckAuto && v == stomp.V12 {
