@@ -1,0 +1,227 @@
+package broker
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	gostomp "github.com/go-stomp/stomp/v3"
+
+	"baton/destinations"
+)
+
+var subscribing = []rule{
+	{"U1", everyVersion, "SUBSCRIBE needs a destination", subscribeDestination},
+	{"U2", since11, "SUBSCRIBE needs an id, new on this connection", subscriptionIDs},
+	{"U3", only10, "the id may be missing; UNSUBSCRIBE names it or the destination", subscriptionsWithoutID},
+	{"U4", everyVersion, "ack is auto, client or client-individual", ackModes},
+	{"U5", everyVersion, "a subscription that cannot be made is answered with ERROR and the end", subscribeRefused},
+	{"U6", since11, "UNSUBSCRIBE needs the id of a subscription", unsubscribeID},
+	{"U7", everyVersion, "after UNSUBSCRIBE no message follows; what was unacknowledged returns at once", unsubscribeReturns},
+	{"U8", everyVersion, "the receipt of SUBSCRIBE comes before its first message", receiptBeforeMessages},
+	{"U9", everyVersion, "receipts may repeat, and be the id of a subscription", repeatedReceipts},
+}
+
+func subscribeDestination(t *testing.T, version string) {
+	h := serve(t, Options{})
+	refuses(t, h, version, "SUBSCRIBE\nid:1\n\n\x00", codeHeader)
+	for _, bad := range []string{"", "a", "/queue/", "/exchange/a", "/topic/*"} {
+		refuses(t, h, version, "SUBSCRIBE\nid:1\ndestination:"+bad+"\n\n\x00", destinations.CodeBadDestination)
+	}
+}
+
+func subscriptionIDs(t *testing.T, version string) {
+	h := serve(t, Options{})
+	refuses(t, h, version, "SUBSCRIBE\ndestination:/queue/a\n\n\x00", codeHeader)
+	c, other := h.connect(version), h.connect(version)
+	c.subscribe("1", "/queue/a", "auto")
+	other.subscribe("1", "/queue/a", "auto")
+	c.subscribe("2", "/queue/a", "auto")
+	c.do("UNSUBSCRIBE\nid:1")
+	c.subscribe("1", "/topic/a", "auto") // free again
+	c.say("SUBSCRIBE\nid:1\ndestination:/queue/b\nreceipt:9\n\n")
+	if f := c.refused(destinations.CodeSubscriptionExists); f.header("receipt-id") != "9" {
+		t.Errorf("got %s", f)
+	}
+}
+
+func subscriptionsWithoutID(t *testing.T, version string) {
+	h := serve(t, Options{})
+	c := h.connect(version)
+	c.do("SUBSCRIBE\ndestination:/queue/a")
+	c.do("SUBSCRIBE\ndestination:/queue/b\nid:b")
+	h.send("/queue/a", "a")
+	if _, ok := c.message("a").lookup("subscription"); ok {
+		t.Error("a subscription without id was named")
+	}
+	h.send("/queue/b", "b")
+	c.message("b", "subscription:b")
+	c.do("UNSUBSCRIBE\ndestination:/queue/a")
+	c.do("UNSUBSCRIBE\ndestination:/queue/b") // it has an id, and this is a way to name it
+	h.send("/queue/a", "a")
+	h.send("/queue/b", "b")
+	c.nothing()
+	c.do("SUBSCRIBE\ndestination:/queue/b\nid:b")
+	c.message("b", "subscription:b")
+	c.do("UNSUBSCRIBE\nid:b")
+	h.send("/queue/b", "b")
+	c.nothing()
+	refuses(t, h, version, "UNSUBSCRIBE\ndestination:/queue/a\n\n\x00", destinations.CodeNoSubscription)
+	refuses(t, h, version, "UNSUBSCRIBE\nid:9\n\n\x00", destinations.CodeNoSubscription)
+	refuses(t, h, version, "UNSUBSCRIBE\n\n\x00", codeHeader)
+}
+
+func ackModes(t *testing.T, version string) {
+	h := serve(t, Options{})
+	for _, bad := range []string{"", "Auto", "client ack", "none"} {
+		refuses(t, h, version, "SUBSCRIBE\nid:1\ndestination:/queue/a\nack:"+bad+"\n\n\x00", codeHeader)
+	}
+	for i, mode := range []struct {
+		header string
+		keeps  bool
+	}{{"", false}, {"\nack:auto", false}, {"\nack:client", true}, {"\nack:client-individual", true}} {
+		if version == "1.0" && strings.HasSuffix(mode.header, "individual") {
+			continue // understood and not promised
+		}
+		queue := fmt.Sprint("/queue/", i)
+		producer, c := h.connect(version), h.connect(version)
+		h.send(queue, "body")
+		c.do("SUBSCRIBE\nid:1\ndestination:" + queue + mode.header)
+		c.message("body")
+		c.say("DISCONNECT\nreceipt:bye\n\n")
+		c.want("RECEIPT")
+		producer.subscribe("1", queue, "auto")
+		if mode.keeps {
+			producer.message("body", "redelivered:true")
+		}
+		producer.nothing()
+	}
+}
+
+func subscribeRefused(t *testing.T, version string) {
+	h := serve(t, Options{Machine: destinations.Options{MaxSubscriptions: 2}})
+	const subscribe = "SUBSCRIBE\nid:1\ndestination:/queue/a\nreceipt:9\n"
+	for _, header := range []string{
+		"selector:a = 1", "durable:true", "activemq.subscriptionName:s", "durable-subscription-name:s", "browser:true",
+		"exclusive:true", "activemq.exclusive:true", "no-local:true",
+	} {
+		f := refuses(t, h, version, subscribe+header+"\n\n\x00", codeUnsupported)
+		if name, _, _ := strings.Cut(header, ":"); !strings.Contains(f.header("message"), name) || f.header("receipt-id") != "9" {
+			t.Errorf("%s is answered by %s", header, f)
+		}
+	}
+	for _, header := range []string{
+		"prefetch-count:0", "prefetch-count:-1", "prefetch-count:x", "prefetch-count:65536", "activemq.prefetchSize:0",
+		"consumer-window-size:0", "requeue:no", "durable:yes",
+	} {
+		refuses(t, h, version, subscribe+header+"\n\n\x00", codeHeader)
+	}
+	c := h.connect(version)
+	c.subscribe("1", "/queue/a", "auto", "selector:", "durable:false", "prefetch-count:65535")
+	c.subscribe("2", "/queue/b", "auto")
+	c.say("SUBSCRIBE\nid:3\ndestination:/queue/c\n\n")
+	c.refused(destinations.CodeTooManySubscription)
+}
+
+func unsubscribeID(t *testing.T, version string) {
+	h := serve(t, Options{})
+	refuses(t, h, version, "UNSUBSCRIBE\n\n\x00", codeHeader)
+	refuses(t, h, version, "UNSUBSCRIBE\nid:1\n\n\x00", destinations.CodeNoSubscription)
+	refuses(t, h, version, "SUBSCRIBE\nid:1\ndestination:/queue/a\n\n\x00UNSUBSCRIBE\ndestination:/queue/a\n\n\x00", codeHeader)
+	h.connect(version).subscribe("1", "/queue/a", "auto")
+	refuses(t, h, version, "UNSUBSCRIBE\nid:1\n\n\x00", destinations.CodeNoSubscription) // it is another's
+}
+
+func unsubscribeReturns(t *testing.T, version string) {
+	h := serve(t, Options{})
+	c, other := h.connect(version), h.connect(version)
+	c.subscribe("1", "/queue/a", "client")
+	h.send("/queue/a", "one", "two", "three")
+	one := c.message("one")
+	c.message("two")
+	c.message("three")
+	c.ack("ACK", version, one)
+	other.subscribe("9", "/queue/a", "client", "prefetch-count:1")
+	other.nothing()
+	c.do("UNSUBSCRIBE\nid:1")
+	two := other.message("two", "redelivered:true")
+	h.send("/queue/a", "four")
+	c.ack("ACK", version, one) // comes too late and is ignored
+	c.nothing()
+	other.ack("ACK", version, two)
+	three := other.message("three", "redelivered:true")
+	other.ack("ACK", version, three)
+	if four := other.message("four"); four.header("redelivered") != "" {
+		t.Errorf("got %s", four)
+	}
+	// A subscription of the same id does not get what the old one had.
+	c.subscribe("1", "/queue/a", "client")
+	c.ack("ACK", version, one)
+	c.nothing()
+	unsubscribeForgets(t, version)
+}
+
+// unsubscribeForgets holds that what waited to be written when UNSUBSCRIBE
+// came is not written after its receipt.
+func unsubscribeForgets(t *testing.T, version string) {
+	for _, destination := range []string{"/queue/a", "/topic/a"} {
+		synctest.Test(t, func(t *testing.T) {
+			h := servePipes(t, Options{})
+			producer, c := h.connect(version), h.connect(version)
+			c.subscribe("1", destination, "auto")
+			h.gate.shut()
+			// Behind this one, which is not durable, all that follows waits.
+			c.say("SEND\ndestination:/queue/other\nreceipt:held\n\nbody")
+			for i := range 10 {
+				producer.say(fmt.Sprintf("SEND\ndestination:%s\n\n%d", destination, i))
+			}
+			synctest.Wait()
+			c.say("UNSUBSCRIBE\nid:1\nreceipt:gone\n\n")
+			c.still()
+			h.gate.open()
+			c.want("RECEIPT", "receipt-id:held")
+			c.want("RECEIPT", "receipt-id:gone")
+			c.still()
+		})
+	}
+}
+
+func receiptBeforeMessages(t *testing.T, version string) {
+	h := serve(t, Options{})
+	c := h.connect(version)
+	for i := range 20 {
+		h.send("/queue/a", fmt.Sprint(i))
+	}
+	c.say("SUBSCRIBE\nid:1\ndestination:/queue/a\nreceipt:r\n\n")
+	c.want("RECEIPT", "receipt-id:r")
+	for i := range 20 {
+		c.message(fmt.Sprint(i))
+	}
+}
+
+func repeatedReceipts(t *testing.T, version string) {
+	h := servePipes(t, Options{})
+	c := h.connect(version)
+	for range 3 {
+		c.say("SUBSCRIBE\nid:1\ndestination:/queue/a\nreceipt:1\n\n")
+		c.want("RECEIPT", "receipt-id:1")
+		c.say("SEND\ndestination:/queue/b\nreceipt:1\n\nbody")
+		c.want("RECEIPT", "receipt-id:1")
+		c.say("UNSUBSCRIBE\nid:1\nreceipt:1\n\n")
+		c.want("RECEIPT", "receipt-id:1")
+	}
+	library := goStomp(t, h, version)
+	for range 3 {
+		s, err := library.Subscribe("/queue/a", gostomp.AckAuto)
+		if err == nil {
+			err = s.Unsubscribe()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := library.Disconnect(); err != nil {
+		t.Error(err)
+	}
+}
