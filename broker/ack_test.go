@@ -37,6 +37,7 @@ func (h *host) left(queue string) []string {
 	for {
 		f := c.read()
 		if f.command == "RECEIPT" {
+			c.do("UNSUBSCRIBE\nid:1") // nothing that comes later is for it
 			c.close()
 			return bodies
 		}
