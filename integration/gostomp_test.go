@@ -180,8 +180,20 @@ func TestGoStompTransactions(t *testing.T) {
 	t.Parallel()
 	forEachVersion(t, func(t *testing.T, b *process.Broker, c *stomp.Conn) {
 		sendGoStomp(t, c, "/queue/in", "work")
+
+		// Acknowledgements of a transaction that was not committed are void: by ABORT, and by the end of the connection.
+		for i, end := range []func(*stomp.Transaction) error{(*stomp.Transaction).AbortWithReceipt, nil} {
+			holder := dialGoStomp(t, b, stomp.ConnOpt.AcceptVersion(c.Version()))
+			tx := holder.Begin()
+			must(t, "ack in transaction", tx.Ack(receive(t, subscribe(t, holder, "/queue/in", stomp.AckClient), "work", i > 0)))
+			if end != nil {
+				must(t, "abort", end(tx))
+			}
+			must(t, "disconnect", holder.Disconnect())
+		}
+
 		in := subscribe(t, c, "/queue/in", stomp.AckClient)
-		work := receive(t, in, "work", false)
+		work := receive(t, in, "work", true)
 
 		aborted := c.Begin()
 		must(t, "ack in transaction", aborted.Ack(work))
