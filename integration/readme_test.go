@@ -15,6 +15,11 @@ import (
 // The README's examples are run as they stand, but for the address of the broker.
 func TestReadme(t *testing.T) {
 	t.Parallel()
+	python.require(t)
+	ruby.require(t)
+	if _, err := exec.LookPath("nc"); err != nil {
+		t.Fatalf("netcat is missing: apt-get install netcat-openbsd (%v)", err)
+	}
 	b := start(t, options(t))
 	blocks := readme(t)
 	for _, example := range []struct {

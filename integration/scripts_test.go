@@ -40,10 +40,16 @@ type script struct {
 func TestPython(t *testing.T) { t.Parallel(); python.test(t) }
 func TestRuby(t *testing.T)   { t.Parallel(); ruby.test(t) }
 
-func (s script) test(t *testing.T) {
+// require fails the test where the client is not installed.
+func (s script) require(t *testing.T) {
+	t.Helper()
 	if out, err := exec.CommandContext(within(t), s.probe[0], s.probe[1:]...).CombinedOutput(); err != nil {
-		t.Fatalf("%s\n%s", s.missing, out)
+		t.Fatalf("%s (%v)\n%s", s.missing, err, out)
 	}
+}
+
+func (s script) test(t *testing.T) {
+	s.require(t)
 	for _, scenario := range scenarios {
 		for _, version := range scenario.versions {
 			t.Run(scenario.name+"/"+version, func(t *testing.T) {
