@@ -15,7 +15,8 @@ import (
 
 // A Log keeps entries. *journal.Journal is one.
 type Log interface {
-	// Read calls fn for each record from Seq from on, in order.
+	// Read calls fn for each record from Seq from on, in order; from 0: for all
+	// that there are.
 	Read(from uint64, fn func(journal.Record) error) error
 	// Last is the Seq of the last record that was appended, even if it is not
 	// there any more.
@@ -61,7 +62,7 @@ type waiter struct {
 // restore brings the machine to the state of the log and starts it.
 func (e *engine) restore(ctx context.Context, log Log, epoch uint32) error {
 	e.log, e.epoch = log, epoch
-	err := log.Read(1, func(r journal.Record) error {
+	err := log.Read(0, func(r journal.Record) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

@@ -1,0 +1,77 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"baton/journal"
+)
+
+// What was consumed is given back on disk, and a start after that finds what
+// was not.
+func TestRecoverAfterTheDiskWasGivenBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := servePipes(t, Options{})
+		c := h.connect("1.2")
+		const messages = 1000
+		body := strings.Repeat("x", 1024)
+		for i := range messages {
+			c.do("SEND\ndestination:/queue/a", fmt.Sprint(i, body))
+		}
+		c.subscribe("s", "/queue/a", "client-individual", "prefetch-count:1")
+		for i := range messages - 1 {
+			c.ack("ACK", "1.2", c.message(fmt.Sprint(i, body)))
+		}
+		c.message(fmt.Sprint(messages-1, body))
+		c.close()
+		time.Sleep(2 * trimInterval)
+		synctest.Wait()
+		if err := h.stop(); err != nil {
+			t.Fatal(err)
+		}
+		names := h.disk.Names()
+		h = servePipesOn(t, h.disk, Options{}, nil)
+		if first := h.journal.First(); first <= messages/2 {
+			t.Errorf("records from %d on are kept though only the last message is needed: %v", first, names)
+		}
+		c = h.connect("1.2")
+		c.subscribe("s", "/queue/a", "auto")
+		c.message(fmt.Sprint(messages-1, body), "redelivered:true")
+		c.close()
+	})
+}
+
+// A log that has given back even its last entries goes on after them.
+func TestRecoverWhenNothingIsLeft(t *testing.T) {
+	t.Parallel()
+	log := &emptyLog{last: 41}
+	s := New(Options{})
+	log.durable = s.Durable
+	if err := s.Recover(context.Background(), log, "b1", 3); err != nil {
+		t.Fatal(err)
+	}
+	if len(log.records) != 1 || log.records[0].Seq != 42 || log.records[0].Epoch != 3 {
+		t.Errorf("after 41 came %+v", log.records)
+	}
+}
+
+// An emptyLog has no record and had some.
+type emptyLog struct {
+	last    uint64
+	records []journal.Record
+	durable func(uint64)
+}
+
+func (l *emptyLog) Read(uint64, func(journal.Record) error) error { return nil }
+func (l *emptyLog) Last() uint64                                  { return l.last }
+func (l *emptyLog) Append(r []journal.Record) error {
+	l.records = append(l.records, r...)
+	return nil
+}
+func (l *emptyLog) Sync()       { l.durable(l.records[len(l.records)-1].Seq) }
+func (l *emptyLog) Trim(uint64) {}
