@@ -75,7 +75,11 @@ func (e *engine) restore(ctx context.Context, log Log, epoch uint32) error {
 	if err := e.machine.Step(time.Now(), destinations.Command{Op: destinations.Start}, &e.effects); err != nil {
 		return err
 	}
-	return e.append()
+	if err := e.append(); err != nil {
+		return err
+	}
+	e.trim() // what the last process had no time for
+	return nil
 }
 
 // run steps the machine until the mailbox is closed and empty, or the log
