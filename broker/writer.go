@@ -88,8 +88,13 @@ func (w *frameWriter) heartBeat() error {
 // drain writes everything that may leave now and says whether that was
 // anything.
 func (w *frameWriter) drain() (wrote bool, err error) {
+	wrote, err = w.writeAll()
+	w.giveBack() // not after a panic: what is in it would go to another session
+	return wrote, err
+}
+
+func (w *frameWriter) writeAll() (wrote bool, err error) {
 	s := w.s
-	defer w.giveBack()
 	for !w.end {
 		w.borrow()
 		w.batch = s.out.take(w.batch[:0], s.server.engine.durable.Load(), takeLimit)
