@@ -173,6 +173,7 @@ func unsubscribeForgets(t *testing.T, version string) {
 			h.gate.shut()
 			// Behind this one, which is not durable, all that follows waits.
 			c.say("SEND\ndestination:/queue/other\nreceipt:held\n\nbody")
+			synctest.Wait()
 			for i := range 10 {
 				producer.say(fmt.Sprintf("SEND\ndestination:%s\n\n%d", destination, i))
 			}

@@ -1,0 +1,90 @@
+package broker
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+
+	"baton/destinations"
+)
+
+// TestReleaseWakesEveryone runs what the engine, the log and the writers do
+// with their gates, in many orders: each output leaves, none before its entry
+// is durable, and none is forgotten.
+func TestReleaseWakesEveryone(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(20) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			release(t, seed)
+		})
+	}
+}
+
+const outboxes, outputs = 8, 2000
+
+func release(t *testing.T, seed uint64) {
+	random := rand.New(rand.NewPCG(seed, 1))
+	e := &engine{}
+	var boxes [outboxes]*outbox
+	var expected [outboxes]int
+	for i := range boxes {
+		boxes[i] = newOutbox()
+	}
+	targets := make([]int, outputs)
+	for i := range targets {
+		targets[i] = random.IntN(outboxes)
+		expected[targets[i]]++
+	}
+
+	var writers sync.WaitGroup
+	for i, box := range boxes {
+		writers.Go(func() {
+			for left := expected[i]; left > 0; {
+				<-box.wake
+				for {
+					batch := box.take(nil, e.durable.Load(), 7)
+					if len(batch) == 0 {
+						break
+					}
+					for _, o := range batch {
+						if durable := e.durable.Load(); o.After > durable {
+							t.Errorf("%d left when %d was durable", o.After, durable)
+						}
+					}
+					left -= len(batch)
+				}
+			}
+		})
+	}
+	appended := make(chan uint64, outputs)
+	var log sync.WaitGroup
+	log.Go(func() {
+		for seq := range appended {
+			e.release(seq)
+		}
+	})
+	seq := uint64(0)
+	for i := 0; i < outputs; {
+		e.batches++
+		for n := random.IntN(20); n >= 0 && i < outputs; n-- {
+			o := destinations.Output{Kind: destinations.Receipt}
+			if random.IntN(3) > 0 {
+				seq++
+				o.After = seq
+			}
+			box := boxes[targets[i]]
+			e.announce(box, box.push(&o))
+			i++
+		}
+		appended <- seq
+		e.await()
+	}
+	close(appended)
+	log.Wait()
+	writers.Wait()
+	if len(e.waiting) > 0 {
+		t.Errorf("%d still wait", len(e.waiting))
+	}
+}

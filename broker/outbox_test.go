@@ -1,0 +1,212 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"baton/destinations"
+)
+
+func receipt(id string, after uint64) *destinations.Output {
+	return &destinations.Output{Kind: destinations.Receipt, ReceiptID: id, After: after}
+}
+
+func delivery(sub uint32, tag, after uint64) *destinations.Output {
+	return &destinations.Output{Kind: destinations.Deliver, After: after, Delivery: destinations.Delivery{Sub: sub, Tag: tag}}
+}
+
+var (
+	evict = &destinations.Output{Kind: destinations.Evict, Err: errors.New("why")}
+	over  = &destinations.Output{Kind: outputEnd}
+)
+
+func forget(sub uint32) *destinations.Output {
+	return &destinations.Output{Kind: destinations.Forget, Delivery: destinations.Delivery{Sub: sub}}
+}
+
+// taken lists what the box lets go when the log is durable so far.
+func taken(o *outbox, durable uint64) string {
+	var all []string
+	for _, it := range o.take(nil, durable, 1000) {
+		switch it.Kind {
+		case destinations.Receipt:
+			all = append(all, it.ReceiptID)
+		case destinations.Deliver:
+			all = append(all, fmt.Sprintf("%d.%d", it.Delivery.Sub, it.Delivery.Tag))
+		case destinations.Evict:
+			all = append(all, "ERROR")
+		case outputEnd:
+			all = append(all, "end")
+		}
+	}
+	return strings.Join(all, " ")
+}
+
+func wantTaken(t *testing.T, o *outbox, durable uint64, want string) {
+	t.Helper()
+	if got := taken(o, durable); got != want {
+		t.Errorf("durable up to %d lets go %q, want %q", durable, got, want)
+	}
+}
+
+// TestOutboxKeepsOrder holds that nothing leaves before what came before it,
+// and that push says what must be durable for that.
+func TestOutboxKeepsOrder(t *testing.T) {
+	t.Parallel()
+	o := newOutbox()
+	for _, p := range []struct {
+		out  *destinations.Output
+		gate uint64
+	}{
+		{receipt("a", 0), 0}, {delivery(1, 1, 5), 5}, {receipt("b", 0), 5}, {receipt("c", 3), 5}, {delivery(1, 2, 7), 7}, {receipt("d", 0), 7},
+	} {
+		if gate := o.push(p.out); gate != p.gate {
+			t.Errorf("%+v waits for %d, want %d", p.out, gate, p.gate)
+		}
+	}
+	wantTaken(t, o, 4, "a")
+	wantTaken(t, o, 4, "")
+	wantTaken(t, o, 5, "1.1 b c")
+	wantTaken(t, o, 6, "")
+	wantTaken(t, o, 9, "1.2 d")
+	if gate := o.push(receipt("e", 0)); gate != 0 {
+		t.Errorf("in an empty box a receipt waits for %d", gate)
+	}
+	for i := range 5 {
+		o.push(receipt(fmt.Sprint(i), 0))
+	}
+	if got := len(o.take(nil, 0, 4)); got != 4 {
+		t.Errorf("took %d, more than the limit", got)
+	}
+	wantTaken(t, o, 0, "3 4")
+}
+
+// TestOutboxForgets holds that what an ended subscription was to get does not
+// leave, and that the rest keeps its order and its gates.
+func TestOutboxForgets(t *testing.T) {
+	t.Parallel()
+	o := newOutbox()
+	for _, out := range []*destinations.Output{
+		delivery(1, 1, 1), delivery(2, 1, 2), receipt("a", 0), delivery(1, 2, 3), delivery(2, 2, 4), forget(1), receipt("b", 0),
+	} {
+		o.push(out)
+	}
+	wantTaken(t, o, 2, "2.1 a")
+	wantTaken(t, o, 4, "2.2 b")
+	o.push(delivery(1, 3, 0))
+	o.push(receipt("c", 0))
+	o.push(delivery(2, 3, 0))
+	o.push(over) // nothing is delivered to a session that has ended; receipts are
+	wantTaken(t, o, 4, "c end")
+}
+
+func TestOutboxErrorIsFinal(t *testing.T) {
+	t.Parallel()
+	o := newOutbox()
+	for _, out := range []*destinations.Output{
+		receipt("a", 3), evict, receipt("b", 0), delivery(1, 1, 0), evict, over,
+	} {
+		o.push(out)
+	}
+	wantTaken(t, o, 2, "")
+	wantTaken(t, o, 3, "a ERROR end")
+}
+
+// TestOutboxTellsTaken holds that the newest delivery that left is known of
+// each auto subscription, until that ends.
+func TestOutboxTellsTaken(t *testing.T) {
+	t.Parallel()
+	o := newOutbox()
+	client := delivery(3, 1, 0)
+	client.Delivery.Ack = destinations.AckClient
+	for _, out := range []*destinations.Output{delivery(1, 1, 0), delivery(2, 1, 0), delivery(1, 2, 0), client, delivery(1, 3, 9)} {
+		o.push(out)
+	}
+	o.take(nil, 0, 1000)
+	if got := fmt.Sprint(o.takenUpTo()); got != "map[1:2 2:1]" {
+		t.Errorf("got %s", got)
+	}
+	o.push(forget(2))
+	if got := fmt.Sprint(o.takenUpTo()); got != "map[1:2]" {
+		t.Errorf("after the end of subscription 2: %s", got)
+	}
+}
+
+// TestOutboxBacklog holds that a reader waits while its client leaves too many
+// receipts unread, and goes on when some were written or the writer ended.
+func TestOutboxBacklog(t *testing.T) {
+	t.Parallel()
+	for name, release := range map[string]func(*outbox){
+		"written": func(o *outbox) { o.take(nil, 1, 1) },
+		"closed":  (*outbox).close,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				o := newOutbox()
+				for range maxReceiptBacklog - 1 {
+					o.push(receipt("r", 1))
+				}
+				o.waitForReader()
+				o.push(receipt("r", 1))
+				passed := false
+				go func() {
+					o.waitForReader()
+					passed = true
+				}()
+				synctest.Wait()
+				if passed {
+					t.Fatal("it does not wait")
+				}
+				release(o)
+				synctest.Wait()
+				if !passed {
+					t.Error("it waits for ever")
+				}
+			})
+		})
+	}
+}
+
+func TestOutboxWaitsForWriter(t *testing.T) {
+	t.Parallel()
+	for name, release := range map[string]func(*outbox){"written": (*outbox).written, "closed": (*outbox).close} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				o := newOutbox()
+				o.push(receipt("r", 0))
+				o.waitForWriter()
+				o.take(nil, 0, 10)
+				passed := false
+				go func() {
+					o.waitForWriter()
+					passed = true
+				}()
+				synctest.Wait()
+				if passed {
+					t.Fatal("it does not wait for a writer that is busy")
+				}
+				release(o)
+				synctest.Wait()
+				if !passed {
+					t.Error("it waits for ever")
+				}
+			})
+		})
+	}
+}
+
+func TestOutboxClosed(t *testing.T) {
+	t.Parallel()
+	o := newOutbox()
+	o.push(receipt("a", 0))
+	o.close()
+	if gate := o.push(receipt("b", 7)); gate != 0 {
+		t.Errorf("something waits for %d in a closed box", gate)
+	}
+	wantTaken(t, o, 9, "")
+}
