@@ -108,8 +108,9 @@ func (r *Reader) Buffered() bool {
 	return true
 }
 
-// InFrame reports whether some of a frame has come that is not complete: the source is asked for the rest of it.
-func (r *Reader) InFrame() bool { return r.stage != betweenFrames }
+// InFrame reports whether something has come that is not complete, a frame or half a line end between frames: the source
+// is asked for the rest of it.
+func (r *Reader) InFrame() bool { return r.stage != betweenFrames || r.end > r.pos }
 
 // Release gives the memory back; the Reader and its last frame are of no use then. Next returns [ErrReleased].
 func (r *Reader) Release() {

@@ -443,3 +443,39 @@ func TestNoRescan(t *testing.T) {
 		}
 	}
 }
+
+// TestInFrame shows whether what has come is complete: no source may leave half of anything for ever.
+func TestInFrame(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]bool{
+		"":                            false,
+		"\n\n":                        false,
+		"\r\n":                        false,
+		"\r":                          true,
+		"S":                           true,
+		"SEND":                        true,
+		"SEND\n":                      true,
+		"SEND\ndestination:/queue/a":  true,
+		"SEND\n\n":                    true,
+		"SEND\n\nbody":                true,
+		"SEND\ncontent-length:5\n\nb": true,
+		"SEND\n\nbody\x00":            false,
+		"SEND\n\nbody\x00\n":          false,
+		"SEND\n\nbody\x00\r":          true,
+	} {
+		r := NewReader(&impatient{rest: in, wait: true}, V12, AfterConnect())
+		for {
+			if _, err := r.Next(); err != nil {
+				if _, ok := err.(*os.PathError); !ok {
+					break
+				}
+				if r.src.(*impatient).rest == "" {
+					break
+				}
+			}
+		}
+		if got := r.InFrame(); got != want {
+			t.Errorf("after %q, InFrame is %t", in, got)
+		}
+	}
+}
