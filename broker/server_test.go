@@ -492,7 +492,13 @@ func TestAckPassesWaitingSends(t *testing.T) {
 				t.Fatalf("the box holds %d octets, want %d", got, bytes)
 			}
 		}
+		synctest.Wait()
 		held.Store(true)
+		release := sync.OnceFunc(func() {
+			held.Store(false)
+			close(let)
+		})
+		t.Cleanup(release)
 		producer.say("SEND\ndestination:/queue/b\nreceipt:1\n\nbusy") // the engine takes it, and is stuck in the log
 		holds(0)
 		body := strings.Repeat("x", 999) // and the line end before it
@@ -502,8 +508,7 @@ func TestAckPassesWaitingSends(t *testing.T) {
 		holds(1000 + mailOverhead)
 		consumer.say(ackHead("ACK", "1.2", m) + "\nreceipt:4\n\n")
 		holds(1000 + 2*mailOverhead)
-		held.Store(false)
-		close(let)
+		release()
 		producer.want("RECEIPT", "receipt-id:1")
 		producer.want("RECEIPT", "receipt-id:2")
 		waiting.want("RECEIPT", "receipt-id:3")
