@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"maps"
 	"strings"
 
 	"baton/broker/stomp"
@@ -297,6 +298,7 @@ func (s *session) unsubscribe(f *stomp.Frame, c destinations.Command) error {
 			id = named
 		}
 	}
+	maps.DeleteFunc(s.unnamed, func(_, named string) bool { return named == id })
 	s.addSent(s.out.takenUpTo())
 	c.Op, c.Subscription = destinations.Unsubscribe, id
 	s.add(c)

@@ -70,6 +70,31 @@ func subscriptionsWithoutID(t *testing.T, version string) {
 	refuses(t, h, version, "UNSUBSCRIBE\ndestination:/queue/a\n\n\x00", destinations.CodeNoSubscription)
 	refuses(t, h, version, "UNSUBSCRIBE\nid:9\n\n\x00", destinations.CodeNoSubscription)
 	refuses(t, h, version, "UNSUBSCRIBE\n\n\x00", codeHeader)
+	endedSubscriptions(t, version)
+}
+
+// endedSubscriptions holds that a session remembers nothing of them.
+func endedSubscriptions(t *testing.T, version string) {
+	synctest.Test(t, func(t *testing.T) {
+		h := servePipes(t, Options{})
+		c := h.connect(version)
+		for i := range 100 {
+			subscribe := fmt.Sprintf("SUBSCRIBE\ndestination:/queue/%d", i)
+			unsubscribe := fmt.Sprintf("UNSUBSCRIBE\ndestination:/queue/%d", i)
+			if i%2 == 0 {
+				subscribe += "\nid:1"
+				unsubscribe = "UNSUBSCRIBE\nid:1"
+			}
+			c.do(subscribe)
+			c.do(unsubscribe)
+		}
+		synctest.Wait()
+		for s := range h.sessions {
+			if len(s.unnamed) > 0 {
+				t.Errorf("%d destinations are remembered", len(s.unnamed))
+			}
+		}
+	})
 }
 
 func ackModes(t *testing.T, version string) {
