@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bufio"
 	"fmt"
 	"strings"
 	"testing"
@@ -76,6 +77,33 @@ func autoMode(t *testing.T, version string) {
 	}
 	c.leave()
 	h.wantLeft("/queue/a")
+	unwrittenAuto(t, version)
+}
+
+// unwrittenAuto holds that a message is not taken as consumed when it could
+// not be written.
+func unwrittenAuto(t *testing.T, version string) {
+	synctest.Test(t, func(t *testing.T) {
+		h := servePipes(t, Options{})
+		deaf := &client{t: t}
+		deaf.conn, _ = h.pipes.dial(nil)
+		t.Cleanup(deaf.close)
+		deaf.in = bufio.NewReader(deaf.conn)
+		deaf.write("CONNECT\naccept-version:" + version + "\n\n\x00")
+		if f, err := parse(deaf.in); err != nil {
+			t.Fatal(f, err)
+		}
+		deaf.write("SUBSCRIBE\nid:1\ndestination:/queue/a\n\n\x00") // and it reads nothing more
+		h.send("/queue/a", "one", "two")
+		synctest.Wait()
+		deaf.close()
+		synctest.Wait()
+		other := h.connect(version)
+		other.subscribe("1", "/queue/a", "auto")
+		other.message("one", "redelivered:true")
+		other.message("two", "redelivered:true")
+		other.nothing()
+	})
 }
 
 func cumulativeAck(t *testing.T, version string) {
