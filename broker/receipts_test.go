@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"baton/broker/stomp"
 	"baton/destinations"
 	"baton/journal/memfs"
 )
@@ -244,6 +245,10 @@ func errorsKeepSecrets(t *testing.T, version string) {
 		c := h.dial()
 		c.offer("CONNECT\nlogin:" + secret + "\npasscode:" + secret + "\n" + connect + "\n\x00")
 		reveals(c.want("ERROR"))
+	}
+	unforeseen := fmt.Errorf("write /data/%s: %w", secret, errDisk)
+	if got := string(appendError(nil, stomp.V12, unforeseen)); strings.Contains(got, secret) || strings.Contains(got, errDisk.Error()) {
+		t.Errorf("an error of the inside is told: %q", got)
 	}
 	h = servePipes(t, Options{})
 	c := &client{t: t}
