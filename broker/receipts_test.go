@@ -250,7 +250,7 @@ func errorsKeepSecrets(t *testing.T, version string) {
 	if got := string(appendError(nil, stomp.V12, unforeseen)); strings.Contains(got, secret) || strings.Contains(got, errDisk.Error()) {
 		t.Errorf("an error of the inside is told: %q", got)
 	}
-	h = servePipes(t, Options{})
+	h = servePipes(t, Options{Linger: time.Millisecond})
 	c := &client{t: t}
 	var countdown atomic.Int32
 	countdown.Store(2) // CONNECT comes in the first
