@@ -88,3 +88,33 @@ func release(t *testing.T, seed uint64) {
 		t.Errorf("%d still wait", len(e.waiting))
 	}
 }
+
+// TestReleaseMeetsAwait lets the log become durable in the moment in which the
+// engine looks whether it is, many times: the outbox is woken by one of them.
+func TestReleaseMeetsAwait(t *testing.T) {
+	t.Parallel()
+	turns := make(chan *engine)
+	done := make(chan struct{})
+	go func() {
+		for e := range turns {
+			e.release(1)
+			done <- struct{}{}
+		}
+	}()
+	defer close(turns)
+	for i := range 50_000 {
+		e, box := &engine{batches: 1}, newOutbox()
+		e.announce(box, box.push(receipt("r", 1)))
+		turns <- e
+		for range i % 50 { // meets it a little later each time
+			_ = e.durable.Load()
+		}
+		e.await()
+		<-done
+		select {
+		case <-box.wake:
+		default:
+			t.Fatal("nobody woke the outbox")
+		}
+	}
+}

@@ -421,6 +421,27 @@ func TestPanic(t *testing.T) {
 	}
 }
 
+// TestPanicKeepsOctets holds that what a session had encoded when its writer
+// panicked does not go back to the pool: it would go out on another session.
+func TestPanicKeepsOctets(t *testing.T) {
+	t.Parallel()
+	near, far := net.Pipe()
+	defer near.Close()
+	defer far.Close()
+	var countdown atomic.Int32
+	countdown.Store(1)
+	s := newSession(New(Options{}), 1, writePanickingConn{far, &countdown})
+	s.out.push(receipt("r", 0))
+	w := frameWriter{s: s}
+	func() {
+		defer func() { _ = recover() }()
+		_, _ = w.drain()
+	}()
+	if w.scratch == nil || len(w.buf) == 0 {
+		t.Error("its memory went back to the pool, or it did not panic")
+	}
+}
+
 // TestFullMailbox holds that a connection that sends much more than the
 // mailbox takes, and consumes it too, comes to an end: its ACKs get through.
 func TestFullMailbox(t *testing.T) {
