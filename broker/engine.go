@@ -125,15 +125,16 @@ func (e *engine) batch(mails []mail) error {
 	return nil
 }
 
-// step carries out one mail. After the first that is refused, nothing else of
-// its session is done: STOMP 1.2, "ERROR".
+// step carries out one mail. After the first that is refused, nothing else that
+// the client asked is done (STOMP 1.2, "ERROR"), but what was written to it is
+// still taken note of.
 func (e *engine) step(now time.Time, m *mail) {
 	s := m.from
 	if m.command.Op == destinations.Disconnect {
 		e.end(now, s, m.command)
 		return
 	}
-	if s.ended || s.refused {
+	if s.ended || s.refused && m.command.Op != destinations.Sent {
 		return
 	}
 	e.sessions[s.id] = s
