@@ -80,30 +80,43 @@ func autoMode(t *testing.T, version string) {
 	unwrittenAuto(t, version)
 }
 
-// unwrittenAuto holds that a message is not taken as consumed when it could
-// not be written.
+// unwrittenAuto holds that a message is taken as consumed when it was written,
+// and not when it could not be.
 func unwrittenAuto(t *testing.T, version string) {
-	synctest.Test(t, func(t *testing.T) {
-		h := servePipes(t, Options{})
-		deaf := &client{t: t}
-		deaf.conn, _ = h.pipes.dial(nil)
-		t.Cleanup(deaf.close)
-		deaf.in = bufio.NewReader(deaf.conn)
-		deaf.write("CONNECT\naccept-version:" + version + "\n\n\x00")
-		if f, err := parse(deaf.in); err != nil {
-			t.Fatal(f, err)
-		}
-		deaf.write("SUBSCRIBE\nid:1\ndestination:/queue/a\n\n\x00") // and it reads nothing more
-		h.send("/queue/a", "one", "two")
-		synctest.Wait()
-		deaf.close()
-		synctest.Wait()
-		other := h.connect(version)
-		other.subscribe("1", "/queue/a", "auto")
-		other.message("one", "redelivered:true")
-		other.message("two", "redelivered:true")
-		other.nothing()
-	})
+	for name, end := range map[string]func(c *client){
+		"gone": func(c *client) { c.close() },
+		"refused, and listening": func(c *client) {
+			c.say("FOO\n\n")
+			synctest.Wait() // the session ends while it writes
+			c.tape = newTape()
+			go c.tape.record(c.conn)
+			c.in = bufio.NewReader(c.tape)
+			c.message("one")
+			c.want("ERROR")
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			h := servePipes(t, Options{})
+			c := &client{t: t}
+			c.conn, _ = h.pipes.dial(nil)
+			t.Cleanup(c.close)
+			c.write("CONNECT\naccept-version:" + version + "\n\n\x00")
+			if f, err := parse(bufio.NewReader(c.conn)); err != nil {
+				t.Fatal(f, err)
+			}
+			c.write("SUBSCRIBE\nid:1\ndestination:/queue/a\n\n\x00") // and it reads nothing more
+			h.send("/queue/a", "one")
+			synctest.Wait()
+			end(c)
+			synctest.Wait()
+			other := h.connect(version)
+			other.subscribe("1", "/queue/a", "auto")
+			if name == "gone" {
+				other.message("one", "redelivered:true")
+			}
+			other.nothing()
+		})
+	}
 }
 
 func cumulativeAck(t *testing.T, version string) {
