@@ -90,7 +90,7 @@ func (s *subscription) covered(tag uint64, fn func(tag uint64, fl *flight)) {
 		}
 		return
 	}
-	s.flights.each(tag, func(tag uint64, fl *flight) {
+	s.flights.each(s.open, tag, func(tag uint64, fl *flight) {
 		if fl.tx == nil {
 			fn(tag, fl)
 		}
@@ -140,8 +140,11 @@ func (m *Machine) fail(now time.Time, s *subscription, tag uint64, reject bool, 
 	q, at := s.queue, m.land(s, tag)
 	sl := at.slot()
 	attempts := min(int(sl.attempts)+1, maxAttempts)
-	// A dead-letter queue keeps what it has: there is nowhere else to go.
-	if !m.isDeadLetterQueue(q.destination) {
+	if m.isDeadLetterQueue(q.destination) {
+		// It keeps what it has: there is nowhere else to go. To count for ever
+		// would fill the log.
+		attempts = min(attempts, max(m.opts.MaxDeliveries, int(sl.attempts)))
+	} else {
 		switch {
 		case reject || s.consumer.RejectNacks:
 			m.bury(now, q, at, ReasonRejected, attempts, out)
@@ -151,7 +154,9 @@ func (m *Machine) fail(now time.Time, s *subscription, tag uint64, reject bool, 
 			return
 		}
 	}
-	if sl.stored() {
+	if attempts == int(sl.attempts) {
+		// Nothing new to remember.
+	} else if sl.stored() {
 		m.record(record{kind: KindAttempt, queue: q.destination.Name, seqs: []uint64{sl.seq}, attempts: attempts}, out)
 	} else {
 		sl.attempts = uint16(attempts)

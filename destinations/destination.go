@@ -41,15 +41,24 @@ func (d Destination) AppendTo(dst []byte) []byte {
 	return append(dst, d.Name...)
 }
 
-// ParseDestination reads "/queue/NAME" or "/topic/NAME". A name has 1 to
-// maxNameBytes octets of UTF-8 without control characters and at most 16
-// parts. The characters * > # , and names that begin with $ are refused: they
-// are kept for wildcards, composite destinations and the broker's own.
-func ParseDestination(s string, maxNameBytes int) (Destination, error) {
+// Names says which names destinations may have.
+type Names struct {
+	MaxBytes         int    // of a name
+	DeadLetterPrefix string // of dead-letter queues; it does not count, so that every name can have one
+}
+
+// Parse reads "/queue/NAME" or "/topic/NAME". A name has 1 to MaxBytes octets
+// of UTF-8 without control characters and at most 16 parts. The characters
+// * > # , and names that begin with $ are refused: they are kept for wildcards,
+// composite destinations and the broker's own.
+func (n Names) Parse(s string) (Destination, error) {
 	var d Destination
 	switch {
 	case strings.HasPrefix(s, queuePrefix):
 		d = Queue(s[len(queuePrefix):])
+		if rest, dead := strings.CutPrefix(d.Name, n.DeadLetterPrefix); dead && rest != "" {
+			return d, n.check(rest)
+		}
 	case strings.HasPrefix(s, topicPrefix):
 		d = Topic(s[len(topicPrefix):])
 	case s == "":
@@ -57,15 +66,15 @@ func ParseDestination(s string, maxNameBytes int) (Destination, error) {
 	default:
 		return d, destinationError("unknown destination %s: it must begin with /queue/ or /topic/", quote(s))
 	}
-	return d, checkName(d.Name, maxNameBytes)
+	return d, n.check(d.Name)
 }
 
-func checkName(name string, maxNameBytes int) error {
+func (n Names) check(name string) error {
 	switch {
 	case name == "":
 		return destinationError("the destination has no name after its prefix")
-	case len(name) > maxNameBytes:
-		return destinationError("the destination name has %d octets; at most %d are allowed", len(name), maxNameBytes)
+	case len(name) > n.MaxBytes:
+		return destinationError("the destination name has %d octets; at most %d are allowed", len(name), n.MaxBytes)
 	case !utf8.ValidString(name):
 		return destinationError("the destination name %s is not valid UTF-8", quote(name))
 	case name[0] == '$':

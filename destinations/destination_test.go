@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestParseDestination(t *testing.T) {
+func TestNames(t *testing.T) {
 	t.Parallel()
 	const maxNameBytes = 40
 	parts := func(n int) string { return strings.Repeat("a.", n-1) + "a" }
@@ -24,6 +24,10 @@ func TestParseDestination(t *testing.T) {
 		{in: "/queue/DLQ.a", want: Queue("DLQ.a")},
 		{in: "/queue/" + strings.Repeat("x", maxNameBytes), want: Queue(strings.Repeat("x", maxNameBytes))},
 		{in: "/queue/" + parts(16), want: Queue(parts(16))},
+		// The dead letters of each of them can be fetched.
+		{in: "/queue/DLQ." + strings.Repeat("x", maxNameBytes), want: Queue("DLQ." + strings.Repeat("x", maxNameBytes))},
+		{in: "/queue/DLQ." + parts(16), want: Queue("DLQ." + parts(16))},
+		{in: "/queue/DLQ.", want: Queue("DLQ.")},
 
 		{in: "", err: "the destination is empty"},
 		{in: "orders", err: `"orders": it must begin with /queue/ or /topic/`},
@@ -34,6 +38,10 @@ func TestParseDestination(t *testing.T) {
 		{in: "/topic/", err: "no name after its prefix"},
 		{in: "/queue/" + strings.Repeat("x", maxNameBytes+1), err: "41 octets; at most 40"},
 		{in: "/queue/" + parts(17), err: "more than 16 parts"},
+		{in: "/queue/DLQ." + parts(17), err: "more than 16 parts"},
+		{in: "/queue/DLQ." + strings.Repeat("x", maxNameBytes+1), err: "41 octets; at most 40"},
+		{in: "/topic/DLQ." + parts(16), err: "more than 16 parts"},
+		{in: "/queue/DLQ.*", err: "'*'"},
 		{in: "/queue/\xff", err: "not valid UTF-8"},
 		{in: "/queue/$sys", err: "broker's own"},
 		{in: "/queue/a\nb", err: "control character"},
@@ -45,7 +53,7 @@ func TestParseDestination(t *testing.T) {
 		{in: "/queue/a,/queue/b", err: "','"},
 	}
 	for _, test := range tests {
-		got, err := ParseDestination(test.in, maxNameBytes)
+		got, err := Names{MaxBytes: maxNameBytes, DeadLetterPrefix: "DLQ."}.Parse(test.in)
 		if test.err == "" {
 			if err != nil || got != test.want || got.String() != test.in {
 				t.Errorf("%q is %+v (%s), %v; want %+v", test.in, got, got, err, test.want)
@@ -60,9 +68,9 @@ func TestParseDestination(t *testing.T) {
 }
 
 // What a client sends is echoed in bounded length.
-func TestParseDestinationEchoesLittle(t *testing.T) {
+func TestNamesEchoLittle(t *testing.T) {
 	t.Parallel()
-	_, err := ParseDestination(strings.Repeat("\n", 1<<20), 255)
+	_, err := Names{MaxBytes: 255}.Parse(strings.Repeat("\n", 1<<20))
 	if err == nil || len(err.Error()) > 300 {
 		t.Errorf("the error has %d octets", len(err.Error()))
 	}

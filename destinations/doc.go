@@ -24,7 +24,7 @@
 //			// refuse c.Session: answer ERROR with err and close; nothing was changed
 //		}
 //	}
-//	log.Append(out.Entries) // one atomic batch
+//	log.Append(out.Entries) // one atomic batch, or several: see Entry.Joined
 //	// release each of out.Outputs, per session and in order,
 //	// once the log is durable up to its After
 //
@@ -39,8 +39,8 @@
 //   - Step decides and then applies a record; Replay applies the same record.
 //     Replaying the entries of any run gives the stored state of that run.
 //   - A command that returns an error has changed nothing.
-//   - The entries of one Step are one atomic change: a transaction is in the
-//     log whole or not at all, because the caller appends them as one batch.
+//   - A transaction is in the log whole or not at all: its entries are Joined,
+//     and the caller appends those that are in one batch.
 //   - What is unacknowledged belongs to exactly one subscription, and returns
 //     to its place in the queue when that subscription ends.
 //   - Who holds which message is not stored. After a start every message that

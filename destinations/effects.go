@@ -3,7 +3,8 @@ package destinations
 // Effects is what a Step or several of them ask of the caller. The caller
 // owns it, resets it and gives it to Step, which appends.
 type Effects struct {
-	// Entries are to be appended to the log, in order, as one atomic batch.
+	// Entries are to be appended to the log, in order, in one batch or in
+	// several, but none may begin with an entry that is Joined.
 	Entries []Entry
 	// Sync is set when something waits for the entries to become durable.
 	Sync bool

@@ -39,7 +39,14 @@ type Entry struct {
 	Kind EntryKind
 	Head []byte
 	Body []byte
+	// Joined says that the log must keep this entry and the one before it both
+	// or neither.
+	Joined bool
 }
+
+// maxHeadBytes bounds the head of an entry about one message: two names and a
+// dead letter with a third, each of at most 512 octets with its length.
+const maxHeadBytes = 2 << 10
 
 const flagDead = 1
 

@@ -18,4 +18,5 @@ const (
 	CodeUnknownAck          = "unknown-ack"
 	CodeMemoryFull          = "memory-full"
 	CodeSlowConsumer        = "slow-consumer"
+	CodeTransactionTooBig   = "transaction-too-big"
 )

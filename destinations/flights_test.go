@@ -30,11 +30,45 @@ func TestFlightsAgainstMap(t *testing.T) {
 				}
 			default: // all up to one, from within each
 				upTo := last - min(last, r.Uint64N(20))
-				f.each(upTo, func(tag uint64, _ *flight) { f.remove(tag) })
+				f.each(0, upTo, func(tag uint64, _ *flight) { f.remove(tag) })
 				maps.DeleteFunc(want, func(tag uint64, _ int) bool { return tag <= upTo })
 			}
 			compareFlights(t, &f, want, last)
 		}
+	}
+}
+
+// A delivery that stays while many after it are settled keeps no memory for
+// those.
+func TestFlightsWithAStragglerStaySmall(t *testing.T) {
+	t.Parallel()
+	var f flights
+	want := map[uint64]int{}
+	var last uint64
+	for step := range 20_000 {
+		last = f.add(ref{i: step})
+		if step%4000 == 7 {
+			want[last] = step
+		} else {
+			f.remove(last)
+		}
+		if f.len() > 1024 || len(f.aside) > len(want) {
+			t.Fatalf("%d places and %d aside for %d flights", f.len(), len(f.aside), len(want))
+		}
+	}
+	var tags []uint64
+	f.each(4001, 12_008, func(tag uint64, _ *flight) { tags = append(tags, tag) })
+	if !slices.Equal(tags, []uint64{4008, 8008, 12_008}) {
+		t.Errorf("from 4001 to 12008 each comes to %d", tags)
+	}
+	for tag, i := range want {
+		if fl := f.get(tag); fl == nil || fl.at.i != i {
+			t.Errorf("flight %d is %+v, want %d", tag, fl, i)
+		}
+		f.remove(tag)
+	}
+	if !f.none() || f.last() != last {
+		t.Errorf("none is %t, last %d; want true and %d", f.none(), f.last(), last)
 	}
 }
 
@@ -50,7 +84,7 @@ func compareFlights(t *testing.T, f *flights, want map[uint64]int, last uint64) 
 		}
 	}
 	var tags []uint64
-	f.each(last+5, func(tag uint64, _ *flight) { tags = append(tags, tag) })
+	f.each(0, last+5, func(tag uint64, _ *flight) { tags = append(tags, tag) })
 	if !slices.Equal(tags, slices.Sorted(maps.Keys(want))) {
 		t.Fatalf("each comes to %d, want %d", tags, slices.Sorted(maps.Keys(want)))
 	}

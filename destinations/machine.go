@@ -13,8 +13,9 @@ type Options struct {
 	MaxDeliveries    int    // in vain, before a message is dead-lettered; 0: 10
 	DeadLetterPrefix string // of dead-letter queues; empty: "DLQ."
 	Pending          Pending
-	MaxBytes         int64 // of messages held, above which SENDs are refused; 0: 1 GiB
+	MaxBytes         int64 // of messages and queues held, above which SENDs are refused; 0: 1 GiB
 	MaxSubscriptions int   // of one session; 0: 1000
+	MaxCommitBytes   int64 // that one transaction may take in the log; 0: 120 MiB
 }
 
 // Pending bounds the copies that wait for one topic subscriber beyond its
@@ -44,6 +45,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.Pending.Bytes, 16<<20)
 	setDefault(&o.MaxBytes, 1<<30)
 	setDefault(&o.MaxSubscriptions, 1000)
+	setDefault(&o.MaxCommitBytes, 120<<20)
 	return o
 }
 
@@ -63,11 +65,14 @@ type Machine struct {
 	last     uint64 // Seq of the newest entry
 	start    uint64 // Seq of the newest start entry
 	unstored uint64 // messages since the start that were not stored
-	bytes    int64  // size of all messages held
+	bytes    int64  // size of all messages and queues held
+	contents ledger // of the stored ones
 	queues   map[string]*queue
 	topics   map[string]*topic
 	sessions map[uint64]*session
 
+	whole   bool     // the Step in progress is a transaction
+	joined  bool     // and has an entry already
 	touched []*queue // by the Step in progress: have something new to dispatch
 	seqs    []uint64 // scratch of a settle
 }
@@ -175,7 +180,8 @@ func (m *Machine) record(r record, out *Effects) {
 	r.seq = m.last
 	at := len(out.arena)
 	out.arena = r.encode(out.arena)
-	e := Entry{Seq: r.seq, Kind: r.kind, Head: out.arena[at:len(out.arena):len(out.arena)]}
+	e := Entry{Seq: r.seq, Kind: r.kind, Head: out.arena[at:len(out.arena):len(out.arena)], Joined: m.joined}
+	m.joined = m.whole
 	if r.msg != nil {
 		e.Body = r.msg.Content
 	}
@@ -192,6 +198,7 @@ func (m *Machine) apply(r *record) {
 	case KindStart:
 		m.start, m.unstored = r.seq, 0
 	case KindEnqueue:
+		m.contents.add(r.seq)
 		m.put(m.queue(r.queue), r.seq, r.msg, r.dead)
 	case KindSettle:
 		m.applySettle(r)
@@ -224,6 +231,7 @@ func (m *Machine) applySettle(r *record) {
 	}
 	for _, seq := range r.seqs {
 		if at, ok := q.find(seq); ok {
+			m.contents.remove(q.content(at.slot()))
 			m.discard(q, at)
 		}
 	}
@@ -240,7 +248,7 @@ func (m *Machine) applyMove(r *record) {
 		return
 	}
 	msg := at.slot().msg
-	r.dead.content = r.seqs[0]
+	r.dead.content = q.content(at.slot())
 	m.put(m.queue(r.target), r.seq, msg, r.dead)
 	m.discard(q, at)
 	m.collect(q)
@@ -269,12 +277,17 @@ func (m *Machine) discard(q *queue, at ref) {
 	}
 }
 
+// queueBytes is counted for each queue, so that a flood of queues meets the
+// limit of memory as well.
+const queueBytes = 512
+
 // queue returns the queue called name, made if there is none.
 func (m *Machine) queue(name string) *queue {
 	q := m.queues[name]
 	if q == nil {
 		q = &queue{destination: Queue(name)}
 		m.queues[name] = q
+		m.bytes += queueBytes
 	}
 	return q
 }
@@ -284,6 +297,7 @@ func (m *Machine) collect(q *queue) {
 	// A queue that was forgotten before may have a successor of the same name.
 	if q.live == 0 && q.consumers == 0 && m.queues[q.destination.Name] == q {
 		delete(m.queues, q.destination.Name)
+		m.bytes -= queueBytes
 	}
 }
 
@@ -300,31 +314,24 @@ func (m *Machine) touch(q *queue) {
 // Last returns the Seq of the newest entry.
 func (m *Machine) Last() uint64 { return m.last }
 
-// Oldest returns the Seq of the oldest entry that a recovery needs, which is
-// Last()+1 when it needs none.
+// Oldest returns a Seq below which a recovery needs no entry: Last()+1 when it
+// needs none, and otherwise at most 1023 below the oldest that it needs.
 func (m *Machine) Oldest() uint64 {
-	oldest := m.last + 1
-	for _, q := range m.queues {
-		q.each(func(s *slot) bool {
-			if !s.stored() {
-				return true
-			}
-			oldest = min(oldest, s.seq)
-			if d := q.deadLetter(s); d != nil && d.content != 0 {
-				oldest = min(oldest, d.content)
-			}
-			// Slots ascend: only contents elsewhere can be older than the first.
-			return len(q.dead) > 0
-		})
+	if seq, ok := m.contents.oldest(); ok {
+		return seq
 	}
-	return oldest
+	return m.last + 1
 }
+
+// Bytes returns the size of all that is held: messages, with what each costs
+// beyond its content, and queues.
+func (m *Machine) Bytes() int64 { return m.bytes }
 
 // Stats are figures about the machine at one moment.
 type Stats struct {
 	Queues, Topics, Subscriptions int
 	Messages                      int   // in queues, in flight or not
-	Bytes                         int64 // of all messages held
+	Bytes                         int64 // of all messages and queues held
 }
 
 // Stats counts. It takes time in proportion to the number of destinations.

@@ -53,6 +53,7 @@ type modelSession struct {
 	lastSub uint32
 	evicted bool
 	held    map[string][]modelHeld
+	leaving []*modelSub // ended, though transactions hold flights of theirs
 }
 
 type modelHeld struct {
@@ -88,7 +89,10 @@ func newModel(t tester, o Options) *model {
 // error that it must have given.
 func (w *model) step(now time.Time, c Command, out *Effects) (code string) {
 	w.now, w.puts, w.evicts, w.forgets, w.dropped = now, nil, nil, nil, 0
-	for _, e := range out.Entries {
+	for i, e := range out.Entries {
+		if e.Joined != (c.Op == Commit && i > 0) {
+			w.t.Fatalf("entry %d of %d: joined is %t", i, c.Op, e.Joined)
+		}
 		if w.last++; e.Seq != w.last {
 			w.t.Fatalf("entry %d follows entry %d", e.Seq, w.last-1)
 		}
@@ -272,7 +276,8 @@ func sizes(messages []*modelMessage) (n int64) {
 	return n
 }
 
-// bytes is the size of all messages held; one that is held twice counts once.
+// bytes is the size of all queues and messages held; one that is held twice
+// counts once.
 func (w *model) bytes() (n int64) {
 	seen := map[*Message]bool{}
 	for _, q := range w.allQueues() {
@@ -281,6 +286,11 @@ func (w *model) bytes() (n int64) {
 				seen[m.msg] = true
 				n += m.msg.size()
 			}
+		}
+	}
+	for _, q := range w.queues {
+		if len(q.messages)+len(q.subs) > 0 {
+			n += queueBytes
 		}
 	}
 	return n
@@ -296,7 +306,8 @@ func (w *model) allQueues() []*modelQueue {
 	return queues
 }
 
-// oldest is the seq of the oldest entry that a recovery needs.
+// oldest is the seq of the oldest entry that a recovery needs, as the machine
+// rounds it.
 func (w *model) oldest() uint64 {
 	oldest := w.last + 1
 	for _, q := range w.queues {
@@ -306,7 +317,10 @@ func (w *model) oldest() uint64 {
 			}
 		}
 	}
-	return oldest
+	if oldest > w.last {
+		return oldest
+	}
+	return max(1, oldest>>stretchBits<<stretchBits)
 }
 
 // Subscriptions.
@@ -388,7 +402,7 @@ func (w *model) unsubscribe(c Command) string {
 	if ses := w.sessions[c.Session]; ses != nil {
 		for _, s := range ses.subs {
 			if s.id == c.Subscription {
-				w.end(s)
+				w.end(s, true)
 				w.forgets = append(w.forgets, s.number)
 				return ""
 			}
@@ -397,17 +411,26 @@ func (w *model) unsubscribe(c Command) string {
 	return CodeNoSubscription
 }
 
-func (w *model) end(s *modelSub) {
+// end gives back what s has in flight, but keepHeld leaves to transactions what
+// they hold.
+func (w *model) end(s *modelSub, keepHeld bool) {
 	same := func(other *modelSub) bool { return other == s }
 	s.session.subs = slices.DeleteFunc(s.session.subs, same)
 	s.queue.subs = slices.DeleteFunc(s.queue.subs, same)
 	if d := s.queue.destination; d.Topic {
 		w.topics[d.Name] = slices.DeleteFunc(w.topics[d.Name], same)
 	}
+	var kept []*modelFlight
 	for _, f := range s.flights {
-		f.m.holder, f.m.returned = nil, true
+		if keepHeld && f.tx != "" && !s.queue.destination.Topic {
+			kept = append(kept, f)
+		} else {
+			f.m.holder, f.m.returned = nil, true
+		}
 	}
-	s.flights = nil
+	if s.flights = kept; len(kept) > 0 {
+		s.session.leaving = append(s.session.leaving, s)
+	}
 }
 
 func (w *model) disconnect(c Command) {
@@ -427,7 +450,10 @@ func (w *model) disconnect(c Command) {
 			}
 			w.fail(s, culprit, false)
 		}
-		w.end(s)
+		w.end(s, false)
+	}
+	for _, s := range ses.leaving {
+		w.end(s, false)
 	}
 	delete(w.sessions, c.Session)
 }
@@ -491,11 +517,14 @@ func (w *model) settle(s *modelSub, f *modelFlight) {
 
 func (w *model) fail(s *modelSub, f *modelFlight, reject bool) {
 	s.land(f)
-	f.m.attempts++
+	inDLQ := !s.queue.destination.Topic && strings.HasPrefix(s.queue.destination.Name, w.opts.DeadLetterPrefix)
+	if !inDLQ || f.m.attempts < w.opts.MaxDeliveries {
+		f.m.attempts++
+	}
 	f.m.holder, f.m.returned = nil, true
 	reason := ""
 	switch {
-	case !s.queue.destination.Topic && strings.HasPrefix(s.queue.destination.Name, w.opts.DeadLetterPrefix):
+	case inDLQ:
 	case reject || s.consumer.RejectNacks:
 		reason = ReasonRejected
 	case f.m.attempts >= w.opts.MaxDeliveries:
@@ -548,11 +577,15 @@ func (w *model) commit(c Command) string {
 func (w *model) abort(c Command) {
 	for _, h := range w.held(c) {
 		h.flight.tx = ""
+		if slices.Contains(h.sub.session.leaving, h.sub) {
+			h.sub.land(h.flight)
+			h.flight.m.holder, h.flight.m.returned = nil, true
+		}
 	}
 }
 
-// held ends a transaction and returns what it holds of subscriptions that have
-// not ended.
+// held ends a transaction and returns what it holds. Copies of a topic's
+// subscription that has ended are gone.
 func (w *model) held(c Command) (held []modelHeld) {
 	ses := w.sessions[c.Session]
 	if ses == nil {

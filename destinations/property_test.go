@@ -62,7 +62,7 @@ func newProgram(t *rapid.T) *program {
 		Prefetch:         1 + p.pick("prefetch", 4),
 		PrefetchBytes:    oneOf(p, "prefetch bytes", []int64{1, 300, 1 << 20}),
 		MaxDeliveries:    1 + p.pick("max deliveries", 3),
-		MaxBytes:         oneOf(p, "max bytes", []int64{1 << 20, 1 << 20, 1 << 20, 800}),
+		MaxBytes:         oneOf(p, "max bytes", []int64{1 << 20, 1 << 20, 1 << 20, 2400}),
 		MaxSubscriptions: 2 + p.pick("max subscriptions", 2),
 		Pending: Pending{
 			Messages: 1 + p.pick("pending", 3),

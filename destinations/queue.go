@@ -7,6 +7,7 @@ type queue struct {
 	backlog
 	consumers int
 	turn      fifo[*subscription]    // those with credit, who is next first
+	left      int                    // closed ones in turn
 	dead      map[uint64]*DeadLetter // of the messages that came as dead letters, by seq
 }
 
@@ -17,6 +18,15 @@ func (q *queue) deadLetter(s *slot) *DeadLetter {
 		return nil
 	}
 	return q.dead[s.seq]
+}
+
+// content is the Seq of the entry that holds the content of a stored message:
+// the one that put it here, unless it was moved from elsewhere.
+func (q *queue) content(s *slot) uint64 {
+	if d := q.dead[s.seq]; d != nil && d.content != 0 {
+		return d.content
+	}
+	return s.seq
 }
 
 // join puts a consumer that has credit at the end of the turn.
@@ -32,31 +42,61 @@ func (q *queue) next() *subscription {
 	for q.turn.len() > 0 {
 		s := q.turn.pop()
 		s.inTurn = false
-		if s.hasCredit() {
+		if s.closed {
+			q.left--
+		} else if s.hasCredit() {
 			return s
 		}
 	}
 	return nil
 }
 
-// leave takes a consumer out of the turn.
+// leave forgets a closed consumer. It keeps its place in the turn until that
+// comes, or until most of the places are of such: so a thousand can leave
+// without a thousand searches.
 func (q *queue) leave(s *subscription) {
+	if !s.inTurn {
+		return
+	}
+	q.left++
+	if q.left <= q.turn.len()/2 {
+		return
+	}
 	for range q.turn.len() {
-		if other := q.turn.pop(); other != s {
-			q.turn.push(other)
+		if s := q.turn.pop(); !s.closed {
+			q.turn.push(s)
 		}
 	}
-	s.inTurn = false
+	q.left = 0
 }
 
-// A topic is its subscriptions, in the order of their making.
-type topic struct{ subs []*subscription }
+// A topic is its subscriptions, in the order of their making. Those that have
+// ended leave nil behind, until most of the places are nil.
+type topic struct {
+	subs []*subscription
+	left int // nils in subs
+}
+
+func (t *topic) add(s *subscription) {
+	s.place = len(t.subs)
+	t.subs = append(t.subs, s)
+}
 
 func (t *topic) remove(s *subscription) {
-	for i := range t.subs {
-		if t.subs[i] == s {
-			t.subs = append(t.subs[:i:i], t.subs[i+1:]...)
-			return
+	t.subs[s.place] = nil
+	t.left++
+	if t.left <= len(t.subs)/2 {
+		return
+	}
+	kept := t.subs[:0]
+	for _, s := range t.subs {
+		if s != nil {
+			s.place = len(kept)
+			kept = append(kept, s)
 		}
 	}
+	clear(t.subs[len(kept):])
+	t.subs, t.left = kept, 0
 }
+
+func (t *topic) empty() bool { return len(t.subs) == t.left }

@@ -129,3 +129,54 @@ func TestResumeAfterEntriesThatAreGone(t *testing.T) {
 		t.Errorf("resuming before the last entry makes it %d", m.Last())
 	}
 }
+
+// A message that was moved twice still needs the entry that holds its content,
+// until it is settled.
+func TestContentOfAMessageMovedTwice(t *testing.T) {
+	t.Parallel()
+	const stretch = 1 << stretchBits
+	var entries []Entry
+	step := func(m *Machine, commands ...Command) {
+		t.Helper()
+		for _, c := range commands {
+			var out Effects
+			if err := m.Step(time.Unix(0, 0), c, &out); err != nil {
+				t.Fatal(err)
+			}
+			entries = append(entries, out.Entries...)
+		}
+	}
+	goOn := func(m *Machine) { // the log goes on in another stretch
+		t.Helper()
+		for to := m.Last() + 2*stretch; m.Last() < to; {
+			step(m, Command{Op: Start})
+		}
+	}
+	take := func(m *Machine, queue string, c Command) {
+		t.Helper()
+		c.Session, c.Delivery = 1, DeliveryID{Sub: 1, Tag: 1}
+		step(m, Command{Op: Subscribe, Session: 1, Subscription: "s", Destination: Queue(queue), Consumer: Consumer{Ack: AckClient}},
+			c, Command{Op: Disconnect, Session: 1, Clean: true})
+	}
+	m := New(Options{})
+	goOn(m)
+	step(m, Command{Op: Send, Destination: Queue("q"), Message: newMessage("x", true)})
+	content := m.Last()
+	goOn(m)
+	take(m, "q", Command{Op: Nack, Reject: true})
+	m = replayed(t, Options{DeadLetterPrefix: "DEAD."}, entries)
+	goOn(m)
+	take(m, "DLQ.q", Command{Op: Nack, Reject: true})
+	if oldest := m.Oldest(); oldest > content || oldest <= content-stretch {
+		t.Errorf("entries from %d on are needed, but the content is in %d", oldest, content)
+	}
+	entries = slices.DeleteFunc(entries, func(e Entry) bool { return e.Seq < m.Oldest() })
+	m = replayed(t, Options{}, entries)
+	if got := describe(m); !strings.Contains(got, "DEAD.DLQ.q") {
+		t.Errorf("recovered is only %q", got)
+	}
+	take(m, "DEAD.DLQ.q", Command{Op: Ack})
+	if m.Oldest() != m.Last()+1 {
+		t.Errorf("all is settled, but entries from %d on are needed", m.Oldest())
+	}
+}

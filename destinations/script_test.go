@@ -211,6 +211,10 @@ func (p *player) options(words []string) (o Options) {
 			o.MaxBytes = int64(p.number(value))
 		case "max-subscriptions":
 			o.MaxSubscriptions = p.number(value)
+		case "max-commit":
+			o.MaxCommitBytes = int64(p.number(value))
+		case "dead-letters":
+			o.DeadLetterPrefix = value
 		case "pending":
 			o.Pending.Messages = p.number(value)
 		case "pending-bytes":
@@ -290,7 +294,7 @@ func (p *player) command(words []string) {
 func (p *player) txKey(c Command) string { return fmt.Sprint(c.Session, " ", c.Tx) }
 
 func (p *player) destination(s string) Destination {
-	d, err := ParseDestination(s, 255)
+	d, err := Names{MaxBytes: 255, DeadLetterPrefix: "DLQ."}.Parse(s)
 	if err != nil {
 		p.t.Fatalf("line %d: %v", p.n, err)
 	}

@@ -46,7 +46,9 @@ func (m *Machine) publish(d Destination, msg *Message, out *Effects) {
 	}
 	m.number(msg)
 	for _, s := range t.subs {
-		m.offer(s, msg, out)
+		if s != nil {
+			m.offer(s, msg, out)
+		}
 	}
 }
 

@@ -46,7 +46,7 @@ func (m *Machine) enlist(ses *session, s *subscription, d Destination) {
 			t = &topic{}
 			m.topics[d.Name] = t
 		}
-		t.subs = append(t.subs, s)
+		t.add(s)
 	} else {
 		s.queue = m.queue(d.Name)
 	}
@@ -64,7 +64,10 @@ func (m *Machine) unsubscribe(c *Command, out *Effects) error {
 	s := ses.byID[c.Subscription]
 	ses.remove(s)
 	m.retire(s)
-	m.giveBackAll(s)
+	m.giveBackAll(s, true)
+	if !s.flights.none() {
+		ses.leaving = append(ses.leaving, s)
+	}
 	m.collect(s.queue)
 	out.Outputs = append(out.Outputs, Output{Kind: Forget, Session: c.Session, Delivery: Delivery{Sub: s.number}})
 	return nil
@@ -86,22 +89,22 @@ func (m *Machine) retire(s *subscription) {
 	s.closed = true
 	q := s.queue
 	q.consumers--
-	if s.inTurn {
-		q.leave(s)
-	}
+	q.leave(s)
 	if !q.destination.Topic {
 		return
 	}
 	t := m.topics[q.destination.Name]
 	t.remove(s)
-	if len(t.subs) == 0 {
+	if t.empty() {
 		delete(m.topics, q.destination.Name)
 	}
 }
 
 // giveBackAll returns what a retired subscription did not settle: to its place
-// in the queue, or away if it was a topic's copy.
-func (m *Machine) giveBackAll(s *subscription) {
+// in the queue, or away if it was a topic's copy. With keepHeld, what it has
+// acknowledged in a transaction stays with the transaction: COMMIT and ABORT
+// will say what becomes of it.
+func (m *Machine) giveBackAll(s *subscription, keepHeld bool) {
 	q := s.queue
 	if q.destination.Topic {
 		for q.ready > 0 {
@@ -117,9 +120,11 @@ func (m *Machine) giveBackAll(s *subscription) {
 		s.queue, s.flights = &queue{destination: q.destination}, flights{}
 		return
 	}
-	s.flights.each(s.flights.last(), func(tag uint64, fl *flight) {
-		q.giveBack(fl.at)
-		s.flights.remove(tag)
+	s.flights.each(0, s.flights.last(), func(tag uint64, fl *flight) {
+		if fl.tx == nil || !keepHeld {
+			q.giveBack(fl.at)
+			s.flights.remove(tag)
+		}
 	})
 	m.touch(q)
 }
@@ -139,7 +144,11 @@ func (m *Machine) disconnect(now time.Time, c *Command, out *Effects) {
 		if !c.Clean && s.consumer.Ack != AckAuto {
 			m.blame(now, s, out)
 		}
-		m.giveBackAll(s)
+		m.giveBackAll(s, false)
+		m.collect(s.queue)
+	}
+	for _, s := range ses.leaving {
+		m.giveBackAll(s, false)
 		m.collect(s.queue)
 	}
 }
@@ -154,7 +163,7 @@ func (m *Machine) blame(now time.Time, s *subscription, out *Effects) {
 		return
 	}
 	var oldest, open uint64
-	s.flights.each(s.flights.last(), func(tag uint64, fl *flight) {
+	s.flights.each(0, s.flights.last(), func(tag uint64, fl *flight) {
 		if oldest == 0 {
 			oldest = tag
 		}

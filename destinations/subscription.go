@@ -1,5 +1,10 @@
 package destinations
 
+import (
+	"slices"
+	"sort"
+)
+
 // A session is what the machine knows of a connection that has subscribed.
 type session struct {
 	id           uint64
@@ -7,12 +12,16 @@ type session struct {
 	byID         map[string]*subscription
 	lastSub      uint32
 	transactions map[string]*transaction
-	evicted      bool // its connection is being closed
+	leaving      []*subscription // unsubscribed, but a transaction holds messages of theirs
+	evicted      bool            // its connection is being closed
 }
 
 // A transaction holds the acknowledgements that a client made in it, until it
 // commits or aborts. The sends of a transaction are kept by the caller.
-type transaction struct{ held []held }
+type transaction struct {
+	held []held
+	size int64 // bounds what they will take in the log
+}
 
 type held struct {
 	sub    *subscription
@@ -34,6 +43,8 @@ type subscription struct {
 	flights  flights
 	byID     map[MessageID]uint64 // tag of each flight, if the client acknowledges by message id
 	inTurn   bool                 // waits in queue.turn
+	place    int                  // in topic.subs
+	open     uint64               // in client mode: transactions hold all flights with a lower tag
 	closed   bool
 }
 
@@ -52,23 +63,42 @@ type flight struct {
 
 // flights are the deliveries of a subscription by their tags, which ascend
 // from 1. Those settled out of order leave holes until all before them are
-// settled.
+// settled. One that stays while many after it are settled is set aside, so
+// that the holes behind it do not pile up.
 type flights struct {
 	fifo[flight]
-	gone uint64 // tags before the front
+	live  int     // flights in the fifo that are no holes
+	gone  uint64  // tags before the front
+	aside []aside // of those tags, the ones that are not settled; ascending
+}
+
+type aside struct {
+	tag uint64
+	flight
 }
 
 // last returns the newest tag that was given out, 0 if none was.
 func (f *flights) last() uint64 { return f.gone + uint64(f.len()) }
 
+// none says that nothing is in flight.
+func (f *flights) none() bool { return f.len() == 0 && len(f.aside) == 0 }
+
 func (f *flights) add(at ref) (tag uint64) {
 	f.push(flight{at: at, live: true})
+	f.live++
 	return f.last()
 }
 
-// get returns the flight with this tag, or nil if it is settled.
+// get returns the flight with this tag, or nil if it is settled. It is valid
+// until the next add or remove.
 func (f *flights) get(tag uint64) *flight {
-	if tag <= f.gone || tag > f.last() {
+	if tag <= f.gone {
+		if i, ok := f.findAside(tag); ok {
+			return &f.aside[i].flight
+		}
+		return nil
+	}
+	if tag > f.last() {
 		return nil
 	}
 	if fl := f.at(int(tag - f.gone - 1)); fl.live {
@@ -77,19 +107,51 @@ func (f *flights) get(tag uint64) *flight {
 	return nil
 }
 
+func (f *flights) findAside(tag uint64) (int, bool) {
+	i := sort.Search(len(f.aside), func(i int) bool { return f.aside[i].tag >= tag })
+	return i, i < len(f.aside) && f.aside[i].tag == tag
+}
+
 func (f *flights) remove(tag uint64) {
+	if i, ok := f.findAside(tag); ok {
+		f.aside = slices.Delete(f.aside, i, i+1)
+		return
+	}
 	*f.get(tag) = flight{}
-	for f.len() > 0 && !f.at(0).live {
+	f.live--
+	f.closeUp()
+}
+
+// closeUp drops the holes at the front. While there are many more holes than
+// flights, the flight in front of them is set aside.
+func (f *flights) closeUp() {
+	const few = 256
+	for f.len() > 0 {
+		if front := f.at(0); front.live {
+			if f.len() < few || f.len() < 4*f.live {
+				return
+			}
+			f.aside = append(f.aside, aside{f.gone + 1, *front})
+			f.live--
+		}
 		f.pop()
 		f.gone++
 	}
 }
 
-// each calls fn for every flight with a tag up to last, oldest first. fn may
-// remove the flight that it is called for.
-func (f *flights) each(last uint64, fn func(tag uint64, fl *flight)) {
+// each calls fn for every flight with a tag from first to last, oldest first.
+// fn may remove the flight that it is called for.
+func (f *flights) each(first, last uint64, fn func(tag uint64, fl *flight)) {
+	i, _ := f.findAside(first)
+	for i < len(f.aside) && f.aside[i].tag <= last {
+		tag, n := f.aside[i].tag, len(f.aside)
+		fn(tag, &f.aside[i].flight)
+		if len(f.aside) == n {
+			i++
+		}
+	}
 	last = min(last, f.last())
-	for tag := f.gone + 1; tag <= last; tag++ {
+	for tag := max(first, f.gone+1); tag <= last; tag++ {
 		if fl := f.get(tag); fl != nil {
 			fn(tag, fl)
 		}

@@ -1,6 +1,10 @@
 package destinations
 
-import "time"
+import (
+	"fmt"
+	"slices"
+	"time"
+)
 
 // hold keeps the acknowledgement of what c covers for its transaction. The
 // credit returns at once: a client that takes more messages in a transaction
@@ -17,26 +21,63 @@ func (m *Machine) hold(s *subscription, tag uint64, c *Command) {
 	}
 	s.covered(tag, func(tag uint64, fl *flight) {
 		fl.tx = tx
+		tx.size += entrySize(fl.at.slot(), c.Op == Nack)
 		s.out--
 		s.outBytes -= int64(fl.at.slot().size)
 		tx.held = append(tx.held, held{sub: s, tag: tag, nack: c.Op == Nack, reject: c.Reject})
 	})
+	if s.consumer.Ack == AckClient {
+		s.open = max(s.open, tag+1)
+	}
+}
+
+// entrySize bounds what a held acknowledgement takes in the log: an ACK part
+// of a settle, a NACK an entry, with the content if that is not stored yet.
+func entrySize(s *slot, nack bool) int64 {
+	switch {
+	case !nack:
+		return 16
+	case s.stored():
+		return maxHeadBytes
+	}
+	return int64(s.size) + maxHeadBytes
 }
 
 // commit carries out what a transaction held, and its sends.
 func (m *Machine) commit(now time.Time, c *Command, out *Effects) error {
-	var size int64
-	for _, s := range c.Sends {
-		size += s.Message.size()
-	}
-	if err := m.admit(size); len(c.Sends) > 0 && err != nil {
+	if err := m.admitCommit(c); err != nil {
 		return err
 	}
-	if tx := m.endTransaction(c); tx != nil {
+	m.whole = true
+	if tx := m.takeTransaction(c); tx != nil {
 		m.carryOut(now, tx, out)
 	}
 	for _, s := range c.Sends {
 		m.accept(s.Destination, s.Message, out)
+	}
+	m.whole, m.joined = false, false
+	return nil
+}
+
+// admitCommit checks that what is sent may be held and that the transaction
+// fits into one batch of the log.
+func (m *Machine) admitCommit(c *Command) error {
+	var size int64
+	for _, s := range c.Sends {
+		size += s.Message.size()
+	}
+	if len(c.Sends) > 0 {
+		if err := m.admit(size); err != nil {
+			return err
+		}
+	}
+	size += int64(len(c.Sends)) * maxHeadBytes
+	if tx := m.transaction(c); tx != nil {
+		size += tx.size
+	}
+	if size > m.opts.MaxCommitBytes {
+		return &Error{Code: CodeTransactionTooBig, Text: fmt.Sprintf(
+			"the transaction would take up to %d octets in the journal and may take %d", size, m.opts.MaxCommitBytes)}
 	}
 	return nil
 }
@@ -69,34 +110,63 @@ func (m *Machine) carryOut(now time.Time, tx *transaction, out *Effects) {
 			m.land(h.sub, h.tag)
 		default:
 			m.discard(h.sub.queue, m.land(h.sub, h.tag))
+			m.collect(h.sub.queue)
 		}
 	}
 	flush()
 }
 
 // abort forgets what a transaction held: the messages are unacknowledged
-// again, on the same subscriptions.
+// again, on the same subscriptions. Those of a subscription that has ended
+// meanwhile return to their places.
 func (m *Machine) abort(c *Command) {
-	tx := m.endTransaction(c)
+	tx := m.takeTransaction(c)
 	if tx == nil {
 		return
 	}
 	for _, h := range tx.held {
-		if fl := h.sub.flights.get(h.tag); fl != nil && fl.tx == tx {
+		s := h.sub
+		fl := s.flights.get(h.tag)
+		switch {
+		case fl == nil || fl.tx != tx:
+			continue // it was a topic's copy and went with its subscription
+		case s.closed:
+			s.queue.giveBack(m.land(s, h.tag))
+			m.touch(s.queue)
+		default:
 			fl.tx = nil
-			h.sub.out++
-			h.sub.outBytes += int64(fl.at.slot().size)
+			s.out++
+			s.outBytes += int64(fl.at.slot().size)
+			s.open = 0
 		}
 	}
 }
 
-// endTransaction removes a transaction of the session; nil if it held nothing.
-func (m *Machine) endTransaction(c *Command) *transaction {
+// transaction returns a transaction of the session; nil if it holds nothing.
+func (m *Machine) transaction(c *Command) *transaction {
 	ses := m.sessions[c.Session]
 	if ses == nil {
 		return nil
 	}
-	tx := ses.transactions[c.Tx]
+	return ses.transactions[c.Tx]
+}
+
+// takeTransaction takes it out of the session.
+func (m *Machine) takeTransaction(c *Command) *transaction {
+	tx := m.transaction(c)
+	if tx == nil {
+		return nil
+	}
+	ses := m.sessions[c.Session]
 	delete(ses.transactions, c.Tx)
+	// Subscriptions whose last held messages these are may go.
+	ses.leaving = slices.DeleteFunc(ses.leaving, func(s *subscription) bool { return s.heldOnlyBy(tx) })
 	return tx
+}
+
+// heldOnlyBy says that all that s has in flight is held by tx.
+func (s *subscription) heldOnlyBy(tx *transaction) bool {
+	only := true
+	s.flights.each(0, s.flights.last(), func(_ uint64, fl *flight) { only = only && fl.tx == tx })
+	return only
 }
