@@ -12,11 +12,39 @@ import (
 type deadlines struct {
 	set    time.Time    // what the connection has; zero: none
 	passed *clientError // what it means when that passes
-	begun  time.Time    // when the frame in progress was first waited for; zero: no frame is in progress
-	octets int          // that came of it since
+	begun  time.Time    // when the frame in progress was first waited for, or last had kept MinRate; zero: none is
+	octets int          // that came since
+	frame  int          // octets of the frame in progress
+	taken  int          // of them, from the budget
 }
 
-func (d *deadlines) frameDone() { d.begun, d.octets = time.Time{}, 0 }
+// frameDone says that what came last is complete, or will not be.
+func (d *deadlines) frameDone(b *budget) {
+	d.begun, d.octets, d.frame = time.Time{}, 0, 0
+	if d.taken > 0 {
+		b.give(d.taken)
+		d.taken = 0
+	}
+}
+
+// uncounted is how large a frame may be before it counts against the budget.
+const uncounted = 64 << 10
+
+// came counts octets that were read. A frame for which there is no room ends
+// the session.
+func (d *deadlines) came(n int, b *budget) error {
+	d.octets += n
+	d.frame += n
+	if d.frame <= uncounted {
+		return nil
+	}
+	more := d.frame - d.taken
+	if err := b.take(more); err != nil {
+		return err
+	}
+	d.taken += more
+	return nil
+}
 
 // A source reads from a session's connection for its stomp.Reader.
 type source struct {
@@ -34,8 +62,7 @@ func (src *source) ReadLazy(lend func() []byte, unlend func()) (int, error) {
 		return 0, err
 	}
 	n, err := src.in.ReadLazy(lend, unlend)
-	src.s.deadlines.octets += n
-	return n, err
+	return n, src.s.readSome(n, err)
 }
 
 func (src *source) Read(p []byte) (int, error) {
@@ -43,8 +70,14 @@ func (src *source) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := src.s.conn.Read(p)
-	src.s.deadlines.octets += n
-	return n, err
+	return n, src.s.readSome(n, err)
+}
+
+func (s *session) readSome(n int, err error) error {
+	if full := s.deadlines.came(n, s.server.budget); err == nil && full != nil {
+		return full
+	}
+	return err
 }
 
 // setDeadline chooses the deadline of the next read and tells the connection.
@@ -55,8 +88,7 @@ func (s *session) setDeadline() error {
 	d := &s.deadlines
 	at, why := s.nextDeadline(time.Now())
 	d.passed = why
-	// Moving a deadline costs; one that is nearly the same is left.
-	if near := at.Sub(d.set); at == d.set || !d.set.IsZero() && near >= 0 && near < s.beatWithin/8 {
+	if at == d.set {
 		return nil
 	}
 	d.set = at
@@ -94,12 +126,12 @@ func (s *session) nextDeadline(now time.Time) (at time.Time, why *clientError) {
 	return at, why
 }
 
-// frameDeadline is when the frame in progress must be complete: after
-// FrameGrace, and later by what MinRate allows for the octets that came.
+// frameDeadline is when the frame in progress must be complete or have kept
+// MinRate: at the end of a FrameGrace, and then of the next.
 func (s *session) frameDeadline(now time.Time) time.Time {
 	o, d := &s.server.opts, &s.deadlines
-	if d.begun.IsZero() {
+	if d.begun.IsZero() || float64(d.octets) >= float64(o.MinRate)*o.FrameGrace.Seconds() {
 		d.begun, d.octets = now, 0
 	}
-	return d.begun.Add(o.FrameGrace).Add(time.Duration(d.octets) * time.Second / time.Duration(o.MinRate))
+	return d.begun.Add(o.FrameGrace)
 }

@@ -39,6 +39,7 @@ type engine struct {
 	log      Log
 	epoch    uint32
 	box      *mailbox
+	budget   *budget
 	logger   *zap.Logger
 	sessions map[uint64]*session // those that have sent a mail and not ended
 	batches  uint64
@@ -115,6 +116,7 @@ func (e *engine) batch(mails []mail) error {
 	for i := range mails {
 		e.step(now, &mails[i])
 	}
+	
 	if err := e.append(); err != nil {
 		return err
 	}
@@ -166,25 +168,45 @@ func (e *engine) output(o destinations.Output) {
 	e.effects.Outputs = append(e.effects.Outputs, o)
 }
 
+// appendBytes is the size from which what one batch made is appended in parts:
+// the log bounds what it takes at once. A transaction is never parted; the
+// machine refuses one that would be too large.
+const appendBytes = 4 << 20
+
 // append gives the entries of the batch to the log.
 func (e *engine) append() error {
-	entries := e.effects.Entries
-	if len(entries) > 0 {
-		for i := range entries {
-			n := &entries[i]
-			e.records = append(e.records, journal.Record{
-				Seq: n.Seq, Epoch: e.epoch, Type: uint8(n.Kind), Head: n.Head, Body: n.Body,
-			})
+	size := 0
+	for i := range e.effects.Entries {
+		n := &e.effects.Entries[i]
+		if size >= appendBytes && !n.Joined {
+			if err := e.appendRecords(); err != nil {
+				return err
+			}
+			size = 0
 		}
-		err := e.log.Append(e.records)
-		clear(e.records)
-		e.records = e.records[:0]
-		if err != nil {
-			return fmt.Errorf("append to the journal: %w", err)
-		}
+		size += len(n.Head) + len(n.Body)
+		e.records = append(e.records, journal.Record{
+			Seq: n.Seq, Epoch: e.epoch, Type: uint8(n.Kind), Head: n.Head, Body: n.Body,
+		})
+	}
+	if err := e.appendRecords(); err != nil {
+		return err
 	}
 	if e.effects.Sync {
 		e.log.Sync()
+	}
+	return nil
+}
+
+func (e *engine) appendRecords() error {
+	if len(e.records) == 0 {
+		return nil
+	}
+	err := e.log.Append(e.records)
+	clear(e.records)
+	e.records = e.records[:0]
+	if err != nil {
+		return fmt.Errorf("append to the journal: %w", err)
 	}
 	return nil
 }
@@ -266,6 +288,9 @@ func (e *engine) trim() {
 	if last := e.machine.Last(); last != e.trimmed {
 		e.trimmed = last
 		e.log.Trim(e.machine.Oldest())
+		// When nothing more comes, this is how the log learns that its last
+		// batch is durable, and can tell damage to it from a torn write.
+		e.log.Sync()
 	}
 }
 

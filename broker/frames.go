@@ -120,7 +120,7 @@ func (s *session) target(f *stomp.Frame) (destinations.Destination, error) {
 	if s.lastName != "" && string(name) == s.lastName {
 		return s.lastTarget, nil
 	}
-	d, err := destinations.ParseDestination(string(name), s.server.opts.MaxNameBytes)
+	d, err := s.server.names.Parse(string(name))
 	if err == nil {
 		s.lastName, s.lastTarget = string(name), d
 	}
@@ -158,7 +158,7 @@ func (s *session) subscribe(f *stomp.Frame, c destinations.Command) error {
 	if err != nil {
 		return err
 	}
-	d, err := destinations.ParseDestination(name, s.server.opts.MaxNameBytes)
+	d, err := s.server.names.Parse(name)
 	if err != nil {
 		return err
 	}
@@ -255,7 +255,7 @@ func (s *session) consumer(f *stomp.Frame) (destinations.Consumer, error) {
 
 const (
 	maxPrefetch      = 65_535
-	maxPrefetchBytes = 1 << 30
+	maxPrefetchBytes = 256 << 20
 )
 
 func (s *session) ackMode(f *stomp.Frame) (destinations.AckMode, error) {

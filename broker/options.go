@@ -31,8 +31,8 @@ type Options struct {
 
 	ConnectLimits stomp.Limits  // of the CONNECT frame; zero: stomp.BeforeConnect
 	FrameLimits   stomp.Limits  // of all others; zero: stomp.AfterConnect
-	FrameGrace    time.Duration // how long a frame may take to arrive before MinRate counts; 0: 30 s, negative: for ever
-	MinRate       int           // octets a second, after FrameGrace; 0: 1024
+	FrameGrace    time.Duration // in each such time a frame must be complete or keep MinRate; 0: 30 s, negative: no rule
+	MinRate       int           // octets a second; 0: 1024
 	MaxNameBytes  int           // of a destination; 0: 255
 	MailboxBytes  int           // commands that wait for the engine; 0: 32 MiB
 
@@ -59,6 +59,8 @@ func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
+	setDefault(&o.Machine.MaxBytes, 1<<30)
+	setDefault(&o.Machine.DeadLetterPrefix, "DLQ.")
 	setDefault(&o.ConnectTimeout, 5*time.Second)
 	setDefault(&o.WriteTimeout, 10*time.Second)
 	setDefault(&o.Linger, 2*time.Second)

@@ -12,9 +12,12 @@ const (
 	outputConnected                                      // the CONNECTED frame, in ReceiptID as it goes on the wire
 )
 
-// maxReceiptBacklog is how many RECEIPTs may wait for a client that does not
-// read them before nothing more is read from it.
-const maxReceiptBacklog = 10_000
+// maxReceiptBacklog is how many octets of RECEIPTs may wait for a client that
+// does not read them before nothing more is read from it.
+const maxReceiptBacklog = 1 << 20
+
+// receiptBytes is what an output with a receipt takes.
+func receiptBytes(out *destinations.Output) int { return len(out.ReceiptID) + 256 }
 
 // An outbox holds what waits to be written to one session, in order. Messages
 // in it are bounded by the credit of the session's subscriptions, and receipts
@@ -28,7 +31,7 @@ type outbox struct {
 
 	mu       sync.Mutex
 	items    []destinations.Output // After never falls from one to the next
-	receipts int                   // among items
+	receipts int                   // octets of those among items
 	taken    map[uint32]uint64     // newest tag that left the box, of each auto subscription
 	final    bool                  // an ERROR is in the box or was: only the end comes after it
 	writing  bool                  // the writer is busy with what it took
@@ -60,7 +63,7 @@ func (o *outbox) push(out *destinations.Output) (gate uint64) {
 	case destinations.Evict:
 		o.final = true
 	case destinations.Receipt:
-		o.receipts++
+		o.receipts += receiptBytes(out)
 	}
 	if n := len(o.items); n > 0 {
 		gate = o.items[n-1].After
@@ -114,7 +117,7 @@ func (o *outbox) take(batch []destinations.Output, durable uint64, limit int) []
 func (o *outbox) note(it *destinations.Output) {
 	switch {
 	case it.Kind == destinations.Receipt:
-		o.receipts--
+		o.receipts -= receiptBytes(it)
 	case it.Kind == destinations.Deliver && it.Delivery.Ack == destinations.AckAuto:
 		if o.taken == nil {
 			o.taken = map[uint32]uint64{}

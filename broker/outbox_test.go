@@ -147,7 +147,7 @@ func TestOutboxBacklog(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				o := newOutbox()
-				for range maxReceiptBacklog - 1 {
+				for o.receipts+receiptBytes(receipt("r", 1)) < maxReceiptBacklog {
 					o.push(receipt("r", 1))
 				}
 				o.waitForReader()

@@ -18,7 +18,7 @@ func TestRecoverAfterTheDiskWasGivenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := servePipes(t, Options{})
 		c := h.connect("1.2")
-		const messages = 1000
+		const messages = 3000
 		body := strings.Repeat("x", 1024)
 		for i := range messages {
 			c.do("SEND\ndestination:/queue/a", fmt.Sprint(i, body))

@@ -17,6 +17,8 @@ import (
 type Server struct {
 	opts   Options
 	name   string // begins message ids
+	names  destinations.Names
+	budget *budget
 	engine *engine
 	failed chan struct{} // closed by Fail
 	once   sync.Once
@@ -35,10 +37,14 @@ type Server struct {
 // New makes a server. It serves after Recover and Serve.
 func New(o Options) *Server {
 	o = o.withDefaults()
+	memory := &budget{limit: o.Machine.MaxBytes}
 	return &Server{
-		opts: o,
+		opts:   o,
+		names:  destinations.Names{MaxBytes: o.MaxNameBytes, DeadLetterPrefix: o.Machine.DeadLetterPrefix},
+		budget: memory,
 		engine: &engine{
 			machine:  destinations.New(o.Machine),
+			budget:   memory,
 			box:      newMailbox(o.MailboxBytes),
 			logger:   o.Logger,
 			sessions: map[uint64]*session{},

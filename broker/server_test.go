@@ -159,12 +159,15 @@ func TestFrameGrace(t *testing.T) {
 	t.Parallel()
 	options := Options{FrameGrace: 5 * time.Second, MinRate: 10, IdleTimeout: time.Hour}
 	for name, c := range map[string]struct {
-		pause    time.Duration // between octets
+		burst    int           // octets at once
+		pause    time.Duration // between those after them
 		from, to time.Duration // when it is cut
 	}{
-		"half a frame": {time.Hour, 5 * time.Second, 5500 * time.Millisecond},
-		"too slow":     {200 * time.Millisecond, 9 * time.Second, 12 * time.Second},
-		"fast enough":  {50 * time.Millisecond, 0, 0},
+		"half a frame": {0, time.Hour, 5 * time.Second, 5500 * time.Millisecond},
+		"too slow":     {0, 200 * time.Millisecond, 5 * time.Second, 5500 * time.Millisecond},
+		"fast enough":  {0, 50 * time.Millisecond, 0, 0},
+		// Haste in the beginning buys no time later.
+		"then silent": {900, time.Hour, 5 * time.Second, 5500 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -175,7 +178,9 @@ func TestFrameGrace(t *testing.T) {
 				done := make(chan struct{})
 				var writing sync.WaitGroup
 				writing.Go(func() {
-					for _, octet := range "SEND\ndestination:/queue/a\nreceipt:r\n\n" + strings.Repeat("x", 1000) + "\x00" {
+					text := "SEND\ndestination:/queue/a\nreceipt:r\n\n" + strings.Repeat("x", 1000) + "\x00"
+					client.offer(text[:c.burst])
+					for _, octet := range text[c.burst:] {
 						client.offer(string(octet))
 						select {
 						case <-done:
@@ -522,13 +527,13 @@ func TestAckPassesWaitingSends(t *testing.T) {
 		t.Cleanup(release)
 		producer.say("SEND\ndestination:/queue/b\nreceipt:1\n\nbusy") // the engine takes it, and is stuck in the log
 		holds(0)
-		body := strings.Repeat("x", 999) // and the line end before it
+		body := strings.Repeat("x", 997) // and the line end before it, the receipt, the name of the queue
 		producer.say("SEND\ndestination:/queue/b\nreceipt:2\n\n" + body)
 		holds(1000 + mailOverhead)
 		waiting.say("SEND\ndestination:/queue/b\nreceipt:3\n\n" + body)
 		holds(1000 + mailOverhead)
 		consumer.say(ackHead("ACK", "1.2", m) + "\nreceipt:4\n\n")
-		holds(1000 + 2*mailOverhead)
+		holds(1000 + len("4"+"1-1") + 2*mailOverhead)
 		release()
 		producer.want("RECEIPT", "receipt-id:1")
 		producer.want("RECEIPT", "receipt-id:2")

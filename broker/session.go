@@ -44,7 +44,8 @@ type session struct {
 	unnamed      map[string]string        // ids of a 1.0 client's subscriptions by their destinations
 
 	stopping atomic.Pointer[clientError] // why the broker ends the session
-	draining atomic.Bool                 // it has ended; the last frame is on its way
+	ending   atomic.Bool                 // nothing more is read: the writer must not take long
+	draining atomic.Bool                 // the last frame is on its way
 	gone     chan struct{}               // closed by kill
 	killed   sync.Once
 
@@ -75,7 +76,10 @@ func (s *session) run() {
 		defer s.out.close()
 		s.write()
 	})
-	s.end(s.read())
+	err := s.read()
+	s.deadlines.frameDone(s.server.budget)
+	s.dropTransactions()
+	s.end(err)
 	s.drain(&writer)
 	_ = s.conn.Close()
 	s.reader.Release()
@@ -95,7 +99,7 @@ func (s *session) read() (err error) {
 		if err != nil {
 			return s.readError(err)
 		}
-		s.deadlines.frameDone()
+		s.deadlines.frameDone(s.server.budget)
 		if err := s.handle(f); err != nil {
 			return s.named(err, f)
 		}
@@ -142,11 +146,13 @@ func (s *session) submit() {
 func (s *session) add(c destinations.Command) {
 	c.Session = s.id
 	s.mails = append(s.mails, mail{from: s, command: c})
+	s.bytes += len(c.Receipt) + len(c.Subscription) + len(c.Tx) + len(c.Destination.Name) + len(c.Delivery.Text)
 }
 
 // end submits what was read, the ERROR if there is one, and the Disconnect.
 // What came before the end is carried out (STOMP 1.2, "Connection Lingering").
 func (s *session) end(err error) {
+	s.ending.Store(true)
 	goodbye := errors.Is(err, errGoodbye)
 	var protocol *stomp.ProtocolError
 	var client *clientError

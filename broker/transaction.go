@@ -23,6 +23,9 @@ func (s *session) begin(f *stomp.Frame, c destinations.Command) error {
 	if err != nil {
 		return err
 	}
+	if id == "" {
+		return refuse(codeHeader, "the header transaction is empty")
+	}
 	if s.transactions[id] != nil {
 		return refuse(codeTransactionNew, "the transaction is open already")
 	}
@@ -68,6 +71,9 @@ func (s *session) grow(tx *transaction, bytes int) error {
 	}
 	if tx.bytes+bytes > limits.MaxBytes {
 		return refuse(codeTxLimit, "the transaction would have more than %d octets", limits.MaxBytes)
+	}
+	if err := s.server.budget.take(bytes); err != nil {
+		return err
 	}
 	tx.frames++
 	tx.bytes += bytes
@@ -116,8 +122,17 @@ func (s *session) closeTransaction(f *stomp.Frame) (*transaction, error) {
 	tx, err := s.openTransaction(f)
 	if err == nil {
 		delete(s.transactions, tx.id)
+		s.server.budget.give(tx.bytes)
 	}
 	return tx, err
+}
+
+// dropTransactions forgets those that are open when the session ends.
+func (s *session) dropTransactions() {
+	for _, tx := range s.transactions {
+		s.server.budget.give(tx.bytes)
+	}
+	s.transactions = nil
 }
 
 // oldestTransaction returns when the transaction that is longest unused was

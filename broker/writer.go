@@ -266,7 +266,7 @@ func (w *frameWriter) flush() error {
 var errSlowConsumer = errors.New("the client took no octet in time: it is too slow")
 
 // flushVectors writes vectors. It waits as long as the client takes something
-// within each WriteTimeout.
+// within each WriteTimeout; at the end of the session, only the first of them.
 func (w *frameWriter) flushVectors(vectors net.Buffers) error {
 	for len(vectors) > 0 {
 		if err := w.s.conn.SetWriteDeadline(time.Now().Add(w.s.server.opts.WriteTimeout)); err != nil {
@@ -278,7 +278,7 @@ func (w *frameWriter) flushVectors(vectors net.Buffers) error {
 			return nil
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return err
-		case n == 0:
+		case n == 0 || w.s.ending.Load():
 			return errSlowConsumer
 		}
 	}

@@ -1,12 +1,15 @@
 package journal_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"baton/journal"
 	"baton/journal/memfs"
@@ -280,4 +283,52 @@ func promiseDecides(promised, fate []int) error {
 		return fmt.Errorf("after recovery %d bytes are torn: %v", report.TornBytes, err)
 	}
 	return nil
+}
+
+// Damage to the last batch passes for a torn write until a mark promises it; Sync asks for one when all is durable.
+func TestSyncOfWhatIsDurablePromisesIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		disk := memfs.New()
+		j := open(t, journal.Options{Dir: dir, FS: disk, SegmentBytes: 64 << 10, LazySync: time.Hour})
+		if err := j.Append(records(1, 3)); err != nil {
+			t.Fatal(err)
+		}
+		j.Sync()
+		synctest.Wait()
+		if err := openDamaged(disk); err != nil {
+			t.Errorf("what no mark promises is not a torn write: %v", err)
+		}
+		j.Sync()
+		synctest.Wait()
+		var damage *journal.CorruptError
+		if err := openDamaged(disk); !errors.As(err, &damage) {
+			t.Errorf("what a mark promises passes for a torn write: %v", err)
+		}
+		calls := 0
+		disk.OnCall(func(memfs.Call) error { calls++; return nil })
+		j.Sync()
+		synctest.Wait()
+		if calls > 0 {
+			t.Errorf("%d calls to promise what is promised", calls)
+		}
+		disk.OnCall(nil)
+		mustClose(t, j)
+	})
+}
+
+// openDamaged opens the journal that a crash now would leave, with a bit of its last record flipped.
+func openDamaged(disk *memfs.FS) error {
+	after := copyDisk(disk.CrashClone(memfs.All), func(files map[string][]byte) {
+		for name, content := range files {
+			if i := bytes.LastIndex(content, payload(3)); filepath.Ext(name) == ".seg" && i >= 0 {
+				content[i] ^= 1
+			}
+		}
+	})
+	j, err := journal.Open(journal.Options{Dir: dir, FS: after, SegmentBytes: 64 << 10})
+	if err != nil {
+		return err
+	}
+	return j.Close()
 }

@@ -77,24 +77,25 @@ type Journal struct {
 	chores  chan struct{} // to the housekeeper
 	done    sync.WaitGroup
 
-	active     *segment // the one being written; owned by the writer
-	unpromised bool     // records are durable that no mark promises; owned by the writer
+	active *segment // the one being written; owned by the writer
 
-	mu       sync.Mutex // a leaf: nothing is called and no I/O is done under it
-	changed  *sync.Cond // something below changed that Append, roll or Close may wait for
-	segments []*segment // in order, the active one last
-	tail     tail       // where the next record goes
-	pending  *batch     // appended and not taken by the writer
-	idle     *batch     // the other buffer, nil while the writer has it
-	unsynced int        // bytes appended and not yet durable
-	waiting  int        // callers of Append that wait for room
-	wanted   bool       // Sync was called for what is pending
-	floor    uint64     // no record with a lower Seq is needed
-	trimDue  bool       // segments can go once floor is noted
-	spare    spare
-	doomed   []*segment // to be removed from the directory
-	err      error      // why the journal stopped, for ever
-	closing  bool
+	mu         sync.Mutex // a leaf: nothing is called and no I/O is done under it
+	changed    *sync.Cond // something below changed that Append, roll or Close may wait for
+	segments   []*segment // in order, the active one last
+	tail       tail       // where the next record goes
+	pending    *batch     // appended and not taken by the writer
+	idle       *batch     // the other buffer, nil while the writer has it
+	unsynced   int        // bytes appended and not yet durable
+	waiting    int        // callers of Append that wait for room
+	wanted     bool       // Sync was called for what is pending
+	floor      uint64     // no record with a lower Seq is needed
+	trimDue    bool       // segments can go once floor is noted
+	unpromised bool       // records are durable that no mark promises
+	promiseDue bool       // a mark is to promise them
+	spare      spare
+	doomed     []*segment // to be removed from the directory
+	err        error      // why the journal stopped, for ever
+	closing    bool
 }
 
 // tail is where the next record goes.
@@ -175,10 +176,15 @@ func (j *Journal) LastEpoch() uint32 {
 func (j *Journal) Durable() uint64 { return j.durable.Load() }
 
 // Sync asks that everything appended so far be written and synced as soon as possible. It does not wait: Durable and
-// Options.OnDurable tell when.
+// Options.OnDurable tell when. Where all is durable already, it asks that this be noted in the log: until then, damage to
+// the last batch passes for a torn write.
 func (j *Journal) Sync() {
 	j.mu.Lock()
-	j.wanted = j.wanted || !j.pending.empty()
+	if j.pending.empty() {
+		j.promiseDue = true
+	} else {
+		j.wanted = true
+	}
 	j.mu.Unlock()
 	signal(j.wake)
 }

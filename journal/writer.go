@@ -53,7 +53,7 @@ func (j *Journal) take(lazy *time.Timer) (*batch, error) {
 	j.finish()
 	b := j.pending
 	j.pending, j.idle = j.idle, nil
-	j.wanted, j.trimDue = false, false
+	j.wanted, j.trimDue, j.promiseDue = false, false, false
 	j.changed.Broadcast()
 	return b, nil
 }
@@ -61,7 +61,7 @@ func (j *Journal) take(lazy *time.Timer) (*batch, error) {
 // due tells whether the pending batch must be written now; the caller holds mu.
 func (j *Journal) due() bool {
 	if j.pending.empty() {
-		return j.trimDue
+		return j.trimDue || j.promiseDue && j.unpromised && j.tail.fits(0)
 	}
 	return j.wanted || j.trimDue || j.waiting > 0 || j.closing || time.Since(j.pending.since) >= j.opt.LazySync
 }
@@ -102,7 +102,6 @@ func (j *Journal) commit(b *batch) error {
 		j.log.Warn("slow sync", zap.Duration("took", took), zap.Int("bytes", len(b.buf)))
 	}
 	s.end = b.offset + int64(len(b.buf))
-	j.unpromised = b.lastSeq >= b.firstSeq
 	return nil
 }
 
@@ -185,6 +184,7 @@ func (j *Journal) publish(b *batch) {
 	j.mu.Lock()
 	s := j.segments[len(j.segments)-1]
 	advanced := b.lastSeq > s.lastSeq
+	j.unpromised = b.lastSeq >= b.firstSeq
 	s.lastSeq = b.lastSeq
 	s.index = append(s.index, b.index...)
 	j.durable.Store(b.lastSeq)

@@ -1,0 +1,31 @@
+package broker
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"baton/destinations"
+)
+
+// A budget bounds the memory that messages take, wherever they are: in the
+// machine, in open transactions, in frames that are not complete.
+type budget struct {
+	limit  int64
+	held   atomic.Int64 // by the machine; written by the engine
+	coming atomic.Int64 // by sessions
+}
+
+// take counts octets that a session is about to hold. When there is no room
+// for them it counts nothing and returns an error for the client.
+func (b *budget) take(octets int) error {
+	coming := b.coming.Add(int64(octets))
+	if held := b.held.Load(); held+coming > b.limit {
+		b.give(octets)
+		return &clientError{code: destinations.CodeMemoryFull, text: fmt.Sprintf(
+			"the broker holds %d octets of messages and may hold %d: try again when some were consumed", held, b.limit)}
+	}
+	return nil
+}
+
+// give counts them back.
+func (b *budget) give(octets int) { b.coming.Add(-int64(octets)) }
