@@ -116,7 +116,7 @@ func (e *engine) batch(mails []mail) error {
 	for i := range mails {
 		e.step(now, &mails[i])
 	}
-	
+	e.budget.held.Store(e.machine.Bytes())
 	if err := e.append(); err != nil {
 		return err
 	}
