@@ -76,6 +76,7 @@ func (e *engine) restore(ctx context.Context, log Log, epoch uint32) error {
 	if err := e.machine.Step(time.Now(), destinations.Command{Op: destinations.Start}, &e.effects); err != nil {
 		return err
 	}
+	e.budget.held.Store(e.machine.Bytes())
 	if err := e.append(); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,7 +31,7 @@ func (c Config) problems() Problems {
 	v.choice("log.format", c.Log.Format, "auto", "console", "json")
 	v.stomp(c.STOMP)
 	v.limits(c.Limits)
-	v.queues(c.Queues, c.Limits)
+	v.queues(c.Queues)
 	v.topics(c.Topics, c.Limits)
 	v.transactions(c.Transactions, c.Limits)
 	v.journal(c.Journal)
@@ -94,19 +95,17 @@ func (v *validation) limits(l Limits) {
 	v.atLeast("limits.messages_memory", l.MessagesMemory, "limits.body", l.Body, "the largest message")
 }
 
-func (v *validation) queues(q Queues, l Limits) {
-	v.positive("queues.prefetch", int64(q.Prefetch))
+func (v *validation) queues(q Queues) {
+	v.between("queues.prefetch", q.Prefetch, 1, 65_535)
 	v.positive("queues.prefetch_bytes", int64(q.PrefetchBytes))
-	v.positive("queues.max_deliveries", int64(q.MaxDeliveries))
-	v.text("queues.dead_letter_prefix", q.DeadLetterPrefix)
-	if strings.ContainsAny(q.DeadLetterPrefix, "/ \t\r\n\x00") {
-		v.add("queues.dead_letter_prefix", "%q: want no slash and no blank", q.DeadLetterPrefix)
-	}
-	if len(q.DeadLetterPrefix) >= l.DestinationName {
-		v.add("queues.dead_letter_prefix", "%d bytes leave no room for a name within limits.destination_name (%d)",
-			len(q.DeadLetterPrefix), l.DestinationName)
+	v.atMost("queues.prefetch_bytes", q.PrefetchBytes, 256*MiB)
+	v.between("queues.max_deliveries", q.MaxDeliveries, 1, 65_535)
+	if !deadLetterPrefix.MatchString(q.DeadLetterPrefix) {
+		v.add("queues.dead_letter_prefix", `%q: want 1 to 32 letters, digits, ".", "_" and "-"`, q.DeadLetterPrefix)
 	}
 }
+
+var deadLetterPrefix = regexp.MustCompile(`^[A-Za-z0-9._-]{1,32}$`)
 
 func (v *validation) topics(t Topics, l Limits) {
 	v.positive("topics.pending_messages", int64(t.PendingMessages))
@@ -154,6 +153,12 @@ func (v *validation) choice(key, value string, choices ...string) {
 func (v *validation) positive(key string, value int64) {
 	if value <= 0 {
 		v.add(key, "must be more than 0")
+	}
+}
+
+func (v *validation) between(key string, value, least, most int) {
+	if value < least || value > most {
+		v.add(key, "%d: want %d to %d", value, least, most)
 	}
 }
 

@@ -87,10 +87,14 @@ func must(t *testing.T, what string, err error) {
 	}
 }
 
-// unsubscribe ends a subscription whose channel nobody reads any more.
+// unsubscribe ends a subscription whose channel nobody reads any more. The channel closes when the RECEIPT has come.
+// Unsubscribe itself may miss that, for it looks at the state and then waits without a lock over both.
 func unsubscribe(t *testing.T, s *stomp.Subscription) {
 	t.Helper()
-	must(t, "unsubscribe", s.Unsubscribe())
+	go s.Unsubscribe()
+	for m := range s.C {
+		must(t, "unsubscribe", m.Err)
+	}
 }
 
 func TestGoStompAutoAck(t *testing.T) {

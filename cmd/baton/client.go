@@ -25,7 +25,7 @@ type client struct {
 
 func (c *client) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringSliceVar(&c.servers, "server", []string{"127.0.0.1:61613"}, "brokers as `ADDR[,ADDR…]`, tried in this order")
+	flags.StringSliceVar(&c.servers, "server", []string{"127.0.0.1:61613"}, "brokers as `ADDR[,ADDR...]`, tried in this order")
 	flags.StringVar(&c.login, "login", "", "login `NAME`")
 	flags.StringVar(&c.passcode, "passcode", "", "passcode; better in the environment as BATON_PASSCODE, where others cannot see it")
 }

@@ -26,7 +26,7 @@ func journalVerifyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Read the whole journal and check every checksum; change nothing",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := journalOf(data)
 			if err != nil {
@@ -50,7 +50,7 @@ func journalDumpCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dump",
 		Short: "Print a line for each record of the journal; change nothing",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := journalOf(data)
 			if err != nil {

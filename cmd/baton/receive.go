@@ -54,6 +54,7 @@ message is acknowledged after it was printed: what is not printed goes to anothe
 	flags.IntVar(&r.count, "count", 0, "end after `N` messages; 0: only at a signal")
 	flags.StringVar(&r.ack, "ack", stomp.AckClientIndividual.String(),
 		"client-individual, client, or auto; with auto, messages that are on their way when the command ends are lost")
+	complete(cmd, "ack", stomp.AckClientIndividual.String(), stomp.AckClient.String(), stomp.AckAuto.String())
 	flags.BoolVar(&r.json, "json", false, "print each message as one JSON object: destination, headers, body or body_base64")
 	flags.DurationVar(&r.timeout, "timeout", 0, "end when no message came for so long; 0s: wait for ever")
 	return cmd

@@ -27,7 +27,7 @@ func serveCommand() *cobra.Command {
 		Short: "Run a broker until SIGTERM or SIGINT",
 		Long: `Run a broker until SIGTERM or SIGINT; a second signal kills it. Without a file and flags it keeps its data in
 ./baton-data and listens on 127.0.0.1:61613, for clients on this machine, without a login.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := config.Load(config.Sources{File: file, Env: os.Environ(), Flags: givenFlags(cmd)})
 			if err != nil {
@@ -43,6 +43,7 @@ func serveCommand() *cobra.Command {
 	for _, f := range keyFlags {
 		flags.String(f.name, "", f.usage)
 	}
+	complete(cmd, "log-level", "debug", "info", "warn", "error")
 	return cmd
 }
 
@@ -66,6 +67,12 @@ func givenFlags(cmd *cobra.Command) map[string]any {
 // serve runs a broker until ctx ends, or until its journal fails.
 func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) error {
 	logger := newLogger(cfg.Log, stderr)
+	// The door before the house: an address in use must not cost a recovery. Who knocks meanwhile waits.
+	listener, err := net.Listen("tcp", cfg.STOMP.Listen)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
 	server := broker.New(brokerOptions(cfg, logger))
 	p := newProgress(stderr)
 	log, err := journal.Open(journalOptions(cfg, logger, server, p))
@@ -73,7 +80,7 @@ func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) err
 	if err != nil {
 		return err
 	}
-	err = serveOn(ctx, log, server, cfg, logger, stdout)
+	err = serveOn(ctx, listener, log, server, cfg, logger, stdout)
 	if closed := log.Close(); err == nil {
 		err = closed
 	}
@@ -83,16 +90,12 @@ func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) err
 	return err
 }
 
-// serveOn brings the broker to where the journal ends, opens the door and says so.
-func serveOn(ctx context.Context, log *journal.Journal, server *broker.Server, cfg config.Config, logger *zap.Logger, stdout io.Writer) error {
+// serveOn brings the broker to where the journal ends, lets clients in and says so.
+func serveOn(ctx context.Context, listener net.Listener, log *journal.Journal, server *broker.Server, cfg config.Config, logger *zap.Logger, stdout io.Writer) error {
 	if err := server.Recover(ctx, log, brokerName(log.ID()), log.LastEpoch()+1); err != nil {
 		if ctx.Err() != nil {
 			return nil // told to stop before it began
 		}
-		return err
-	}
-	listener, err := net.Listen("tcp", cfg.STOMP.Listen)
-	if err != nil {
 		return err
 	}
 	ready := readyLine(listener.Addr(), cfg)
