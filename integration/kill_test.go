@@ -33,7 +33,7 @@ func TestKill9(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := options(t, "BATON_QUEUES_MAX_DELIVERIES=1000000")
+	o := options(t, "BATON_QUEUES_MAX_DELIVERIES=65535")
 	o.Data = filepath.Join(dir, "data")
 	l := newLoad()
 	defer keepEvidence(t, dir, l.history)
