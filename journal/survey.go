@@ -168,8 +168,7 @@ func (v *survey) skipTrimmed(floor uint64) {
 }
 
 // checkJoint checks that b continues a; both have been scanned. Only where b holds nothing yet may a be without its seal: a
-// crash came between
-// the creation of b and the seal.
+// crash came between the creation of b and the seal.
 func checkJoint(a, b *found) error {
 	switch {
 	case b.id != a.id+1:
