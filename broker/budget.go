@@ -8,11 +8,12 @@ import (
 )
 
 // A budget bounds the memory that messages take, wherever they are: in the
-// machine, in open transactions, in frames that are not complete.
+// machine, in open transactions, on their way to the engine, in frames that are
+// not complete.
 type budget struct {
 	limit  int64
 	held   atomic.Int64 // by the machine; written by the engine
-	coming atomic.Int64 // by sessions
+	coming atomic.Int64 // by sessions and the mailbox
 }
 
 // take counts octets that a session is about to hold. When there is no room
@@ -22,10 +23,17 @@ func (b *budget) take(octets int) error {
 	if held := b.held.Load(); held+coming > b.limit {
 		b.give(octets)
 		return &clientError{code: destinations.CodeMemoryFull, text: fmt.Sprintf(
-			"the broker holds %d octets of messages and may hold %d: try again when some were consumed", held, b.limit)}
+			"the broker holds %d octets of messages, %d more are coming, and it may hold %d: try again when some were consumed",
+			held, coming-int64(octets), b.limit)}
 	}
 	return nil
 }
 
 // give counts them back.
 func (b *budget) give(octets int) { b.coming.Add(-int64(octets)) }
+
+// sendBytes is what a message takes until the machine holds it.
+func sendBytes(d destinations.Destination, m *destinations.Message) int {
+	const overhead = 256
+	return len(m.Content) + len(d.Name) + overhead
+}

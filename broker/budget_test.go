@@ -3,8 +3,11 @@ package broker
 import (
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"baton/destinations"
 	"baton/journal"
@@ -142,4 +145,95 @@ func TestTransactionNeedsAName(t *testing.T) {
 			t.Errorf("%q gives %s", command, f)
 		}
 	}
+}
+
+// What waits for the engine counts as well.
+func TestMemoryOfWhatWaitsForTheEngine(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var held atomic.Bool
+		let := make(chan struct{})
+		o := Options{Machine: destinations.Options{MaxBytes: 1 << 20}}
+		h := servePipesOn(t, memfs.New(), o, func(l Log) Log { return stubbornLog{l, &held, let} })
+		c := h.connect("1.2")
+		others := []*client{h.connect("1.2"), h.connect("1.2"), h.connect("1.2")}
+		synctest.Wait()
+		held.Store(true)
+		release := sync.OnceFunc(func() {
+			held.Store(false)
+			close(let)
+		})
+		t.Cleanup(release)
+		c.say("SEND\ndestination:/queue/a\nreceipt:r\n\nbusy") // the engine takes it, and is stuck in the log
+		synctest.Wait()
+		for _, other := range others {
+			other.say("SEND\ndestination:/queue/a\nreceipt:r\n\n" + strings.Repeat("x", 400<<10))
+			synctest.Wait()
+		}
+		release()
+		c.want("RECEIPT")
+		others[0].want("RECEIPT")
+		others[1].want("RECEIPT")
+		others[2].refused(destinations.CodeMemoryFull)
+		synctest.Wait()
+		if coming := h.budget.coming.Load(); coming != 0 {
+			t.Errorf("%d octets are counted for what the machine holds", coming)
+		}
+	})
+}
+
+// Line ends between frames are no frame: they take no memory, and a client that
+// sends one in two parts has not begun a frame.
+func TestLineEndsAreNoFrame(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := servePipes(t, Options{FrameGrace: time.Second, Machine: destinations.Options{MaxBytes: 1 << 20}})
+		c, other := h.connect("1.2"), h.connect("1.2")
+		c.write(strings.Repeat("\n", 2<<20))
+		synctest.Wait()
+		other.do("SEND\ndestination:/queue/a", strings.Repeat("x", 600<<10))
+		c.write("SEND\ndestination:/queue/a\n\n\x00\r")
+		time.Sleep(200 * time.Millisecond)
+		c.write("\n")
+		time.Sleep(time.Minute)
+		c.write("SEND\ndestination:/queue/a\nrec")
+		time.Sleep(200 * time.Millisecond)
+		c.write("eipt:r\n\n\x00")
+		c.want("RECEIPT", "receipt-id:r")
+	})
+}
+
+// A syncLog counts the calls of Sync.
+type syncLog struct {
+	Log
+	syncs atomic.Int64
+}
+
+func (l *syncLog) Sync() {
+	l.syncs.Add(1)
+	l.Log.Sync()
+}
+
+// However long the disk takes, the log is asked once more when everything is
+// durable, and then not again.
+func TestSyncWhenAllIsDurable(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log := &syncLog{}
+		h := servePipesOn(t, memfs.New(), Options{}, func(l Log) Log {
+			log.Log = l
+			return log
+		})
+		h.gate.shut()
+		h.connect("1.2").say("SEND\ndestination:/queue/a\n\nbody")
+		time.Sleep(10 * trimInterval)
+		synctest.Wait()
+		before := log.syncs.Load()
+		h.gate.open()
+		time.Sleep(10 * trimInterval)
+		synctest.Wait()
+		if after := log.syncs.Load(); after != before+1 {
+			t.Errorf("after all was durable the log was asked %d times", after-before)
+		}
+	})
 }

@@ -86,6 +86,9 @@ func (s *session) setDeadline() error {
 		return err
 	}
 	d := &s.deadlines
+	if !s.reader.InFrame() {
+		d.frameDone(s.server.budget) // line ends between frames are none
+	}
 	at, why := s.nextDeadline(time.Now())
 	d.passed = why
 	if at == d.set {

@@ -46,6 +46,7 @@ type engine struct {
 	effects  destinations.Effects
 	records  []journal.Record
 	trimmed  uint64 // Last() when the log was last trimmed
+	promised uint64 // Last() when the log was last asked to note that all is durable
 	dropped  dropLog
 
 	durable atomic.Uint64
@@ -114,10 +115,13 @@ func (e *engine) batch(mails []mail) error {
 	now := time.Now()
 	e.batches++
 	e.effects.Reset()
+	taken := 0
 	for i := range mails {
 		e.step(now, &mails[i])
+		taken += mails[i].taken
 	}
 	e.budget.held.Store(e.machine.Bytes())
+	e.budget.give(taken) // the machine holds it now, or nobody does
 	if err := e.append(); err != nil {
 		return err
 	}
@@ -286,11 +290,18 @@ func (e *engine) release(seq uint64) {
 }
 
 func (e *engine) trim() {
-	if last := e.machine.Last(); last != e.trimmed {
+	last := e.machine.Last()
+	if last != e.trimmed {
 		e.trimmed = last
 		e.log.Trim(e.machine.Oldest())
+	}
+	if last != e.promised {
 		// When nothing more comes, this is how the log learns that its last
-		// batch is durable, and can tell damage to it from a torn write.
+		// batch is durable, and can tell damage to it from a torn write. While
+		// something is not durable yet, it is a Sync like others.
+		if e.durable.Load() >= last {
+			e.promised = last
+		}
 		e.log.Sync()
 	}
 }

@@ -104,10 +104,12 @@ func (s *session) send(f *stomp.Frame, c destinations.Command) error {
 	if tx != nil {
 		return s.sendInTransaction(tx, target, msg, c)
 	}
+	size := sendBytes(target, msg)
+	if err := s.server.budget.take(size); err != nil {
+		return err
+	}
 	c.Op, c.Destination, c.Message = destinations.Send, target, msg
-	s.add(c)
-	s.bytes += len(msg.Content)
-	s.sends = true
+	s.addSends(c, len(msg.Content), size)
 	return nil
 }
 
@@ -299,7 +301,7 @@ func (s *session) unsubscribe(f *stomp.Frame, c destinations.Command) error {
 		}
 	}
 	maps.DeleteFunc(s.unnamed, func(_, named string) bool { return named == id })
-	s.addSent(s.out.takenUpTo())
+	s.addSent(s.out.takenBy(id))
 	c.Op, c.Subscription = destinations.Unsubscribe, id
 	s.add(c)
 	return nil
@@ -336,7 +338,7 @@ func (s *session) acknowledge(f *stomp.Frame, c destinations.Command) error {
 		return err
 	}
 	if tx != nil {
-		if err := s.grow(tx, 0); err != nil {
+		if err := s.grow(tx, 0, 0); err != nil {
 			return err
 		}
 		c.Tx = tx.id

@@ -11,6 +11,7 @@ type mail struct {
 	from    *session
 	command destinations.Command
 	fail    error // instead of a command: answer ERROR and close
+	taken   int   // octets of the budget that the machine takes over
 }
 
 // mailOverhead is counted for each mail beyond its message.

@@ -32,7 +32,7 @@ type outbox struct {
 	mu       sync.Mutex
 	items    []destinations.Output // After never falls from one to the next
 	receipts int                   // octets of those among items
-	taken    map[uint32]uint64     // newest tag that left the box, of each auto subscription
+	taken    map[uint32]departure  // newest that left the box, of each auto subscription
 	final    bool                  // an ERROR is in the box or was: only the end comes after it
 	writing  bool                  // the writer is busy with what it took
 	closed   bool                  // the writer has ended; nothing is kept
@@ -120,9 +120,9 @@ func (o *outbox) note(it *destinations.Output) {
 		o.receipts -= receiptBytes(it)
 	case it.Kind == destinations.Deliver && it.Delivery.Ack == destinations.AckAuto:
 		if o.taken == nil {
-			o.taken = map[uint32]uint64{}
+			o.taken = map[uint32]departure{}
 		}
-		o.taken[it.Delivery.Sub] = it.Delivery.Tag
+		o.taken[it.Delivery.Sub] = departure{it.Delivery.Subscription, it.Delivery.Tag}
 	}
 }
 
@@ -163,15 +163,32 @@ func (o *outbox) waitForWriter() {
 	o.mu.Unlock()
 }
 
-// takenUpTo returns the newest tag of an auto subscription that left the box.
+// A departure is a delivery that left the box.
+type departure struct {
+	subscription string
+	tag          uint64
+}
+
+// takenUpTo returns the newest tag of each auto subscription that left the box.
 func (o *outbox) takenUpTo() map[uint32]uint64 {
+	return o.takenWhere(func(string) bool { return true })
+}
+
+// takenBy does it for the subscription with this id.
+func (o *outbox) takenBy(id string) map[uint32]uint64 {
+	return o.takenWhere(func(subscription string) bool { return subscription == id })
+}
+
+func (o *outbox) takenWhere(wanted func(subscription string) bool) map[uint32]uint64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	taken := make(map[uint32]uint64, len(o.taken))
-	for sub, tag := range o.taken {
-		taken[sub] = tag
+	tags := map[uint32]uint64{}
+	for sub, t := range o.taken {
+		if wanted(t.subscription) {
+			tags[sub] = t.tag
+		}
 	}
-	return taken
+	return tags
 }
 
 // close drops everything: there is no one to write it.

@@ -135,7 +135,11 @@ var errGoodbye = errors.New("the client disconnected")
 // submit gives the collected mails to the engine.
 func (s *session) submit() {
 	s.out.waitForReader()
-	s.server.engine.box.put(s.mails, s.bytes, s.sends)
+	if !s.server.engine.box.put(s.mails, s.bytes, s.sends) {
+		for i := range s.mails {
+			s.server.budget.give(s.mails[i].taken)
+		}
+	}
 	clear(s.mails)
 	s.mails, s.bytes, s.sends = s.mails[:0], 0, false
 	if cap(s.mails) > 16 && !s.reader.Buffered() {
@@ -147,6 +151,15 @@ func (s *session) add(c destinations.Command) {
 	c.Session = s.id
 	s.mails = append(s.mails, mail{from: s, command: c})
 	s.bytes += len(c.Receipt) + len(c.Subscription) + len(c.Tx) + len(c.Destination.Name) + len(c.Delivery.Text)
+}
+
+// addSends adds a command with messages of so many octets, for which so many
+// were taken from the budget.
+func (s *session) addSends(c destinations.Command, bytes, taken int) {
+	s.add(c)
+	s.mails[len(s.mails)-1].taken = taken
+	s.bytes += bytes
+	s.sends = true
 }
 
 // end submits what was read, the ERROR if there is one, and the Disconnect.

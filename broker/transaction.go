@@ -13,6 +13,7 @@ type transaction struct {
 	id     string
 	sends  []destinations.Outgoing
 	bytes  int // of the sends
+	taken  int // from the budget, for them
 	frames int
 	used   time.Time // last
 }
@@ -63,8 +64,9 @@ func (s *session) openTransaction(f *stomp.Frame) (*transaction, error) {
 	return tx, nil
 }
 
-// grow counts a frame of so many octets in tx.
-func (s *session) grow(tx *transaction, bytes int) error {
+// grow counts a frame with so many octets of message in tx, for which so many
+// are taken from the budget: none for one that acknowledges, which makes room.
+func (s *session) grow(tx *transaction, bytes, taken int) error {
 	limits := s.server.opts.Transactions
 	if tx.frames+1 > limits.MaxFrames {
 		return refuse(codeTxLimit, "the transaction has %d frames: no more are allowed", tx.frames)
@@ -72,11 +74,14 @@ func (s *session) grow(tx *transaction, bytes int) error {
 	if tx.bytes+bytes > limits.MaxBytes {
 		return refuse(codeTxLimit, "the transaction would have more than %d octets", limits.MaxBytes)
 	}
-	if err := s.server.budget.take(bytes); err != nil {
-		return err
+	if taken > 0 {
+		if err := s.server.budget.take(taken); err != nil {
+			return err
+		}
 	}
 	tx.frames++
 	tx.bytes += bytes
+	tx.taken += taken
 	tx.used = time.Now()
 	return nil
 }
@@ -84,7 +89,7 @@ func (s *session) grow(tx *transaction, bytes int) error {
 // sendInTransaction keeps a message until COMMIT. Its receipt says that it was
 // taken, not that it is safe: the receipt of the COMMIT says that.
 func (s *session) sendInTransaction(tx *transaction, d destinations.Destination, msg *destinations.Message, c destinations.Command) error {
-	if err := s.grow(tx, len(msg.Content)); err != nil {
+	if err := s.grow(tx, len(msg.Content), sendBytes(d, msg)); err != nil {
 		return err
 	}
 	tx.sends = append(tx.sends, destinations.Outgoing{Destination: d, Message: msg})
@@ -99,9 +104,11 @@ func (s *session) commit(f *stomp.Frame, c destinations.Command) error {
 		return err
 	}
 	c.Op, c.Tx, c.Sends = destinations.Commit, tx.id, tx.sends
-	s.add(c)
-	s.bytes += tx.bytes
-	s.sends = s.sends || len(tx.sends) > 0
+	if len(tx.sends) > 0 {
+		s.addSends(c, tx.bytes, tx.taken)
+	} else {
+		s.add(c)
+	}
 	return nil
 }
 
@@ -110,6 +117,7 @@ func (s *session) abort(f *stomp.Frame, c destinations.Command) error {
 	if err != nil {
 		return err
 	}
+	s.server.budget.give(tx.taken)
 	c.Op, c.Tx = destinations.Abort, tx.id
 	s.add(c)
 	return nil
@@ -122,7 +130,6 @@ func (s *session) closeTransaction(f *stomp.Frame) (*transaction, error) {
 	tx, err := s.openTransaction(f)
 	if err == nil {
 		delete(s.transactions, tx.id)
-		s.server.budget.give(tx.bytes)
 	}
 	return tx, err
 }
@@ -130,7 +137,7 @@ func (s *session) closeTransaction(f *stomp.Frame) (*transaction, error) {
 // dropTransactions forgets those that are open when the session ends.
 func (s *session) dropTransactions() {
 	for _, tx := range s.transactions {
-		s.server.budget.give(tx.bytes)
+		s.server.budget.give(tx.taken)
 	}
 	s.transactions = nil
 }

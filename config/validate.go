@@ -115,7 +115,7 @@ func (v *validation) topics(t Topics, l Limits) {
 
 func (v *validation) transactions(t Transactions, l Limits) {
 	v.positive("transactions.max_open", int64(t.MaxOpen))
-	v.positive("transactions.max_frames", int64(t.MaxFrames))
+	v.between("transactions.max_frames", t.MaxFrames, 1, 1_000_000)
 	v.atLeast("transactions.max_bytes", t.MaxBytes, "limits.body", l.Body, "the largest message")
 	v.atMost("transactions.max_bytes", t.MaxBytes, maxTransaction)
 	v.positive("transactions.idle_timeout", int64(t.IdleTimeout))

@@ -58,7 +58,7 @@ func TestValidate(t *testing.T) {
 		{"topics.pending_bytes", "limits.body", func(c *config.Config) { c.Topics.PendingBytes = config.MiB }},
 		{"topics.pending_policy", "drop-oldest", func(c *config.Config) { c.Topics.PendingPolicy = "drop" }},
 		{"transactions.max_open", "more than 0", func(c *config.Config) { c.Transactions.MaxOpen = 0 }},
-		{"transactions.max_frames", "more than 0", func(c *config.Config) { c.Transactions.MaxFrames = 0 }},
+		{"transactions.max_frames", "1 to 1000000", func(c *config.Config) { c.Transactions.MaxFrames = 0 }},
 		{"transactions.max_bytes", "limits.body", func(c *config.Config) { c.Transactions.MaxBytes = config.MiB }},
 		{"transactions.max_bytes", "at most 112MiB", func(c *config.Config) { c.Transactions.MaxBytes = 128 * config.MiB }},
 		{"limits.header_bytes", "at most 1MiB", func(c *config.Config) { c.Limits.HeaderBytes = 2 * config.MiB }},

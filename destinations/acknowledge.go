@@ -182,6 +182,12 @@ func (m *Machine) bury(now time.Time, q *queue, at ref, reason string, attempts 
 		m.record(record{kind: KindMove, queue: q.destination.Name, seqs: []uint64{sl.seq}, target: target, dead: dead}, out)
 		return
 	}
+	if sl.msg.buried {
+		// Another subscriber of its topic refused it too: it is there already.
+		m.discard(q, at)
+		return
+	}
+	sl.msg.buried = true
 	msg := *sl.msg
 	msg.Persistent, msg.n, msg.refs = true, 0, 0
 	m.record(record{kind: KindEnqueue, queue: target, msg: &msg, dead: dead}, out)

@@ -89,3 +89,34 @@ func compareFlights(t *testing.T, f *flights, want map[uint64]int, last uint64) 
 		t.Fatalf("each comes to %d, want %d", tags, slices.Sorted(maps.Keys(want)))
 	}
 }
+
+// Settling very many that were set aside takes no longer for each than settling
+// few: what one command may settle must not stop the others.
+func TestFlightsAsideAreSettledInPassing(t *testing.T) {
+	t.Parallel()
+	const many = 300_000
+	var f flights
+	for i := range many {
+		f.add(ref{i: i})
+	}
+	for tag := uint64(1); tag <= many; tag++ {
+		if tag%8 != 0 {
+			f.remove(tag)
+		}
+	}
+	moved := 0
+	for last := uint64(0); !f.none(); {
+		before := len(f.aside)
+		f.each(last+1, many, func(tag uint64, _ *flight) {
+			f.remove(tag)
+			last = tag
+			if len(f.aside) != before { // it was compacted
+				moved += len(f.aside)
+				before = len(f.aside)
+			}
+		})
+	}
+	if moved > many {
+		t.Errorf("to settle %d, %d were moved", many/8, moved)
+	}
+}

@@ -15,8 +15,9 @@ type Message struct {
 	// Persistent messages sent to a queue are stored; they survive a crash.
 	Persistent bool
 
-	refs int32  // how many backlogs hold the message
-	n    uint64 // of a message that is not stored: its number since the start
+	buried bool   // not stored itself, but in a dead-letter queue as a copy that is
+	refs   int32  // how many backlogs hold the message
+	n      uint64 // of a message that is not stored: its number since the start
 }
 
 // messageOverhead is counted for each message beyond its content, so that a

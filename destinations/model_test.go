@@ -20,6 +20,7 @@ type model struct {
 	queues   []*modelQueue
 	topics   map[string][]*modelSub
 	sessions map[uint64]*modelSession
+	buried   map[*Message]bool
 
 	// Of the step in progress.
 	now     time.Time
@@ -82,7 +83,7 @@ type modelFlight struct {
 }
 
 func newModel(t tester, o Options) *model {
-	return &model{t: t, opts: o.withDefaults(), topics: map[string][]*modelSub{}, sessions: map[uint64]*modelSession{}}
+	return &model{t: t, opts: o.withDefaults(), topics: map[string][]*modelSub{}, sessions: map[uint64]*modelSession{}, buried: map[*Message]bool{}}
 }
 
 // step follows c, of which the machine said out, and returns the code of the
@@ -368,6 +369,12 @@ func (s *modelSub) upTo(tag uint64) (flights []*modelFlight) {
 	return flights
 }
 
+// left are the subscriptions that have ended, but of which transactions hold
+// messages.
+func (ses *modelSession) left() []*modelSub {
+	return slices.DeleteFunc(slices.Clone(ses.leaving), func(s *modelSub) bool { return len(s.flights) == 0 })
+}
+
 func (w *model) subscribe(c Command) string {
 	ses := w.sessions[c.Session]
 	if ses == nil {
@@ -376,7 +383,7 @@ func (w *model) subscribe(c Command) string {
 	switch {
 	case slices.ContainsFunc(ses.subs, func(s *modelSub) bool { return s.id == c.Subscription }):
 		return CodeSubscriptionExists
-	case len(ses.subs) >= w.opts.MaxSubscriptions:
+	case len(ses.subs)+len(ses.left()) >= w.opts.MaxSubscriptions:
 		return CodeTooManySubscription
 	}
 	w.sessions[c.Session] = ses
@@ -538,7 +545,11 @@ func (w *model) fail(s *modelSub, f *modelFlight, reject bool) {
 func (w *model) bury(q *modelQueue, m *modelMessage, reason string) {
 	q.remove(m)
 	msg := m.msg
-	if m.seq == 0 { // a copy, which is stored
+	if m.seq == 0 { // a copy, which is stored; one for all subscribers of a topic
+		if w.buried[m.msg] {
+			return
+		}
+		w.buried[m.msg] = true
 		msg = newMessage("", true)
 		msg.Content = m.msg.Content
 	}

@@ -12,9 +12,10 @@ func (m *Machine) subscribe(c *Command) error {
 			return &Error{Code: CodeSubscriptionExists, Text: fmt.Sprintf(
 				"a subscription with the id %s exists on this connection", quote(c.Subscription))}
 		}
-		if len(ses.subs) >= m.opts.MaxSubscriptions {
+		// One that has ended, but of which a transaction holds messages, counts.
+		if n := len(ses.subs) + len(ses.leaving); n >= m.opts.MaxSubscriptions {
 			return &Error{Code: CodeTooManySubscription, Text: fmt.Sprintf(
-				"this connection has %d subscriptions: no more are allowed", len(ses.subs))}
+				"this connection has %d subscriptions: no more are allowed", n)}
 		}
 	} else {
 		ses = &session{id: c.Session, byID: map[string]*subscription{}}

@@ -67,9 +67,10 @@ type flight struct {
 // that the holes behind it do not pile up.
 type flights struct {
 	fifo[flight]
-	live  int     // flights in the fifo that are no holes
-	gone  uint64  // tags before the front
-	aside []aside // of those tags, the ones that are not settled; ascending
+	live   int     // flights in the fifo that are no holes
+	gone   uint64  // tags before the front
+	aside  []aside // of those tags, the ones that are not settled; ascending
+	landed int     // settled ones that are still in aside
 }
 
 type aside struct {
@@ -81,7 +82,7 @@ type aside struct {
 func (f *flights) last() uint64 { return f.gone + uint64(f.len()) }
 
 // none says that nothing is in flight.
-func (f *flights) none() bool { return f.len() == 0 && len(f.aside) == 0 }
+func (f *flights) none() bool { return f.len() == 0 && len(f.aside) == f.landed }
 
 func (f *flights) add(at ref) (tag uint64) {
 	f.push(flight{at: at, live: true})
@@ -109,17 +110,31 @@ func (f *flights) get(tag uint64) *flight {
 
 func (f *flights) findAside(tag uint64) (int, bool) {
 	i := sort.Search(len(f.aside), func(i int) bool { return f.aside[i].tag >= tag })
-	return i, i < len(f.aside) && f.aside[i].tag == tag
+	return i, i < len(f.aside) && f.aside[i].tag == tag && f.aside[i].live
 }
 
 func (f *flights) remove(tag uint64) {
 	if i, ok := f.findAside(tag); ok {
-		f.aside = slices.Delete(f.aside, i, i+1)
+		f.aside[i].flight = flight{}
+		f.landed++
+		f.compactAside()
 		return
 	}
 	*f.get(tag) = flight{}
 	f.live--
 	f.closeUp()
+}
+
+// compactAside drops the settled ones when they are the most.
+func (f *flights) compactAside() {
+	if f.landed <= len(f.aside)/2 {
+		return
+	}
+	f.aside = slices.DeleteFunc(f.aside, func(a aside) bool { return !a.live })
+	f.landed = 0
+	if len(f.aside) == 0 {
+		f.aside = nil
+	}
 }
 
 // closeUp drops the holes at the front. While there are many more holes than
@@ -142,13 +157,16 @@ func (f *flights) closeUp() {
 // each calls fn for every flight with a tag from first to last, oldest first.
 // fn may remove the flight that it is called for.
 func (f *flights) each(first, last uint64, fn func(tag uint64, fl *flight)) {
-	i, _ := f.findAside(first)
-	for i < len(f.aside) && f.aside[i].tag <= last {
-		tag, n := f.aside[i].tag, len(f.aside)
-		fn(tag, &f.aside[i].flight)
-		if len(f.aside) == n {
+	for from := first; ; {
+		i, _ := f.findAside(from) // again each time, for fn may move them
+		for i < len(f.aside) && !f.aside[i].live {
 			i++
 		}
+		if i == len(f.aside) || f.aside[i].tag > last {
+			break
+		}
+		from = f.aside[i].tag + 1
+		fn(f.aside[i].tag, &f.aside[i].flight)
 	}
 	last = min(last, f.last())
 	for tag := max(first, f.gone+1); tag <= last; tag++ {

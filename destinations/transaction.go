@@ -22,6 +22,9 @@ func (m *Machine) hold(s *subscription, tag uint64, c *Command) {
 	s.covered(tag, func(tag uint64, fl *flight) {
 		fl.tx = tx
 		tx.size += entrySize(fl.at.slot(), c.Op == Nack)
+		if n := len(tx.held); c.Op == Ack && (n == 0 || tx.held[n-1].sub != s || tx.held[n-1].nack) {
+			tx.size += maxHeadBytes // an ACK that begins a settle of its own
+		}
 		s.out--
 		s.outBytes -= int64(fl.at.slot().size)
 		tx.held = append(tx.held, held{sub: s, tag: tag, nack: c.Op == Nack, reject: c.Reject})
@@ -51,6 +54,7 @@ func (m *Machine) commit(now time.Time, c *Command, out *Effects) error {
 	m.whole = true
 	if tx := m.takeTransaction(c); tx != nil {
 		m.carryOut(now, tx, out)
+		m.sessions[c.Session].forgetLeft()
 	}
 	for _, s := range c.Sends {
 		m.accept(s.Destination, s.Message, out)
@@ -137,9 +141,16 @@ func (m *Machine) abort(c *Command) {
 			fl.tx = nil
 			s.out++
 			s.outBytes += int64(fl.at.slot().size)
-			s.open = 0
+			s.open = min(s.open, h.tag)
 		}
 	}
+	m.sessions[c.Session].forgetLeft()
+}
+
+// forgetLeft forgets the subscriptions of which no transaction holds anything
+// any more.
+func (ses *session) forgetLeft() {
+	ses.leaving = slices.DeleteFunc(ses.leaving, func(s *subscription) bool { return s.flights.none() })
 }
 
 // transaction returns a transaction of the session; nil if it holds nothing.
@@ -154,19 +165,8 @@ func (m *Machine) transaction(c *Command) *transaction {
 // takeTransaction takes it out of the session.
 func (m *Machine) takeTransaction(c *Command) *transaction {
 	tx := m.transaction(c)
-	if tx == nil {
-		return nil
+	if tx != nil {
+		delete(m.sessions[c.Session].transactions, c.Tx)
 	}
-	ses := m.sessions[c.Session]
-	delete(ses.transactions, c.Tx)
-	// Subscriptions whose last held messages these are may go.
-	ses.leaving = slices.DeleteFunc(ses.leaving, func(s *subscription) bool { return s.heldOnlyBy(tx) })
 	return tx
-}
-
-// heldOnlyBy says that all that s has in flight is held by tx.
-func (s *subscription) heldOnlyBy(tx *transaction) bool {
-	only := true
-	s.flights.each(0, s.flights.last(), func(_ uint64, fl *flight) { only = only && fl.tx == tx })
-	return only
 }
