@@ -139,56 +139,49 @@ func TestOutboxTellsTaken(t *testing.T) {
 // receipts unread, and goes on when some were written or the writer ended.
 func TestOutboxBacklog(t *testing.T) {
 	t.Parallel()
-	for name, release := range map[string]func(*outbox){
+	waitsUntil(t, (*outbox).waitForReader, func(o *outbox) {
+		for o.receipts+receiptBytes(receipt("r", 1)) < maxReceiptBacklog {
+			o.push(receipt("r", 1))
+		}
+		o.waitForReader()
+		o.push(receipt("r", 1))
+	}, map[string]func(*outbox){
 		"written": func(o *outbox) { o.take(nil, 1, 1) },
 		"closed":  (*outbox).close,
-	} {
+	})
+}
+
+// TestOutboxWaitsForWriter holds that who waits for the writer waits while it
+// is busy.
+func TestOutboxWaitsForWriter(t *testing.T) {
+	t.Parallel()
+	waitsUntil(t, (*outbox).waitForWriter, func(o *outbox) {
+		o.push(receipt("r", 0))
+		o.waitForWriter()
+		o.take(nil, 0, 10)
+	}, map[string]func(*outbox){
+		"written": (*outbox).written,
+		"closed":  (*outbox).close,
+	})
+}
+
+// waitsUntil checks that wait, on a box that was prepared, returns only after
+// each of the releases.
+func waitsUntil(t *testing.T, wait, prepare func(*outbox), releases map[string]func(*outbox)) {
+	for name, release := range releases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				o := newOutbox()
-				for o.receipts+receiptBytes(receipt("r", 1)) < maxReceiptBacklog {
-					o.push(receipt("r", 1))
-				}
-				o.waitForReader()
-				o.push(receipt("r", 1))
+				prepare(o)
 				passed := false
 				go func() {
-					o.waitForReader()
+					wait(o)
 					passed = true
 				}()
 				synctest.Wait()
 				if passed {
 					t.Fatal("it does not wait")
-				}
-				release(o)
-				synctest.Wait()
-				if !passed {
-					t.Error("it waits for ever")
-				}
-			})
-		})
-	}
-}
-
-func TestOutboxWaitsForWriter(t *testing.T) {
-	t.Parallel()
-	for name, release := range map[string]func(*outbox){"written": (*outbox).written, "closed": (*outbox).close} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				o := newOutbox()
-				o.push(receipt("r", 0))
-				o.waitForWriter()
-				o.take(nil, 0, 10)
-				passed := false
-				go func() {
-					o.waitForWriter()
-					passed = true
-				}()
-				synctest.Wait()
-				if passed {
-					t.Fatal("it does not wait for a writer that is busy")
 				}
 				release(o)
 				synctest.Wait()

@@ -203,17 +203,22 @@ func TestAfterClose(t *testing.T) {
 	j.Trim(2)
 }
 
-func TestFailureStopsTheJournalForEver(t *testing.T) {
-	t.Parallel()
-	disk, w := memfs.New(), newWatch()
-	j := open(t, w.options(disk))
-	put(t, j, w, 3)
+// failSyncs makes every sync of a segment fail from now on.
+func failSyncs(disk *memfs.FS) {
 	disk.OnCall(func(c memfs.Call) error {
 		if c.Op == "Datasync" {
 			return errDisk
 		}
 		return nil
 	})
+}
+
+func TestFailureStopsTheJournalForEver(t *testing.T) {
+	t.Parallel()
+	disk, w := memfs.New(), newWatch()
+	j := open(t, w.options(disk))
+	put(t, j, w, 3)
+	failSyncs(disk)
 	if err := j.Append(records(4, 1)); err != nil {
 		t.Fatal(err)
 	}
@@ -243,12 +248,7 @@ func TestRestartAfterAFailedSyncWritesAgain(t *testing.T) {
 	disk, w := memfs.New(), newWatch()
 	j := open(t, w.options(disk))
 	put(t, j, w, 3)
-	disk.OnCall(func(c memfs.Call) error {
-		if c.Op == "Datasync" {
-			return errDisk
-		}
-		return nil
-	})
+	failSyncs(disk)
 	if err := j.Append(records(4, 2)); err != nil {
 		t.Fatal(err)
 	}
