@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"baton/broker/stomp"
 	"baton/destinations"
 )
 
 // A budget bounds the memory that messages take, wherever they are: in the
 // machine, in open transactions, on their way to the engine, in frames that are
-// not complete.
+// not complete and larger than a few KiB.
 type budget struct {
 	limit  int64
 	held   atomic.Int64 // by the machine; written by the engine
@@ -19,21 +20,24 @@ type budget struct {
 // take counts octets that a session is about to hold. When there is no room
 // for them it counts nothing and returns an error for the client.
 func (b *budget) take(octets int) error {
-	coming := b.coming.Add(int64(octets))
-	if held := b.held.Load(); held+coming > b.limit {
-		b.give(octets)
-		return &clientError{code: destinations.CodeMemoryFull, text: fmt.Sprintf(
-			"the broker holds %d octets of messages, %d more are coming, and it may hold %d: try again when some were consumed",
-			held, coming-int64(octets), b.limit)}
+	for {
+		held, coming := b.held.Load(), b.coming.Load()
+		if held+coming+int64(octets) > b.limit {
+			return &clientError{code: destinations.CodeMemoryFull, text: fmt.Sprintf(
+				"the broker holds %d octets of messages, %d more are coming, and it may hold %d: try again when some were consumed",
+				held, coming, b.limit)}
+		}
+		if b.coming.CompareAndSwap(coming, coming+int64(octets)) {
+			return nil
+		}
 	}
-	return nil
 }
 
 // give counts them back.
 func (b *budget) give(octets int) { b.coming.Add(-int64(octets)) }
 
-// sendBytes is what a message takes until the machine holds it.
-func sendBytes(d destinations.Destination, m *destinations.Message) int {
+// sendBytes is what the message of a SEND takes until the machine holds it.
+func sendBytes(d destinations.Destination, f *stomp.Frame) int {
 	const overhead = 256
-	return len(m.Content) + len(d.Name) + overhead
+	return f.HeaderBytes() + len(f.Body) + len(d.Name) + overhead
 }

@@ -77,7 +77,7 @@ const maxHeartBeat = 10 * time.Minute
 // agreeHeartBeats sets how often this side writes and how long it waits for
 // the other (STOMP 1.2, "Heart-beating").
 //
-// The answer is never "0,": go-stomp takes any heart-beat header as a promise
+// A client that asks for heart-beats is never answered "0,": go-stomp takes any heart-beat header as a promise
 // and drops an idle connection when it is not kept, if it asked for one.
 func (s *session) agreeHeartBeats(f *stomp.Frame) error {
 	header, ok := f.Header("heart-beat")

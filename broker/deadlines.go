@@ -28,7 +28,7 @@ func (d *deadlines) frameDone(b *budget) {
 }
 
 // uncounted is how large a frame may be before it counts against the budget.
-const uncounted = 64 << 10
+const uncounted = 8 << 10
 
 // came counts octets that were read. A frame for which there is no room ends
 // the session.

@@ -21,7 +21,9 @@
 //
 //   - The engine waits for the log's buffer and for nothing else: never for a
 //     session. A slow consumer costs its own outbox, which its credit bounds.
-//   - Readers wait for the mailbox. Nothing waits for readers.
+//   - Readers wait for the mailbox, and so do writers, to say what was written
+//     for auto subscriptions. The engine empties it without waiting for either.
+//     At the end of its session a reader waits for its writer.
 //   - What a session is sent keeps the order in which the engine made it.
 //   - mailbox, outbox and waiting list each have a lock; no code holds two of
 //     them, and none is held during input or output.

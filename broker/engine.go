@@ -120,8 +120,10 @@ func (e *engine) batch(mails []mail) error {
 		e.step(now, &mails[i])
 		taken += mails[i].taken
 	}
+	// The machine holds it now, or nobody does. Counted twice for a moment, it
+	// could have others refused.
+	e.budget.give(taken)
 	e.budget.held.Store(e.machine.Bytes())
-	e.budget.give(taken) // the machine holds it now, or nobody does
 	if err := e.append(); err != nil {
 		return err
 	}
@@ -197,7 +199,7 @@ func (e *engine) append() error {
 	if err := e.appendRecords(); err != nil {
 		return err
 	}
-	if e.effects.Sync {
+	if e.effects.Sync && e.durable.Load() < e.machine.Last() {
 		e.log.Sync()
 	}
 	return nil

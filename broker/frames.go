@@ -100,14 +100,14 @@ func (s *session) send(f *stomp.Frame, c destinations.Command) error {
 	if err != nil {
 		return err
 	}
-	msg := newMessage(f, persistent)
+	size := sendBytes(target, f)
 	if tx != nil {
-		return s.sendInTransaction(tx, target, msg, c)
+		return s.sendInTransaction(tx, target, newMessage(f, persistent), size, c)
 	}
-	size := sendBytes(target, msg)
 	if err := s.server.budget.take(size); err != nil {
 		return err
 	}
+	msg := newMessage(f, persistent)
 	c.Op, c.Destination, c.Message = destinations.Send, target, msg
 	s.addSends(c, len(msg.Content), size)
 	return nil

@@ -59,8 +59,7 @@ func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
-	setDefault(&o.Machine.MaxBytes, 1<<30)
-	setDefault(&o.Machine.DeadLetterPrefix, "DLQ.")
+	o.Machine = o.Machine.WithDefaults()
 	setDefault(&o.ConnectTimeout, 5*time.Second)
 	setDefault(&o.WriteTimeout, 10*time.Second)
 	setDefault(&o.Linger, 2*time.Second)

@@ -30,13 +30,14 @@ type outbox struct {
 	batch   uint64
 
 	mu       sync.Mutex
-	items    []destinations.Output // After never falls from one to the next
-	receipts int                   // octets of those among items
-	taken    map[uint32]departure  // newest that left the box, of each auto subscription
-	final    bool                  // an ERROR is in the box or was: only the end comes after it
-	writing  bool                  // the writer is busy with what it took
-	closed   bool                  // the writer has ended; nothing is kept
-	changed  sync.Cond             // receipts fell, writing or closed changed
+	items    []destinations.Output // from head on; After never falls from one to the next
+	head     int
+	receipts int                  // octets of those among items
+	departed map[uint32]departure // newest that left the box, of each auto subscription
+	final    bool                 // an ERROR is in the box or was: only the end comes after it
+	writing  bool                 // the writer is busy with what it took
+	closed   bool                 // the writer has ended; nothing is kept
+	changed  sync.Cond            // receipts fell, writing or closed changed
 }
 
 func newOutbox() *outbox {
@@ -55,7 +56,7 @@ func (o *outbox) push(out *destinations.Output) (gate uint64) {
 	}
 	switch out.Kind {
 	case destinations.Forget:
-		delete(o.taken, out.Delivery.Sub)
+		delete(o.departed, out.Delivery.Sub)
 		o.forget(func(d *destinations.Delivery) bool { return d.Sub == out.Delivery.Sub })
 		return 0
 	case outputEnd:
@@ -65,7 +66,7 @@ func (o *outbox) push(out *destinations.Output) (gate uint64) {
 	case destinations.Receipt:
 		o.receipts += receiptBytes(out)
 	}
-	if n := len(o.items); n > 0 {
+	if n := len(o.items); n > o.head {
 		gate = o.items[n-1].After
 	}
 	gate = max(gate, out.After)
@@ -78,13 +79,13 @@ func (o *outbox) push(out *destinations.Output) (gate uint64) {
 // their queues.
 func (o *outbox) forget(gone func(*destinations.Delivery) bool) {
 	kept := o.items[:0]
-	for i := range o.items {
+	for i := o.head; i < len(o.items); i++ {
 		if it := &o.items[i]; it.Kind != destinations.Deliver || !gone(&it.Delivery) {
 			kept = append(kept, *it)
 		}
 	}
 	clear(o.items[len(kept):])
-	o.items = kept
+	o.items, o.head = kept, 0
 }
 
 func (o *outbox) signal() {
@@ -99,16 +100,17 @@ func (o *outbox) signal() {
 func (o *outbox) take(batch []destinations.Output, durable uint64, limit int) []destinations.Output {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	waiting := o.items[o.head:]
 	n := 0
-	for n < len(o.items) && n < limit && o.items[n].After <= durable {
-		o.note(&o.items[n])
+	for n < len(waiting) && n < limit && waiting[n].After <= durable {
+		o.note(&waiting[n])
 		n++
 	}
 	if n == 0 {
 		return batch
 	}
 	o.writing = true
-	batch = append(batch, o.items[:n]...)
+	batch = append(batch, waiting[:n]...)
 	o.drop(n)
 	o.changed.Broadcast()
 	return batch
@@ -119,19 +121,25 @@ func (o *outbox) note(it *destinations.Output) {
 	case it.Kind == destinations.Receipt:
 		o.receipts -= receiptBytes(it)
 	case it.Kind == destinations.Deliver && it.Delivery.Ack == destinations.AckAuto:
-		if o.taken == nil {
-			o.taken = map[uint32]departure{}
+		if o.departed == nil {
+			o.departed = map[uint32]departure{}
 		}
-		o.taken[it.Delivery.Sub] = departure{it.Delivery.Subscription, it.Delivery.Tag}
+		o.departed[it.Delivery.Sub] = departure{it.Delivery.Subscription, it.Delivery.Tag}
 	}
 }
 
-// drop removes the first n items. An empty box holds no memory to speak of.
+// drop removes the first n items. Those behind them are moved up when most of
+// the places are free. An empty box holds no memory to speak of.
 func (o *outbox) drop(n int) {
 	const keep = 8
-	rest := copy(o.items, o.items[n:])
+	clear(o.items[o.head : o.head+n])
+	o.head += n
+	if o.head <= len(o.items)/2 {
+		return
+	}
+	rest := copy(o.items, o.items[o.head:])
 	clear(o.items[rest:])
-	o.items = o.items[:rest]
+	o.items, o.head = o.items[:rest], 0
 	if rest == 0 && cap(o.items) > keep {
 		o.items = nil
 	}
@@ -183,7 +191,7 @@ func (o *outbox) takenWhere(wanted func(subscription string) bool) map[uint32]ui
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	tags := map[uint32]uint64{}
-	for sub, t := range o.taken {
+	for sub, t := range o.departed {
 		if wanted(t.subscription) {
 			tags[sub] = t.tag
 		}
@@ -194,7 +202,7 @@ func (o *outbox) takenWhere(wanted func(subscription string) bool) map[uint32]ui
 // close drops everything: there is no one to write it.
 func (o *outbox) close() {
 	o.mu.Lock()
-	o.items, o.receipts, o.closed = nil, 0, true
+	o.items, o.head, o.receipts, o.closed = nil, 0, 0, true
 	o.mu.Unlock()
 	o.changed.Broadcast()
 }

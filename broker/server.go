@@ -79,7 +79,7 @@ func (s *Server) Recover(ctx context.Context, log Log, name string, epoch uint32
 	if err := s.engine.restore(ctx, log, epoch); err != nil {
 		return err
 	}
-	if err := s.awaitDurable(s.engine.machine.Last()); err != nil {
+	if err := s.awaitDurable(ctx, s.engine.machine.Last()); err != nil {
 		return err
 	}
 	stats := s.engine.machine.Stats()
@@ -89,13 +89,15 @@ func (s *Server) Recover(ctx context.Context, log Log, name string, epoch uint32
 
 // awaitDurable waits until the log is durable up to seq. The ids of messages
 // that are not stored hold the Seq of the start: no other start may get it.
-func (s *Server) awaitDurable(seq uint64) error {
+func (s *Server) awaitDurable(ctx context.Context, seq uint64) error {
 	started := newOutbox()
 	s.engine.fresh = append(s.engine.fresh, waiter{seq, started})
 	s.engine.await()
 	select {
 	case <-started.wake:
 		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	case <-s.failed:
 		return s.cause
 	}

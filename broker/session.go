@@ -45,7 +45,8 @@ type session struct {
 
 	stopping atomic.Pointer[clientError] // why the broker ends the session
 	ending   atomic.Bool                 // nothing more is read: the writer must not take long
-	draining atomic.Bool                 // the last frame is on its way
+	draining bool                        // the last frame is on its way; guarded by closing
+	closing  sync.Mutex                  // stop and drain set the same deadline
 	gone     chan struct{}               // closed by kill
 	killed   sync.Once
 
@@ -213,8 +214,10 @@ func (s *session) logEnd(err error, goodbye, tell bool) {
 // last frame was written: closing with input unread would reset the connection
 // and take the last frame with it.
 func (s *session) drain(writer *sync.WaitGroup) {
-	s.draining.Store(true)
+	s.closing.Lock()
+	s.draining = true
 	_ = s.conn.SetReadDeadline(time.Time{})
+	s.closing.Unlock()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -240,7 +243,12 @@ func discard(conn net.Conn) {
 
 // stop ends the session from outside; the client is told err.
 func (s *session) stop(err *clientError) {
-	if s.stopping.CompareAndSwap(nil, err) && !s.draining.Load() {
+	if !s.stopping.CompareAndSwap(nil, err) {
+		return
+	}
+	s.closing.Lock()
+	defer s.closing.Unlock()
+	if !s.draining {
 		_ = s.conn.SetReadDeadline(time.Unix(1, 0))
 	}
 }

@@ -86,10 +86,11 @@ func (s *session) grow(tx *transaction, bytes, taken int) error {
 	return nil
 }
 
-// sendInTransaction keeps a message until COMMIT. Its receipt says that it was
-// taken, not that it is safe: the receipt of the COMMIT says that.
-func (s *session) sendInTransaction(tx *transaction, d destinations.Destination, msg *destinations.Message, c destinations.Command) error {
-	if err := s.grow(tx, len(msg.Content), sendBytes(d, msg)); err != nil {
+// sendInTransaction keeps a message, that takes so much of the budget, until
+// COMMIT. Its receipt says that it was taken, not that it is safe: the receipt
+// of the COMMIT says that.
+func (s *session) sendInTransaction(tx *transaction, d destinations.Destination, msg *destinations.Message, taken int, c destinations.Command) error {
+	if err := s.grow(tx, len(msg.Content), taken); err != nil {
 		return err
 	}
 	tx.sends = append(tx.sends, destinations.Outgoing{Destination: d, Message: msg})

@@ -19,7 +19,7 @@ const (
 	takeLimit  = 256       // outputs that are encoded together
 	copyLimit  = 4 << 10   // a larger content is not copied but written from where it is
 	writeBytes = 256 << 10 // a buffer is written when it holds so much
-	keepBytes  = 64 << 10  // a larger buffer is not kept for the next session
+	keepBytes  = 512 << 10 // a larger buffer is not kept for the next session
 )
 
 // A frameWriter encodes outputs of a session and writes them.

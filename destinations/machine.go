@@ -36,7 +36,8 @@ const (
 	DisconnectPending                      // the subscriber's connection is closed
 )
 
-func (o Options) withDefaults() Options {
+// WithDefaults returns o with its zero values replaced.
+func (o Options) WithDefaults() Options {
 	setDefault(&o.Prefetch, 100)
 	setDefault(&o.PrefetchBytes, 8<<20)
 	setDefault(&o.MaxDeliveries, 10)
@@ -80,7 +81,7 @@ type Machine struct {
 // New makes an empty machine.
 func New(o Options) *Machine {
 	return &Machine{
-		opts:     o.withDefaults(),
+		opts:     o.WithDefaults(),
 		queues:   map[string]*queue{},
 		topics:   map[string]*topic{},
 		sessions: map[uint64]*session{},

@@ -3,7 +3,8 @@ package destinations
 import "time"
 
 // A Message is what a client sent, as the octets that came. It is shared by
-// everything that holds the message and never changed after it was made.
+// everything that holds the message: its exported fields never change after it
+// was made, the others are the machine's.
 type Message struct {
 	// Content is the header lines, each ended by LF, one LF, and the body.
 	Content []byte

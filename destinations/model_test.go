@@ -83,7 +83,7 @@ type modelFlight struct {
 }
 
 func newModel(t tester, o Options) *model {
-	return &model{t: t, opts: o.withDefaults(), topics: map[string][]*modelSub{}, sessions: map[uint64]*modelSession{}, buried: map[*Message]bool{}}
+	return &model{t: t, opts: o.WithDefaults(), topics: map[string][]*modelSub{}, sessions: map[uint64]*modelSession{}, buried: map[*Message]bool{}}
 }
 
 // step follows c, of which the machine said out, and returns the code of the

@@ -181,7 +181,7 @@ func (j *Journal) Durable() uint64 { return j.durable.Load() }
 func (j *Journal) Sync() {
 	j.mu.Lock()
 	if j.pending.empty() {
-		j.promiseDue = true
+		j.promiseDue = j.unsynced == 0
 	} else {
 		j.wanted = true
 	}
