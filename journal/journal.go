@@ -75,27 +75,35 @@ type Journal struct {
 	durable atomic.Uint64
 	wake    chan struct{} // to the writer: something may be due
 	chores  chan struct{} // to the housekeeper
+	tidy    chan struct{} // to the cleaner
 	done    sync.WaitGroup
 
 	active *segment // the one being written; owned by the writer
 
-	mu         sync.Mutex // a leaf: nothing is called and no I/O is done under it
-	changed    *sync.Cond // something below changed that Append, roll or Close may wait for
-	segments   []*segment // in order, the active one last
-	tail       tail       // where the next record goes
-	pending    *batch     // appended and not taken by the writer
-	idle       *batch     // the other buffer, nil while the writer has it
-	unsynced   int        // bytes appended and not yet durable
-	waiting    int        // callers of Append that wait for room
-	wanted     bool       // Sync was called for what is pending
-	floor      uint64     // no record with a lower Seq is needed
-	trimDue    bool       // segments can go once floor is noted
-	unpromised bool       // records are durable that no mark promises
-	promiseDue bool       // a mark is to promise them
-	spare      spare
-	doomed     []*segment // to be removed from the directory
-	err        error      // why the journal stopped, for ever
-	closing    bool
+	checkpointing sync.Mutex // held while a checkpoint is written
+
+	mu          sync.Mutex  // a leaf: nothing is called and no I/O is done under it
+	changed     *sync.Cond  // something below changed that Append, roll or Close may wait for
+	segments    []*segment  // in order, the active one last
+	tail        tail        // where the next record goes
+	pending     *batch      // appended and not taken by the writer
+	idle        *batch      // the other buffer, nil while the writer has it
+	unsynced    int         // bytes appended and not yet durable
+	waiting     int         // callers of Append that wait for room
+	wanted      bool        // Sync was called for what is pending
+	floor       uint64      // no record with a lower Seq is needed
+	trimTo      uint64      // what floor would be without a limit
+	limit       uint64      // no record after it may be trimmed or cleaned, because of the checkpoint on disk
+	checkpoint  *checkpoint // found by Open, nil when there is none or it has been replaced
+	cleanedUpto uint64      // no record after it has been cleaned
+	trimDue     bool        // segments can go once floor is noted
+	unpromised  bool        // records are durable that no mark promises
+	promiseDue  bool        // a mark is to promise them
+	spare       spare
+	doomed      []*segment // to be removed from the directory
+	doubt       error      // why the writer must stop
+	err         error      // why the journal stopped, for ever
+	closing     bool
 }
 
 // tail is where the next record goes.
@@ -130,10 +138,15 @@ func Open(opt Options) (*Journal, error) {
 		lock:   lock,
 		wake:   make(chan struct{}, 1),
 		chores: make(chan struct{}, 1),
+		tidy:   make(chan struct{}, 1),
 	}
 	j.changed = sync.NewCond(&j.mu)
 	j.pending, j.idle = new(batch), new(batch)
-	if err := j.recover(); err != nil {
+	err = j.recover()
+	if err == nil {
+		err = j.loadCheckpoint()
+	}
+	if err != nil {
 		j.closeFiles()
 		_ = lock.Close()
 		return nil, fmt.Errorf("open journal %s: %w", opt.Dir, err)
@@ -190,13 +203,20 @@ func (j *Journal) Sync() {
 }
 
 // Trim says that no record with a Seq below before is needed any more. Sealed segments that lie wholly below are
-// removed soon, after that has been noted in the log.
+// removed soon, after that has been noted in the log. What a start from the checkpoint on disk needs stays until there is
+// a newer one.
 func (j *Journal) Trim(before uint64) {
 	j.mu.Lock()
-	j.floor = max(j.floor, min(before, j.tail.seq+1))
-	j.trimDue = j.trimDue || len(j.trimmed(j.floor)) > 0
+	j.trimTo = max(j.trimTo, min(before, j.tail.seq+1))
+	j.raiseFloor()
 	j.mu.Unlock()
 	signal(j.wake)
+}
+
+// raiseFloor brings the floor as near to what Trim asked for as the checkpoint allows; the caller holds mu.
+func (j *Journal) raiseFloor() {
+	j.floor = max(j.floor, min(j.trimTo, j.limit+1))
+	j.trimDue = j.trimDue || len(j.trimmed(j.floor)) > 0
 }
 
 // trimmed returns the segments that lie wholly below floor; the caller holds mu.
@@ -221,7 +241,10 @@ func (j *Journal) Close() error {
 	j.mu.Unlock()
 	signal(j.wake)
 	signal(j.chores)
+	signal(j.tidy)
 	j.done.Wait()
+	j.checkpointing.Lock() // one that is being written gives up
+	defer j.checkpointing.Unlock()
 	j.removeDoomed()
 	j.dropSpare()
 	j.closeFiles()

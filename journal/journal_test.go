@@ -100,6 +100,15 @@ func (w *watch) failures() int {
 	return len(w.fatal)
 }
 
+// awaitFailure waits until the journal has failed.
+func (w *watch) awaitFailure() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for len(w.fatal) == 0 {
+		w.cond.Wait()
+	}
+}
+
 func open(t *testing.T, opt journal.Options) *journal.Journal {
 	t.Helper()
 	j, err := journal.Open(opt)

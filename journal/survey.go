@@ -9,6 +9,9 @@ import (
 
 const lockName = "LOCK"
 
+// temporaryNames are those of files that count only when they have been renamed.
+var temporaryNames = []string{spareName, newName, cleanName, checkpointNewName, identityName + ".tmp"}
+
 // survey is what a directory holds, read without changing anything. Open acts on it, Verify reports it.
 type survey struct {
 	fs       FS
@@ -71,7 +74,7 @@ func (v *survey) list(write bool) error {
 	}
 	for _, name := range names {
 		switch {
-		case name == spareName || name == newName || name == identityName+".tmp":
+		case slices.Contains(temporaryNames, name):
 			v.temporary = append(v.temporary, name)
 		case strings.HasSuffix(name, segmentSuffix):
 			if err := v.note(v.openSegment(name, write)); err != nil {

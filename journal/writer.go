@@ -33,7 +33,9 @@ func (j *Journal) writeAll() error {
 		if err := j.commit(b); err != nil {
 			return err
 		}
-		j.publish(b)
+		if err := j.publish(b); err != nil {
+			return err
+		}
 	}
 }
 
@@ -41,11 +43,14 @@ func (j *Journal) writeAll() error {
 func (j *Journal) take(lazy *time.Timer) (*batch, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for !j.due() {
+	for !j.due() && j.doubt == nil {
 		if j.closing {
 			return nil, nil
 		}
 		j.await(lazy)
+	}
+	if j.doubt != nil {
+		return nil, j.doubt
 	}
 	if err := j.begin(0); err != nil { // for the sake of a mark alone
 		return nil, err
@@ -179,9 +184,13 @@ func (j *Journal) promiseAll() error {
 	return firstError(err, j.commit(b))
 }
 
-// publish tells the world that b is durable.
-func (j *Journal) publish(b *batch) {
+// publish tells the world that b is durable, unless that has come into doubt.
+func (j *Journal) publish(b *batch) error {
 	j.mu.Lock()
+	if j.doubt != nil {
+		defer j.mu.Unlock()
+		return j.doubt
+	}
 	s := j.segments[len(j.segments)-1]
 	advanced := b.lastSeq > s.lastSeq
 	j.unpromised = b.lastSeq >= b.firstSeq
@@ -202,6 +211,7 @@ func (j *Journal) publish(b *batch) {
 	if advanced {
 		j.opt.OnDurable(j.Durable())
 	}
+	return nil
 }
 
 // doom takes the segments wholly below floor, which is noted durably, out of the journal; the caller holds mu.
@@ -222,6 +232,17 @@ func (j *Journal) fail(err error) {
 	signal(j.chores)
 	j.log.Error("the journal has stopped; nothing more will be acknowledged", zap.Error(err))
 	j.opt.OnFatal(err)
+}
+
+// doubtDirectory stops the journal because another goroutine could not sync the directory. A later sync of it may succeed
+// without having written the names that this one failed to write, those of the writer's new segments among them.
+func (j *Journal) doubtDirectory(err error) error {
+	err = fmt.Errorf("sync directory: %w", err)
+	j.mu.Lock()
+	j.doubt = firstError(j.doubt, err)
+	j.mu.Unlock()
+	signal(j.wake)
+	return err
 }
 
 func writeAt(f File, b []byte, offset int64) error {
