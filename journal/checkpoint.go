@@ -313,10 +313,14 @@ func (j *Journal) loadCheckpoint() error {
 	}
 	j.log.Warn("the checkpoint cannot be used; the whole log will be read",
 		zap.String("kept_as", checkpointBadName), zap.Error(err))
-	if err := j.opt.FS.Rename(j.path(checkpointName), j.path(checkpointBadName)); err != nil {
+	err = j.opt.FS.Rename(j.path(checkpointName), j.path(checkpointBadName))
+	if err == nil || errors.Is(err, fs.ErrNotExist) { // there was none, although it could not be opened for another reason
+		err = j.opt.FS.SyncDir(j.opt.Dir)
+	}
+	if err != nil {
 		return fmt.Errorf("set the checkpoint aside: %w", err)
 	}
-	return j.opt.FS.SyncDir(j.opt.Dir)
+	return nil
 }
 
 // checkCheckpoint tells why the log that was found is not the one that the checkpoint speaks of.
