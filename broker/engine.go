@@ -49,6 +49,12 @@ type engine struct {
 	promised uint64 // Last() when the log was last asked to note that all is durable
 	dropped  dropLog
 
+	disk     disk
+	low      bool       // the disk, as of the batch in progress
+	parked   []*session // those with mails that wait for room on it, in the order of the first
+	lot      *lot
+	stopping atomic.Bool // the broker says goodbye
+
 	durable atomic.Uint64
 	mu      sync.Mutex
 	waiting []waiter // outboxes with outputs that are not durable
@@ -115,7 +121,8 @@ func (e *engine) batch(mails []mail) error {
 	now := time.Now()
 	e.batches++
 	e.effects.Reset()
-	taken := 0
+	e.low = e.disk.low.Load()
+	taken := e.unpark(now)
 	for i := range mails {
 		e.step(now, &mails[i])
 		taken += mails[i].taken
@@ -140,7 +147,7 @@ func (e *engine) batch(mails []mail) error {
 func (e *engine) step(now time.Time, m *mail) {
 	s := m.from
 	if m.command.Op == destinations.Disconnect {
-		e.end(now, s, m.command)
+		e.end(now, m)
 		return
 	}
 	if s.ended || s.refused && m.command.Op != destinations.Sent {
@@ -148,6 +155,12 @@ func (e *engine) step(now time.Time, m *mail) {
 	}
 	e.sessions[s.id] = s
 	err := m.fail
+	if err == nil && e.low {
+		var parked bool
+		if parked, err = e.ration(m); parked {
+			return
+		}
+	}
 	if err == nil {
 		err = e.machine.Step(now, m.command, &e.effects)
 	}
@@ -157,11 +170,18 @@ func (e *engine) step(now time.Time, m *mail) {
 	}
 }
 
-// end carries out the Disconnect of a session, its last mail.
-func (e *engine) end(now time.Time, s *session, c destinations.Command) {
+// end carries out the Disconnect of a session, its last mail. That of a client
+// that said goodbye waits for what is parked.
+func (e *engine) end(now time.Time, m *mail) {
+	s, c := m.from, m.command
 	if s.ended {
 		return
 	}
+	if len(s.parked) > 0 && c.Clean && !s.refused {
+		e.park(m)
+		return
+	}
+	e.dropParked(s)
 	s.ended = true
 	e.sessions[s.id] = s
 	if s.refused {

@@ -35,6 +35,7 @@ const (
 	codeTxLimit        = "transaction-limit"
 	codeTxIdle         = "transaction-timeout"
 	codeUnsupported    = "unsupported"
+	codeDiskFull       = "disk-full"
 	codeTimeout        = "timeout"
 	codeHeartBeat      = "heart-beat-timeout"
 	codeConnections    = "too-many-connections"

@@ -341,7 +341,7 @@ func (s *session) acknowledge(f *stomp.Frame, c destinations.Command) error {
 		if err := s.grow(tx, 0, 0); err != nil {
 			return err
 		}
-		c.Tx = tx.id
+		c.Tx = tx.key
 	}
 	s.add(c)
 	return nil

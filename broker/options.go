@@ -36,6 +36,8 @@ type Options struct {
 	MaxNameBytes  int           // of a destination; 0: 255
 	MailboxBytes  int           // commands that wait for the engine; 0: 32 MiB
 
+	OnDiskFull DiskFullPolicy // the zero value: RefuseSends
+
 	Transactions Transactions
 }
 

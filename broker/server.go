@@ -48,6 +48,8 @@ func New(o Options) *Server {
 			box:      newMailbox(o.MailboxBytes),
 			logger:   o.Logger,
 			sessions: map[uint64]*session{},
+			disk:     disk{policy: o.OnDiskFull},
+			lot:      newLot(memory.limit / 8),
 		},
 		failed:      make(chan struct{}),
 		sessions:    map[*session]struct{}{},
@@ -234,7 +236,9 @@ func (s *Server) turnAway(conn net.Conn, why error) {
 // shutdown ends all sessions in peace, within ShutdownTimeout.
 func (s *Server) shutdown(listener net.Listener) {
 	_ = listener.Close()
+	s.engine.stopping.Store(true)
 	s.eachSession(func(ses *session) { ses.stop(errShutdown) })
+	s.engine.box.signal()
 	ended := make(chan struct{})
 	go func() {
 		s.running.Wait()

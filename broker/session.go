@@ -39,6 +39,7 @@ type session struct {
 	bytes        int    // of the messages in mails
 	sends        bool   // there are messages in mails
 	transactions map[string]*transaction
+	begun        uint64                   // transactions, ever
 	lastTarget   destinations.Destination // of the last SEND; most go where the one before went
 	lastName     string                   // the same as the client wrote it
 	unnamed      map[string]string        // ids of a 1.0 client's subscriptions by their destinations
@@ -51,8 +52,11 @@ type session struct {
 	killed   sync.Once
 
 	// The engine's own.
-	refused bool // an ERROR is on its way
-	ended   bool // its Disconnect was carried out
+	refused bool   // an ERROR is on its way
+	ended   bool   // its Disconnect was carried out
+	parked  []mail // that wait for room on the disk, in order
+
+	parkedBytes int64 // of the messages in parked; guarded by the engine's lot
 }
 
 func newSession(server *Server, id uint64, conn net.Conn) *session {
@@ -140,6 +144,9 @@ func (s *session) submit() {
 		for i := range s.mails {
 			s.server.budget.give(s.mails[i].taken)
 		}
+	}
+	if s.server.engine.lot.wait(s) {
+		s.touchTransactions()
 	}
 	clear(s.mails)
 	s.mails, s.bytes, s.sends = s.mails[:0], 0, false
@@ -246,6 +253,7 @@ func (s *session) stop(err *clientError) {
 	if !s.stopping.CompareAndSwap(nil, err) {
 		return
 	}
+	s.server.engine.lot.wake()
 	s.closing.Lock()
 	defer s.closing.Unlock()
 	if !s.draining {
@@ -256,7 +264,18 @@ func (s *session) stop(err *clientError) {
 // kill ends the session without a word.
 func (s *session) kill() {
 	s.killed.Do(func() { close(s.gone) })
+	s.server.engine.lot.wake()
 	_ = s.conn.Close()
+}
+
+// isOver says that nothing more is read, or soon will not be.
+func (s *session) isOver() bool {
+	select {
+	case <-s.gone:
+		return true
+	default:
+		return s.ending.Load() || s.stopping.Load() != nil
+	}
 }
 
 func (s *session) recovered(doing string) {

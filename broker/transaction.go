@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"strconv"
 	"time"
 
 	"baton/broker/stomp"
@@ -10,7 +11,8 @@ import (
 // A transaction keeps the SENDs of an open transaction. What it acknowledges
 // is held by the machine.
 type transaction struct {
-	id     string
+	id     string // as the client says
+	key    string // as the machine is told: no two of a session are alike, so that one that is parked is not mixed with the next
 	sends  []destinations.Outgoing
 	bytes  int // of the sends
 	taken  int // from the budget, for them
@@ -36,7 +38,8 @@ func (s *session) begin(f *stomp.Frame, c destinations.Command) error {
 	if s.transactions == nil {
 		s.transactions = map[string]*transaction{}
 	}
-	s.transactions[id] = &transaction{id: id, used: time.Now()}
+	s.begun++
+	s.transactions[id] = &transaction{id: id, key: strconv.FormatUint(s.begun, 10), used: time.Now()}
 	s.note(c)
 	return nil
 }
@@ -104,7 +107,7 @@ func (s *session) commit(f *stomp.Frame, c destinations.Command) error {
 	if err != nil {
 		return err
 	}
-	c.Op, c.Tx, c.Sends = destinations.Commit, tx.id, tx.sends
+	c.Op, c.Tx, c.Sends = destinations.Commit, tx.key, tx.sends
 	if len(tx.sends) > 0 {
 		s.addSends(c, tx.bytes, tx.taken)
 	} else {
@@ -119,7 +122,7 @@ func (s *session) abort(f *stomp.Frame, c destinations.Command) error {
 		return err
 	}
 	s.server.budget.give(tx.taken)
-	c.Op, c.Tx = destinations.Abort, tx.id
+	c.Op, c.Tx = destinations.Abort, tx.key
 	s.add(c)
 	return nil
 }
@@ -141,6 +144,13 @@ func (s *session) dropTransactions() {
 		s.server.budget.give(tx.taken)
 	}
 	s.transactions = nil
+}
+
+// touchTransactions says that it was not the client's fault that none was used.
+func (s *session) touchTransactions() {
+	for _, tx := range s.transactions {
+		tx.used = time.Now()
+	}
 }
 
 // oldestTransaction returns when the transaction that is longest unused was

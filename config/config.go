@@ -9,11 +9,13 @@ type Config struct {
 	Data         Data         `mapstructure:"data"`
 	Log          Log          `mapstructure:"log"`
 	STOMP        STOMP        `mapstructure:"stomp"`
+	Memory       Memory       `mapstructure:"memory"`
 	Limits       Limits       `mapstructure:"limits"`
 	Queues       Queues       `mapstructure:"queues"`
 	Topics       Topics       `mapstructure:"topics"`
 	Transactions Transactions `mapstructure:"transactions"`
 	Journal      Journal      `mapstructure:"journal"`
+	IO           IO           `mapstructure:"io"`
 	Shutdown     Shutdown     `mapstructure:"shutdown"`
 }
 
@@ -49,7 +51,12 @@ type Heartbeat struct {
 	Grace   float64       `mapstructure:"grace"`   // a silent client is cut after grace × interval
 }
 
-// Limits bound what one connection, one frame and all messages together may take.
+// Memory bounds what the broker takes of the machine.
+type Memory struct {
+	Budget Bytes `mapstructure:"budget"` // 0: a share of what this process may have
+}
+
+// Limits bound what one connection and one frame may take.
 type Limits struct {
 	HeaderLine      Bytes         `mapstructure:"header_line"`
 	Headers         int           `mapstructure:"headers"`
@@ -61,7 +68,6 @@ type Limits struct {
 	FrameGrace      time.Duration `mapstructure:"frame_grace"` // 0: off
 	MinRate         Bytes         `mapstructure:"min_rate"`    // per second, after FrameGrace
 	Mailbox         Bytes         `mapstructure:"mailbox"`
-	MessagesMemory  Bytes         `mapstructure:"messages_memory"`
 }
 
 // Queues are the defaults of every queue.
@@ -89,9 +95,21 @@ type Transactions struct {
 
 // Journal shapes the log on disk.
 type Journal struct {
-	Segment  Bytes         `mapstructure:"segment"`
-	LazySync time.Duration `mapstructure:"lazy_sync"`
-	Buffer   Bytes         `mapstructure:"buffer"`
+	Segment         Bytes         `mapstructure:"segment"`
+	LazySync        time.Duration `mapstructure:"lazy_sync"`
+	Buffer          Bytes         `mapstructure:"buffer"`
+	Cache           Bytes         `mapstructure:"cache"`
+	CheckpointEvery time.Duration `mapstructure:"checkpoint_every"`
+	CleanRate       Bytes         `mapstructure:"clean_rate"`    // per second
+	Amplification   float64       `mapstructure:"amplification"` // bytes on disk to bytes needed
+	ScrubEvery      time.Duration `mapstructure:"scrub_every"`   // 0: never
+	LowWater        Bytes         `mapstructure:"low_water"`     // 0: 1 GiB or a twentieth of the disk
+	OnDiskFull      string        `mapstructure:"on_disk_full"`  // refuse or wait
+}
+
+// IO says what to expect of the disk.
+type IO struct {
+	Stall time.Duration `mapstructure:"stall"`
 }
 
 // Shutdown bounds the graceful end.
@@ -125,12 +143,29 @@ func Default() Config {
 			FrameGrace:      30 * time.Second,
 			MinRate:         KiB,
 			Mailbox:         32 * MiB,
-			MessagesMemory:  GiB,
 		},
 		Queues:       Queues{Prefetch: 100, PrefetchBytes: 8 * MiB, MaxDeliveries: 10, DeadLetterPrefix: "DLQ."},
 		Topics:       Topics{PendingMessages: 10000, PendingBytes: 16 * MiB, PendingPolicy: "drop-oldest"},
 		Transactions: Transactions{MaxOpen: 16, MaxFrames: 10000, MaxBytes: 64 * MiB, IdleTimeout: 5 * time.Minute},
-		Journal:      Journal{Segment: 64 * MiB, LazySync: 100 * time.Millisecond, Buffer: 16 * MiB},
-		Shutdown:     Shutdown{Timeout: 10 * time.Second},
+		Journal: Journal{
+			Segment:         64 * MiB,
+			LazySync:        100 * time.Millisecond,
+			Buffer:          16 * MiB,
+			Cache:           32 * MiB,
+			CheckpointEvery: 10 * time.Second,
+			CleanRate:       64 * MiB,
+			Amplification:   2,
+			ScrubEvery:      24 * time.Hour,
+			OnDiskFull:      "refuse",
+		},
+		IO:       IO{Stall: 5 * time.Second},
+		Shutdown: Shutdown{Timeout: 10 * time.Second},
 	}
 }
+
+// MessageMemory is the part of a memory budget that messages may take: half of it less journal.cache. The other half is
+// what the garbage collector needs.
+func (c Config) MessageMemory(budget Bytes) Bytes { return budget/2 - c.Journal.Cache }
+
+// LeastBudget is the smallest memory.budget: a quarter of what messages may take must hold the largest of them.
+func (c Config) LeastBudget() Bytes { return 2 * (4*c.Limits.Body + c.Journal.Cache) }

@@ -16,7 +16,9 @@ const (
 	maxFrame       = 64 * MiB
 	maxTransaction = 112 * MiB
 
-	minSegment = 64 * KiB
+	minSegment   = 64 * KiB
+	minCache     = MiB
+	minCleanRate = MiB
 )
 
 // Validate looks for values out of range and for contradictions. The error is a [Problems] with all of them.
@@ -35,6 +37,8 @@ func (c Config) problems() Problems {
 	v.topics(c.Topics, c.Limits)
 	v.transactions(c.Transactions, c.Limits)
 	v.journal(c.Journal)
+	v.memory(c)
+	v.positive("io.stall", int64(c.IO.Stall))
 	v.positive("shutdown.timeout", int64(c.Shutdown.Timeout))
 	return v.problems
 }
@@ -92,7 +96,6 @@ func (v *validation) limits(l Limits) {
 	v.atLeast("limits.header_bytes", l.HeaderBytes, "limits.header_line", l.HeaderLine, "the longest header line")
 	v.atLeast("limits.header_line", l.HeaderLine, "limits.destination_name", Bytes(l.DestinationName), "the longest destination")
 	v.atLeast("limits.mailbox", l.Mailbox, "limits.body", l.Body, "the largest message")
-	v.atLeast("limits.messages_memory", l.MessagesMemory, "limits.body", l.Body, "the largest message")
 }
 
 func (v *validation) queues(q Queues) {
@@ -127,6 +130,28 @@ func (v *validation) journal(j Journal) {
 	}
 	v.positive("journal.lazy_sync", int64(j.LazySync))
 	v.positive("journal.buffer", int64(j.Buffer))
+	if j.Cache < minCache {
+		v.add("journal.cache", "%s: want at least %s", j.Cache, minCache)
+	}
+	v.positive("journal.checkpoint_every", int64(j.CheckpointEvery))
+	if j.CleanRate < minCleanRate {
+		v.add("journal.clean_rate", "%s: want at least %s a second, or space is not given back as fast as it is taken", j.CleanRate, minCleanRate)
+	}
+	if a := j.Amplification; !(a >= 1.1 && a <= 100) {
+		v.add("journal.amplification", "%v: want 1.1 to 100 bytes on disk for each that is needed", a)
+	}
+	v.notNegative("journal.scrub_every", int64(j.ScrubEvery))
+	v.notNegative("journal.low_water", int64(j.LowWater))
+	v.choice("journal.on_disk_full", j.OnDiskFull, "refuse", "wait")
+}
+
+// memory checks the budget that is asked for against what must fit into it.
+func (v *validation) memory(c Config) {
+	v.notNegative("memory.budget", int64(c.Memory.Budget))
+	if least := c.LeastBudget(); c.Memory.Budget > 0 && c.Memory.Budget < least {
+		v.add("memory.budget", "%s: want at least %s for a limits.body of %s and a journal.cache of %s, or 0 to let the broker choose",
+			c.Memory.Budget, least, c.Limits.Body, c.Journal.Cache)
+	}
 }
 
 // validation collects problems. Each check is given the key that it speaks of.

@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"errors"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -43,7 +44,8 @@ func TestValidate(t *testing.T) {
 		{"limits.min_rate", "more than 0", func(c *config.Config) { c.Limits.MinRate = 0 }},
 		{"limits.frame_grace", "negative", func(c *config.Config) { c.Limits.FrameGrace = -1 }},
 		{"limits.mailbox", "limits.body", func(c *config.Config) { c.Limits.Mailbox = config.MiB }},
-		{"limits.messages_memory", "limits.body", func(c *config.Config) { c.Limits.MessagesMemory = config.MiB }},
+		{"memory.budget", "limits.body of 16MiB", func(c *config.Config) { c.Memory.Budget = c.LeastBudget() - 1 }},
+		{"memory.budget", "negative", func(c *config.Config) { c.Memory.Budget = -1 }},
 		{"queues.prefetch", "1 to 65535", func(c *config.Config) { c.Queues.Prefetch = 0 }},
 		{"queues.prefetch_bytes", "more than 0", func(c *config.Config) { c.Queues.PrefetchBytes = 0 }},
 		{"queues.max_deliveries", "1 to 65535", func(c *config.Config) { c.Queues.MaxDeliveries = 0 }},
@@ -70,6 +72,15 @@ func TestValidate(t *testing.T) {
 		{"journal.segment", "64KiB", func(c *config.Config) { c.Journal.Segment = config.KiB }},
 		{"journal.lazy_sync", "more than 0", func(c *config.Config) { c.Journal.LazySync = 0 }},
 		{"journal.buffer", "more than 0", func(c *config.Config) { c.Journal.Buffer = 0 }},
+		{"journal.cache", "1MiB", func(c *config.Config) { c.Journal.Cache = config.KiB }},
+		{"journal.checkpoint_every", "more than 0", func(c *config.Config) { c.Journal.CheckpointEvery = 0 }},
+		{"journal.clean_rate", "1MiB a second", func(c *config.Config) { c.Journal.CleanRate = config.KiB }},
+		{"journal.amplification", "1.1 to 100", func(c *config.Config) { c.Journal.Amplification = 1 }},
+		{"journal.amplification", "1.1 to 100", func(c *config.Config) { c.Journal.Amplification = math.NaN() }},
+		{"journal.scrub_every", "negative", func(c *config.Config) { c.Journal.ScrubEvery = -1 }},
+		{"journal.low_water", "negative", func(c *config.Config) { c.Journal.LowWater = -1 }},
+		{"journal.on_disk_full", "refuse, wait", func(c *config.Config) { c.Journal.OnDiskFull = "stop" }},
+		{"io.stall", "more than 0", func(c *config.Config) { c.IO.Stall = 0 }},
 		{"shutdown.timeout", "more than 0", func(c *config.Config) { c.Shutdown.Timeout = 0 }},
 	} {
 		t.Run(tc.key+" "+tc.want, func(t *testing.T) {

@@ -158,6 +158,7 @@ func brokerOptions(cfg config.Config, logger *zap.Logger) broker.Options {
 		MinRate:      int(cfg.Limits.MinRate),
 		MaxNameBytes: cfg.Limits.DestinationName,
 		MailboxBytes: int(cfg.Limits.Mailbox),
+		OnDiskFull:   diskFullPolicies[cfg.Journal.OnDiskFull],
 		Transactions: broker.Transactions{
 			MaxOpen:     cfg.Transactions.MaxOpen,
 			MaxFrames:   cfg.Transactions.MaxFrames,
@@ -186,7 +187,7 @@ func machineOptions(cfg config.Config) destinations.Options {
 			Bytes:    int64(cfg.Topics.PendingBytes),
 			Policy:   pendingPolicies[cfg.Topics.PendingPolicy],
 		},
-		MaxBytes:         int64(cfg.Limits.MessagesMemory),
+		MaxBytes:         int64(cfg.MessageMemory(memoryBudget(cfg, availableMemory()))),
 		MaxSubscriptions: cfg.Limits.Subscriptions,
 	}
 }
@@ -195,6 +196,11 @@ var pendingPolicies = map[string]destinations.PendingPolicy{
 	"drop-oldest": destinations.DropOldest,
 	"drop-new":    destinations.DropNew,
 	"disconnect":  destinations.DisconnectPending,
+}
+
+var diskFullPolicies = map[string]broker.DiskFullPolicy{
+	"refuse": broker.RefuseSends,
+	"wait":   broker.HoldSends,
 }
 
 // maxConnections is the number asked for or, when none is, what the limit of open files leaves beside the journal, at

@@ -1,0 +1,186 @@
+package broker
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"baton/destinations"
+)
+
+// A DiskFullPolicy says what becomes of what is to be stored while the disk of
+// the log is low. Acknowledging, consuming and what is not stored go on in any
+// case.
+type DiskFullPolicy uint8
+
+// The policies.
+const (
+	RefuseSends DiskFullPolicy = iota // it is answered with ERROR
+	HoldSends                         // it is parked until there is room, and so are the SENDs of its connection behind it
+)
+
+// maxParked is how many octets of one session are parked before nothing more
+// is read from it.
+const maxParked = 1 << 20
+
+// disk is what the engine knows of the disk of the log.
+type disk struct {
+	policy DiskFullPolicy
+	low    atomic.Bool
+	free   atomic.Int64
+}
+
+// DiskLow tells the server that the disk of the log has less room than it
+// should, or again enough, and how many octets are free. It does not block and
+// may be called from any goroutine, before Recover too.
+func (s *Server) DiskLow(low bool, free int64) {
+	e := s.engine
+	e.disk.free.Store(free)
+	if e.disk.low.Swap(low) == low {
+		return
+	}
+	if low {
+		s.opts.Logger.Warn("the disk is nearly full: nothing further is stored, consuming goes on",
+			zap.Int64("free", free), zap.Bool("senders wait", e.disk.policy == HoldSends))
+	} else {
+		s.opts.Logger.Info("the disk has room again: messages are stored", zap.Int64("free", free))
+	}
+	e.box.signal()
+}
+
+// stores says whether c puts messages into the log.
+func stores(c *destinations.Command) bool {
+	if c.Op == destinations.Send {
+		return !c.Destination.Topic && c.Message.Persistent
+	}
+	for i := range c.Sends {
+		if s := &c.Sends[i]; !s.Destination.Topic && s.Message.Persistent {
+			return true
+		}
+	}
+	return false
+}
+
+// sends says whether c has messages. Those of one session keep their order, so
+// none overtakes another that is parked.
+func sends(c *destinations.Command) bool { return c.Op == destinations.Send || len(c.Sends) > 0 }
+
+// ration says what becomes of a mail while the disk is low: it is carried out,
+// parked, or refused with an error for the client.
+func (e *engine) ration(m *mail) (parked bool, err error) {
+	hold := e.disk.policy == HoldSends && !e.stopping.Load()
+	switch stored := stores(&m.command); {
+	case hold && (stored || len(m.from.parked) > 0 && sends(&m.command)):
+		e.park(m)
+		return true, nil
+	case stored:
+		return false, refuse(codeDiskFull,
+			"the disk of the broker is nearly full, %d octets are free: it stores nothing further until there is room", e.disk.free.Load())
+	}
+	return false, nil
+}
+
+// park keeps a mail until there is room.
+func (e *engine) park(m *mail) {
+	s := m.from
+	if len(s.parked) == 0 {
+		e.parked = append(e.parked, s)
+	}
+	s.parked = append(s.parked, *m)
+	e.lot.count(s, m.taken)
+	m.taken = 0 // it stays in the budget
+}
+
+// unpark carries out what is parked, once there is room, and returns how many
+// octets of the budget that frees. When the broker stops it is refused instead.
+func (e *engine) unpark(now time.Time) (taken int) {
+	if e.low && !e.stopping.Load() {
+		return 0
+	}
+	parked := e.parked
+	e.parked = nil
+	for _, s := range parked {
+		for i, mails := 0, e.leaveLot(s); i < len(mails); i++ {
+			e.step(now, &mails[i])
+			taken += mails[i].taken
+		}
+	}
+	return taken
+}
+
+// dropParked forgets what is parked for a session that has gone.
+func (e *engine) dropParked(s *session) {
+	if len(s.parked) == 0 {
+		return
+	}
+	mails := e.leaveLot(s)
+	for i := range mails {
+		e.budget.give(mails[i].taken)
+	}
+	kept := e.parked[:0]
+	for _, other := range e.parked {
+		if other != s {
+			kept = append(kept, other)
+		}
+	}
+	clear(e.parked[len(kept):])
+	e.parked = kept
+	s.logger.Warn("the connection ended while its messages waited for the disk: they were not stored", zap.Int("commands", len(mails)))
+}
+
+func (e *engine) leaveLot(s *session) []mail {
+	mails := s.parked
+	s.parked = nil
+	e.lot.empty(s)
+	return mails
+}
+
+// A lot counts the octets of what is parked, so that readers wait when it is
+// much: of their session, or of all together and their session has some.
+type lot struct {
+	limit   int64
+	mu      sync.Mutex
+	changed sync.Cond // something fell, or a session ends
+	bytes   int64     // of all sessions; those of each are its parkedBytes
+}
+
+func newLot(limit int64) *lot {
+	l := &lot{limit: limit}
+	l.changed.L = &l.mu
+	return l
+}
+
+func (l *lot) count(s *session, octets int) {
+	l.mu.Lock()
+	s.parkedBytes += int64(octets)
+	l.bytes += int64(octets)
+	l.mu.Unlock()
+}
+
+func (l *lot) empty(s *session) {
+	l.mu.Lock()
+	l.bytes -= s.parkedBytes
+	s.parkedBytes = 0
+	l.mu.Unlock()
+	l.changed.Broadcast()
+}
+
+// wait waits until s may read on, and says whether that took any time.
+func (l *lot) wait(s *session) (waited bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for s.parkedBytes > 0 && (s.parkedBytes >= maxParked || l.bytes >= l.limit) && !s.isOver() {
+		waited = true
+		l.changed.Wait()
+	}
+	return waited
+}
+
+// wake lets those go on whose session is over.
+func (l *lot) wake() {
+	l.mu.Lock() // whoever looked before the session was over is waiting by now
+	defer l.mu.Unlock()
+	l.changed.Broadcast()
+}

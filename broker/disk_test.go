@@ -1,0 +1,269 @@
+package broker
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"baton/destinations"
+)
+
+const (
+	diskFull = true
+	diskFree = false
+)
+
+// inLowDisk runs a test in a bubble, with a server whose disk has room until
+// the test says otherwise.
+func inLowDisk(t *testing.T, policy DiskFullPolicy, test func(t *testing.T, h *host)) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		test(t, servePipes(t, Options{
+			OnDiskFull: policy, HeartBeat: HeartBeat{Send: time.Second}, Machine: destinations.Options{MaxBytes: 32 << 20},
+		}))
+	})
+}
+
+// While the disk is low only what would be stored is refused, and when there is
+// room nothing is.
+func TestDiskLowRefuses(t *testing.T) {
+	inLowDisk(t, RefuseSends, func(t *testing.T, h *host) {
+		h.send("/queue/a", "1", "2")
+		h.DiskLow(diskFull, 4711)
+		c := h.connect("1.2")
+		c.do("SEND\ndestination:/queue/b\npersistent:false", "not stored")
+		c.do("SEND\ndestination:/topic/t", "to nobody")
+		c.subscribe("s", "/queue/a", "client-individual")
+		first, second := c.message("1"), c.message("2")
+		c.ack("ACK", "1.2", first)
+
+		for _, refused := range []string{
+			"SEND\ndestination:/queue/a\nreceipt:no\n\n3\x00",
+			"BEGIN\ntransaction:t\n\n\x00SEND\ntransaction:t\ndestination:/topic/t\n\n\x00" +
+				"SEND\ntransaction:t\ndestination:/queue/a\n\n\x00COMMIT\ntransaction:t\nreceipt:no\n\n\x00",
+		} {
+			other := h.connect("1.2")
+			other.offer(refused)
+			f := other.refused("disk-full")
+			if f.header("receipt-id") != "no" || !strings.Contains(f.body, "4711 octets are free") {
+				t.Errorf("refused with %s", f)
+			}
+		}
+		c.ack("ACK", "1.2", second)
+		h.DiskLow(diskFree, 1<<40)
+		h.send("/queue/a", "4")
+		c.message("4")
+	})
+}
+
+// Receipts come when there is room, in order; what is acknowledged and consumed
+// meanwhile does not wait.
+func TestDiskLowHoldsSends(t *testing.T) {
+	inLowDisk(t, HoldSends, func(t *testing.T, h *host) {
+		h.send("/queue/a", "1", "2")
+		h.DiskLow(diskFull, 4711)
+		c, consumer := h.connect("1.2"), h.connect("1.2")
+		consumer.subscribe("s", "/queue/b", "auto")
+		c.do("SEND\ndestination:/queue/b\npersistent:false", "before")
+		consumer.message("before")
+		for i := range 3 {
+			c.say(fmt.Sprintf("SEND\ndestination:/queue/b\nreceipt:%d\n\n%d", i, i))
+		}
+		c.say("SEND\ndestination:/queue/b\nreceipt:3\npersistent:false\n\n3")
+		c.say("BEGIN\ntransaction:t\n\n")
+		c.say("SEND\ndestination:/queue/b\ntransaction:t\npersistent:false\n\n4")
+		c.say("COMMIT\ntransaction:t\nreceipt:4\n\n")
+		c.subscribe("s", "/queue/a", "client-individual")
+		first, second := c.message("1"), c.message("2")
+		c.ack("ACK", "1.2", first)
+		c.ack("ACK", "1.2", second)
+		c.still()
+		consumer.still()
+
+		h.DiskLow(diskFree, 1<<40)
+		for i := range 5 {
+			c.want("RECEIPT", fmt.Sprintf("receipt-id:%d", i))
+			consumer.message(fmt.Sprint(i))
+		}
+	})
+}
+
+// A commit that is parked is not mixed with the next transaction of its name,
+// and acknowledgements in a transaction do not wait.
+func TestDiskLowHoldsCommit(t *testing.T) {
+	inLowDisk(t, HoldSends, func(t *testing.T, h *host) {
+		h.send("/queue/a", "1", "2")
+		h.DiskLow(diskFull, 0)
+		c := h.connect("1.2")
+		c.subscribe("s", "/queue/a", "client-individual")
+		first, second := c.message("1"), c.message("2")
+		c.do("BEGIN\ntransaction:t")
+		c.do(ackHead("ACK", "1.2", first) + "\ntransaction:t")
+		c.do("SEND\ndestination:/queue/b\ntransaction:t", "out")
+		c.say("COMMIT\ntransaction:t\nreceipt:first\n\n")
+		c.do("BEGIN\ntransaction:t")
+		c.do(ackHead("ACK", "1.2", second) + "\ntransaction:t")
+		c.do("COMMIT\ntransaction:t")
+		if got := h.stored(); got != 1 {
+			t.Errorf("%d messages are in queues, want the one whose commit waits", got)
+		}
+		h.DiskLow(diskFree, 1<<40)
+		c.want("RECEIPT", "receipt-id:first")
+		if got := h.stored(); got != 1 {
+			t.Errorf("%d messages are in queues, want the one that was sent", got)
+		}
+	})
+}
+
+// stored is how many messages are in queues, once nothing is under way.
+func (h *host) stored() int {
+	synctest.Wait()
+	return h.engine.machine.Stats().Messages
+}
+
+// A session is read until it has a little parked, and then waits with the rest.
+func TestDiskLowStopsReading(t *testing.T) {
+	inLowDisk(t, HoldSends, func(t *testing.T, h *host) {
+		h.DiskLow(diskFull, 0)
+		c := h.connect("1.2")
+		const messages = 64
+		body := strings.Repeat("x", 100<<10)
+		written := make(chan struct{})
+		sent := 0
+		go func() {
+			defer close(written)
+			for i := range messages {
+				c.say(fmt.Sprintf("SEND\ndestination:/queue/a\nreceipt:%d\n\n%d %s", i, i, body))
+				sent++
+			}
+		}()
+		synctest.Wait()
+		if octets := sent * len(body); octets < maxParked || octets > 2*maxParked {
+			t.Errorf("%d octets were taken from the connection, want about %d", octets, maxParked)
+		}
+		time.Sleep(time.Hour)
+		h.DiskLow(diskFree, 1<<40)
+		<-written
+		for i := range messages {
+			c.want("RECEIPT", fmt.Sprintf("receipt-id:%d", i))
+		}
+		consumer := h.connect("1.2")
+		consumer.subscribe("s", "/queue/a", "auto")
+		for i := range messages {
+			consumer.message(fmt.Sprintf("%d %s", i, body))
+		}
+	})
+}
+
+// All sessions together have only so much parked; those that have none are read.
+func TestDiskLowStopsAll(t *testing.T) {
+	inLowDisk(t, HoldSends, func(t *testing.T, h *host) {
+		h.engine.lot.limit = 500 << 10
+		h.send("/queue/a", "1")
+		h.DiskLow(diskFull, 0)
+		first, second, third := h.connect("1.2"), h.connect("1.2"), h.connect("1.2")
+		say := "SEND\ndestination:/queue/a\nreceipt:r\n\n" + strings.Repeat("x", 100<<10)
+		first.say(say)
+		for range 4 {
+			second.say(say)
+		}
+		synctest.Wait()
+		read := make(chan struct{})
+		go func() {
+			for range 4 { // the first of them are read before the rest is parked
+				first.say(say)
+			}
+			close(read)
+		}()
+		synctest.Wait()
+		select {
+		case <-read:
+			t.Error("more was read when all that may be parked was")
+		default:
+		}
+		third.subscribe("s", "/queue/a", "client-individual", "prefetch-count:1")
+		third.ack("ACK", "1.2", third.message("1"))
+		second.close() // makes room
+		<-read
+		synctest.Wait()
+		h.DiskLow(diskFree, 1<<40)
+		for range 5 {
+			first.want("RECEIPT")
+		}
+	})
+}
+
+// A client that says goodbye gets its receipts before it goes.
+func TestDiskLowDisconnect(t *testing.T) {
+	inLowDisk(t, HoldSends, func(t *testing.T, h *host) {
+		h.DiskLow(diskFull, 0)
+		c := h.connect("1.2")
+		c.say("SEND\ndestination:/queue/a\nreceipt:1\n\n1")
+		c.say("SEND\ndestination:/queue/a\n\n2")
+		c.say("DISCONNECT\nreceipt:bye\n\n")
+		c.still()
+		h.DiskLow(diskFree, 1<<40)
+		c.want("RECEIPT", "receipt-id:1")
+		c.want("RECEIPT", "receipt-id:bye")
+		c.end()
+		consumer := h.connect("1.2")
+		consumer.subscribe("s", "/queue/a", "auto")
+		consumer.message("1")
+		consumer.message("2")
+	})
+}
+
+// What a client that is lost had parked is lost with it, and what it had taken
+// goes to others. Where nothing is read any more, a heart-beat finds out.
+func TestDiskLowLostConnection(t *testing.T) {
+	for name, sends := range map[string]int{"read": 2, "not read": 20} {
+		t.Run(name, func(t *testing.T) {
+			inLowDisk(t, HoldSends, func(t *testing.T, h *host) {
+				h.send("/queue/a", "1")
+				h.DiskLow(diskFull, 0)
+				c, other := h.connect("1.2", "heart-beat:0,1000"), h.connect("1.2")
+				c.subscribe("s", "/queue/a", "client-individual")
+				c.message("1")
+				other.subscribe("s", "/queue/a", "client-individual")
+				go c.offer(strings.Repeat("SEND\ndestination:/queue/b\n\n"+strings.Repeat("x", 100<<10)+"\x00", sends))
+				synctest.Wait()
+				c.close()
+				time.Sleep(time.Second)
+				other.message("1", "redelivered:true")
+				synctest.Wait()
+				if coming := h.budget.coming.Load(); coming != 0 || h.engine.lot.bytes != 0 || len(h.engine.parked) != 0 {
+					t.Errorf("%d octets are counted, %d as parked, for a session that has ended", coming, h.engine.lot.bytes)
+				}
+				h.DiskLow(diskFree, 1<<40)
+				if got := h.stored(); got != 1 {
+					t.Errorf("%d messages are in queues, want the one that the other has", got)
+				}
+			})
+		})
+	}
+}
+
+// A broker that stops does not wait for the disk.
+func TestDiskLowShutdown(t *testing.T) {
+	inLowDisk(t, HoldSends, func(t *testing.T, h *host) {
+		h.DiskLow(diskFull, 0)
+		c, leaving := h.connect("1.2"), h.connect("1.2")
+		c.say("SEND\ndestination:/queue/a\nreceipt:1\n\n1")
+		leaving.say("SEND\ndestination:/queue/a\nreceipt:1\n\n1")
+		leaving.say("DISCONNECT\nreceipt:bye\n\n")
+		synctest.Wait()
+		begun := time.Now()
+		if err := h.stop(); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begun); took >= h.opts.ShutdownTimeout {
+			t.Errorf("the end took %s", took)
+		}
+		if f := c.want("ERROR"); f.header("code") != "disk-full" && f.header("code") != "shutdown" {
+			t.Errorf("the client was told %s", f)
+		}
+		leaving.refused("disk-full")
+	})
+}
