@@ -17,6 +17,7 @@ type batch struct {
 	offset   int64          // of buf in its segment
 	buf      []byte
 	index    []indexEntry
+	digest   uint32 // of all records of the segment so far
 	firstSeq uint64
 	lastSeq  uint64
 	floor    uint64    // as noted in the mark
@@ -153,8 +154,10 @@ func (j *Journal) nextSegment(size int) (*segmentHeader, error) {
 		return nil, fmt.Errorf("append to journal: %w", err)
 	}
 	return &segmentHeader{
+		version:   formatVersion,
 		journalID: j.id,
 		id:        j.tail.segment.id + 1,
+		lastID:    j.tail.segment.id + 1,
 		firstSeq:  j.tail.seq + 1,
 		size:      segmentSize(j.opt.SegmentBytes, size),
 		salt:      salt,
@@ -166,12 +169,13 @@ func (j *Journal) nextSegment(size int) (*segmentHeader, error) {
 
 // segmentSize is the usual size, or what a batch of size bytes needs if that is more, in whole blocks.
 func segmentSize(usual int64, size int) int64 {
-	need := int64(segmentHeaderBytes + size + 2*markBytes)
+	end := segmentHeaderBytes + int64(size) + markBytes
+	need := end + indexRoom(end) + markBytes
 	return (max(usual, need) + segmentHeaderBytes - 1) / segmentHeaderBytes * segmentHeaderBytes
 }
 
 func (t *tail) enter(h segmentHeader) {
-	t.segment, t.seed, t.offset, t.indexed = h, h.seed(), segmentHeaderBytes, segmentHeaderBytes
+	t.segment, t.seed, t.offset, t.indexed, t.digest = h, h.seed(), segmentHeaderBytes, segmentHeaderBytes, 0
 }
 
 // encode copies r to the pending batch; the caller holds mu and has made room.
@@ -195,6 +199,7 @@ func (j *Journal) encode(r *Record) {
 		t.indexed = t.offset
 	}
 	t.chain = h.put(b.buf[at:], t.seed)
+	t.digest = crc32.Update(t.digest, castagnoli, b.buf[at+recordHeaderBytes-4:at+recordHeaderBytes])
 	b.buf = append(b.buf, zeros[:recordBytes(size)-recordHeaderBytes-size]...)
 	t.offset += int64(recordBytes(size))
 	t.seq, t.epoch = r.Seq, r.Epoch
@@ -203,7 +208,7 @@ func (j *Journal) encode(r *Record) {
 // finish ends the pending batch with its mark; the caller holds mu.
 func (j *Journal) finish() {
 	b, t := j.pending, &j.tail
-	b.floor = j.floor
+	b.floor, b.digest = j.floor, t.digest
 	m := mark{
 		firstSeq:      b.firstSeq,
 		promiseSeq:    b.firstSeq - 1,

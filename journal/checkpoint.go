@@ -341,7 +341,7 @@ func (j *Journal) checkCheckpoint(h *checkpointHeader) error {
 }
 
 // chainAt returns the chain of the record with that Seq, which is durable or precedes the first.
-func (j *Journal) chainAt(seq uint64) (uint32, error) {
+func (j *Journal) chainAt(seq uint64) (chain uint32, err error) {
 	j.mu.Lock()
 	for _, s := range j.segments {
 		if s.firstSeq == seq+1 {
@@ -354,16 +354,10 @@ func (j *Journal) chainAt(seq uint64) (uint32, error) {
 		return j.tail.chain, nil
 	}
 	j.mu.Unlock()
-	s, offset, _, err := j.acquire(seq)
-	if err != nil {
-		return 0, err
-	}
-	defer j.release(s)
-	sc := newScanner(s.file, &s.segmentHeader, offset, s.size, nil)
-	for {
-		h, _, _, err := sc.next()
-		if err != nil || h.typ < typeMark && h.seq == seq {
-			return h.chain, err
-		}
-	}
+	err = fmt.Errorf("the record with seq %d has been cleaned away", seq)
+	_, readErr := j.readSegment(new([]byte), seq, seq, func(h recordHeader, _ []byte) error {
+		chain, err = h.chain, nil
+		return nil
+	})
+	return chain, firstError(readErr, err)
 }

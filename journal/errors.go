@@ -13,6 +13,8 @@ var (
 	ErrClosed = errors.New("the journal is closed")
 	// ErrTrimmed is wrapped by Read when the first record asked for has been trimmed away.
 	ErrTrimmed = errors.New("the record has been trimmed")
+	// ErrNotFound is wrapped by Get when there is no such record: it was trimmed or cleaned away, or is not durable yet.
+	ErrNotFound = errors.New("there is no such record")
 	// ErrNewer is wrapped by Open, Verify and Dump when a segment needs a newer reader than this one.
 	ErrNewer = errors.New("written by a newer version")
 	// ErrTooBig is wrapped by Append for a batch of more than MaxBatchBytes.

@@ -28,10 +28,69 @@ func (j *Journal) BufferCap() int {
 	return n
 }
 
+// Thin rewrites count sealed segments of an open journal, from the one at place first on, as one that holds the records
+// that keep wants.
+func (j *Journal) Thin(first, count int, keep func(seq uint64) bool) error {
+	j.mu.Lock()
+	old, next := j.segments[first:first+count], j.segments[first+count].segmentHeader
+	j.mu.Unlock()
+	salt, err := j.randomUint64()
+	if err != nil {
+		return err
+	}
+	out, err := j.opt.FS.Create(j.path("clean.tmp"))
+	if err != nil {
+		return err
+	}
+	w := newSparseWriter(out, old[0].segmentHeader, old[count-1].lastID, salt)
+	for _, s := range old {
+		file, err := j.files.hold(s)
+		if err != nil {
+			return err
+		}
+		defer j.files.release(s)
+		err = s.each(file, new([]byte), s.stretch(nil, 0), s.lastSeq.Load(), func(h recordHeader, payload []byte) error {
+			if !keep(h.seq) {
+				return nil
+			}
+			return w.add(h, payload)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	s, err := w.finish(next)
+	if err := firstError(err, out.Sync(), out.Close()); err != nil {
+		return err
+	}
+	err = firstError(j.opt.FS.Rename(j.path("clean.tmp"), j.path(s.name())), j.opt.FS.SyncDir(j.opt.Dir))
+	if err != nil {
+		return err
+	}
+	j.replace(old, s)
+	for _, o := range old[1:] {
+		err = firstError(err, j.opt.FS.Remove(j.path(o.name())))
+	}
+	return err
+}
+
+// CacheUse is what Get's cache holds.
+func (j *Journal) CacheUse() (blocks int, bytes int64) {
+	j.cache.mu.Lock()
+	defer j.cache.mu.Unlock()
+	return len(j.cache.blocks), j.cache.bytes
+}
+
+// EncodedIndex is the index record of a segment that holds two records, at 4096 and at 70000.
+func EncodedIndex() []byte {
+	x := &index{records: 2, digest: 0x01020304, entries: []indexEntry{{9, 70000}}}
+	return x.append(nil, recordHeader{seq: 10, epoch: 3, prevChain: 0x0a0b0c0d}, 0x11223344)
+}
+
 // SegmentImage is the first segment of a journal as a writer would leave it that has several batches on the way at a
 // time: promised[i] says how many batches were durable when batch i was written. ends are the offsets after each batch.
 func SegmentImage(size int64, batches [][]Record, promised []int) (name string, image []byte, ends []int64) {
-	h := segmentHeader{journalID: [16]byte{7}, id: 1, firstSeq: 1, size: size, salt: 77}
+	h := segmentHeader{version: formatVersion, lastID: 1, journalID: [16]byte{7}, id: 1, firstSeq: 1, size: size, salt: 77}
 	j := &Journal{id: h.journalID, pending: new(batch)}
 	j.tail.enter(h)
 	ends = []int64{segmentHeaderBytes}

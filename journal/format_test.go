@@ -21,7 +21,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 const (
 	goldenSegment = "0000000001-00000000000000000001.seg"
-	goldenEnd     = 4096 + 1024 // what follows is zeros
+	goldenEnd     = 4096 + 1024 // what follows is zeros, in the golden file of format 1
 )
 
 // counting is a source of predictable random bytes: 1, 2, 3 …
@@ -35,7 +35,7 @@ func (c *counting) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// golden writes the journal that the golden file holds.
+// golden writes a journal of one segment, like that of the golden file of format 1.
 func golden(t *testing.T) *memfs.FS {
 	disk, w := memfs.New(), newWatch()
 	j := open(t, journal.WithRandom(w.options(disk), new(counting)))
@@ -53,28 +53,121 @@ func golden(t *testing.T) *memfs.FS {
 	return disk
 }
 
-// TestFormatIsThatOfTheGoldenFile fails when a byte of the format changes: that needs a new format version, and a golden
-// file of its own beside the old ones.
-func TestFormatIsThatOfTheGoldenFile(t *testing.T) {
-	t.Parallel()
-	disk := golden(t)
-	image := disk.Content(filepath.Join(dir, goldenSegment))
-	if tail := image[goldenEnd:]; len(bytes.Trim(tail, "\x00")) > 0 || len(image) != 16<<10 {
-		t.Fatalf("%d bytes, not zero after %d", len(image), goldenEnd)
+// goldenKept are the records that are left in the sparse segment of goldenJournal.
+func goldenKept(seq uint64) bool { return seq%5 == 2 }
+
+// goldenJournal writes the journal that the golden files hold: a sparse segment that took the place of three, a sealed one
+// and the active one.
+func goldenJournal(t *testing.T) *memfs.FS {
+	disk, w := memfs.New(), newWatch()
+	opt := journal.WithRandom(w.options(disk), new(counting))
+	opt.SegmentBytes = 8 << 10
+	j := open(t, opt)
+	for len(segmentNames(disk)) < 5 {
+		put(t, j, w, 3)
 	}
-	file := filepath.Join("testdata", "format-1.seg")
+	put(t, j, w, 2)
+	if err := j.Thin(0, 3, goldenKept); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, j)
+	return disk
+}
+
+// TestFormatIsThatOfTheGoldenFiles fails when a byte of the format changes: that needs a new format version, and golden
+// files of its own beside the old ones.
+func TestFormatIsThatOfTheGoldenFiles(t *testing.T) {
+	t.Parallel()
+	disk := goldenJournal(t)
+	written := append(segmentNames(disk), filepath.Join(dir, "journal.id"))
 	if *update {
-		if err := os.WriteFile(file, image[:goldenEnd], 0o644); err != nil {
-			t.Fatal(err)
+		for _, name := range written {
+			content := bytes.TrimRight(disk.Content(name), "\x00")
+			if err := os.WriteFile(filepath.Join("testdata", "format-2", filepath.Base(name)), content, 0o644); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
-	want, err := os.ReadFile(file)
+	files := goldenFiles(t, "format-2")
+	if len(files) != len(written) || len(written) != 4 {
+		t.Fatalf("%d files are written, %d are golden", len(written), len(files))
+	}
+	for _, name := range written {
+		got, want := disk.Content(name), files[name]
+		for i := range max(len(got), len(want)) {
+			if i >= len(got) || i >= len(want) || got[i] != want[i] {
+				t.Fatalf("%s is %d bytes, the golden file %d; byte %d differs", name, len(got), len(want), i)
+			}
+		}
+	}
+	const index = "4a42 81 00 20000000 0a00000000000000 03000000 CRC_ 0d0c0b0a SUM_" +
+		" 0200000000000000 04030201 00000000 0900000000000000 7011010000000000"
+	image := journal.EncodedIndex()
+	crc := crc32.Checksum(image[32:], castagnoli)
+	sum := crc32.Update(0x11223344, castagnoli, image[:28])
+	want := strings.NewReplacer(" ", "", "4a42", "424a", "CRC_", littleHex(crc), "SUM_", littleHex(sum)).Replace(index)
+	if got := fmt.Sprintf("%x", image); got != want {
+		t.Errorf("an index record is\n%s, want\n%s", got, want)
+	}
+}
+
+func littleHex(n uint32) string { return fmt.Sprintf("%x", binary.LittleEndian.AppendUint32(nil, n)) }
+
+// goldenFiles are those of a journal, by their paths. The last segment has been stored without the zeros at its end.
+func goldenFiles(t *testing.T, version string) map[string][]byte {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join("testdata", version, "*"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range want {
-		if image[i] != want[i] {
-			t.Fatalf("byte %d is %#x, in the golden file %#x", i, image[i], want[i])
+	files, last := map[string][]byte{}, ""
+	for _, name := range names {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, filepath.Base(name))
+		files[path] = content
+		if filepath.Ext(path) == ".seg" {
+			last = max(last, path)
+		}
+	}
+	files[last] = append(files[last], make([]byte, 8<<10-len(files[last]))...)
+	return files
+}
+
+// TestGoldenJournalsAreReadAndGoOn takes over journals of each format, reads them, appends to them until the next segment
+// begins, and reads them again.
+func TestGoldenJournalsAreReadAndGoOn(t *testing.T) {
+	t.Parallel()
+	for version, first := range map[string]uint64{"format-1": 1, "format-2": 52} {
+		disk := memfs.New()
+		for name, content := range goldenFiles(t, version) {
+			disk.Put(name, content)
+		}
+		report, err := journal.Verify(disk, dir, nil)
+		if err != nil || len(report.Damage) > 0 || report.Segments != 3 || report.Last < 47 {
+			t.Fatalf("%s: %+v, %v", version, report, err)
+		}
+		w := newWatch()
+		opt := w.options(disk)
+		opt.SegmentBytes = 8 << 10
+		for range 3 {
+			j := open(t, opt)
+			if last := j.Last(); last < report.Last || j.ID() != report.ID {
+				t.Fatalf("%s: the last record is %d, it was %d", version, last, report.Last)
+			}
+			if err := check(j, first); err != nil {
+				t.Fatalf("%s: %v", version, err)
+			}
+			if err := checkGet(j, first, func(seq uint64) bool { return seq >= first || goldenKept(seq) }); err != nil {
+				t.Fatalf("%s: %v", version, err)
+			}
+			put(t, j, w, 13)
+			mustClose(t, j)
+		}
+		if report, err = journal.Verify(disk, dir, nil); err != nil || len(report.Damage) > 0 || report.Segments < 4 {
+			t.Fatalf("%s, after going on: %+v, %v", version, report, err)
 		}
 	}
 }
@@ -111,7 +204,7 @@ end file=0000000001-00000000000000000001.seg offset=4432: no record begins here
 
 func TestNewerFormatsAreRefused(t *testing.T) {
 	t.Parallel()
-	for name, offset := range map[string]int{"min reader": 10, "flags": 12} {
+	for name, offset := range map[string]int{"min reader": 10, "flags": 13} {
 		disk := golden(t)
 		image := disk.Content(filepath.Join(dir, goldenSegment))
 		image[offset]++

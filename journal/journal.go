@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,8 @@ type Options struct {
 	// Progress is called now and then while Open reads the journal, with the bytes read and to be read.
 	Progress func(done, total int64)
 
+	CacheBytes int64 // of what Get read; 0: 32 MiB
+
 	Logger *zap.Logger // nil: none
 	FS     FS          // nil: OS
 
@@ -45,6 +48,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.LazySync <= 0 {
 		o.LazySync = 100 * time.Millisecond
+	}
+	if o.CacheBytes <= 0 {
+		o.CacheBytes = 32 << 20
 	}
 	if o.OnDurable == nil {
 		o.OnDurable = func(uint64) {}
@@ -71,11 +77,14 @@ type Journal struct {
 	lock     io.Closer
 	id       [16]byte
 	recovery Report
+	files    files
+	cache    cache
 
 	durable atomic.Uint64
-	wake    chan struct{} // to the writer: something may be due
-	chores  chan struct{} // to the housekeeper
-	tidy    chan struct{} // to the cleaner
+	wake    chan struct{}              // to the writer: something may be due
+	chores  chan struct{}              // to the housekeeper
+	tidy    chan struct{}              // to the cleaner
+	shelf   atomic.Pointer[[]*segment] // what segments was last, for readers; nil once the journal is closed
 	done    sync.WaitGroup
 
 	active *segment // the one being written; owned by the writer
@@ -84,7 +93,7 @@ type Journal struct {
 
 	mu          sync.Mutex  // a leaf: nothing is called and no I/O is done under it
 	changed     *sync.Cond  // something below changed that Append, roll or Close may wait for
-	segments    []*segment  // in order, the active one last
+	segments    []*segment  // in order, the active one last; changed by setSegments, never in place
 	tail        tail        // where the next record goes
 	pending     *batch      // appended and not taken by the writer
 	idle        *batch      // the other buffer, nil while the writer has it
@@ -112,13 +121,17 @@ type tail struct {
 	seed    uint32
 	offset  int64 // in segment
 	indexed int64 // offset of the last index entry
+	digest  uint32
 	seq     uint64
 	epoch   uint32
 	chain   uint32
 }
 
-// fits tells whether n bytes of records, their mark and the seal of the segment have room.
-func (t *tail) fits(n int) bool { return t.offset+int64(n)+2*markBytes <= t.segment.size }
+// fits tells whether n bytes of records and their mark have room, and after them the segment's index and seal.
+func (t *tail) fits(n int) bool {
+	end := t.offset + int64(n) + markBytes
+	return end+indexRoom(end)+markBytes <= t.segment.size
+}
 
 // Open recovers the journal in opt.Dir, or makes a new one, and locks it. A torn tail, which a crash leaves where
 // nothing was promised yet, is copied to a file *.torn and cut; see Recovery. Any other damage is a *CorruptError and
@@ -136,12 +149,14 @@ func Open(opt Options) (*Journal, error) {
 		opt:    opt,
 		log:    opt.Logger.Named("journal"),
 		lock:   lock,
+		files:  files{fs: opt.FS, dir: opt.Dir},
 		wake:   make(chan struct{}, 1),
 		chores: make(chan struct{}, 1),
 		tidy:   make(chan struct{}, 1),
 	}
 	j.changed = sync.NewCond(&j.mu)
 	j.pending, j.idle = new(batch), new(batch)
+	j.cache.init(opt.CacheBytes)
 	err = j.recover()
 	if err == nil {
 		err = j.loadCheckpoint()
@@ -237,6 +252,7 @@ func (j *Journal) Close() error {
 		return nil
 	}
 	j.closing = true
+	j.shelf.Store(nil)
 	j.changed.Broadcast()
 	j.mu.Unlock()
 	signal(j.wake)
@@ -251,23 +267,38 @@ func (j *Journal) Close() error {
 	return firstError(j.failure(), j.lock.Close())
 }
 
+// closeFiles retires all segments, the active one included.
 func (j *Journal) closeFiles() {
 	j.mu.Lock()
 	segments := j.segments
 	j.mu.Unlock()
 	for _, s := range segments {
-		j.retire(s)
+		j.files.retire(s)
+	}
+	if j.active != nil {
+		j.files.release(j.active)
 	}
 }
 
-// retire closes s, or leaves that to its last reader.
-func (j *Journal) retire(s *segment) {
+// setSegments changes which segments there are; the caller holds mu.
+func (j *Journal) setSegments(segments []*segment) {
+	j.segments = segments
+	if !j.closing {
+		j.shelf.Store(&segments)
+	}
+}
+
+// replace puts s in the place of old, adjacent sealed segments, whose files the caller holds: nobody will open one of
+// their names any more and find s. They are retired.
+func (j *Journal) replace(old []*segment, s *segment) {
 	j.mu.Lock()
-	s.retired = true
-	last := s.readers == 0
+	if n := slices.Index(j.segments, old[0]); n >= 0 {
+		j.setSegments(slices.Concat(j.segments[:n], []*segment{s}, j.segments[n+len(old):]))
+	}
 	j.mu.Unlock()
-	if last {
-		_ = s.file.Close() // everything in it is synced, or has failed for good
+	for _, o := range old {
+		j.files.retire(o)
+		j.cache.drop(o)
 	}
 }
 

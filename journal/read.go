@@ -2,14 +2,15 @@ package journal
 
 import (
 	"fmt"
+	"sort"
 	"sync"
 )
 
 var windows = sync.Pool{New: func() any { return new([]byte) }}
 
 // Read calls fn with the durable records from Seq from on, in order, up to the last one that was durable when Read was
-// called; from 0 means the first there is. A record's payload is all in Body, which is valid during the call only. An
-// error of fn ends Read and is returned as it is.
+// called; from 0 means the first there is. Seqs that have been cleaned away are left out. A record's payload is all in
+// Body, which is valid during the call only. An error of fn ends Read and is returned as it is.
 //
 // Every checksum is verified: damage is a *CorruptError. The error wraps ErrTrimmed when from lies before First, and is
 // ErrClosed after Close. Read may run beside everything else.
@@ -20,13 +21,12 @@ func (j *Journal) Read(from uint64, fn func(Record) error) error {
 		from = j.First()
 	}
 	for upto := j.Durable(); from <= upto; {
-		s, offset, last, err := j.acquire(from)
-		if err != nil {
-			return err
+		last, err := j.readSegment(window, from, upto, func(h recordHeader, payload []byte) error {
+			return fn(Record{Seq: h.seq, Epoch: h.epoch, Type: h.typ, Body: payload})
+		})
+		if err == errRetired {
+			continue // a cleaned one has taken its place, or it was trimmed
 		}
-		last = min(last, upto)
-		err = s.read(window, offset, from, last, fn)
-		j.release(s)
 		if err != nil {
 			return err
 		}
@@ -35,61 +35,99 @@ func (j *Journal) Read(from uint64, fn func(Record) error) error {
 	return nil
 }
 
-// acquire returns the segment that holds from, keeps it from being closed, and tells where in it to begin and its last
-// durable record.
-func (j *Journal) acquire(from uint64) (s *segment, offset int64, last uint64, err error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.closing {
-		return nil, 0, 0, ErrClosed
+// segmentOf returns the segment in whose range seq lies.
+func (j *Journal) segmentOf(seq uint64) (*segment, error) {
+	shelf := j.shelf.Load()
+	if shelf == nil {
+		return nil, ErrClosed
 	}
-	if first := j.segments[0].firstSeq; from < first {
-		return nil, 0, 0, fmt.Errorf("read seq %d: %w: the first is %d", from, ErrTrimmed, first)
+	n := sort.Search(len(*shelf), func(i int) bool { return (*shelf)[i].firstSeq > seq })
+	if n == 0 {
+		return nil, fmt.Errorf("read seq %d: %w: the first is %d", seq, ErrTrimmed, (*shelf)[0].firstSeq)
 	}
-	n := len(j.segments) - 1
-	for j.segments[n].firstSeq > from {
-		n--
-	}
-	s = j.segments[n]
-	s.readers++
-	return s, s.find(from), s.lastSeq, nil
+	return (*shelf)[n-1], nil
 }
 
-func (j *Journal) release(s *segment) {
-	j.mu.Lock()
-	s.readers--
-	last := s.retired && s.readers == 0
-	j.mu.Unlock()
-	if last {
-		_ = s.file.Close() // it was only read
+// readSegment calls fn with the records of one segment from Seq from to at most upto. The range of the segment ends with
+// last.
+func (j *Journal) readSegment(window *[]byte, from, upto uint64, fn func(h recordHeader, payload []byte) error) (last uint64, err error) {
+	s, err := j.segmentOf(from)
+	if err != nil {
+		return 0, err
 	}
+	file, err := j.files.hold(s)
+	if err != nil {
+		return 0, err
+	}
+	defer j.files.release(s)
+	begin := s.stretch(nil, 0)
+	if from > s.firstSeq {
+		entries, err := s.load(file)
+		if err != nil {
+			return 0, err
+		}
+		begin = s.stretch(entries, stretchOf(entries, from))
+	}
+	last = min(s.lastSeq.Load(), upto)
+	return last, s.each(file, window, begin, last, func(h recordHeader, payload []byte) error {
+		if h.seq < from {
+			return nil
+		}
+		return fn(h, payload)
+	})
 }
 
-// read calls fn with the records from to last, all of them in s and durable.
-func (s *segment) read(window *[]byte, offset int64, from, last uint64, fn func(Record) error) error {
-	sc := newScanner(s.file, &s.segmentHeader, offset, s.size, *window)
+// each calls fn with the durable records of s up to last, from the beginning of a stretch on. It verifies each. The
+// payload is valid during the call only. The caller holds s.
+func (s *segment) each(file File, window *[]byte, from stretch, last uint64, fn func(h recordHeader, payload []byte) error) error {
+	sc := newScanner(file, &s.segmentHeader, from.begin, s.limit.Load(), *window)
 	defer func() {
 		if cap(sc.window) <= keepBytes {
 			*window = sc.window
 		}
 	}()
-	for seq := uint64(0); seq < last; {
+	seq := from.seq - 1
+	for seq < last && sc.offset < sc.end {
 		h, payload, at, err := sc.next()
 		if err != nil {
 			return err
 		}
-		if h.typ == typeMark {
+		if h.typ >= typeMark {
 			continue
 		}
-		if seq > 0 && h.seq != seq+1 || h.seq > last {
-			return corrupt(sc.name, at, "the record has seq %d after %d", h.seq, seq)
+		if err := s.follows(seq, &h, at); err != nil {
+			return err
 		}
-		if seq = h.seq; seq < from {
-			continue
+		if seq = h.seq; seq > last {
+			return nil
 		}
-		if err := fn(Record{Seq: seq, Epoch: h.epoch, Type: h.typ, Body: payload}); err != nil {
+		if err := fn(h, payload); err != nil {
 			return err
 		}
 	}
+	if seq < last && !s.sparse {
+		return corrupt(sc.name, sc.offset, "the records end with seq %d, the segment goes on to %d", seq, last)
+	}
 	return nil
+}
+
+// follows checks that the record with header h at offset may come after the one with Seq seq.
+func (s *segment) follows(seq uint64, h *recordHeader, offset int64) error {
+	if h.seq == seq+1 || s.sparse && h.seq > seq {
+		return nil
+	}
+	return corrupt(s.name(), offset, "the record has seq %d after %d", h.seq, seq)
+}
+
+// load returns the entries of the index, from file where they are not in memory. The caller holds s.
+func (s *segment) load(file File) ([]indexEntry, error) {
+	if entries := s.entries.Load(); entries != nil {
+		return *entries, nil
+	}
+	x, err := readIndex(file, &s.segmentHeader, s.limit.Load(), s.end-markBytes)
+	if err != nil {
+		return nil, err
+	}
+	s.entries.Store(&x.entries)
+	return x.entries, nil
 }

@@ -22,6 +22,7 @@ const (
 	recordMagic       = 0x4A42 // "BJ"
 	recordHeaderBytes = 32
 	typeMark          = 128
+	typeIndex         = 129
 	flagSealed        = 1 // on a mark: the segment ends here and the next one exists
 
 	markPayloadBytes = 40
@@ -39,6 +40,7 @@ type recordHeader struct {
 	payloadCRC uint32
 	prevChain  uint32 // chain of the record before
 	chain      uint32 // chain of this one; follows from the rest
+	crc        uint32 // of this header; set by parsing
 }
 
 // put writes h to dst[:recordHeaderBytes] and returns the chain of this record.
@@ -75,6 +77,7 @@ func parseRecordHeader(src []byte, seed uint32) (h recordHeader, reason string) 
 		epoch:      binary.LittleEndian.Uint32(src[16:]),
 		payloadCRC: binary.LittleEndian.Uint32(src[20:]),
 		prevChain:  binary.LittleEndian.Uint32(src[24:]),
+		crc:        binary.LittleEndian.Uint32(src[28:]),
 	}
 	h.chain = chainOf(h.prevChain, src)
 	return h, h.check()
@@ -82,10 +85,12 @@ func parseRecordHeader(src []byte, seed uint32) (h recordHeader, reason string) 
 
 func (h *recordHeader) check() string {
 	switch {
-	case h.typ == 0 || h.typ > typeMark:
+	case h.typ == 0 || h.typ > typeIndex:
 		return fmt.Sprintf("the record type %d is unknown", h.typ)
 	case h.typ == typeMark && h.size != markPayloadBytes:
 		return fmt.Sprintf("a commit mark has %d bytes", h.size)
+	case h.typ == typeIndex && (h.size < indexFixedBytes || h.size%indexEntryBytes != 0):
+		return fmt.Sprintf("an index record has %d bytes", h.size)
 	case h.typ == typeMark && h.flags&^flagSealed != 0, h.typ != typeMark && h.flags != 0:
 		return fmt.Sprintf("the record flags %#x are unknown", h.flags)
 	case h.size > MaxBatchBytes:
@@ -127,6 +132,20 @@ func parseMark(payload []byte) mark {
 		salt:          binary.LittleEndian.Uint64(payload[32:]),
 	}
 }
+
+// parseWholeMark reads the mark that b begins with, if it is one of the segment with that seed and salt.
+func parseWholeMark(b []byte, seed uint32, salt uint64) (h recordHeader, m mark, ok bool) {
+	h, reason := parseRecordHeader(b, seed)
+	payload := b[recordHeaderBytes:markBytes]
+	if reason != "" || h.typ != typeMark || crc32.Checksum(payload, castagnoli) != h.payloadCRC {
+		return h, m, false
+	}
+	m = parseMark(payload)
+	return h, m, m.salt == salt
+}
+
+// isSeal tells whether h is the header of a mark that ends a segment.
+func (h *recordHeader) isSeal() bool { return h.typ == typeMark && h.flags&flagSealed != 0 }
 
 // recordBytes is the room of a record with size bytes of payload: records begin at multiples of 8.
 func recordBytes(size int) int { return recordHeaderBytes + (size+7)&^7 }

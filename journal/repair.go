@@ -13,7 +13,7 @@ const tornSuffix = ".torn"
 
 // recover surveys the directory, repairs what a crash may leave and sets j up to go on.
 func (j *Journal) recover() error {
-	v, err := look(j.opt.FS, j.opt.Dir, true, j.opt.Progress)
+	v, err := look(&survey{fs: j.opt.FS, dir: j.opt.Dir, write: true, progress: j.opt.Progress})
 	if err != nil {
 		return err
 	}
@@ -32,16 +32,43 @@ func (j *Journal) recover() error {
 // adopt makes the surveyed segments those of j.
 func (j *Journal) adopt(v *survey) {
 	j.id = v.id
+	var segments []*segment
 	for _, f := range v.found {
-		s := &segment{segmentHeader: f.segmentHeader, file: f.file, end: f.end, lastSeq: f.position.seq, index: f.index}
-		j.segments = append(j.segments, s)
+		segments = append(segments, f.segment())
 		j.floor = max(j.floor, f.floorNow)
-		j.tail.enter(f.segmentHeader)
-		j.tail.offset = f.end
-		j.tail.seq, j.tail.epoch, j.tail.chain = f.position.seq, f.position.epoch, f.position.chain
-		j.active = s
+	}
+	j.setSegments(segments)
+	if len(segments) == 0 {
+		return
+	}
+	last := v.found[len(v.found)-1]
+	j.active = segments[len(segments)-1]
+	j.tail = tail{
+		segment: last.segmentHeader,
+		seed:    last.seed(),
+		offset:  last.end,
+		indexed: lastIndexed(last.entries),
+		digest:  last.digest,
+		seq:     last.position.seq,
+		epoch:   last.position.epoch,
+		chain:   last.position.chain,
 	}
 	j.durable.Store(j.tail.seq)
+}
+
+// segment is what f becomes in an open journal. Where its file is open, somebody will release it.
+func (f *found) segment() *segment {
+	s := &segment{segmentHeader: f.segmentHeader, file: f.file, end: f.end, digest: f.digest, sealed: f.sealed}
+	s.lastSeq.Store(f.position.seq)
+	s.limit.Store(f.limit)
+	if f.file != nil {
+		s.users = 1
+	}
+	if f.scanned {
+		entries := f.entries
+		s.entries.Store(&entries)
+	}
+	return s
 }
 
 // repair removes what crashes left, finishes what they interrupted and makes durable what was found.
@@ -75,12 +102,15 @@ func (j *Journal) createFirst() error {
 	if err != nil {
 		return err
 	}
-	h := segmentHeader{journalID: j.id, id: 1, firstSeq: 1, size: segmentSize(j.opt.SegmentBytes, 0), salt: salt}
+	h := segmentHeader{
+		version: formatVersion, journalID: j.id, id: 1, lastID: 1, firstSeq: 1, size: segmentSize(j.opt.SegmentBytes, 0), salt: salt,
+	}
 	s, err := j.createSegment(h)
 	if err != nil {
 		return err
 	}
-	j.segments, j.active = []*segment{s}, s
+	j.active = s
+	j.setSegments([]*segment{s})
 	j.tail.enter(h)
 	return nil
 }
@@ -107,14 +137,14 @@ func (j *Journal) writeIdentity() error {
 // repairTail repairs the last segment, and the one before if the crash came before its seal.
 func (j *Journal) repairTail(all []*found) error {
 	last := all[len(all)-1]
-	if len(all) > 1 {
-		if before := all[len(all)-2]; !before.sealed {
-			if err := clearTail(before); err != nil {
-				return fmt.Errorf("repair segment %s: %w", before.name(), err)
-			}
-			if err := sealSegment(j.segments[len(all)-2], last.segmentHeader); err != nil {
-				return fmt.Errorf("seal segment %s: %w", before.name(), err)
-			}
+	if len(all) > 1 && !all[len(all)-2].sealed {
+		before := all[len(all)-2]
+		defer j.files.release(j.segments[len(all)-2])
+		if err := clearTail(before); err != nil {
+			return fmt.Errorf("repair segment %s: %w", before.name(), err)
+		}
+		if err := sealSegment(j.segments[len(all)-2], last.segmentHeader); err != nil {
+			return fmt.Errorf("seal segment %s: %w", before.name(), err)
 		}
 	}
 	if last.torn() > 0 {

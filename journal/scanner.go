@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"hash/crc32"
-	"io"
 )
 
 const scanWindow = 64 << 10 // bytes read at a time
@@ -26,6 +25,13 @@ func newScanner(file File, h *segmentHeader, offset, end int64, window []byte) s
 	return scanner{
 		file: file, name: h.name(), seed: h.seed(), salt: h.salt, offset: offset, end: end, window: window[:0],
 	}
+}
+
+// scanBytes scans what was read at offset of the segment's file.
+func scanBytes(b []byte, h *segmentHeader, offset int64) scanner {
+	sc := newScanner(nil, h, offset, offset+int64(len(b)), b)
+	sc.window, sc.at = b, offset
+	return sc
 }
 
 // next returns the next record, its offset in the file and its payload, which is valid until the next call. The error is
@@ -69,15 +75,11 @@ func (s *scanner) bytes(offset int64, n int) ([]byte, error) {
 		s.window = make([]byte, size)
 	}
 	s.window, s.at = s.window[:size], offset
-	read, err := s.file.ReadAt(s.window, offset)
-	s.window = s.window[:read]
-	switch {
-	case read >= n:
-		return s.window[:n], nil
-	case err == io.EOF:
-		return nil, corrupt(s.name, offset+int64(read), "the file has become shorter")
+	if err := readAt(s.file, s.name, s.window, offset); err != nil {
+		s.window = s.window[:0]
+		return nil, err
 	}
-	return nil, err
+	return s.window[:n], nil
 }
 
 // aftermath looks at everything from offset on, where the committed part of a segment ends. It returns the furthest
@@ -108,12 +110,7 @@ func (s *scanner) promisedIn(b []byte) (promised int64) {
 		if binary.LittleEndian.Uint16(b[at:]) != recordMagic || b[at+2] != typeMark {
 			continue
 		}
-		h, reason := parseRecordHeader(b[at:], s.seed)
-		payload := b[at+recordHeaderBytes : at+markBytes]
-		if reason != "" || crc32.Checksum(payload, castagnoli) != h.payloadCRC {
-			continue
-		}
-		if m := parseMark(payload); m.salt == s.salt {
+		if _, m, ok := parseWholeMark(b[at:], s.seed, s.salt); ok {
 			promised = max(promised, m.promiseOffset)
 		}
 	}

@@ -7,23 +7,25 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"sort"
 	"strings"
+	"sync/atomic"
 )
 
 const (
-	formatVersion = 1
-	// minReaderVersion is the oldest reader that understands what is written now.
-	minReaderVersion = 1
+	formatVersion = 2 // of what is written now; older readers do not understand it
+	indexVersion  = 2 // since this one a sealed segment ends with its index
 
 	segmentMagic       = "BATONJNL"
 	segmentHeaderBytes = 4096
 	segmentSuffix      = ".seg"
-	indexEvery         = 64 << 10 // bytes of a segment for each entry in its index
+
+	flagSparse = 1 // in a segment header: the file holds only some records of its range
 )
 
 // segmentHeader is the first block of a segment file. README.md has the picture.
 type segmentHeader struct {
+	version   uint16
+	sparse    bool // some of the records have been cleaned away
 	journalID [16]byte
 	id        uint64 // 1, 2, 3 …
 	firstSeq  uint64 // of its first record
@@ -32,6 +34,7 @@ type segmentHeader struct {
 	floor     uint64 // the trim known when the segment was made
 	epoch     uint32 // of the record before firstSeq
 	chain     uint32 // of the record before firstSeq
+	lastID    uint64 // of the last segment that was merged into this one; id when none was
 }
 
 func (h *segmentHeader) name() string {
@@ -56,9 +59,11 @@ func (h *segmentHeader) seed() uint32 {
 func (h *segmentHeader) encode() []byte {
 	b := make([]byte, segmentHeaderBytes)
 	copy(b, segmentMagic)
-	binary.LittleEndian.PutUint16(b[8:], formatVersion)
-	binary.LittleEndian.PutUint16(b[10:], minReaderVersion)
-	// b[12:16] are flags, of which none is in use yet.
+	binary.LittleEndian.PutUint16(b[8:], h.version)
+	binary.LittleEndian.PutUint16(b[10:], h.version)
+	if h.sparse {
+		binary.LittleEndian.PutUint32(b[12:], flagSparse)
+	}
 	copy(b[16:], h.journalID[:])
 	binary.LittleEndian.PutUint64(b[32:], h.id)
 	binary.LittleEndian.PutUint64(b[40:], h.firstSeq)
@@ -67,6 +72,7 @@ func (h *segmentHeader) encode() []byte {
 	binary.LittleEndian.PutUint64(b[64:], h.floor)
 	binary.LittleEndian.PutUint32(b[72:], h.epoch)
 	binary.LittleEndian.PutUint32(b[76:], h.chain)
+	binary.LittleEndian.PutUint64(b[80:], h.lastID)
 	sealSegmentHeader(b)
 	return b
 }
@@ -86,14 +92,17 @@ func parseSegmentHeader(name string, b []byte) (segmentHeader, error) {
 	if crc32.Checksum(b[:segmentHeaderBytes-4], castagnoli) != binary.LittleEndian.Uint32(b[segmentHeaderBytes-4:]) {
 		return segmentHeader{}, corrupt(name, 0, "the checksum of the segment header does not match")
 	}
+	version, flags := binary.LittleEndian.Uint16(b[8:]), binary.LittleEndian.Uint32(b[12:])
 	if need := binary.LittleEndian.Uint16(b[10:]); need > formatVersion {
 		return segmentHeader{}, fmt.Errorf("%w: %s has format %d and needs a reader of format %d, this one reads up to %d",
-			ErrNewer, name, binary.LittleEndian.Uint16(b[8:]), need, formatVersion)
+			ErrNewer, name, version, need, formatVersion)
 	}
-	if flags := binary.LittleEndian.Uint32(b[12:]); flags != 0 {
+	if flags&^flagSparse != 0 || flags != 0 && version < indexVersion {
 		return segmentHeader{}, fmt.Errorf("%w: %s has unknown flags %#x", ErrNewer, name, flags)
 	}
 	h := segmentHeader{
+		version:   version,
+		sparse:    flags&flagSparse != 0,
 		journalID: [16]byte(b[16:32]),
 		id:        binary.LittleEndian.Uint64(b[32:]),
 		firstSeq:  binary.LittleEndian.Uint64(b[40:]),
@@ -102,39 +111,69 @@ func parseSegmentHeader(name string, b []byte) (segmentHeader, error) {
 		floor:     binary.LittleEndian.Uint64(b[64:]),
 		epoch:     binary.LittleEndian.Uint32(b[72:]),
 		chain:     binary.LittleEndian.Uint32(b[76:]),
+		lastID:    binary.LittleEndian.Uint64(b[80:]),
+	}
+	if version < indexVersion {
+		h.lastID = h.id
 	}
 	if h.name() != name {
 		return segmentHeader{}, corrupt(name, 0, "the file was %s when it was written", h.name())
 	}
+	if h.lastID < h.id || h.lastID > h.id && !h.sparse {
+		return segmentHeader{}, corrupt(name, 80, "the segment claims the numbers %d to %d", h.id, h.lastID)
+	}
 	return h, nil
 }
 
-// segment is one file of an open journal.
+// segment is one file of an open journal. What is atomic is set by the writer before it reports records as durable.
 type segment struct {
 	segmentHeader
-	file File
-	end  int64 // just past the last durable mark; owned by the writer
+	lastSeq atomic.Uint64                // last durable record; firstSeq-1 when there is none
+	limit   atomic.Int64                 // offset where the durable records and their marks end
+	entries atomic.Pointer[[]indexEntry] // nil while they are only in the index record
+	sealed  bool                         // set before the writer releases it
 
-	// guarded by Journal.mu
-	lastSeq uint64 // last durable record; firstSeq-1 when there is none
-	index   []indexEntry
-	readers int
-	retired bool // the last reader closes the file
+	// owned by the writer
+	end    int64 // just past the last durable mark
+	digest uint32
+
+	// guarded by files.mu
+	file    File
+	users   int  // who have it from hold; the writer is one of the active segment
+	retired bool // no longer of the journal: its last user closes the file
 }
 
-// indexEntry says where a record begins.
-type indexEntry struct {
-	seq    uint64
-	offset int64
+// newSegment is what the writer goes on with. It has the file from the start.
+func newSegment(h segmentHeader, file File) *segment {
+	s := &segment{segmentHeader: h, file: file, users: 1, end: segmentHeaderBytes}
+	s.entries.Store(new([]indexEntry))
+	s.advance(h.firstSeq-1, segmentHeaderBytes, nil)
+	return s
 }
 
-// find returns where to begin to look for seq.
-func (s *segment) find(seq uint64) int64 {
-	n := sort.Search(len(s.index), func(i int) bool { return s.index[i].seq > seq })
-	if n == 0 {
-		return segmentHeaderBytes
+// advance says that all records up to lastSeq, which end at offset end, are durable; more are their index entries.
+func (s *segment) advance(lastSeq uint64, end int64, more []indexEntry) {
+	if len(more) > 0 {
+		all := append(*s.entries.Load(), more...)
+		s.entries.Store(&all)
 	}
-	return s.index[n-1].offset
+	s.limit.Store(end)
+	s.lastSeq.Store(lastSeq)
+}
+
+// stretch returns the one with number n, as far as it is durable.
+func (s *segment) stretch(entries []indexEntry, n int) stretch {
+	t := stretch{begin: segmentHeaderBytes, seq: s.firstSeq}
+	if n > 0 {
+		t.begin, t.seq = entries[n-1].offset, entries[n-1].seq
+	}
+	if n < len(entries) {
+		t.end, t.upto = entries[n].offset, entries[n].seq-1
+	} else {
+		t.upto = s.lastSeq.Load()
+		t.end = s.limit.Load() // after upto: at least as far
+	}
+	return t
 }
 
 // The identity file names the journal that a directory belongs to. It is written once the first segment is safe, so
@@ -155,6 +194,18 @@ func parseIdentity(b []byte) (id [16]byte, err error) {
 		return [16]byte{}, corrupt(identityName, 0, "the journal's identity cannot be read")
 	}
 	return id, nil
+}
+
+// readAt reads all of b, which lies within the file called name.
+func readAt(file File, name string, b []byte, offset int64) error {
+	n, err := file.ReadAt(b, offset)
+	switch {
+	case n == len(b):
+		return nil
+	case err == io.EOF:
+		return corrupt(name, offset+int64(n), "the file has become shorter")
+	}
+	return err
 }
 
 // readAll reads a small file.

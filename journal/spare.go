@@ -56,10 +56,11 @@ func (j *Journal) removeDoomed() {
 	doomed := j.doomed
 	j.mu.Unlock()
 	for _, s := range doomed {
+		j.files.retire(s) // before its name goes: nobody must open it any more
+		j.cache.drop(s)
 		if err := j.opt.FS.Remove(j.path(s.name())); err != nil {
 			j.log.Warn("cannot remove a trimmed segment", zap.String("segment", s.name()), zap.Error(err))
 		}
-		j.retire(s)
 	}
 	j.mu.Lock()
 	j.doomed = j.doomed[len(doomed):]

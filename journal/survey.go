@@ -16,28 +16,33 @@ var temporaryNames = []string{spareName, newName, cleanName, checkpointNewName, 
 type survey struct {
 	fs       FS
 	dir      string
+	deep     bool // read everything; otherwise of sealed segments only the seals
+	write    bool // keep the files open that may have to be repaired
 	progress func(done, total int64)
 	done     int64
 	total    int64
+	window   []byte // of the scanner
 
 	id        [16]byte
 	known     bool     // the identity file is there
 	found     []*found // segments in order of their ids
-	leftovers []string // segments below the trim that a crash kept from being removed
+	leftovers []string // segments, trimmed or merged into others, that a crash kept from being removed
 	temporary []string // files that a crash left unfinished
 	damage    []*CorruptError
 }
 
-// look surveys dir. The error is one that prevents looking; damage is noted in the survey. The caller closes it.
-func look(fsys FS, dir string, write bool, progress func(done, total int64)) (*survey, error) {
-	if progress == nil {
-		progress = func(int64, int64) {}
+// look surveys a directory. The error is one that prevents looking; damage is noted in the survey. The caller closes it.
+func look(v *survey) (*survey, error) {
+	if v.progress == nil {
+		v.progress = func(int64, int64) {}
 	}
-	v := &survey{fs: fsys, dir: dir, progress: progress}
-	if err := v.list(write); err != nil {
-		v.close()
+	window := windows.Get().(*[]byte)
+	defer windows.Put(window)
+	v.window = *window
+	if err := v.list(); err != nil {
 		return nil, err
 	}
+	v.skipMerged()
 	if err := v.scan(); err != nil {
 		v.close()
 		return nil, err
@@ -47,7 +52,7 @@ func look(fsys FS, dir string, write bool, progress func(done, total int64)) (*s
 
 func (v *survey) close() {
 	for _, f := range v.found {
-		_ = f.file.Close() // it was only read
+		f.close()
 	}
 }
 
@@ -64,7 +69,7 @@ func (v *survey) note(err error) error {
 }
 
 // list reads the names, the identity and the header of each segment.
-func (v *survey) list(write bool) error {
+func (v *survey) list() error {
 	names, err := v.fs.ReadDir(v.dir)
 	if err != nil {
 		return err
@@ -77,7 +82,7 @@ func (v *survey) list(write bool) error {
 		case slices.Contains(temporaryNames, name):
 			v.temporary = append(v.temporary, name)
 		case strings.HasSuffix(name, segmentSuffix):
-			if err := v.note(v.openSegment(name, write)); err != nil {
+			if err := v.note(v.peek(name)); err != nil {
 				return err
 			}
 		}
@@ -102,28 +107,56 @@ func (v *survey) readIdentity(names []string) error {
 	return err
 }
 
-func (v *survey) openSegment(name string, write bool) error {
+// peek reads the header of a segment and, where that is to do, its seal.
+func (v *survey) peek(name string) (err error) {
 	if _, _, ok := parseSegmentName(name); !ok {
 		return corrupt(name, 0, "no segment has such a name")
 	}
-	file, err := v.fs.Open(v.path(name), write)
+	file, err := v.fs.Open(v.path(name), false)
 	if err != nil {
 		return err
 	}
+	defer func() { err = firstError(err, file.Close()) }()
 	f, err := readSegmentHeader(name, file)
 	if err != nil {
-		return firstError(err, file.Close())
+		return err
 	}
 	if v.id == [16]byte{} {
 		v.id = f.journalID
 	}
 	if f.journalID != v.id {
-		_ = file.Close() // it was only read
 		return corrupt(name, 16, "the segment belongs to journal %x, this is %x", f.journalID, v.id)
 	}
 	v.found = append(v.found, f)
 	v.total += f.bytes
-	return nil
+	if v.deep {
+		return nil
+	}
+	return f.readSeal(file)
+}
+
+// skipMerged sets aside the segments whose numbers one before them covers: a crash kept them from being removed.
+func (v *survey) skipMerged() {
+	var kept []*found
+	for _, f := range v.found {
+		n := len(kept)
+		if n == 0 || f.id == kept[n-1].id || f.id > kept[n-1].lastID {
+			kept = append(kept, f)
+			continue
+		}
+		if f.lastID > kept[n-1].lastID {
+			v.damage = append(v.damage, corrupt(f.name(), 80, "the segment and %s both claim the number %d", kept[n-1].name(), f.id))
+		}
+		v.leave(f)
+	}
+	v.found = kept
+}
+
+// leave takes f, which is not needed, out of the account.
+func (v *survey) leave(f *found) {
+	v.leftovers = append(v.leftovers, f.name())
+	v.total -= f.bytes
+	f.close()
 }
 
 // scan reads the segments. The last one comes first, for it has the latest word on what was trimmed.
@@ -158,9 +191,7 @@ func (v *survey) skipTrimmed(floor uint64) {
 	floor = max(floor, 1)
 	n := 0
 	for n+1 < len(v.found) && v.found[n+1].firstSeq <= floor {
-		v.leftovers = append(v.leftovers, v.found[n].name())
-		v.total -= v.found[n].bytes
-		_ = v.found[n].file.Close() // it was only read
+		v.leave(v.found[n])
 		n++
 	}
 	v.found = v.found[n:]
@@ -174,8 +205,8 @@ func (v *survey) skipTrimmed(floor uint64) {
 // crash came between the creation of b and the seal.
 func checkJoint(a, b *found) error {
 	switch {
-	case b.id != a.id+1:
-		return corrupt(b.name(), 0, "the segment before this one is missing: %s has number %d", a.name(), a.id)
+	case b.id != a.lastID+1:
+		return corrupt(b.name(), 0, "the segment before this one is missing: %s has number %d", a.name(), a.lastID)
 	case a.position != (position{b.firstSeq - 1, b.epoch, b.chain}):
 		return corrupt(a.name(), a.end, "the segment ends with seq %d, the next begins with %d", a.position.seq, b.firstSeq)
 	case !a.sealed && b.end > segmentHeaderBytes:
@@ -184,19 +215,28 @@ func checkJoint(a, b *found) error {
 	return nil
 }
 
-// scanSegment reads all of f up to its last mark and judges what comes after it.
+// scanSegment reads all of f up to its last mark and judges what comes after it. Where reading its seal was enough, that
+// is all.
 func (v *survey) scanSegment(f *found) error {
-	size := min(f.bytes, f.size)
-	sc := newScanner(f.file, &f.segmentHeader, segmentHeaderBytes, size, nil)
-	var err error
-	for err == nil && !f.sealed {
-		err = f.scanBatch(&sc)
-		v.progress(v.done+f.end, v.total)
+	defer func() { v.done += f.bytes }()
+	if f.sealed {
+		v.progress(v.done+f.bytes, v.total)
+		return nil
 	}
-	v.done += f.bytes
-	var damage *CorruptError
-	if err == nil || !errors.As(err, &damage) {
+	file, err := v.fs.Open(v.path(f.name()), v.write)
+	if err != nil {
 		return err
 	}
-	return f.judge(&sc, damage)
+	f.file = file
+	sc := newScanner(file, &f.segmentHeader, segmentHeaderBytes, min(f.bytes, f.size), v.window)
+	err = f.scan(&sc, func(end int64) { v.progress(v.done+end, v.total) })
+	var damage *CorruptError
+	if errors.As(err, &damage) && !f.sparse {
+		err = f.judge(&sc, damage)
+	}
+	v.window = sc.window
+	if f.sealed || !v.write {
+		f.close()
+	}
+	return err
 }

@@ -12,10 +12,11 @@ import (
 type Report struct {
 	ID        [16]byte
 	Segments  int
-	Records   uint64 // in batches that are whole
-	First     uint64 // Seq of the first record, Last+1 when there is none
-	Last      uint64 // Seq of the last record of a whole batch
-	Epochs    []uint32
+	Sparse    int             // segments of which some records have been cleaned away
+	Records   uint64          // in batches that are whole; Open does not count those of sparse segments
+	First     uint64          // Seq of the first record, Last+1 when there is none
+	Last      uint64          // Seq of the last record of a whole batch
+	Epochs    []uint32        // Open knows only those at the ends of segments that it need not read
 	Bytes     int64           // of all segment files
 	TornBytes int64           // after the last whole batch: what an interrupted write left
 	Locked    error           // wraps ErrLocked when a process has the journal open: then torn bytes mean nothing
@@ -28,8 +29,11 @@ func (v *survey) report() Report {
 		if i == 0 {
 			r.First = f.firstSeq
 		}
+		if f.sparse {
+			r.Sparse++
+		}
 		r.Last = f.position.seq
-		r.Records += f.records
+		r.Records += f.count()
 		r.TornBytes += f.torn()
 		r.Epochs = append(r.Epochs, f.epochs...)
 	}
@@ -47,7 +51,7 @@ func Verify(fsys FS, dir string, progress func(done, total int64)) (Report, erro
 	if locked != nil && !errors.Is(locked, ErrLocked) {
 		return Report{}, fmt.Errorf("verify journal %s: %w", dir, locked)
 	}
-	v, err := look(fsys, dir, false, progress)
+	v, err := look(&survey{fs: fsys, dir: dir, deep: true, progress: progress})
 	if err != nil {
 		return Report{}, fmt.Errorf("verify journal %s: %w", dir, err)
 	}
@@ -57,7 +61,7 @@ func Verify(fsys FS, dir string, progress func(done, total int64)) (Report, erro
 	return r, nil
 }
 
-// Dump writes a line for each record and commit mark of the journal in dir: seq, epoch, type, bytes of payload, file and
+// Dump writes a line for each record, commit mark and index of the journal in dir: seq, epoch, type, bytes of payload, file and
 // offset, then what describe says of a record (nil: nothing). A place that is not valid gets a line too, and Dump goes on
 // with the next segment. It changes nothing and needs no lock. fsys nil means OS.
 func Dump(fsys FS, dir string, w io.Writer, describe func(Record) string) error {
@@ -67,13 +71,12 @@ func Dump(fsys FS, dir string, w io.Writer, describe func(Record) string) error 
 	if describe == nil {
 		describe = func(Record) string { return "" }
 	}
-	v := &survey{fs: fsys, dir: dir}
-	defer v.close()
-	if err := v.list(false); err != nil {
+	v := &survey{fs: fsys, dir: dir, deep: true}
+	if err := v.list(); err != nil {
 		return fmt.Errorf("dump journal %s: %w", dir, err)
 	}
 	for _, f := range v.found {
-		if err := f.dump(w, describe); err != nil {
+		if err := v.dump(f, w, describe); err != nil {
 			return fmt.Errorf("dump journal %s: %w", dir, err)
 		}
 	}
@@ -85,8 +88,13 @@ func Dump(fsys FS, dir string, w io.Writer, describe func(Record) string) error 
 	return nil
 }
 
-func (f *found) dump(w io.Writer, describe func(Record) string) error {
-	sc := newScanner(f.file, &f.segmentHeader, segmentHeaderBytes, min(f.bytes, f.size), nil)
+func (v *survey) dump(f *found, w io.Writer, describe func(Record) string) error {
+	file, err := v.fs.Open(v.path(f.name()), false)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }() // it was only read
+	sc := newScanner(file, &f.segmentHeader, segmentHeaderBytes, min(f.bytes, f.size), nil)
 	for {
 		h, payload, offset, err := sc.next()
 		var damage *CorruptError
@@ -100,17 +108,23 @@ func (f *found) dump(w io.Writer, describe func(Record) string) error {
 		if err := dumpRecord(w, sc.name, offset, h, payload, describe); err != nil {
 			return err
 		}
-		if h.typ == typeMark && h.flags&flagSealed != 0 {
+		if h.isSeal() {
 			return nil
 		}
 	}
 }
 
 func dumpRecord(w io.Writer, name string, offset int64, h recordHeader, payload []byte, describe func(Record) string) error {
-	if h.typ == typeMark {
+	switch h.typ {
+	case typeIndex:
+		x := parseIndex(payload)
+		_, err := fmt.Fprintf(w, "index records=%d digest=%08x entries=%d file=%s offset=%d\n",
+			x.records, x.digest, len(x.entries), name, offset)
+		return err
+	case typeMark:
 		m := parseMark(payload)
 		_, err := fmt.Fprintf(w, "mark seq=%d..%d epoch=%d promise=%d floor=%d sealed=%t file=%s offset=%d\n",
-			m.firstSeq, h.seq, h.epoch, m.promiseSeq, m.floor, h.flags&flagSealed != 0, name, offset)
+			m.firstSeq, h.seq, h.epoch, m.promiseSeq, m.floor, h.isSeal(), name, offset)
 		return err
 	}
 	text := describe(Record{Seq: h.seq, Epoch: h.epoch, Type: h.typ, Body: payload})

@@ -3,6 +3,7 @@ package journal
 import (
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -106,7 +107,7 @@ func (j *Journal) commit(b *batch) error {
 	if took := time.Since(begun); took >= slowSync {
 		j.log.Warn("slow sync", zap.Duration("took", took), zap.Int("bytes", len(b.buf)))
 	}
-	s.end = b.offset + int64(len(b.buf))
+	s.end, s.digest = b.offset+int64(len(b.buf)), b.digest
 	return nil
 }
 
@@ -123,8 +124,9 @@ func (j *Journal) roll(h segmentHeader) error {
 	}
 	j.active = next
 	j.mu.Lock()
-	j.segments = append(j.segments, next)
+	j.setSegments(append(slices.Clip(j.segments), next))
 	j.mu.Unlock()
+	j.files.release(last)
 	return nil
 }
 
@@ -147,10 +149,10 @@ func (j *Journal) createSegment(h segmentHeader) (*segment, error) {
 	if err != nil {
 		return nil, firstError(err, file.Close())
 	}
-	return &segment{segmentHeader: h, file: file, end: segmentHeaderBytes, lastSeq: h.firstSeq - 1}, nil
+	return newSegment(h, file), nil
 }
 
-// sealSegment ends s with a mark that says that next follows, and gives the rest of the file back.
+// sealSegment ends s with its index and a mark that says that next follows, and gives the rest of the file back.
 func sealSegment(s *segment, next segmentHeader) error {
 	m := mark{
 		firstSeq:      next.firstSeq,
@@ -159,14 +161,22 @@ func sealSegment(s *segment, next segmentHeader) error {
 		floor:         next.floor,
 		salt:          s.salt,
 	}
-	h := recordHeader{flags: flagSealed, seq: next.firstSeq - 1, epoch: next.epoch, prevChain: next.chain}
-	if err := writeAt(s.file, m.append(nil, h, s.seed()), s.end); err != nil {
+	h := recordHeader{seq: next.firstSeq - 1, epoch: next.epoch, prevChain: next.chain}
+	var b []byte
+	if s.version >= indexVersion {
+		x := index{records: next.firstSeq - s.firstSeq, digest: s.digest, entries: *s.entries.Load()}
+		b = x.append(nil, h, s.seed())
+	}
+	h.flags = flagSealed
+	b = m.append(b, h, s.seed())
+	if err := writeAt(s.file, b, s.end); err != nil {
 		return err
 	}
 	if err := s.file.Datasync(); err != nil {
 		return err
 	}
-	s.end += markBytes
+	s.end += int64(len(b))
+	s.sealed = true
 	return s.file.Truncate(s.end)
 }
 
@@ -192,10 +202,9 @@ func (j *Journal) publish(b *batch) error {
 		return j.doubt
 	}
 	s := j.segments[len(j.segments)-1]
-	advanced := b.lastSeq > s.lastSeq
+	advanced := b.lastSeq > s.lastSeq.Load()
 	j.unpromised = b.lastSeq >= b.firstSeq
-	s.lastSeq = b.lastSeq
-	s.index = append(s.index, b.index...)
+	s.advance(b.lastSeq, b.offset+int64(len(b.buf)), b.index)
 	j.durable.Store(b.lastSeq)
 	j.unsynced -= len(b.buf) - markBytes
 	j.doom(b.floor)
@@ -218,7 +227,9 @@ func (j *Journal) publish(b *batch) error {
 func (j *Journal) doom(floor uint64) {
 	gone := j.trimmed(floor)
 	j.doomed = append(j.doomed, gone...)
-	j.segments = j.segments[len(gone):]
+	if len(gone) > 0 {
+		j.setSegments(j.segments[len(gone):])
+	}
 }
 
 // fail stops the journal for ever: after a failed write or sync nobody knows what the disk holds, and a sync that is
