@@ -159,7 +159,7 @@ func (m *Machine) fail(now time.Time, s *subscription, tag uint64, reject bool, 
 	} else if sl.stored() {
 		m.record(record{kind: KindAttempt, queue: q.destination.Name, seqs: []uint64{sl.seq}, attempts: attempts}, out)
 	} else {
-		sl.attempts = uint16(attempts)
+		at.setAttempts(attempts)
 	}
 	q.giveBack(at)
 	m.touch(q)
@@ -179,7 +179,10 @@ func (m *Machine) bury(now time.Time, q *queue, at ref, reason string, attempts 
 		ID:          m.id(sl),
 	}
 	if sl.stored() {
-		m.record(record{kind: KindMove, queue: q.destination.Name, seqs: []uint64{sl.seq}, target: target, dead: dead}, out)
+		dead.content = at.content()
+		m.record(record{
+			kind: KindMove, queue: q.destination.Name, seqs: []uint64{sl.seq}, target: target, dead: dead, size: sl.size,
+		}, out)
 		return
 	}
 	if sl.msg.buried {
@@ -206,6 +209,28 @@ func (m *Machine) sent(c *Command, out *Effects) {
 		return
 	}
 	m.settle(s, c.Delivery.Tag, out)
+	s.queue.join(s)
+	m.touch(s.queue)
+}
+
+// unreadable sets a delivery aside of which the content could not be read:
+// until a restart, when it may be readable again, the message is left alone. What a
+// transaction holds is answered already.
+func (m *Machine) unreadable(c *Command, out *Effects) {
+	ses := m.sessions[c.Session]
+	if ses == nil {
+		return
+	}
+	s := ses.numbered(c.Delivery.Sub)
+	if s == nil {
+		return
+	}
+	if fl := s.flights.get(c.Delivery.Tag); fl == nil || fl.tx != nil || !fl.at.slot().stored() {
+		return
+	}
+	s.queue.setAside(m.land(s, c.Delivery.Tag))
+	m.aside++
+	out.SetAside++
 	s.queue.join(s)
 	m.touch(s.queue)
 }

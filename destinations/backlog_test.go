@@ -48,7 +48,7 @@ func TestBacklogAgainstNaive(t *testing.T) {
 				if stored {
 					s.marks = markStored
 				}
-				m.at = b.push(s)
+				m.at = b.push(s, nil)
 				n.messages = append(n.messages, m)
 			case op < 6:
 				if ready := n.in(slotReady); len(ready) > 0 {
@@ -94,8 +94,8 @@ func compareBacklog(t *testing.T, b *backlog, n *naiveBacklog, last uint64) {
 		t.Fatalf("live=%d ready=%d bytes=%d, want %d %d %d", b.live, b.ready, b.bytes, len(n.messages), len(n.in(slotReady)), size)
 	}
 	i := 0
-	b.each(func(s *slot) bool {
-		m := n.messages[i]
+	b.each(func(at ref) bool {
+		s, m := at.slot(), n.messages[i]
 		i++
 		if s != m.at.slot() || s.seq != m.seq || s.state != m.state || s.returned() != m.returned {
 			t.Fatalf("slot %d is %+v, want %+v", i, s, m)
@@ -123,10 +123,10 @@ func TestBacklogEachStops(t *testing.T) {
 	t.Parallel()
 	b := &backlog{}
 	for seq := range uint64(3 * chunkSlots) {
-		b.push(slot{seq: seq, msg: &Message{}})
+		b.push(slot{seq: seq, msg: &Message{}}, nil)
 	}
 	n := 0
-	b.each(func(*slot) bool { n++; return n < 5 })
+	b.each(func(ref) bool { n++; return n < 5 })
 	if n != 5 {
 		t.Errorf("each went on to %d after it was told to stop at 5", n)
 	}
@@ -141,7 +141,7 @@ func TestBacklogGivesMemoryBack(t *testing.T) {
 		b := &backlog{}
 		var refs []ref
 		for seq := range uint64(chunks * chunkSlots) {
-			refs = append(refs, b.push(slot{seq: seq, msg: &Message{}, marks: markStored}))
+			refs = append(refs, b.push(slot{seq: seq, msg: &Message{}, marks: markStored}, nil))
 		}
 		first, last := refs[0], refs[len(refs)-1]
 		for _, at := range refs[1 : len(refs)-1] {
@@ -165,7 +165,7 @@ func TestBacklogGivesMemoryBack(t *testing.T) {
 		if len(b.chunks) > 1 {
 			t.Errorf("%d chunks are kept for no message", len(b.chunks))
 		}
-		b.push(slot{seq: chunks * chunkSlots, msg: &Message{}})
+		b.push(slot{seq: chunks * chunkSlots, msg: &Message{}}, nil)
 		if at := b.take(); at.slot().seq != chunks*chunkSlots {
 			t.Errorf("took seq %d after all before it were settled", at.slot().seq)
 		}
@@ -182,7 +182,7 @@ func TestBacklogPanicsOnMisuse(t *testing.T) {
 			}
 		}()
 		b := &backlog{}
-		at := b.push(slot{msg: &Message{}})
+		at := b.push(slot{msg: &Message{}}, nil)
 		fn(b, at)
 	}
 	mustPanic("giving back what is ready", func(b *backlog, at ref) { b.giveBack(at) })

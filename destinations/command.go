@@ -4,19 +4,20 @@ package destinations
 type Op uint8
 
 // The operations. Each line names the fields of Command that it reads, beside
-// Session, WantReceipt and Receipt, which all but Start and Sent read.
+// Session, WantReceipt and Receipt, which all but Start, Sent and Unreadable read.
 const (
 	_           Op = iota
 	Start          // the broker begins; once, after the last Replay and before all else
-	Send           // Destination, Message
+	Send           // Destination, Message, DiskLow
 	Subscribe      // Subscription, Destination, Consumer
 	Unsubscribe    // Subscription
 	Ack            // Delivery, Tx
 	Nack           // Delivery, Tx, Reject
-	Commit         // Tx, Sends
+	Commit         // Tx, Sends, DiskLow
 	Abort          // Tx
 	Disconnect     // Clean
 	Sent           // Delivery.Sub and .Tag: everything up to it, of an auto subscription, was written to its socket
+	Unreadable     // Delivery.Sub and .Tag: its content could not be read; posted before a later delivery of its subscription is written
 	Note           // nothing but the receipt: keeps receipts in order for what the machine need not know
 )
 
@@ -25,6 +26,7 @@ type Command struct {
 	Op      Op
 	Clean   bool // Disconnect: the client said goodbye; its unacknowledged messages count no failed delivery
 	Reject  bool // Nack: dead-letter at once instead of redelivering
+	DiskLow bool // messages that need not be stored are refused rather than stored, when memory has no room for them
 	Session uint64
 
 	WantReceipt bool

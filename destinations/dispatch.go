@@ -30,12 +30,14 @@ func (m *Machine) deliver(q *queue, s *subscription, at ref, out *Effects) {
 		ID:           id,
 		Destination:  q.destination,
 		Message:      sl.msg,
+		Size:         int64(sl.size) - messageOverhead,
 		Redelivered:  sl.returned() || sl.stored() && sl.seq < m.start,
 		Deliveries:   int(sl.attempts) + 1,
-		Dead:         q.deadLetter(sl),
+		Dead:         at.deadLetter(),
 	}}
 	if sl.stored() {
 		o.After = sl.seq
+		o.Delivery.Content = at.content()
 	}
 	out.Outputs = append(out.Outputs, o)
 }

@@ -12,6 +12,8 @@ type Effects struct {
 	Outputs []Output
 	// Dropped counts the copies that topic subscribers lost to their limit.
 	Dropped int
+	// SetAside counts the messages that Unreadable set aside.
+	SetAside int
 
 	arena []byte // holds the heads of Entries
 }
@@ -21,7 +23,7 @@ func (e *Effects) Reset() {
 	clear(e.Entries)
 	clear(e.Outputs)
 	e.Entries, e.Outputs = e.Entries[:0], e.Outputs[:0]
-	e.Sync, e.Dropped = false, 0
+	e.Sync, e.Dropped, e.SetAside = false, 0, 0
 	if cap(e.arena) > 1<<20 {
 		e.arena = nil
 	}
@@ -58,7 +60,9 @@ type Delivery struct {
 	Ack          AckMode
 	ID           MessageID
 	Destination  Destination
-	Message      *Message
+	Message      *Message    // nil when the machine has only the place of its content
+	Content      uint64      // Seq of the enqueue entry that holds the message, see Entry.Message; 0: it is not stored
+	Size         int64       // of Message.Content, in octets
 	Redelivered  bool        // the message may have been delivered before
 	Deliveries   int         // how often it was delivered in vain, and 1
 	Dead         *DeadLetter // set in a dead-letter queue

@@ -29,11 +29,12 @@ const (
 //	start    (empty)
 //	enqueue  queue, flags, form, length of the header lines, dead letter if flag 1; then Body: the content
 //	settle   queue, how many, first seq, then the difference to the one before
-//	move     queue, seq, target queue, dead letter
+//	move     queue, seq, target queue, dead letter, Seq of the entry with the content, size as the machine counts it
 //	attempt  queue, seq, attempts
 //
 // where a dead letter is: reason, deliveries, time in milliseconds, original
-// destination (0 queue or 1 topic, name), original Seq, original N.
+// destination (0 queue or 1 topic, name), original Seq, original N. Moves that
+// early versions wrote end with the dead letter.
 type Entry struct {
 	Seq  uint64
 	Kind EntryKind
@@ -58,8 +59,10 @@ type record struct {
 	target   string      // move: the dead-letter queue
 	msg      *Message    // enqueue
 	dead     *DeadLetter // enqueue, move
+	size     uint32      // move: of the message
 	seqs     []uint64    // settle: all; move and attempt: the one
 	attempts int         // attempt
+	replayed bool        // msg.Content is the log's memory
 }
 
 // encode appends the head of r to dst.
@@ -92,6 +95,8 @@ func (r *record) encode(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, r.seqs[0])
 		dst = appendString(dst, r.target)
 		dst = r.dead.encode(dst)
+		dst = binary.AppendUvarint(dst, r.dead.content)
+		dst = binary.AppendUvarint(dst, uint64(r.size))
 	case KindAttempt:
 		dst = binary.AppendUvarint(dst, r.seqs[0])
 		dst = binary.AppendUvarint(dst, uint64(r.attempts))
@@ -103,24 +108,54 @@ func (d *DeadLetter) encode(dst []byte) []byte {
 	dst = appendString(dst, d.Reason)
 	dst = binary.AppendUvarint(dst, uint64(d.Deliveries))
 	dst = binary.AppendUvarint(dst, uint64(d.Time.UnixMilli()))
-	var topic uint64
-	if d.Destination.Topic {
-		topic = 1
-	}
-	dst = binary.AppendUvarint(dst, topic)
-	dst = appendString(dst, d.Destination.Name)
+	dst = appendDestination(dst, d.Destination)
 	dst = binary.AppendUvarint(dst, d.ID.Seq)
 	return binary.AppendUvarint(dst, d.ID.N)
 }
 
-// decode reads e. The record keeps no memory of e.
+func appendDestination(dst []byte, d Destination) []byte {
+	var topic uint64
+	if d.Topic {
+		topic = 1
+	}
+	dst = binary.AppendUvarint(dst, topic)
+	return appendString(dst, d.Name)
+}
+
+// Message returns the message of an enqueue entry as read back from the log:
+// what Delivery.Content leads to. It shares memory with e.Body.
+func (e Entry) Message() (*Message, error) {
+	if e.Kind != KindEnqueue {
+		return nil, fmt.Errorf("entry %d of kind %d holds no message", e.Seq, e.Kind)
+	}
+	d, err := e.payload()
+	if err != nil {
+		return nil, err
+	}
+	d.octets() // the queue
+	r := record{}
+	d.enqueue(&r, e)
+	return r.msg, d.end(e)
+}
+
+// payload is what there is to decode.
+func (e Entry) payload() (decoder, error) {
+	if len(e.Head) == 0 {
+		return decoder{data: e.Body}, nil // an entry read back has all of its payload in Body
+	}
+	if e.Kind != KindEnqueue && len(e.Body) > 0 {
+		return decoder{}, fmt.Errorf("entry %d of kind %d has a body", e.Seq, e.Kind)
+	}
+	return decoder{data: e.Head}, nil
+}
+
+// decode reads e. The content of a message shares memory with e, the rest does
+// not.
 func (e Entry) decode() (record, error) {
 	r := record{seq: e.Seq, kind: e.Kind}
-	d := decoder{data: e.Head}
-	if len(e.Head) == 0 {
-		d.data = e.Body // an entry read back has all of its payload in Body
-	} else if e.Kind != KindEnqueue && len(e.Body) > 0 {
-		return r, fmt.Errorf("entry %d of kind %d has a body", e.Seq, e.Kind)
+	d, err := e.payload()
+	if err != nil {
+		return r, err
 	}
 	if e.Kind == KindStart {
 		return r, d.end(e)
@@ -135,6 +170,12 @@ func (e Entry) decode() (record, error) {
 		r.seqs = []uint64{d.uvarint()}
 		r.target = d.string()
 		r.dead = d.deadLetter()
+		if len(d.data) > 0 {
+			r.dead.content = d.uvarint()
+			r.size = d.uint32()
+		} else {
+			r.dead.content, r.size = r.seqs[0], messageOverhead
+		}
 	case KindAttempt:
 		r.seqs = []uint64{d.uvarint()}
 		r.attempts = int(min(d.uvarint(), maxAttempts))
@@ -169,16 +210,30 @@ func (d *decoder) uvarint() uint64 {
 	return v
 }
 
-func (d *decoder) string() string {
+func (d *decoder) varint() int64 {
+	v := d.uvarint()
+	return int64(v>>1) ^ -int64(v&1)
+}
+
+func (d *decoder) uint32() uint32 {
+	v := d.uvarint()
+	d.bad = d.bad || v > 1<<32-1
+	return uint32(v)
+}
+
+// octets reads those of a string, without a copy.
+func (d *decoder) octets() []byte {
 	n := d.uvarint()
 	if n > uint64(len(d.data)) {
 		d.bad, d.data = true, nil
-		return ""
+		return nil
 	}
-	s := string(d.data[:n])
+	b := d.data[:n:n]
 	d.data = d.data[n:]
-	return s
+	return b
 }
+
+func (d *decoder) string() string { return string(d.octets()) }
 
 func (d *decoder) enqueue(r *record, e Entry) {
 	flags := d.uvarint()
@@ -198,7 +253,7 @@ func (d *decoder) enqueue(r *record, e Entry) {
 		return
 	}
 	r.msg = &Message{
-		Content:     append([]byte(nil), content...),
+		Content:     content[:len(content):len(content)],
 		HeaderBytes: int(headerBytes),
 		Form:        uint8(form),
 		Persistent:  true,
@@ -254,7 +309,7 @@ func (e Entry) String() string {
 	case KindSettle:
 		return fmt.Sprintf("settle %s %d", Queue(r.queue), r.seqs)
 	case KindMove:
-		return fmt.Sprintf("move %s %d to %s %s", Queue(r.queue), r.seqs[0], Queue(r.target), r.dead)
+		return fmt.Sprintf("move %s %d to %s %s content=%d", Queue(r.queue), r.seqs[0], Queue(r.target), r.dead, r.dead.content)
 	default:
 		return fmt.Sprintf("attempt %s %d attempts=%d", Queue(r.queue), r.seqs[0], r.attempts)
 	}

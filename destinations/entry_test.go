@@ -20,6 +20,11 @@ func sampleRecords() []record {
 			Destination: Topic("news"), ID: MessageID{Seq: math.MaxUint64, N: 7},
 		}
 	}
+	moved := func(content uint64) *DeadLetter {
+		l := dead()
+		l.content = content
+		return l
+	}
 	msg := &Message{Content: []byte("a:b\nc:\n\nbody\x00\xff"), HeaderBytes: 7, Form: 255, Persistent: true}
 	bare := &Message{Content: []byte("\n"), Persistent: true}
 	return []record{
@@ -29,7 +34,7 @@ func sampleRecords() []record {
 		{seq: 4, kind: KindEnqueue, queue: "DLQ.news", msg: msg, dead: dead()},
 		{seq: 5, kind: KindSettle, queue: "a", seqs: []uint64{2}},
 		{seq: 6, kind: KindSettle, queue: "a", seqs: []uint64{9, 3, 4, 4, math.MaxUint64, 0, 1}},
-		{seq: 7, kind: KindMove, queue: "a", seqs: []uint64{3}, target: "DLQ.a", dead: dead()},
+		{seq: 7, kind: KindMove, queue: "a", seqs: []uint64{3}, target: "DLQ.a", dead: moved(2), size: math.MaxUint32},
 		{seq: math.MaxUint64, kind: KindAttempt, queue: "a", seqs: []uint64{4}, attempts: maxAttempts},
 	}
 }
@@ -66,6 +71,9 @@ func TestEntryDecodeKeepsNoMemory(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if got.msg != nil { // which is the caller's to copy, or not
+			got.msg.Content = slices.Clone(got.msg.Content)
+		}
 		for i := range e.Body {
 			e.Body[i] = 0xaa
 		}
@@ -87,6 +95,9 @@ func TestEntryDecodeRefusesWrongLengths(t *testing.T) {
 		}
 		for n := range contentStart {
 			cut := Entry{Seq: e.Seq, Kind: e.Kind, Body: e.Body[:n]}
+			if r.kind == KindMove && n == len(e.Body)-6 {
+				continue // as early versions wrote it
+			}
 			if _, err := cut.decode(); err == nil || !strings.Contains(err.Error(), fmt.Sprint("entry ", e.Seq)) {
 				t.Errorf("entry %d cut to %d of %d octets gives the error %v", e.Seq, n, len(e.Body), err)
 			}

@@ -2,6 +2,7 @@ package destinations
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -13,7 +14,7 @@ type Options struct {
 	MaxDeliveries    int    // in vain, before a message is dead-lettered; 0: 10
 	DeadLetterPrefix string // of dead-letter queues; empty: "DLQ."
 	Pending          Pending
-	MaxBytes         int64 // of messages and queues held, above which SENDs are refused; 0: 1 GiB
+	MemoryBytes      int64 // of contents and queues in memory; more contents are only in the log; 0: 1 GiB
 	MaxSubscriptions int   // of one session; 0: 1000
 	MaxCommitBytes   int64 // that one transaction may take in the log; 0: 120 MiB
 }
@@ -44,7 +45,7 @@ func (o Options) WithDefaults() Options {
 	setDefault(&o.DeadLetterPrefix, "DLQ.")
 	setDefault(&o.Pending.Messages, 10_000)
 	setDefault(&o.Pending.Bytes, 16<<20)
-	setDefault(&o.MaxBytes, 1<<30)
+	setDefault(&o.MemoryBytes, 1<<30)
 	setDefault(&o.MaxSubscriptions, 1000)
 	setDefault(&o.MaxCommitBytes, 120<<20)
 	return o
@@ -66,9 +67,12 @@ type Machine struct {
 	last     uint64 // Seq of the newest entry
 	start    uint64 // Seq of the newest start entry
 	unstored uint64 // messages since the start that were not stored
-	bytes    int64  // size of all messages and queues held
-	contents ledger // of the stored ones
+	bytes    int64  // size of the contents and the queues in memory
+	reserved int64  // of what is free, for the rest of the Step in progress
+	aside    int    // messages set aside, for their content could not be read
+	live     liveSet
 	queues   map[string]*queue
+	roster   roster[*queue] // all of queues
 	topics   map[string]*topic
 	sessions map[uint64]*session
 
@@ -76,6 +80,8 @@ type Machine struct {
 	joined  bool     // and has an entry already
 	touched []*queue // by the Step in progress: have something new to dispatch
 	seqs    []uint64 // scratch of a settle
+
+	recovery *recovery // while entries are replayed that a checkpoint knows in part
 }
 
 // New makes an empty machine.
@@ -128,6 +134,9 @@ func (m *Machine) do(now time.Time, c *Command, out *Effects) error {
 	case Sent:
 		m.sent(c, out)
 		return nil
+	case Unreadable:
+		m.unreadable(c, out)
+		return nil
 	case Note:
 		return nil
 	}
@@ -157,23 +166,37 @@ func (m *Machine) confirm(c *Command, out *Effects) {
 }
 
 // Replay applies an entry of the log: in recovery before the first Step, and
-// on a standby. Entries come in the order of their Seqs.
+// on a standby. Entries come in the order of their Seqs. It keeps no memory of
+// e.
 func (m *Machine) Replay(e Entry) error {
 	if e.Seq <= m.last {
 		return fmt.Errorf("entry %d is replayed after entry %d", e.Seq, m.last)
+	}
+	if err := m.recovery.accept(e); err != nil {
+		return err
 	}
 	r, err := e.decode()
 	if err != nil {
 		return err
 	}
+	r.replayed = true
 	m.last = e.Seq
+	if m.recovery != nil && e.Seq > m.recovery.upto {
+		m.recovery = nil
+	}
 	m.apply(&r)
 	return nil
 }
 
 // Resume says that the log goes on after last, which may be later than the
 // last entry that was replayed: those at the end may all have been given back.
-func (m *Machine) Resume(last uint64) { m.last = max(m.last, last) }
+func (m *Machine) Resume(last uint64) {
+	if m.recovery != nil && !m.recovery.complete {
+		panic("BUG: resumed from a part of a checkpoint")
+	}
+	m.recovery = nil
+	m.last = max(m.last, last)
+}
 
 // record gives r the next Seq, applies it and appends it to the entries.
 func (m *Machine) record(r record, out *Effects) {
@@ -193,86 +216,147 @@ func (m *Machine) record(r record, out *Effects) {
 	m.apply(&r)
 }
 
-// apply changes the stored state: the only place that does.
+// apply changes the stored state: the only place that does. What a queue has
+// from a checkpoint is not done to it again.
 func (m *Machine) apply(r *record) {
 	switch r.kind {
 	case KindStart:
-		m.start, m.unstored = r.seq, 0
+		m.start, m.unstored = max(m.start, r.seq), 0
 	case KindEnqueue:
-		m.contents.add(r.seq)
-		m.put(m.queue(r.queue), r.seq, r.msg, r.dead)
+		m.enliven(r.seq, r.msg.size())
+		if !m.recovery.has(r.queue, r.seq) {
+			m.put(r)
+		}
 	case KindSettle:
-		m.applySettle(r)
+		if q := m.changing(r); q != nil {
+			m.applySettle(q, r)
+		}
 	case KindMove:
 		m.applyMove(r)
 	case KindAttempt:
-		if q := m.queues[r.queue]; q != nil {
+		if q := m.changing(r); q != nil {
 			if at, ok := q.find(r.seqs[0]); ok {
-				at.slot().attempts = uint16(r.attempts)
+				at.setAttempts(r.attempts)
 			}
 		}
 	}
 }
 
-// put adds a stored message at the end of q.
-func (m *Machine) put(q *queue, seq uint64, msg *Message, dead *DeadLetter) {
-	m.push(q, slot{seq: seq, msg: msg, marks: markStored})
-	if dead != nil {
-		if q.dead == nil {
-			q.dead = map[uint64]*DeadLetter{}
-		}
-		q.dead[seq] = dead
+// changing returns the queue whose messages r changes, nil if there is none:
+// they are in a part of the log that was given back, or were changed already
+// when a checkpoint was taken.
+func (m *Machine) changing(r *record) *queue {
+	if m.recovery.has(r.queue, r.seq) {
+		return nil
 	}
+	return m.queues[r.queue]
 }
 
-func (m *Machine) applySettle(r *record) {
-	q := m.queues[r.queue]
-	if q == nil {
-		return // the messages are in a part of the log that was given back
+// put adds the message of an enqueue at the end of its queue. Where there is no
+// room for the content, only its place is remembered.
+func (m *Machine) put(r *record) {
+	q := m.queue(r.queue)
+	s := slot{seq: r.seq, size: slotSize(r.msg), marks: markStored}
+	if m.room(q, r.msg.size()) {
+		s.msg = r.msg
+		if r.replayed {
+			s.msg.Content = slices.Clone(s.msg.Content)
+		}
 	}
+	m.push(q, s, r.dead)
+}
+
+func (m *Machine) applySettle(q *queue, r *record) {
 	for _, seq := range r.seqs {
 		if at, ok := q.find(seq); ok {
-			m.contents.remove(q.content(at.slot()))
 			m.discard(q, at)
 		}
 	}
 	m.collect(q)
 }
 
+// applyMove takes a message out of its queue and puts it into another. When a
+// checkpoint has the one queue without it and the other not yet with it, r
+// itself says what there is to put.
 func (m *Machine) applyMove(r *record) {
-	q := m.queues[r.queue]
-	if q == nil {
-		return
+	s := slot{seq: r.seq, size: r.size, marks: markStored}
+	if !m.recovery.has(r.queue, r.seq) {
+		q := m.queues[r.queue]
+		if q == nil {
+			return
+		}
+		at, ok := q.find(r.seqs[0])
+		if !ok {
+			return
+		}
+		s.msg, s.size, r.dead.content = at.slot().msg, at.slot().size, at.content()
+		m.discard(q, at)
+		m.collect(q)
 	}
-	at, ok := q.find(r.seqs[0])
-	if !ok {
-		return
+	m.enliven(r.seq, moveBytes)
+	m.enliven(r.dead.content, int64(s.size))
+	if !m.recovery.has(r.target, r.seq) {
+		m.push(m.queue(r.target), s, r.dead)
 	}
-	msg := at.slot().msg
-	r.dead.content = q.content(at.slot())
-	m.put(m.queue(r.target), r.seq, msg, r.dead)
-	m.discard(q, at)
-	m.collect(q)
 }
 
-// push adds a message that is ready at the end of q and counts its memory.
-func (m *Machine) push(q *queue, s slot) {
-	s.size = uint32(min(s.msg.size(), 1<<32-1))
-	if s.msg.refs++; s.msg.refs == 1 {
-		m.bytes += s.msg.size()
+// moveBytes is what a move takes in the log, roughly.
+const moveBytes = 128
+
+// enliven says that the entry with this seq must stay in the log.
+func (m *Machine) enliven(seq uint64, size int64) {
+	if m.recovery == nil { // or the checkpoint has it
+		m.live.add(seq, size)
 	}
-	q.push(s)
+}
+
+// expire says that the entries that hold a stored message need not stay.
+func (m *Machine) expire(at ref) {
+	if m.recovery != nil {
+		return
+	}
+	seq, content, size := at.slot().seq, at.content(), int64(at.slot().size)
+	m.live.remove(content, size)
+	if seq != content {
+		m.live.remove(seq, moveBytes)
+	}
+}
+
+// room says whether a message of this size may be in memory for q. What a queue
+// may have depends on what is left: one long backlog takes at most half of the
+// memory, and there is always some for the others.
+func (m *Machine) room(q *queue, size int64) bool {
+	return q.resident+size <= m.opts.MemoryBytes-m.bytes-m.reserved
+}
+
+func slotSize(msg *Message) uint32 { return uint32(min(msg.size(), 1<<32-1)) }
+
+// push adds a message that is ready at the end of q and counts its memory.
+func (m *Machine) push(q *queue, s slot, dead *DeadLetter) {
+	if s.msg != nil {
+		if s.msg.refs++; s.msg.refs == 1 {
+			m.bytes += s.msg.size()
+		}
+	}
+	q.push(s, dead)
 	m.touch(q)
 }
 
 // discard takes a message out of q for good.
 func (m *Machine) discard(q *queue, at ref) {
-	s := at.slot()
-	if s.stored() {
-		delete(q.dead, s.seq)
+	if at.slot().stored() {
+		m.expire(at)
 	}
-	msg := s.msg
+	msg := at.slot().msg
 	q.remove(at)
+	m.release(msg)
+}
+
+// release counts that one backlog less holds msg, which may be nil.
+func (m *Machine) release(msg *Message) {
+	if msg == nil {
+		return
+	}
 	if msg.refs--; msg.refs == 0 {
 		m.bytes -= msg.size()
 	}
@@ -288,6 +372,7 @@ func (m *Machine) queue(name string) *queue {
 	if q == nil {
 		q = &queue{destination: Queue(name)}
 		m.queues[name] = q
+		m.roster.add(q)
 		m.bytes += queueBytes
 	}
 	return q
@@ -298,6 +383,7 @@ func (m *Machine) collect(q *queue) {
 	// A queue that was forgotten before may have a successor of the same name.
 	if q.live == 0 && q.consumers == 0 && m.queues[q.destination.Name] == q {
 		delete(m.queues, q.destination.Name)
+		m.roster.remove(q)
 		m.bytes -= queueBytes
 	}
 }
@@ -315,29 +401,31 @@ func (m *Machine) touch(q *queue) {
 // Last returns the Seq of the newest entry.
 func (m *Machine) Last() uint64 { return m.last }
 
-// Oldest returns a Seq below which a recovery needs no entry: Last()+1 when it
-// needs none, and otherwise at most 1023 below the oldest that it needs.
+// Oldest returns the Seq of the oldest entry that a recovery needs: Last()+1
+// when it needs none.
 func (m *Machine) Oldest() uint64 {
-	if seq, ok := m.contents.oldest(); ok {
+	if seq, ok := m.live.oldest(); ok {
 		return seq
 	}
 	return m.last + 1
 }
 
-// Bytes returns the size of all that is held: messages, with what each costs
-// beyond its content, and queues.
+// Bytes returns the size of what is in memory: contents, with what a message
+// costs beyond them, and queues. Messages whose content is only in the log are
+// not counted: one takes 24 octets, or 1 to 4 when many wait in a row.
 func (m *Machine) Bytes() int64 { return m.bytes }
 
 // Stats are figures about the machine at one moment.
 type Stats struct {
 	Queues, Topics, Subscriptions int
 	Messages                      int   // in queues, in flight or not
-	Bytes                         int64 // of all messages and queues held
+	Bytes                         int64 // see Machine.Bytes
+	Unreadable                    int   // of Messages, set aside for their content could not be read
 }
 
 // Stats counts. It takes time in proportion to the number of destinations.
 func (m *Machine) Stats() Stats {
-	s := Stats{Queues: len(m.queues), Topics: len(m.topics), Bytes: m.bytes}
+	s := Stats{Queues: len(m.queues), Topics: len(m.topics), Bytes: m.bytes, Unreadable: m.aside}
 	for _, q := range m.queues {
 		s.Messages += q.live
 	}

@@ -101,7 +101,7 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 // A backlog takes a slot and a Message for each message, and little more.
 func TestBacklogMemoryPerMessage(t *testing.T) {
 	const messages, most = 200_000, 80
-	r := newRig(t, Options{MaxBytes: 1 << 40})
+	r := newRig(t, Options{MemoryBytes: 1 << 40})
 	if n := fillBytes(r, messages); n > most {
 		t.Errorf("%d octets a message beyond its content, want at most %d", n, most)
 	}
@@ -167,7 +167,7 @@ func BenchmarkTopic100(b *testing.B) {
 func BenchmarkDeepBacklog(b *testing.B) {
 	const messages = 1_000_000
 	for b.Loop() {
-		r := newRig(b, Options{MaxBytes: 1 << 40})
+		r := newRig(b, Options{MemoryBytes: 1 << 40})
 		b.ReportMetric(float64(fillBytes(r, messages)), "B/message")
 		r.subscribe(1, Queue("deep"), Consumer{Ack: AckClient, Prefetch: 1000})
 		for tag := uint64(1000); tag <= messages; tag += 1000 {

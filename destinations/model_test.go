@@ -21,6 +21,8 @@ type model struct {
 	topics   map[string][]*modelSub
 	sessions map[uint64]*modelSession
 	buried   map[*Message]bool
+	contents map[uint64]*Message // as the log has them, by seq
+	reserved int64
 
 	// Of the step in progress.
 	now     time.Time
@@ -28,6 +30,7 @@ type model struct {
 	evicts  []uint64
 	forgets []uint32
 	dropped int
+	aside   int
 }
 
 // A modelQueue is all messages of a queue that are not settled, oldest first.
@@ -46,6 +49,8 @@ type modelMessage struct {
 	holder   *modelSub // nil: ready
 	dead     *DeadLetter
 	content  uint64 // seq of the entry that has the content
+	held     bool   // the content is in memory
+	aside    bool   // could not be read
 }
 
 type modelSession struct {
@@ -83,13 +88,13 @@ type modelFlight struct {
 }
 
 func newModel(t tester, o Options) *model {
-	return &model{t: t, opts: o.WithDefaults(), topics: map[string][]*modelSub{}, sessions: map[uint64]*modelSession{}, buried: map[*Message]bool{}}
+	return &model{t: t, opts: o.WithDefaults(), topics: map[string][]*modelSub{}, sessions: map[uint64]*modelSession{}, buried: map[*Message]bool{}, contents: map[uint64]*Message{}}
 }
 
 // step follows c, of which the machine said out, and returns the code of the
 // error that it must have given.
 func (w *model) step(now time.Time, c Command, out *Effects) (code string) {
-	w.now, w.puts, w.evicts, w.forgets, w.dropped = now, nil, nil, nil, 0
+	w.now, w.puts, w.evicts, w.forgets, w.dropped, w.aside = now, nil, nil, nil, 0, 0
 	for i, e := range out.Entries {
 		if e.Joined != (c.Op == Commit && i > 0) {
 			w.t.Fatalf("entry %d of %d: joined is %t", i, c.Op, e.Joined)
@@ -99,6 +104,13 @@ func (w *model) step(now time.Time, c Command, out *Effects) (code string) {
 		}
 		if e.Kind == KindEnqueue || e.Kind == KindMove {
 			w.puts = append(w.puts, e.Seq)
+		}
+		if e.Kind == KindEnqueue {
+			msg, err := readBack(e).Message()
+			if err != nil {
+				w.t.Fatalf("%v", err)
+			}
+			w.contents[e.Seq] = msg
 		}
 	}
 	code = w.do(c)
@@ -116,10 +128,10 @@ func (w *model) do(c Command) (code string) {
 	case Start:
 		w.start, w.unstored = w.last, 0
 	case Send:
-		if w.bytes()+c.Message.size() > w.opts.MaxBytes {
+		if needs := w.needs(c.DiskLow, Outgoing{c.Destination, c.Message}); needs > 0 && w.bytes()+needs > w.opts.MemoryBytes {
 			return CodeMemoryFull
 		}
-		w.accept(c.Destination, c.Message)
+		w.accept(c.Destination, c.Message, c.DiskLow)
 	case Subscribe:
 		return w.subscribe(c)
 	case Unsubscribe:
@@ -138,18 +150,43 @@ func (w *model) do(c Command) (code string) {
 				w.settle(s, f)
 			}
 		}
+	case Unreadable:
+		w.unreadable(c)
 	}
 	return ""
 }
 
-// restart forgets all that is not stored.
-func (w *model) restart() {
+func (w *model) unreadable(c Command) {
+	s := w.sub(c.Session, c.Delivery.Sub)
+	if s == nil {
+		return
+	}
+	for _, f := range slices.Clone(s.flights) {
+		if f.tag == c.Delivery.Tag && f.tx == "" && f.m.seq > 0 {
+			s.land(f)
+			f.m.holder, f.m.aside = nil, true
+			w.aside++
+		}
+	}
+}
+
+// restart forgets all that is not stored. What is in memory then is up to the
+// machine that takes over.
+func (w *model) restart(m *Machine) {
 	w.topics, w.sessions = map[string][]*modelSub{}, map[uint64]*modelSession{}
 	for _, q := range w.queues {
 		q.subs = nil
 		q.messages = slices.DeleteFunc(q.messages, func(m *modelMessage) bool { return m.seq == 0 })
 		for _, m := range q.messages {
-			m.holder, m.returned = nil, true
+			m.holder, m.returned, m.aside = nil, true, false
+		}
+		if got := m.queues[q.destination.Name]; got != nil {
+			i := 0
+			got.each(func(at ref) bool {
+				q.messages[i].held = at.slot().msg != nil
+				i++
+				return true
+			})
 		}
 	}
 }
@@ -180,20 +217,54 @@ func (w *model) put(name string, m *modelMessage) {
 	q.messages = append(q.messages, m)
 }
 
-func (w *model) accept(d Destination, msg *Message) {
+// needs is the memory that sends cannot do without.
+func (w *model) needs(diskLow bool, sends ...Outgoing) (n int64) {
+	for _, o := range sends {
+		if o.Destination.Topic || diskLow && !o.Message.Persistent {
+			n += o.Message.size()
+		}
+		if !o.Destination.Topic && w.queue(o.Destination.Name).forgotten() {
+			n += queueBytes
+		}
+	}
+	return n
+}
+
+// room says whether a message may be in memory for a queue.
+func (w *model) room(name string, msg *Message) bool {
+	q, free := w.queue(name), w.opts.MemoryBytes-w.reserved-w.bytes()
+	if q.forgotten() {
+		free -= queueBytes
+	}
+	return q.resident()+msg.size() <= free
+}
+
+func (q *modelQueue) forgotten() bool { return len(q.messages)+len(q.subs) == 0 }
+
+// resident is the size of what is in memory for a queue.
+func (q *modelQueue) resident() (n int64) {
+	for _, m := range q.messages {
+		if m.held {
+			n += m.msg.size()
+		}
+	}
+	return n
+}
+
+func (w *model) accept(d Destination, msg *Message, diskLow bool) {
 	switch {
 	case d.Topic && len(w.topics[d.Name]) == 0:
 	case d.Topic:
 		w.unstored++
 		for _, s := range w.topics[d.Name] {
-			w.offer(s, &modelMessage{msg: msg, n: w.unstored})
+			w.offer(s, &modelMessage{msg: msg, n: w.unstored, held: true})
 		}
-	case msg.Persistent:
-		w.put(d.Name, &modelMessage{msg: msg})
+	case msg.Persistent || !diskLow && !w.room(d.Name, msg):
+		w.put(d.Name, &modelMessage{msg: msg, held: w.room(d.Name, msg)})
 	default:
 		w.unstored++
 		q := w.queue(d.Name)
-		q.messages = append(q.messages, &modelMessage{msg: msg, n: w.unstored})
+		q.messages = append(q.messages, &modelMessage{msg: msg, n: w.unstored, held: true})
 	}
 }
 
@@ -235,18 +306,26 @@ func (w *model) fly(s *modelSub, m *modelMessage) Delivery {
 	m.holder = s
 	s.flights = append(s.flights, &modelFlight{tag: s.lastTag, m: m})
 	s.byTag[s.lastTag] = w.id(m)
-	return Delivery{
+	if m.seq > 0 && (w.contents[m.content] == nil || !bytes.Equal(w.contents[m.content].Content, m.msg.Content)) {
+		w.t.Fatalf("entry %d does not hold %q", m.content, m.msg.Content)
+	}
+	d := Delivery{
 		Subscription: s.id,
 		Sub:          s.number,
 		Tag:          s.lastTag,
 		Ack:          s.consumer.Ack,
 		ID:           w.id(m),
 		Destination:  s.queue.destination,
-		Message:      m.msg,
+		Content:      m.content,
+		Size:         int64(len(m.msg.Content)),
 		Redelivered:  m.returned,
 		Deliveries:   m.attempts + 1,
 		Dead:         m.dead,
 	}
+	if m.held {
+		d.Message = m.msg
+	}
+	return d
 }
 
 func (w *model) id(m *modelMessage) MessageID {
@@ -258,7 +337,7 @@ func (w *model) id(m *modelMessage) MessageID {
 
 func (q *modelQueue) ready() (ready []*modelMessage) {
 	for _, m := range q.messages {
-		if m.holder == nil {
+		if m.holder == nil && !m.aside {
 			ready = append(ready, m)
 		}
 	}
@@ -283,14 +362,14 @@ func (w *model) bytes() (n int64) {
 	seen := map[*Message]bool{}
 	for _, q := range w.allQueues() {
 		for _, m := range q.messages {
-			if !seen[m.msg] {
+			if m.held && !seen[m.msg] {
 				seen[m.msg] = true
 				n += m.msg.size()
 			}
 		}
 	}
 	for _, q := range w.queues {
-		if len(q.messages)+len(q.subs) > 0 {
+		if !q.forgotten() {
 			n += queueBytes
 		}
 	}
@@ -307,8 +386,7 @@ func (w *model) allQueues() []*modelQueue {
 	return queues
 }
 
-// oldest is the seq of the oldest entry that a recovery needs, as the machine
-// rounds it.
+// oldest is the seq of the oldest entry that a recovery needs.
 func (w *model) oldest() uint64 {
 	oldest := w.last + 1
 	for _, q := range w.queues {
@@ -318,10 +396,7 @@ func (w *model) oldest() uint64 {
 			}
 		}
 	}
-	if oldest > w.last {
-		return oldest
-	}
-	return max(1, oldest>>stretchBits<<stretchBits)
+	return oldest
 }
 
 // Subscriptions.
@@ -543,8 +618,8 @@ func (w *model) fail(s *modelSub, f *modelFlight, reject bool) {
 }
 
 func (w *model) bury(q *modelQueue, m *modelMessage, reason string) {
-	q.remove(m)
-	msg := m.msg
+	defer q.remove(m)
+	target, msg, held := w.opts.DeadLetterPrefix+q.destination.Name, m.msg, m.held
 	if m.seq == 0 { // a copy, which is stored; one for all subscribers of a topic
 		if w.buried[m.msg] {
 			return
@@ -552,9 +627,11 @@ func (w *model) bury(q *modelQueue, m *modelMessage, reason string) {
 		w.buried[m.msg] = true
 		msg = newMessage("", true)
 		msg.Content = m.msg.Content
+		held = w.room(target, msg)
 	}
-	w.put(w.opts.DeadLetterPrefix+q.destination.Name, &modelMessage{
+	w.put(target, &modelMessage{
 		msg:     msg,
+		held:    held,
 		content: m.content,
 		dead: &DeadLetter{
 			Reason: reason, Deliveries: m.attempts, Time: w.now, Destination: q.destination, ID: w.id(m),
@@ -565,13 +642,11 @@ func (w *model) bury(q *modelQueue, m *modelMessage, reason string) {
 // Transactions.
 
 func (w *model) commit(c Command) string {
-	var size int64
-	for _, o := range c.Sends {
-		size += o.Message.size()
-	}
-	if len(c.Sends) > 0 && w.bytes()+size > w.opts.MaxBytes {
+	needs := w.needs(c.DiskLow, c.Sends...)
+	if needs > 0 && w.bytes()+needs > w.opts.MemoryBytes {
 		return CodeMemoryFull
 	}
+	w.reserved = needs
 	for _, h := range w.held(c) {
 		if h.nack {
 			w.fail(h.sub, h.flight, h.reject)
@@ -580,8 +655,9 @@ func (w *model) commit(c Command) string {
 		}
 	}
 	for _, o := range c.Sends {
-		w.accept(o.Destination, o.Message)
+		w.accept(o.Destination, o.Message, c.DiskLow)
 	}
+	w.reserved = 0
 	return ""
 }
 
@@ -645,8 +721,8 @@ func (w *model) judge(c Command, out *Effects) {
 	if len(w.forgets)+len(w.evicts) > 0 {
 		w.t.Fatalf("not said: forget %d, evict %d", w.forgets, w.evicts)
 	}
-	if out.Dropped != w.dropped {
-		w.t.Fatalf("dropped %d, want %d", out.Dropped, w.dropped)
+	if out.Dropped != w.dropped || out.SetAside != w.aside {
+		w.t.Fatalf("dropped %d and set %d aside, want %d and %d", out.Dropped, out.SetAside, w.dropped, w.aside)
 	}
 	w.conserved()
 }
@@ -725,7 +801,10 @@ func (w *model) conserved() {
 }
 
 func sameDelivery(a, b Delivery) bool {
-	sameContent := bytes.Equal(a.Message.Content, b.Message.Content) && a.Message.Form == b.Message.Form
+	sameContent := (a.Message == nil) == (b.Message == nil)
+	if sameContent && a.Message != nil {
+		sameContent = bytes.Equal(a.Message.Content, b.Message.Content) && a.Message.Form == b.Message.Form
+	}
 	a.Message, b.Message = nil, nil
 	return sameContent && sameDead(&a, &b) && a == b
 }
@@ -752,7 +831,7 @@ func (w *model) compare(m *Machine) {
 	}
 	queues, topics := 0, 0
 	for _, q := range w.queues {
-		if len(q.messages)+len(q.subs) > 0 {
+		if !q.forgotten() {
 			queues++
 			w.compareQueue(m.queues[q.destination.Name], q)
 		}
@@ -761,6 +840,17 @@ func (w *model) compare(m *Machine) {
 		if len(subs) > 0 {
 			topics++
 		}
+	}
+	aside := 0
+	for _, q := range w.queues {
+		for _, msg := range q.messages {
+			if msg.aside {
+				aside++
+			}
+		}
+	}
+	if got := m.Stats().Unreadable; got != aside {
+		w.t.Fatalf("%d messages are unreadable, want %d", got, aside)
 	}
 	if len(m.queues) != queues || len(m.topics) != topics || len(m.sessions) != len(w.sessions) || len(m.touched) != 0 {
 		w.t.Fatalf("%d queues, %d topics, %d sessions, %d touched; want %d, %d, %d, 0",
@@ -776,24 +866,28 @@ func (w *model) compareQueue(got *queue, want *modelQueue) {
 		w.t.Fatalf("%s is gone with %d messages and %d consumers", want.destination, len(want.messages), len(want.subs))
 	}
 	ready := want.ready()
+	if got.resident != want.resident() {
+		w.t.Fatalf("%s has %d octets in memory, want %d", want.destination, got.resident, want.resident())
+	}
 	if got.ready != len(ready) || got.live != len(want.messages) || got.backlog.bytes != sizes(ready) || got.consumers != len(want.subs) {
 		w.t.Fatalf("%s: ready=%d live=%d bytes=%d consumers=%d, want %d %d %d %d", want.destination,
 			got.ready, got.live, got.backlog.bytes, got.consumers, len(ready), len(want.messages), sizes(ready), len(want.subs))
 	}
 	i, dead := 0, 0
-	got.each(func(s *slot) bool {
-		m := want.messages[i]
+	got.each(func(at ref) bool {
+		s, m := at.slot(), want.messages[i]
 		i++
-		if m.dead != nil {
+		if (m.dead != nil) != (at.deadLetter() != nil) {
 			dead++
 		}
-		if s.stored() != (m.seq > 0) || s.stored() && s.seq != m.seq || int(s.attempts) != m.attempts || (s.state == slotFlying) != (m.holder != nil) {
+		if s.stored() != (m.seq > 0) || s.stored() && s.seq != m.seq || int(s.attempts) != m.attempts || (s.state == slotFlying) != (m.holder != nil) ||
+			(s.state == slotAside) != m.aside || (s.msg != nil) != m.held {
 			w.t.Fatalf("%s: message %d is %+v, want %+v", want.destination, i, s, m)
 		}
 		return true
 	})
-	if i != len(want.messages) || len(got.dead) != dead {
-		w.t.Fatalf("%s has %d messages, %d dead; want %d, %d", want.destination, i, len(got.dead), len(want.messages), dead)
+	if i != len(want.messages) || dead > 0 {
+		w.t.Fatalf("%s has %d messages, want %d; of %d it is wrong whether they are dead letters", want.destination, i, len(want.messages), dead)
 	}
 }
 

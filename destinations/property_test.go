@@ -62,7 +62,7 @@ func newProgram(t *rapid.T) *program {
 		Prefetch:         1 + p.pick("prefetch", 4),
 		PrefetchBytes:    oneOf(p, "prefetch bytes", []int64{1, 300, 1 << 20}),
 		MaxDeliveries:    1 + p.pick("max deliveries", 3),
-		MaxBytes:         oneOf(p, "max bytes", []int64{1 << 20, 1 << 20, 1 << 20, 2400}),
+		MemoryBytes:      oneOf(p, "memory", []int64{1 << 20, 1 << 20, 2400, 4000}),
 		MaxSubscriptions: 2 + p.pick("max subscriptions", 2),
 		Pending: Pending{
 			Messages: 1 + p.pick("pending", 3),
@@ -103,7 +103,7 @@ func (p *program) step(c Command) {
 		p.w.judge(c, &out)
 	case err == nil || err.(*Error).Code != code:
 		p.t.Fatalf("%+v gives the error %v, want %q", c, err, code)
-	case len(out.Entries)+len(out.Outputs)+out.Dropped > 0:
+	case len(out.Entries)+len(out.Outputs)+out.Dropped+out.SetAside > 0:
 		p.t.Fatalf("%+v is refused and has effects: %+v", c, out)
 	}
 	p.checkSync(&out)
@@ -166,7 +166,7 @@ func (p *program) restart() {
 		p.m = replayed(p.t, p.opts, p.entries)
 	}
 	p.standby = replayed(p.t, p.opts, p.entries)
-	p.w.restart()
+	p.w.restart(p.m)
 	p.step(Command{Op: Start})
 }
 
@@ -174,6 +174,9 @@ func (p *program) restart() {
 func (p *program) drain() {
 	for id := range uint64(modelSessions) {
 		p.step(Command{Op: Disconnect, Session: id + 1, Clean: true})
+	}
+	if p.m.Stats().Unreadable > 0 {
+		p.restart()
 	}
 	for len(p.w.queues) > 0 {
 		q := p.w.queues[0]
@@ -194,13 +197,13 @@ func (p *program) drain() {
 
 // draw makes a random command.
 func (p *program) draw() Command {
-	c := Command{Session: 1 + uint64(p.pick("session", modelSessions))}
+	c := Command{Session: 1 + uint64(p.pick("session", modelSessions)), DiskLow: p.pick("disk low", 8) == 0}
 	c.Op = oneOf(p, "op", []Op{
 		Send, Send, Send, Send, Send, Send, Send, Send, Subscribe, Subscribe, Subscribe, Subscribe, Unsubscribe,
 		Ack, Ack, Ack, Ack, Ack, Ack, Ack, Nack, Nack, Nack, Commit, Commit, Commit, Abort, Disconnect,
-		Sent, Sent, Note,
+		Sent, Sent, Unreadable, Note,
 	})
-	if c.Op != Sent && p.pick("receipt", 2) == 1 {
+	if c.Op != Sent && c.Op != Unreadable && p.pick("receipt", 2) == 1 {
 		c.WantReceipt, c.Receipt = true, fmt.Sprint("r", p.sent)
 	}
 	switch c.Op {
@@ -211,7 +214,7 @@ func (p *program) draw() Command {
 		c.Subscription, c.Destination, c.Consumer = p.drawSubscription(), p.drawDestination(), p.drawConsumer()
 	case Unsubscribe:
 		c.Subscription = p.drawSubscription()
-	case Ack, Nack, Sent:
+	case Ack, Nack, Sent, Unreadable:
 		p.drawDelivery(&c)
 	case Commit, Abort:
 		c.Tx = oneOf(p, "tx", []string{"x", "x", "x", "y"})
@@ -274,20 +277,21 @@ func (p *program) drawDelivery(c *Command) {
 			subs = append(subs, s)
 		}
 	}
-	if c.Op != Sent && p.pick("in tx", 2) == 0 {
+	written := c.Op == Sent || c.Op == Unreadable
+	if !written && p.pick("in tx", 2) == 0 {
 		c.Tx = oneOf(p, "tx", []string{"x", "x", "x", "y"})
 	}
 	c.Reject = c.Op == Nack && p.pick("reject", 4) == 0
 	if len(subs) == 0 || p.pick("wild", 20) == 0 {
 		c.Delivery.Sub, c.Delivery.Tag = uint32(p.pick("sub", 5)), uint64(p.pick("tag", 10))
-		if c.Op != Sent && p.pick("wild id", 2) == 1 {
+		if !written && p.pick("wild id", 2) == 1 {
 			c.Delivery = DeliveryID{ByMessage: true, ID: MessageID{Seq: uint64(p.pick("seq", 60)), N: uint64(p.pick("n", 8))}}
 		}
 		return
 	}
 	s := oneOf(p, "of", subs)
 	tag := s.lastTag - min(s.lastTag, uint64(p.pick("back", 6)))
-	if c.Op == Sent {
+	if written {
 		c.Delivery = DeliveryID{Sub: s.number, Tag: tag}
 		return
 	}

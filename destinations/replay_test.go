@@ -19,12 +19,13 @@ func describe(m *Machine) string {
 	var b strings.Builder
 	for _, name := range names {
 		q := m.queues[name]
-		q.each(func(s *slot) bool {
+		q.each(func(at ref) bool {
+			s := at.slot()
 			if !s.stored() {
 				return true
 			}
-			fmt.Fprintf(&b, "%s %d %s attempts=%d", q.destination, s.seq, bodyText(s.msg), s.attempts)
-			if d := q.deadLetter(s); d != nil {
+			fmt.Fprintf(&b, "%s %d content=%d size=%d attempts=%d", q.destination, s.seq, at.content(), s.size, s.attempts)
+			if d := at.deadLetter(); d != nil {
 				fmt.Fprintf(&b, " %s at=%s", d, d.Time.Format("15:04:05.000"))
 			}
 			b.WriteByte('\n')
@@ -79,7 +80,7 @@ func TestReplayOfAttemptsWithGaps(t *testing.T) {
 	put := record{seq: 1, kind: KindEnqueue, queue: "q", msg: newMessage("one", true)}
 	fifth := record{seq: 9, kind: KindAttempt, queue: "q", seqs: []uint64{1}, attempts: 5}
 	m := replayed(t, Options{}, []Entry{put.entry(), fifth.entry()})
-	if got, want := describe(m), "/queue/q 1 one attempts=5\n"; got != want {
+	if got, want := describe(m), "/queue/q 1 content=1 size=68 attempts=5\n"; got != want {
 		t.Errorf("after the replay:\n%swant\n%s", got, want)
 	}
 }
@@ -103,7 +104,7 @@ func TestReplayOfEntriesAboutNothing(t *testing.T) {
 		entries = append(entries, records[i].entry())
 	}
 	m := replayed(t, Options{}, entries)
-	if got, want := describe(m), "/queue/q 13 one attempts=0\n"; got != want {
+	if got, want := describe(m), "/queue/q 13 content=13 size=68 attempts=0\n"; got != want {
 		t.Errorf("after the replay:\n%swant\n%s", got, want)
 	}
 	if s := m.Stats(); s.Queues != 1 {

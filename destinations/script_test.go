@@ -27,11 +27,13 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the ma
 //	S ack|nack SUB.TAG [reject]                the numbers that the delivery carried
 //	S ack|nack id=SEQ.N [sub=ID]               by message id
 //	S sent SUB.TAG
+//	S unreadable SUB.TAG
 //	S commit|abort TX
 //	S disconnect [clean]
 //	S note
 //
-// All but sent take receipt=R; send, ack and nack take tx=T.
+// All but sent and unreadable take receipt=R; send, ack and nack take tx=T; send
+// and commit take disklow.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/*.txt")
@@ -134,6 +136,9 @@ func (p *player) state() {
 	s := p.m.Stats()
 	p.say("queues=%d topics=%d subscriptions=%d messages=%d bytes=%d last=%d oldest=%d",
 		s.Queues, s.Topics, s.Subscriptions, s.Messages, s.Bytes, p.m.Last(), p.m.Oldest())
+	if s.Unreadable > 0 {
+		p.say("unreadable=%d", s.Unreadable)
+	}
 }
 
 func (p *player) say(format string, args ...any) {
@@ -158,14 +163,17 @@ func (p *player) step(c Command) {
 		p.say("nobody waits")
 	}
 	for _, o := range out.Outputs {
-		p.say("%s", outputText(o))
+		p.say("%s", p.outputText(o))
 	}
 	if out.Dropped > 0 {
 		p.say("dropped %d", out.Dropped)
 	}
+	if out.SetAside > 0 {
+		p.say("set aside %d", out.SetAside)
+	}
 }
 
-func outputText(o Output) string {
+func (p *player) outputText(o Output) string {
 	d := o.Delivery
 	switch o.Kind {
 	case Receipt:
@@ -176,7 +184,7 @@ func outputText(o Output) string {
 		return fmt.Sprintf("%d evict %s: %s", o.Session, o.Err.(*Error).Code, o.Err)
 	}
 	s := fmt.Sprintf("%d <- MESSAGE %s to %s as %d.%d id=%d.%d",
-		o.Session, bodyText(d.Message), d.Subscription, d.Sub, d.Tag, d.ID.Seq, d.ID.N)
+		o.Session, p.bodyText(d), d.Subscription, d.Sub, d.Tag, d.ID.Seq, d.ID.N)
 	if d.Redelivered {
 		s += fmt.Sprintf(" redelivered deliveries=%d", d.Deliveries)
 	}
@@ -193,6 +201,23 @@ func afterText(o Output) string {
 	return fmt.Sprintf(" after %d", o.After)
 }
 
+// bodyText is the message's body. One that is not in memory is in brackets, and
+// read from the log.
+func (p *player) bodyText(d Delivery) string {
+	if d.Message != nil {
+		return bodyText(d.Message)
+	}
+	for _, e := range p.entries {
+		if e.Seq == d.Content {
+			if msg, err := e.Message(); err == nil {
+				return "[" + bodyText(msg) + "]"
+			}
+		}
+	}
+	p.t.Fatalf("line %d: no entry %d holds a message", p.n, d.Content)
+	return ""
+}
+
 func bodyText(m *Message) string {
 	return strings.TrimRight(string(m.Content[m.HeaderBytes+1:]), "_")
 }
@@ -207,8 +232,8 @@ func (p *player) options(words []string) (o Options) {
 			o.PrefetchBytes = int64(p.number(value))
 		case "max-deliveries":
 			o.MaxDeliveries = p.number(value)
-		case "max-bytes":
-			o.MaxBytes = int64(p.number(value))
+		case "memory":
+			o.MemoryBytes = int64(p.number(value))
 		case "max-subscriptions":
 			o.MaxSubscriptions = p.number(value)
 		case "max-commit":
@@ -244,7 +269,7 @@ func split(words []string) (args []string, opts map[string]string) {
 		switch {
 		case isOption:
 			opts[name] = value
-		case slices.Contains([]string{"nonpersistent", "byid", "rejectnacks", "reject", "clean"}, w):
+		case slices.Contains([]string{"nonpersistent", "byid", "rejectnacks", "reject", "clean", "disklow"}, w):
 			opts[w] = "yes"
 		default:
 			args = append(args, w)
@@ -260,6 +285,7 @@ func (p *player) command(words []string) {
 	args, opts := split(words[2:])
 	c.Receipt, c.WantReceipt = opts["receipt"], opts["receipt"] != ""
 	c.Tx, c.Reject, c.Clean = opts["tx"], opts["reject"] != "", opts["clean"] != ""
+	c.DiskLow = opts["disklow"] != ""
 	switch verb {
 	case "send":
 		c.Op, c.Destination, c.Message = Send, p.destination(args[0]), p.message(args[1], opts)
@@ -267,8 +293,8 @@ func (p *player) command(words []string) {
 		c.Op, c.Subscription, c.Destination, c.Consumer = Subscribe, args[0], p.destination(args[1]), p.consumer(opts)
 	case "unsubscribe":
 		c.Op, c.Subscription = Unsubscribe, args[0]
-	case "ack", "nack", "sent":
-		c.Op = map[string]Op{"ack": Ack, "nack": Nack, "sent": Sent}[verb]
+	case "ack", "nack", "sent", "unreadable":
+		c.Op = map[string]Op{"ack": Ack, "nack": Nack, "sent": Sent, "unreadable": Unreadable}[verb]
 		c.Delivery, c.Subscription = p.delivery(args, opts), opts["sub"]
 	case "commit", "abort":
 		c.Op, c.Tx = map[string]Op{"commit": Commit, "abort": Abort}[verb], args[0]

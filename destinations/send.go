@@ -4,31 +4,43 @@ import "fmt"
 
 // send puts a message into a queue or hands it to a topic's subscribers.
 func (m *Machine) send(c *Command, out *Effects) error {
-	if err := m.admit(c.Message.size()); err != nil {
+	if err := m.admit(m.needs(c.Destination, c.Message, c.DiskLow)); err != nil {
 		return err
 	}
-	m.accept(c.Destination, c.Message, out)
+	m.accept(c.Destination, c.Message, c.DiskLow, out)
 	return nil
 }
 
-// admit checks that further messages of this size may be held.
+// needs is the memory that a message cannot do without. The content of one that
+// is stored can stay in the log; so can any other, but a topic's.
+func (m *Machine) needs(d Destination, msg *Message, diskLow bool) (size int64) {
+	if d.Topic || diskLow && !msg.Persistent {
+		size = msg.size()
+	}
+	if !d.Topic && m.queues[d.Name] == nil {
+		size += queueBytes
+	}
+	return size
+}
+
+// admit checks that so much more may be in memory.
 func (m *Machine) admit(size int64) error {
-	if m.bytes+size > m.opts.MaxBytes {
+	if size > 0 && m.bytes+size > m.opts.MemoryBytes {
 		return &Error{Code: CodeMemoryFull, Text: fmt.Sprintf(
-			"the broker holds %d octets of messages and may hold %d: try again when some were consumed", m.bytes, m.opts.MaxBytes)}
+			"the broker holds %d octets of messages and may hold %d: try again when some were consumed", m.bytes, m.opts.MemoryBytes)}
 	}
 	return nil
 }
 
-func (m *Machine) accept(d Destination, msg *Message, out *Effects) {
+func (m *Machine) accept(d Destination, msg *Message, diskLow bool, out *Effects) {
 	switch {
 	case d.Topic:
 		m.publish(d, msg, out)
-	case msg.Persistent:
+	case msg.Persistent || !diskLow && !m.room(m.queue(d.Name), msg.size()):
 		m.record(record{kind: KindEnqueue, queue: d.Name, msg: msg}, out)
 	default:
 		m.number(msg)
-		m.push(m.queue(d.Name), slot{seq: m.last, msg: msg})
+		m.push(m.queue(d.Name), slot{seq: m.last, msg: msg, size: slotSize(msg)}, nil)
 	}
 }
 
@@ -45,7 +57,7 @@ func (m *Machine) publish(d Destination, msg *Message, out *Effects) {
 		return
 	}
 	m.number(msg)
-	for _, s := range t.subs {
+	for _, s := range t.places {
 		if s != nil {
 			m.offer(s, msg, out)
 		}
@@ -71,6 +83,6 @@ func (m *Machine) offer(s *subscription, msg *Message, out *Effects) {
 		m.discard(q, q.take())
 		out.Dropped++
 	}
-	m.push(q, slot{seq: m.last, msg: msg})
+	m.push(q, slot{seq: m.last, msg: msg, size: slotSize(msg)}, nil)
 	m.dispatch(q, out)
 }

@@ -111,10 +111,8 @@ func (m *Machine) giveBackAll(s *subscription, keepHeld bool) {
 		for q.ready > 0 {
 			q.take()
 		}
-		q.each(func(sl *slot) bool {
-			if sl.msg.refs--; sl.msg.refs == 0 {
-				m.bytes -= sl.msg.size()
-			}
+		q.each(func(at ref) bool {
+			m.release(at.slot().msg)
 			return true
 		})
 		// A transaction may still refer to the flights.

@@ -43,10 +43,12 @@ type subscription struct {
 	flights  flights
 	byID     map[MessageID]uint64 // tag of each flight, if the client acknowledges by message id
 	inTurn   bool                 // waits in queue.turn
-	place    int                  // in topic.subs
+	place    int                  // in its topic
 	open     uint64               // in client mode: transactions hold all flights with a lower tag
 	closed   bool
 }
+
+func (s *subscription) seat() *int { return &s.place }
 
 // hasCredit says whether a further message may be sent. A message larger than
 // what is left of the window still goes, so that none is too large to go.

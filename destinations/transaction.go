@@ -48,42 +48,42 @@ func entrySize(s *slot, nack bool) int64 {
 
 // commit carries out what a transaction held, and its sends.
 func (m *Machine) commit(now time.Time, c *Command, out *Effects) error {
-	if err := m.admitCommit(c); err != nil {
+	needs, err := m.admitCommit(c)
+	if err != nil {
 		return err
 	}
-	m.whole = true
+	m.whole, m.reserved = true, needs
 	if tx := m.takeTransaction(c); tx != nil {
 		m.carryOut(now, tx, out)
 		m.sessions[c.Session].forgetLeft()
 	}
 	for _, s := range c.Sends {
-		m.accept(s.Destination, s.Message, out)
+		m.accept(s.Destination, s.Message, c.DiskLow, out)
 	}
-	m.whole, m.joined = false, false
+	m.whole, m.joined, m.reserved = false, false, 0
 	return nil
 }
 
 // admitCommit checks that what is sent may be held and that the transaction
-// fits into one batch of the log.
-func (m *Machine) admitCommit(c *Command) error {
+// fits into one batch of the log. It returns the memory that the sends need.
+func (m *Machine) admitCommit(c *Command) (needs int64, err error) {
 	var size int64
 	for _, s := range c.Sends {
 		size += s.Message.size()
+		needs += m.needs(s.Destination, s.Message, c.DiskLow)
 	}
-	if len(c.Sends) > 0 {
-		if err := m.admit(size); err != nil {
-			return err
-		}
+	if err := m.admit(needs); err != nil {
+		return 0, err
 	}
 	size += int64(len(c.Sends)) * maxHeadBytes
 	if tx := m.transaction(c); tx != nil {
 		size += tx.size
 	}
 	if size > m.opts.MaxCommitBytes {
-		return &Error{Code: CodeTransactionTooBig, Text: fmt.Sprintf(
+		return 0, &Error{Code: CodeTransactionTooBig, Text: fmt.Sprintf(
 			"the transaction would take up to %d octets in the journal and may take %d", size, m.opts.MaxCommitBytes)}
 	}
-	return nil
+	return needs, nil
 }
 
 // carryOut settles and fails what the transaction held. Runs of ACKs of one

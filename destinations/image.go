@@ -1,0 +1,282 @@
+package destinations
+
+import (
+	"encoding/binary"
+	"errors"
+	"slices"
+	"time"
+)
+
+// An image is what is stored of a chunk, in as few octets as are needed: 1 to 4
+// a message. It never changes. A chunk of which nothing is in memory nor in
+// flight is its image; checkpoints consist of images.
+//
+//	how many slots, from 1 to 128; the first seq
+//	column of what each further seq is above the one before, and 1
+//	column of the sizes
+//	column of the attempts
+//	column of the marks (returned)
+//	for each slot a dead letter; nothing if there is none
+//
+// A column is: its least value, then the octets that the rest of it takes, then
+// for each slot a varint, how much it is above the least; or 0 octets if all are
+// alike. A dead letter is: 0 none; or 1 with the reason and the destination of the
+// one before, or 2 with its own; then deliveries, and as differences (zigzag) to
+// the one before, time in milliseconds, original Seq and content; and original N.
+// Everything is an unsigned varint or a string, as in an Entry.
+
+// maxSeq bounds the Seqs of an image, so that adding them up cannot wrap.
+const maxSeq = 1 << 56
+
+// maxImageBytes bounds an image without dead letters.
+const maxImageBytes = 2 << 10
+
+var errImage = errors.New("an image of a chunk is malformed")
+
+// makeImage returns the image of c, nil if nothing in it is stored.
+func (c *chunk) makeImage() []byte {
+	var seqs, sizes, attempts, marks [chunkSlots]uint64
+	n, letters := 0, false
+	var last uint64
+	for i := range c.slots {
+		s := &c.slots[i]
+		if s.state == slotGone || !s.stored() {
+			continue
+		}
+		seqs[n] = s.seq - last - 1
+		sizes[n] = uint64(s.size)
+		attempts[n] = uint64(s.attempts)
+		marks[n] = uint64(s.marks &^ markStored)
+		last = s.seq
+		letters = letters || c.letter(i) != nil
+		n++
+	}
+	if n == 0 {
+		return nil
+	}
+	var space [maxImageBytes]byte
+	dst := binary.AppendUvarint(space[:0], uint64(n))
+	dst = binary.AppendUvarint(dst, seqs[0]+1)
+	dst = appendColumn(dst, seqs[1:n])
+	dst = appendColumn(dst, sizes[:n])
+	dst = appendColumn(dst, attempts[:n])
+	dst = appendColumn(dst, marks[:n])
+	if letters {
+		dst = c.appendLetters(dst)
+	}
+	return slices.Clone(dst)
+}
+
+func appendColumn(dst []byte, values []uint64) []byte {
+	if len(values) == 0 {
+		return append(dst, 0, 0)
+	}
+	least, most := slices.Min(values), slices.Max(values)
+	dst = binary.AppendUvarint(dst, least)
+	if least == most {
+		return append(dst, 0)
+	}
+	size := 0
+	for _, v := range values {
+		size += uvarintBytes(v - least)
+	}
+	dst = binary.AppendUvarint(dst, uint64(size))
+	for _, v := range values {
+		dst = binary.AppendUvarint(dst, v-least)
+	}
+	return dst
+}
+
+func uvarintBytes(v uint64) int {
+	n := 1
+	for ; v >= 0x80; v >>= 7 {
+		n++
+	}
+	return n
+}
+
+// A column is one that is read.
+type column struct {
+	least uint64
+	rest  decoder // empty if all are alike
+	equal bool
+}
+
+func (d *decoder) column() column {
+	least := d.uvarint()
+	rest := d.octets()
+	return column{least: least, rest: decoder{data: rest}, equal: len(rest) == 0}
+}
+
+// next returns the next value.
+func (c *column) next() uint64 {
+	if c.equal {
+		return c.least
+	}
+	return c.least + c.rest.uvarint()
+}
+
+// sum adds up the n values; ok says that there are so many and that none is
+// above most.
+func (c column) sum(n int, most uint64) (sum uint64, ok bool) {
+	if c.least > most {
+		return 0, false
+	}
+	sum = c.least * uint64(n)
+	if c.equal {
+		return sum, true
+	}
+	for data := c.rest.data; len(data) > 0; n-- {
+		above, size := uint64(data[0]), 1
+		if above >= 0x80 {
+			if above, size = binary.Uvarint(data); size <= 0 {
+				return 0, false
+			}
+		}
+		if n == 0 || above > most-c.least {
+			return 0, false
+		}
+		sum += above
+		data = data[size:]
+	}
+	return sum, n == 0
+}
+
+// An outline is what must be known of an image while nobody looks into it.
+type outline struct {
+	n           int
+	first, last uint64
+	bytes       int64 // of all sizes
+}
+
+// outlineOf checks all of an image, and returns its outline. It takes no memory.
+func outlineOf(image []byte) (outline, error) {
+	d := decoder{data: image}
+	o := outline{}
+	n := d.uvarint()
+	if n == 0 || n > chunkSlots {
+		return o, errImage
+	}
+	o.n, o.first = int(n), d.uvarint()
+	seqs, ok1 := d.column().sum(o.n-1, maxSeq)
+	sizes, ok2 := d.column().sum(o.n, 1<<32-1)
+	_, ok3 := d.column().sum(o.n, maxAttempts)
+	_, ok4 := d.column().sum(o.n, uint64(markReturned))
+	if d.bad || !ok1 || !ok2 || !ok3 || !ok4 || o.first == 0 || o.first > maxSeq {
+		return o, errImage
+	}
+	o.last = o.first + seqs + n - 1
+	o.bytes = int64(sizes)
+	if len(d.data) > 0 {
+		d.letters(o.n, nil)
+	}
+	if d.bad || len(d.data) > 0 || o.last > maxSeq {
+		return o, errImage
+	}
+	return o, nil
+}
+
+// readImage returns the slots and the dead letters of an image that was checked.
+func readImage(image []byte) (slots []slot, letters []*DeadLetter) {
+	d := decoder{data: image}
+	n := int(d.uvarint())
+	seq := d.uvarint()
+	steps, sizes, attempts, marks := d.column(), d.column(), d.column(), d.column()
+	slots = make([]slot, n)
+	for i := range slots {
+		if i > 0 {
+			seq += 1 + steps.next()
+		}
+		slots[i] = slot{
+			seq:      seq,
+			size:     uint32(sizes.next()),
+			attempts: uint16(attempts.next()),
+			marks:    markStored | slotMarks(marks.next()),
+		}
+	}
+	if len(d.data) > 0 {
+		letters = make([]*DeadLetter, n)
+		d.letters(n, letters)
+	}
+	if d.bad {
+		panic("BUG: an image is not what was checked")
+	}
+	return slots, letters
+}
+
+// The forms of a dead letter in an image.
+const (
+	letterNone = iota
+	letterSame
+	letterFull
+)
+
+// appendLetters appends a dead letter, or that there is none, for each slot that
+// is in the image.
+func (c *chunk) appendLetters(dst []byte) []byte {
+	before, first := &DeadLetter{Time: time.UnixMilli(0)}, true
+	for i := range c.slots {
+		if s := &c.slots[i]; s.state == slotGone || !s.stored() {
+			continue
+		}
+		l := c.letter(i)
+		switch {
+		case l == nil:
+			dst = append(dst, letterNone)
+			continue
+		case !first && l.Reason == before.Reason && l.Destination == before.Destination:
+			dst = append(dst, letterSame)
+		default:
+			dst = append(dst, letterFull)
+			dst = appendString(dst, l.Reason)
+			dst = appendDestination(dst, l.Destination)
+		}
+		dst = binary.AppendUvarint(dst, uint64(l.Deliveries))
+		dst = binary.AppendVarint(dst, l.Time.UnixMilli()-before.Time.UnixMilli())
+		dst = binary.AppendVarint(dst, int64(l.ID.Seq-before.ID.Seq))
+		dst = binary.AppendVarint(dst, int64(l.content-before.content))
+		dst = binary.AppendUvarint(dst, l.ID.N)
+		before, first = l, false
+	}
+	return dst
+}
+
+// letters reads those of n slots into to, or, if that is nil, only checks that
+// it can.
+func (d *decoder) letters(n int, to []*DeadLetter) {
+	var before, l DeadLetter
+	var millis int64
+	var same bool
+	for i := range n {
+		switch form := d.uvarint(); {
+		case form == letterNone:
+			continue
+		case form == letterSame && same:
+		case form == letterFull:
+			reason, topic, name := d.octets(), d.uvarint(), d.octets()
+			d.bad = d.bad || topic > 1
+			if to != nil {
+				l.Reason, l.Destination = string(reason), Destination{Topic: topic == 1, Name: string(name)}
+			}
+			same = true
+		default:
+			d.bad = true
+		}
+		deliveries := d.uvarint()
+		d.bad = d.bad || deliveries > maxAttempts
+		l.Deliveries = int(deliveries)
+		millis += d.varint()
+		l.ID.Seq = before.ID.Seq + uint64(d.varint())
+		l.content = before.content + uint64(d.varint())
+		l.ID.N = d.uvarint()
+		if d.bad {
+			return
+		}
+		before = l
+		if to != nil {
+			l.Time = time.UnixMilli(millis).UTC()
+			letter := l
+			to[i] = &letter
+		}
+	}
+}

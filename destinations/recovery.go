@@ -1,0 +1,156 @@
+package destinations
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+	"slices"
+)
+
+// A recovery is under way from the first part of a checkpoint until the entries
+// that it knows in part are replayed. Its methods do without one, too.
+type recovery struct {
+	asOf     map[string]uint64 // of each queue that was captured: the newest entry it knows
+	upto     uint64
+	complete bool // the last part was there
+}
+
+// has says that the checkpoint knows what the entry with this seq did to queue.
+func (r *recovery) has(queue string, seq uint64) bool {
+	return r != nil && seq <= r.asOf[queue]
+}
+
+// accept checks that e may be replayed now.
+func (r *recovery) accept(e Entry) error {
+	if r != nil && !r.complete {
+		return fmt.Errorf("entry %d is replayed before the last part of the checkpoint", e.Seq)
+	}
+	return nil
+}
+
+// Restore takes back a part of a checkpoint, as Part.AppendTo wrote it. All of
+// them come in their order before the first Replay, and then the entries after
+// From. After an error the machine is of no use: take a new one and replay
+// everything. It keeps no memory of part.
+func (m *Machine) Restore(part []byte) error {
+	if m.recovery == nil {
+		if m.last > 0 || len(m.queues) > 0 {
+			return fmt.Errorf("a checkpoint cannot be restored after entry %d", m.last)
+		}
+		m.recovery = &recovery{asOf: map[string]uint64{}}
+	}
+	if m.recovery.complete {
+		return fmt.Errorf("the checkpoint has a part after the last one")
+	}
+	if len(part) == 0 {
+		return fmt.Errorf("a part of the checkpoint is empty")
+	}
+	d := decoder{data: part[1:]}
+	switch kind := partKind(part[0]); kind {
+	case partQueues:
+		return m.restoreQueues(&d)
+	case partLive:
+		return m.restoreLive(&d)
+	case partEnd:
+		return m.restoreEnd(&d)
+	default:
+		return fmt.Errorf("a part of the checkpoint has the unknown kind %d: it was written by a newer version", kind)
+	}
+}
+
+func (m *Machine) restoreQueues(d *decoder) error {
+	for len(d.data) > 0 {
+		name, asOf, images := d.string(), d.uvarint(), d.uvarint()
+		if before, more := m.recovery.asOf[name]; d.bad || asOf > maxSeq || more && before != asOf {
+			return fmt.Errorf("a section of the checkpoint about %s is malformed", quote(name))
+		}
+		m.recovery.asOf[name] = asOf
+		for range images {
+			if err := m.restoreImage(name, d.octets(), asOf); err != nil {
+				return fmt.Errorf("%s in the checkpoint: %w", quote(name), err)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *Machine) restoreImage(name string, image []byte, asOf uint64) error {
+	o, err := outlineOf(image)
+	if err != nil {
+		return err
+	}
+	q := m.queue(name)
+	if n := len(q.chunks); o.last > asOf || n > 0 && o.first <= q.chunks[n-1].last {
+		return errImage
+	}
+	// A copy, so that one old message does not pin all of the part.
+	q.restore(slices.Clone(image), o)
+	return nil
+}
+
+func (m *Machine) restoreLive(d *decoder) error {
+	for len(d.data) > 0 {
+		s, ok := d.stretch()
+		n := len(m.live.stretches)
+		if !ok || n > 0 && s.number <= m.live.stretches[n-1].number {
+			return fmt.Errorf("stretch %d in the checkpoint is malformed", s.number)
+		}
+		m.live.stretches = append(m.live.stretches, s)
+	}
+	return nil
+}
+
+// stretch reads one; ok is false when it is malformed.
+func (d *decoder) stretch() (s stretch, ok bool) {
+	s.number = d.uvarint()
+	live, count := d.uvarint(), d.uvarint()
+	if d.bad || s.number > maxSeq>>stretchBits || count == 0 || count > stretchSeqs || live > count<<32 {
+		return s, false
+	}
+	s.bytes, s.count = int64(live), uint16(count)
+	if count > few {
+		return s, d.bitmap(&s)
+	}
+	s.set = make([]uint16, count)
+	var offset uint64
+	for i := range s.set {
+		step := d.uvarint()
+		if offset += step; i > 0 && step == 0 || step > offsetMask || offset > offsetMask {
+			return s, false
+		}
+		s.set[i] = uint16(offset)
+	}
+	return s, !d.bad
+}
+
+func (d *decoder) bitmap(s *stretch) bool {
+	if len(d.data) < 2*bitmapWords {
+		return false
+	}
+	s.set = make([]uint16, bitmapWords)
+	n := 0
+	for i := range s.set {
+		s.set[i] = binary.LittleEndian.Uint16(d.data[2*i:])
+		n += bits.OnesCount16(s.set[i])
+	}
+	d.data = d.data[2*bitmapWords:]
+	return n == int(s.count)
+}
+
+func (m *Machine) restoreEnd(d *decoder) error {
+	r := m.recovery
+	from, upto, start := d.uvarint(), d.uvarint(), d.uvarint()
+	if d.bad || len(d.data) > 0 || from > upto || upto > maxSeq || start > upto {
+		return fmt.Errorf("the last part of the checkpoint is malformed")
+	}
+	for name, asOf := range r.asOf {
+		if asOf < from || asOf > upto {
+			return fmt.Errorf("%s in the checkpoint is as of entry %d, which is not in it", quote(name), asOf)
+		}
+	}
+	if n := len(m.live.stretches); n > 0 && m.live.stretches[n-1].number > upto>>stretchBits {
+		return fmt.Errorf("the checkpoint says that entry %d lives, which is not in it", m.live.stretches[n-1].number<<stretchBits)
+	}
+	m.last, m.start, r.upto, r.complete = from, start, upto, true
+	return nil
+}
