@@ -109,7 +109,7 @@ func TestMemoryIsOneBudget(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				h := servePipes(t, Options{Machine: destinations.Options{MaxBytes: 1 << 20}})
+				h := servePipes(t, Options{Machine: destinations.Options{MemoryBytes: 1 << 20}})
 				first := h.connect("1.2")
 				hold(first)
 				synctest.Wait()
@@ -153,7 +153,7 @@ func TestMemoryOfWhatWaitsForTheEngine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var held atomic.Bool
 		let := make(chan struct{})
-		o := Options{Machine: destinations.Options{MaxBytes: 1 << 20}}
+		o := Options{Machine: destinations.Options{MemoryBytes: 1 << 20}}
 		h := servePipesOn(t, memfs.New(), o, func(l Log) Log { return stubbornLog{l, &held, let} })
 		c := h.connect("1.2")
 		others := []*client{h.connect("1.2"), h.connect("1.2"), h.connect("1.2")}
@@ -187,7 +187,7 @@ func TestMemoryOfWhatWaitsForTheEngine(t *testing.T) {
 func TestLineEndsAreNoFrame(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := servePipes(t, Options{FrameGrace: time.Second, Machine: destinations.Options{MaxBytes: 1 << 20}})
+		h := servePipes(t, Options{FrameGrace: time.Second, Machine: destinations.Options{MemoryBytes: 1 << 20}})
 		c, other := h.connect("1.2"), h.connect("1.2")
 		c.write(strings.Repeat("\n", 2<<20))
 		synctest.Wait()

@@ -37,7 +37,7 @@ type Server struct {
 // New makes a server. It serves after Recover and Serve.
 func New(o Options) *Server {
 	o = o.withDefaults()
-	memory := &budget{limit: o.Machine.MaxBytes}
+	memory := &budget{limit: o.Machine.MemoryBytes}
 	return &Server{
 		opts:   o,
 		names:  destinations.Names{MaxBytes: o.MaxNameBytes, DeadLetterPrefix: o.Machine.DeadLetterPrefix},

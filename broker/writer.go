@@ -169,7 +169,10 @@ func (w *frameWriter) encode(o *destinations.Output) {
 // message encodes a MESSAGE. Its headers begin with those that are the
 // delivery's own; what the producer sent is copied behind them.
 func (w *frameWriter) message(d *destinations.Delivery) {
-	m := d.Message
+	m := w.s.content(d)
+	if m == nil {
+		return
+	}
 	b, v := append(w.buf, "MESSAGE\n"...), w.version
 	b = appendDestination(b, v, "destination", d.Destination)
 	b = append(b, "message-id:"...)

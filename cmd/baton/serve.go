@@ -187,7 +187,7 @@ func machineOptions(cfg config.Config) destinations.Options {
 			Bytes:    int64(cfg.Topics.PendingBytes),
 			Policy:   pendingPolicies[cfg.Topics.PendingPolicy],
 		},
-		MaxBytes:         int64(cfg.MessageMemory(memoryBudget(cfg, availableMemory()))),
+		MemoryBytes:      int64(cfg.MessageMemory(memoryBudget(cfg, availableMemory()))),
 		MaxSubscriptions: cfg.Limits.Subscriptions,
 	}
 }
