@@ -3,15 +3,17 @@
 GO       ?= go
 FUZZTIME ?= 30s
 CYCLES   ?= 1000
+IMAGES   ?= 2000
+DIR      ?=
 
 # Programs that the tests speak with, as Debian packages. Only `make test` and `make torture` need them.
 CLIENTS = python3-stomp ruby-stomp netcat-openbsd
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint fuzz torture bench clients
+.PHONY: help build run test lint fuzz torture powerloss backlog start soak bench clients
 
 help: ## list these targets
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
 
 build: ## build bin/baton
 	$(GO) build -o bin/baton ./cmd/baton
@@ -20,6 +22,7 @@ run: build ## build and run a broker: 127.0.0.1:61613, data in ./baton-data
 	@exec ./bin/baton serve
 
 test: clients lint ## everything that must hold before a change is merged
+	@[ -e /dev/loop-control ] && [ "$$(id -u)" = 0 ] || echo "ATTENTION: power loss is NOT tested here, it needs Linux, root and loop devices"
 	$(GO) test -race -timeout 18m ./...
 
 lint: ## format, vet, staticcheck and the layers of the rooms
@@ -38,6 +41,18 @@ fuzz: ## run each fuzz target for FUZZTIME (30s)
 
 torture: clients ## kill -9 a broker under load CYCLES (1000) times
 	$(GO) test ./integration -run '^TestKill9$$' -count=1 -v -timeout 6h -cycles=$(CYCLES)
+
+powerloss: ## cut the power of a broker's disk under load IMAGES (2000) times; root only
+	$(GO) test ./integration -run '^TestPowerLoss$$' -count=1 -v -timeout 12h -images=$(IMAGES)
+
+backlog: ## 5 million messages without a consumer: rates, memory, disk; data in DIR
+	$(GO) run ./integration/prove backlog -dir "$(DIR)"
+
+start: ## time to the first MESSAGE with 1 and 10 million messages on disk; needs 12 GiB in DIR
+	$(GO) run ./integration/prove start -dir "$(DIR)"
+
+soak: ## 30 minutes of traffic beside one dead letter: disk use; data in DIR
+	$(GO) run ./integration/prove soak -dir "$(DIR)"
 
 bench: ## throughput and latency of the running broker, then the Go benchmarks
 	$(GO) run ./bench

@@ -3,12 +3,14 @@
 //	history   judges what clients saw: lost, doubled, resurrected, torn
 //	client    a small, fast STOMP client that writes whatever it is told
 //	process   builds the binary, runs it, kills it
+//	disk      a file system whose power can be cut
+//	prove     a command that measures: backlog, start, soak
 //	testdata  scripts for clients in other languages
 //
 //	           ┌─ go-stomp, stomp.py, Ruby stomp, netcat ─┐
 //	a test ────┤                                          ├──> baton serve ──> journal in a temporary directory
 //	           └─ client, and history takes notes ────────┘        ↑
-//	                                          SIGTERM, SIGKILL, damaged files
+//	                              SIGTERM, SIGKILL, power loss, damaged files
 //
 // Invariants: no test looks inside the broker or shares code with it; a broker whose log holds a data race or a panic fails
 // its test; a wait has a bound and none is a measurement; whatever is random prints its seed.
@@ -20,5 +22,6 @@
 // A longer crash campaign, and the repetition of one:
 //
 //	go test ./integration -run TestKill9 -timeout 60m -cycles 1000
+//	go test ./integration -run TestPowerLoss -timeout 60m -images 500
 //	go test ./integration -run TestKill9 -cycles 50 -seed 12345
 package integration

@@ -17,6 +17,9 @@ var binary string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	if *seed == 0 {
+		*seed = uint64(time.Now().UnixNano())
+	}
 	os.Exit(buildAndRun(m))
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc64"
 	"io"
+	"slices"
 	"sync"
 	"time"
 )
@@ -129,6 +130,9 @@ func (h *History) Ops() []Op {
 	defer h.mu.Unlock()
 	return h.ops[:len(h.ops):len(h.ops)]
 }
+
+// Clone is a history that begins with the same Ops, for two futures of one past.
+func (h *History) Clone() *History { return &History{start: h.start, ops: slices.Clone(h.Ops())} }
 
 // WriteTo writes one line an Op, for a person to read after a violation.
 func (h *History) WriteTo(w io.Writer) (int64, error) {

@@ -129,3 +129,12 @@ func TestLogKeepsTheEnd(t *testing.T) {
 		t.Errorf("%d bytes, end %q", len(l.text), got[len(got)-3:])
 	}
 }
+
+func TestMemory(t *testing.T) {
+	t.Parallel()
+	b := started(t, fake(t, "ends with 0"))
+	now, peak, err := b.Memory()
+	if err != nil || now < 1<<20 || now > 1<<30 || peak < now {
+		t.Errorf("resident %d, at most %d, %v", now, peak, err)
+	}
+}

@@ -1,0 +1,33 @@
+package process
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strconv"
+)
+
+var memoryLine = regexp.MustCompile(`(VmHWM|VmRSS):\s+(\d+) kB`)
+
+// Memory is what the process has resident now, and the most that it ever had, in bytes.
+func (b *Broker) Memory() (now, peak int64, err error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.Pid()))
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, found := range memoryLine.FindAllSubmatch(status, -1) {
+		kib, err := strconv.ParseInt(string(found[2]), 10, 64)
+		if err != nil {
+			return 0, 0, err
+		}
+		if string(found[1]) == "VmRSS" {
+			now = kib << 10
+		} else {
+			peak = kib << 10
+		}
+	}
+	if now == 0 || peak == 0 {
+		return 0, 0, fmt.Errorf("no VmRSS and VmHWM in\n%s", status)
+	}
+	return now, peak, nil
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"baton/integration/client"
+)
+
+// drain takes the messages numbered from, from+1 … to-1 from a queue, which must come in this order and whole, acknowledges
+// each by itself, and calls taken, unless it is nil, for each. It returns when the acknowledgements are safe and the queue has nothing more.
+func drain(ctx context.Context, addr, queue string, from, to uint64, taken func(number uint64)) error {
+	c, hangUp, err := dial(ctx, addr)
+	if err != nil {
+		return err
+	}
+	defer hangUp()
+	if err := subscribe(c, queue, "0"); err != nil {
+		return err
+	}
+	for number := from; number < to; number++ {
+		f, err := next(c)
+		if err != nil {
+			return fmt.Errorf("message %d: %w", number, err)
+		}
+		if err := checkBody(f.Body, number); err != nil {
+			return err
+		}
+		if err := c.Write("ACK", nil, "id", f.Header("ack")); err != nil {
+			return err
+		}
+		if taken != nil {
+			taken(number)
+		}
+		patiently(c, number)
+	}
+	return expectEmpty(c, queue)
+}
+
+func subscribe(c *client.Conn, queue, id string) error {
+	return c.Write("SUBSCRIBE", nil, "destination", queue, "id", id, "ack", "client-individual", "prefetch-count", "1000")
+}
+
+// next flushes before it has to wait, so that acknowledgements travel in batches.
+func next(c *client.Conn) (*client.Frame, error) {
+	if !c.Buffered() {
+		if err := c.Flush(); err != nil {
+			return nil, err
+		}
+	}
+	return c.Next()
+}
+
+// expectEmpty sends a message of its own to a queue that c is subscribed to: nothing may come before it.
+func expectEmpty(c *client.Conn, queue string) error {
+	if err := c.Call("SEND", nil, "destination", queue, "x-end", "true"); err != nil {
+		return err
+	}
+	f, err := c.Next()
+	if err != nil {
+		return fmt.Errorf("end of %s: %w", queue, err)
+	}
+	if !f.Has("x-end") {
+		return fmt.Errorf("%s should be empty, and holds %s", queue, f)
+	}
+	return c.Call("ACK", nil, "id", f.Header("ack"))
+}
+
+// empty takes whatever a queue holds.
+func empty(ctx context.Context, addr, queue string) error {
+	c, hangUp, err := dial(ctx, addr)
+	if err != nil {
+		return err
+	}
+	defer hangUp()
+	if err := subscribe(c, queue, "0"); err != nil {
+		return err
+	}
+	if err := c.Write("SEND", nil, "destination", queue, "x-end", "true"); err != nil {
+		return err
+	}
+	for {
+		f, err := next(c)
+		if err != nil {
+			return fmt.Errorf("empty %s: %w", queue, err)
+		}
+		if f.Has("x-end") {
+			return c.Call("ACK", nil, "id", f.Header("ack"))
+		}
+		if err := c.Write("ACK", nil, "id", f.Header("ack")); err != nil {
+			return err
+		}
+	}
+}
