@@ -53,6 +53,15 @@ func expect(t *testing.T, p proof) *stage {
 	return s
 }
 
+// What does not fit into memory waits on disk, comes in order, and leaves the disk.
+func TestBacklog(t *testing.T) {
+	t.Parallel()
+	expect(t, &backlog{
+		count: 100_000, budget: 32 << 20, overhead: 24 << 20, disk: 4 << 20,
+		env: []string{"BATON_JOURNAL_SEGMENT=1MiB", "BATON_JOURNAL_CACHE=4MiB", "BATON_LIMITS_BODY=1MiB"},
+	})
+}
+
 func TestStart(t *testing.T) {
 	t.Parallel()
 	s := expect(t, &startUp{count: 2_000, factor: 3, tail: 1_000, rounds: 1})
