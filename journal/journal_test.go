@@ -136,17 +136,25 @@ func put(t *testing.T, j *journal.Journal, w *watch, n int) {
 func check(j *journal.Journal, first uint64) error {
 	next := first
 	err := j.Read(first, func(r journal.Record) error {
-		want := record(next)
-		if r.Seq != next || r.Epoch != want.Epoch || r.Type != want.Type || !bytes.Equal(r.Body, payload(next)) || r.Head != nil {
-			return fmt.Errorf("record %d is altered: %d %d %d %x", next, r.Seq, r.Epoch, r.Type, r.Body)
+		if r.Seq != next {
+			return fmt.Errorf("read %d, want %d", r.Seq, next)
 		}
 		next++
-		return nil
+		return same(r)
 	})
 	if err == nil && next != j.Durable()+1 {
 		err = fmt.Errorf("read up to %d, durable is %d", next-1, j.Durable())
 	}
 	return err
+}
+
+// same returns an error when r is not as it was appended.
+func same(r journal.Record) error {
+	want := record(r.Seq)
+	if r.Epoch != want.Epoch || r.Type != want.Type || !bytes.Equal(r.Body, payload(r.Seq)) || r.Head != nil {
+		return fmt.Errorf("record %d is altered: %d %d %x", r.Seq, r.Epoch, r.Type, r.Body)
+	}
+	return nil
 }
 
 func mustClose(t *testing.T, j *journal.Journal) {
