@@ -2,6 +2,7 @@ package journal_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
@@ -114,6 +115,84 @@ func appendNext(b *testing.B, j *journal.Journal, recs []journal.Record) {
 		recs[i].Seq = seq + 1 + uint64(i)
 	}
 	if err := j.Append(recs); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// BenchmarkGet gets records of 1 KiB from a journal of 64 MiB that the page cache holds, all of it larger than the block
+// cache: here and there, in order, and always from the block cache.
+func BenchmarkGet(b *testing.B) {
+	const n = 64 << 10
+	opt := journal.Options{Dir: b.TempDir(), SegmentBytes: 16 << 20, CacheBytes: 8 << 20}
+	fillBench(b, opt, 1<<10, 100, n)
+	j, err := journal.Open(opt)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = j.Close() })
+	get := func(b *testing.B, seq uint64) {
+		if _, err := j.Get(seq); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.Run("random", func(b *testing.B) {
+		b.ReportAllocs()
+		r := rand.New(rand.NewPCG(1, 2))
+		for b.Loop() {
+			get(b, 1+r.Uint64N(n))
+		}
+	})
+	b.Run("drain", func(b *testing.B) {
+		b.SetBytes(1 << 10)
+		b.ReportAllocs()
+		for seq := uint64(0); b.Loop(); seq++ {
+			get(b, 1+seq%n)
+		}
+	})
+	b.Run("cached", func(b *testing.B) {
+		b.ReportAllocs()
+		for seq := uint64(0); b.Loop(); seq++ {
+			get(b, 1+seq%4096)
+		}
+	})
+}
+
+// BenchmarkOpen opens journals of many sealed segments of 64 KiB and an active one. What one more segment costs is the
+// difference, over the number of segments.
+func BenchmarkOpen(b *testing.B) {
+	for _, segments := range []int{10, 1000} {
+		b.Run(fmt.Sprintf("segments=%d", segments), func(b *testing.B) {
+			opt := journal.Options{Dir: b.TempDir(), SegmentBytes: 64 << 10}
+			fillBench(b, opt, 1<<10, 10, segments*50)
+			b.ReportAllocs()
+			found := 0
+			for b.Loop() {
+				j, err := journal.Open(opt)
+				if err != nil {
+					b.Fatal(err)
+				}
+				found = j.Recovery().Segments
+				if err := j.Close(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/float64(found), "µs/segment")
+		})
+	}
+}
+
+// fillBench makes a journal of n records.
+func fillBench(b *testing.B, opt journal.Options, bytes, batch, n int) {
+	b.Helper()
+	j, err := journal.Open(opt)
+	if err != nil {
+		b.Fatal(err)
+	}
+	recs := benchBatch(bytes, batch)
+	for j.Last() < uint64(n) {
+		appendNext(b, j, recs)
+	}
+	if err := j.Close(); err != nil {
 		b.Fatal(err)
 	}
 }

@@ -22,6 +22,9 @@ const dir = "/journal"
 
 // payload is the content of record seq in every test: it follows from seq alone.
 func payload(seq uint64) []byte {
+	if b, ok := payloads.Load(seq); ok {
+		return b.([]byte)
+	}
 	h := fnv.New64a()
 	fmt.Fprint(h, seq)
 	r := rand.New(rand.NewPCG(seq, h.Sum64()))
@@ -32,8 +35,11 @@ func payload(seq uint64) []byte {
 	for i := range b {
 		b[i] = byte(r.Uint32())
 	}
+	payloads.Store(seq, b)
 	return b
 }
+
+var payloads sync.Map // what payload has made
 
 func record(seq uint64) journal.Record {
 	p := payload(seq)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"strconv"
 	"strings"
 	"sync/atomic"
 )
@@ -43,8 +44,11 @@ func (h *segmentHeader) name() string {
 
 // parseSegmentName is the inverse of name.
 func parseSegmentName(name string) (id, firstSeq uint64, ok bool) {
-	_, err := fmt.Sscanf(name, "%d-%d"+segmentSuffix, &id, &firstSeq)
-	return id, firstSeq, err == nil && name == (&segmentHeader{id: id, firstSeq: firstSeq}).name()
+	number, seq, _ := strings.Cut(strings.TrimSuffix(name, segmentSuffix), "-")
+	id, errID := strconv.ParseUint(number, 10, 64)
+	firstSeq, errSeq := strconv.ParseUint(seq, 10, 64)
+	ok = errID == nil && errSeq == nil && name == (&segmentHeader{id: id, firstSeq: firstSeq}).name()
+	return id, firstSeq, ok
 }
 
 // seed starts the checksum of every record header in the segment, so that a block of another file never verifies.
