@@ -241,3 +241,18 @@ func TestParseID(t *testing.T) {
 		t.Errorf("ParseID(12): %v", err)
 	}
 }
+
+// Two futures of one past do not see each other.
+func TestClone(t *testing.T) {
+	t.Parallel()
+	past := New()
+	past.Add(Op{Kind: Sent, Message: ID{1, 1}})
+	future := past.Clone()
+	past.Add(Op{Kind: Sent, Message: ID{1, 2}})
+	future.Add(Op{Kind: Sent, Message: ID{1, 3}})
+	for h, want := range map[*History]uint32{past: 2, future: 3} {
+		if ops := h.Ops(); len(ops) != 2 || ops[0].Message.N != 1 || ops[1].Message.N != want || ops[1].At < ops[0].At {
+			t.Errorf("want 1 and %d, got %v", want, ops)
+		}
+	}
+}

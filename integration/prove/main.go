@@ -52,7 +52,9 @@ func prove(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	s := &stage{binary: binary, dir: dir, out: out}
-	if err := p.run(ctx, s); err != nil {
+	if err := p.run(ctx, s); ctx.Err() != nil {
+		return ctx.Err() // what broke then says nothing
+	} else if err != nil {
 		return err
 	}
 	if !s.holds() {
