@@ -17,7 +17,7 @@ var images = flag.Int("images", 12, "how often TestPowerLoss cuts the power")
 
 const (
 	imageBytes  = 512 << 20
-	cutsPerDisk = 6 // then a new disk, lest the history to judge grows with the square of the images
+	cutsPerDisk = 4 // then a new disk, lest the history to judge grows with the square of the images
 )
 
 // The power fails under load, again and again on the same disk. Each time a copy of the disk is checked by e2fsck, drained
@@ -92,7 +92,7 @@ func (o *outage) cutPower(t *testing.T) {
 	}
 	b := start(t, o.brokerOn(t, mounted))
 	wait := o.start(t.Context(), b.Addr, o.rng)
-	stalled := o.history.Await(within(t), o.history.Len()+1+o.rng.IntN(10_000))
+	stalled := o.history.Await(within(t), o.history.Len()+1+o.rng.IntN(8_000))
 	cut := o.disk.Cut()
 	var exit *process.ExitError
 	if err := b.Wait(within(t)); !errors.As(err, &exit) || exit.Code != 1 {
