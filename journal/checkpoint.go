@@ -200,9 +200,9 @@ func (j *Journal) setLimit(limit uint64) {
 	j.mu.Lock()
 	j.limit = limit
 	j.raiseFloor()
+	j.tryCensus()
 	j.mu.Unlock()
 	signal(j.wake)
-	signal(j.tidy)
 }
 
 // createCheckpoint writes and syncs the new file under its temporary name.
@@ -296,6 +296,11 @@ func (w *partWriter) flush() error {
 // forbids to trim and clean is forbidden no more. It must not come back, so an error of that is one of Open.
 func (j *Journal) loadCheckpoint() error {
 	j.limit = noLimit
+	for _, s := range j.segments {
+		if s.sparse {
+			j.cleanedUpto = s.lastSeq.Load()
+		}
+	}
 	b, err := readAll(j.opt.FS, j.path(checkpointName), math.MaxInt64)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

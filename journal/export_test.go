@@ -17,6 +17,15 @@ func (j *Journal) Quiesce() {
 	}
 }
 
+// Cleaned waits until the cleaner has done what can be done by the newest census.
+func (j *Journal) Cleaned() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for !j.closing && j.err == nil && (j.cleaning || j.censusUsable()) {
+		j.changed.Wait()
+	}
+}
+
 // BufferCap is the memory that the idle journal holds for appended records.
 func (j *Journal) BufferCap() int {
 	j.mu.Lock()

@@ -33,6 +33,10 @@ type Options struct {
 
 	CacheBytes int64 // of what Get read; 0: 32 MiB
 
+	CleanRate     int64         // bytes a second that cleaning and scrubbing read and write together; 0: 64 MiB
+	Amplification float64       // bytes on disk for each byte that is needed, above which segments are cleaned; at least 1.1; 0: 2
+	ScrubEvery    time.Duration // every byte in sealed segments is checked once in so much; 0: 24 h; negative: never
+
 	Logger *zap.Logger // nil: none
 	FS     FS          // nil: OS
 
@@ -51,6 +55,16 @@ func (o *Options) setDefaults() {
 	}
 	if o.CacheBytes <= 0 {
 		o.CacheBytes = 32 << 20
+	}
+	if o.CleanRate <= 0 {
+		o.CleanRate = 64 << 20
+	}
+	if o.Amplification == 0 {
+		o.Amplification = 2
+	}
+	o.Amplification = max(o.Amplification, 1.1)
+	if o.ScrubEvery == 0 {
+		o.ScrubEvery = 24 * time.Hour
 	}
 	if o.OnDurable == nil {
 		o.OnDurable = func(uint64) {}
@@ -85,6 +99,8 @@ type Journal struct {
 	chores  chan struct{}              // to the housekeeper
 	tidy    chan struct{}              // to the cleaner
 	shelf   atomic.Pointer[[]*segment] // what segments was last, for readers; nil once the journal is closed
+	quit    chan struct{}              // closed when the journal is closed or has stopped
+	quitted sync.Once
 	done    sync.WaitGroup
 
 	active *segment // the one being written; owned by the writer
@@ -105,9 +121,15 @@ type Journal struct {
 	limit       uint64      // no record after it may be trimmed or cleaned, because of the checkpoint on disk
 	checkpoint  *checkpoint // found by Open, nil when there is none or it has been replaced
 	cleanedUpto uint64      // no record after it has been cleaned
-	trimDue     bool        // segments can go once floor is noted
-	unpromised  bool        // records are durable that no mark promises
-	promiseDue  bool        // a mark is to promise them
+	census      Census      // the newest, nil when there was none
+	censusAsOf  uint64      // what it knows of
+	censusDue   bool        // it has not been tried, or is worth trying again
+	cleaning    bool        // the cleaner is at work
+	reserved    *segment    // must not be trimmed just now
+	stats       cleaningStats
+	trimDue     bool // segments can go once floor is noted
+	unpromised  bool // records are durable that no mark promises
+	promiseDue  bool // a mark is to promise them
 	spare       spare
 	doomed      []*segment // to be removed from the directory
 	doubt       error      // why the writer must stop
@@ -153,6 +175,7 @@ func Open(opt Options) (*Journal, error) {
 		wake:   make(chan struct{}, 1),
 		chores: make(chan struct{}, 1),
 		tidy:   make(chan struct{}, 1),
+		quit:   make(chan struct{}),
 	}
 	j.changed = sync.NewCond(&j.mu)
 	j.pending, j.idle = new(batch), new(batch)
@@ -170,6 +193,7 @@ func Open(opt Options) (*Journal, error) {
 		zap.Int("segments", len(j.segments)), zap.Uint64("first", j.First()), zap.Uint64("last", j.Last()))
 	j.done.Go(j.write)
 	j.done.Go(j.keepHouse)
+	j.done.Go(j.tidyUp)
 	return j, nil
 }
 
@@ -237,7 +261,7 @@ func (j *Journal) raiseFloor() {
 // trimmed returns the segments that lie wholly below floor; the caller holds mu.
 func (j *Journal) trimmed(floor uint64) []*segment {
 	n := 0
-	for n+1 < len(j.segments) && j.segments[n+1].firstSeq <= floor {
+	for n+1 < len(j.segments) && j.segments[n+1].firstSeq <= floor && j.segments[n] != j.reserved {
 		n++
 	}
 	return j.segments[:n]
@@ -257,7 +281,7 @@ func (j *Journal) Close() error {
 	j.mu.Unlock()
 	signal(j.wake)
 	signal(j.chores)
-	signal(j.tidy)
+	j.quitted.Do(func() { close(j.quit) })
 	j.done.Wait()
 	j.checkpointing.Lock() // one that is being written gives up
 	defer j.checkpointing.Unlock()

@@ -145,6 +145,8 @@ type segment struct {
 	file    File
 	users   int  // who have it from hold; the writer is one of the active segment
 	retired bool // no longer of the journal: its last user closes the file
+
+	known knowledge // owned by the cleaner
 }
 
 // newSegment is what the writer goes on with. It has the file from the start.

@@ -211,6 +211,9 @@ func (j *Journal) publish(b *batch) error {
 	j.spare.want(s)
 	b.reset()
 	j.idle = b
+	if j.censusDue { // and perhaps all that it knows of is durable now
+		signal(j.tidy)
+	}
 	chores := j.spare.wanted || len(j.doomed) > 0
 	j.changed.Broadcast()
 	j.mu.Unlock()
@@ -241,6 +244,7 @@ func (j *Journal) fail(err error) {
 	j.changed.Broadcast()
 	j.mu.Unlock()
 	signal(j.chores)
+	j.quitted.Do(func() { close(j.quit) })
 	j.log.Error("the journal has stopped; nothing more will be acknowledged", zap.Error(err))
 	j.opt.OnFatal(err)
 }
