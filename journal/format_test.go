@@ -114,7 +114,7 @@ func TestFormatIsThatOfTheGoldenFiles(t *testing.T) {
 func littleHex(n uint32) string { return fmt.Sprintf("%x", binary.LittleEndian.AppendUint32(nil, n)) }
 
 // goldenFiles are those of a journal, by their paths. The last segment has been stored without the zeros at its end.
-func goldenFiles(t *testing.T, version string) map[string][]byte {
+func goldenFiles(t testing.TB, version string) map[string][]byte {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join("testdata", version, "*"))
 	if err != nil {

@@ -155,6 +155,32 @@ func TestOpenReadsTheEndsOfSealedSegments(t *testing.T) {
 	}
 }
 
+// TestZerosAfterASealAreGivenBack leaves them as a crash may: that Open scans the segment, the next one need not.
+func TestZerosAfterASealAreGivenBack(t *testing.T) {
+	t.Parallel()
+	disk := long(t, 2000, 256<<10)
+	name := segmentNames(disk)[2]
+	size := len(disk.Content(name))
+	disk = copyDisk(disk, func(files map[string][]byte) { files[name] = append(files[name], make([]byte, 8<<10)...) })
+	if report, err := journal.Verify(disk, dir, nil); err != nil || len(report.Damage) > 0 {
+		t.Fatalf("verify: %+v, %v", report, err)
+	}
+	p := &tap{FS: disk}
+	read := [2]int{}
+	for i := range read {
+		p.take()
+		j := open(t, journal.Options{Dir: dir, FS: p, SegmentBytes: 256 << 10})
+		read[i] = p.bytes
+		if err := j.Read(1, func(journal.Record) error { return nil }); err != nil {
+			t.Error(err)
+		}
+		mustClose(t, j)
+	}
+	if n := len(disk.Content(name)); n != size || read[0]-read[1] < size/2 {
+		t.Errorf("%d bytes are left, want %d; %d were read, then %d", n, size, read[0], read[1])
+	}
+}
+
 func TestGetReadsAheadWhereItGoesInOrder(t *testing.T) {
 	t.Parallel()
 	p := &tap{FS: long(t, 4000, 2<<20)}

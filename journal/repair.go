@@ -82,8 +82,13 @@ func (j *Journal) repair(v *survey) error {
 		if err := j.createFirst(); err != nil {
 			return fmt.Errorf("create the first segment: %w", err)
 		}
-	} else if err := j.repairTail(v.found); err != nil {
-		return err
+	} else {
+		if err := j.giveBack(v.found); err != nil {
+			return err
+		}
+		if err := j.repairTail(v.found); err != nil {
+			return err
+		}
 	}
 	if err := j.opt.FS.SyncDir(j.opt.Dir); err != nil {
 		return err
@@ -92,6 +97,28 @@ func (j *Journal) repair(v *survey) error {
 		return nil
 	}
 	return j.writeIdentity()
+}
+
+// giveBack cuts the zeros after seals, where a crash came before that lasted: else the next Open would have to scan the
+// segment again.
+func (j *Journal) giveBack(all []*found) error {
+	for _, f := range all {
+		if !f.sealed || f.bytes == f.end {
+			continue
+		}
+		file, err := j.opt.FS.Open(j.path(f.name()), true)
+		if err != nil {
+			return err
+		}
+		err = file.Truncate(f.end)
+		if err == nil {
+			err = file.Sync()
+		}
+		if err = firstError(err, file.Close()); err != nil {
+			return fmt.Errorf("give back the end of %s: %w", f.name(), err)
+		}
+	}
+	return nil
 }
 
 func (j *Journal) createFirst() error {
