@@ -4,11 +4,11 @@
 //	Append --copy--> pending batch        Sync, a full buffer or LazySync makes it due
 //	                      |
 //	                      v  writer goroutine: one write, one fdatasync; the next batch forms meanwhile
-//	   0000000001-….seg  [header|record record mark|record mark|…|seal]
+//	   0000000001-….seg  [header|record record mark|record mark|…|index|seal]
 //	   0000000002-….seg  [header|record mark|            zeros        ]
 //	                      |
 //	                      v
-//	        Durable, OnDurable      Read verifies every checksum
+//	        Durable, OnDurable      Read, Get verify every checksum
 //
 // Invariants:
 //   - After a crash all records of an Append are there or none, and all that were reported durable are.
