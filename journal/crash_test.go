@@ -2,30 +2,56 @@ package journal_test
 
 import (
 	"errors"
+	"flag"
 	"fmt"
+	"math"
+	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 
+	"go.uber.org/zap"
+
 	"baton/journal"
 	"baton/journal/memfs"
+)
+
+var (
+	firstSeed  = flag.Uint64("seed", 1, "the first seed of the scripts that TestCrashAnywhere and the campaigns play")
+	wantStates = flag.Int64("states", crashStates, "crash states that TestCrashAnywhere recovers from")
 )
 
 // story is a scripted run of a journal that knows at any time what a crash may leave.
 type story struct {
 	*watch
+	random  *rand.Rand
+	logger  *zap.Logger
+	opening atomic.Bool  // Open is at work
+	left    atomic.Int64 // operations that tell still makes
+
 	mu    sync.Mutex
 	ends  []uint64 // last Seq of each Append begun
 	floor uint64   // highest Trim
 }
 
-func newStory() *story { return &story{watch: newWatch(), floor: 1} }
+func newStory(seed uint64) *story {
+	s := &story{watch: newWatch(), random: rand.New(rand.NewPCG(seed, 0)), floor: 1}
+	s.left.Store(math.MaxInt64)
+	return s
+}
 
 func (s *story) options(disk *memfs.FS) journal.Options {
 	opt := s.watch.options(disk)
-	opt.SegmentBytes = 8 << 10
+	opt.SegmentBytes, opt.Logger = 8<<10, s.logger
 	return opt
+}
+
+func (s *story) open(disk *memfs.FS) (*journal.Journal, error) {
+	s.opening.Store(true)
+	defer s.opening.Store(false)
+	return journal.Open(s.options(disk))
 }
 
 func (s *story) append(j *journal.Journal, n int) error {
@@ -49,33 +75,41 @@ func (s *story) trim(j *journal.Journal, before uint64) {
 	j.Trim(before)
 }
 
-// tell plays the script: appends of several sizes, one sync for several of them, trims, and a restart.
-func (s *story) tell(disk *memfs.FS) error {
-	for round := range 3 {
-		j, err := journal.Open(s.options(disk))
-		if err != nil {
-			return err
-		}
-		for i := range 12 {
-			for _, n := range []int{1 + i%3, 1 + (i+round)%5} {
-				if err := s.append(j, n); err != nil {
-					return errors.Join(err, j.Close())
-				}
+// tell plays the script: appends of several sizes, some of them synced together, promises, trims and restarts. It goes on
+// when what it has asked for is done, so that the same seed makes the same calls.
+func (s *story) tell(disk *memfs.FS, operations int) error {
+	j, err := s.open(disk)
+	if err != nil {
+		return err
+	}
+	for ; operations > 0 && s.left.Add(-1) >= 0; operations-- {
+		j.Quiesce()
+		switch dice := s.random.IntN(100); {
+		case dice < 40:
+			err = s.append(j, 1+s.random.IntN(5))
+		case dice < 80:
+			if err = s.append(j, 1+s.random.IntN(5)); err == nil {
+				j.Sync()
+				s.await(j.Last())
 			}
+		case dice < 85:
 			j.Sync()
-			if last := j.Last(); s.await(last) < last {
-				return j.Close()
+			s.await(j.Last())
+		case dice < 95:
+			s.trim(j, j.Last()-j.Last()/4)
+		default:
+			if err := j.Close(); err != nil {
+				return err
 			}
-			j.Quiesce()
-			if i%4 == 3 && round > 0 {
-				s.trim(j, j.Last()*2/3)
+			if j, err = s.open(disk); err != nil {
+				return err
 			}
 		}
-		if err := j.Close(); err != nil {
-			return err
+		if err != nil || s.failures() > 0 {
+			return errors.Join(err, j.Close())
 		}
 	}
-	return nil
+	return j.Close()
 }
 
 // survives recovers the disk and checks that everything reported is there, that nothing was invented and no Append is
@@ -85,7 +119,7 @@ func (s *story) survives(disk *memfs.FS) error {
 	s.mu.Lock()
 	floor, ends := s.floor, slices.Clone(s.ends)
 	s.mu.Unlock()
-	j, err := journal.Open(newStory().options(disk))
+	j, err := journal.Open(newStory(0).options(disk))
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
@@ -112,7 +146,7 @@ func (s *story) goesOn(j *journal.Journal, disk *memfs.FS) error {
 	if err := j.Close(); err != nil {
 		return err
 	}
-	again, err := journal.Open(newStory().options(disk))
+	again, err := journal.Open(newStory(0).options(disk))
 	if err != nil {
 		return fmt.Errorf("open again: %w", err)
 	}
@@ -123,22 +157,40 @@ func (s *story) goesOn(j *journal.Journal, disk *memfs.FS) error {
 	return check(again, again.First())
 }
 
-// TestCrashAnywhere crashes the script before every call that changes the disk. Each time the machine may lose nothing,
-// all or a random part of what was not synced; a second crash hits the recovery.
+// TestCrashAnywhere crashes scripts before every call that changes the disk. Each time the machine may lose nothing, all or
+// a part of what was not synced, in blocks or in pages, or the content of what has its size; a second crash hits the
+// recovery.
 func TestCrashAnywhere(t *testing.T) {
 	t.Parallel()
 	var states atomic.Int64
-	for run := range 2 {
-		t.Run(fmt.Sprint(run), func(t *testing.T) {
-			t.Parallel()
-			tellCrashing(t, uint64(run), &states)
+	var seeds atomic.Uint64
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for states.Load() < *wantStates && !t.Failed() {
+				tellCrashing(t, *firstSeed+seeds.Add(1)-1, &states)
+			}
 		})
 	}
-	t.Cleanup(func() { t.Logf("%d crash states", states.Load()) })
+	workers.Wait()
+	t.Logf("%d crash states of the scripts with seeds %d to %d", states.Load(), *firstSeed, *firstSeed+seeds.Load()-1)
 }
 
-func tellCrashing(t *testing.T, run uint64, states *atomic.Int64) {
-	s, disk := newStory(), memfs.New()
+// crashes are the ways in which the machine loses what was not synced.
+var crashes = []struct {
+	name string
+	keep func(seed uint64) memfs.Keep
+}{
+	{"all", func(uint64) memfs.Keep { return memfs.All }},
+	{"none", func(uint64) memfs.Keep { return memfs.None }},
+	{"sizes only", func(uint64) memfs.Keep { return memfs.SizesOnly }},
+	{"random blocks", memfs.Random},
+	{"random pages", memfs.RandomPages},
+	{"other blocks", memfs.Random},
+}
+
+func tellCrashing(t *testing.T, seed uint64, states *atomic.Int64) {
+	s, disk := newStory(seed), memfs.New()
 	var mu sync.Mutex // the writer and the housekeeper both come here
 	number := uint64(0)
 	disk.OnCall(func(c memfs.Call) error {
@@ -148,111 +200,45 @@ func tellCrashing(t *testing.T, run uint64, states *atomic.Int64) {
 			return nil
 		}
 		number++
-		for i := range uint64(5) {
-			seed := run<<32 | number<<8 | i
-			keep := []memfs.Keep{memfs.All, memfs.None, memfs.Random(seed)}[min(i, 2)]
-			clone := disk.CrashClone(keep)
+		for i, crash := range crashes {
+			fate := seed<<32 | number<<8 | uint64(i)
+			clone := disk.CrashClone(crash.keep(fate))
 			states.Add(1)
-			if i == 2 {
-				states.Add(s.crashRecovery(t, clone.CrashClone(memfs.All), seed))
+			if crash.name == "random pages" {
+				states.Add(s.crashRecovery(t, clone.CrashClone(memfs.All), fate))
 			}
 			if err := s.survives(clone); err != nil {
-				t.Errorf("crash before call %d %+v, seed %#x: %v", number, c, seed, err)
+				t.Errorf("-seed=%d: crash before call %d %+v, %s: %v", seed, number, c, crash.name, err)
 			}
 		}
 		return nil
 	})
-	if err := s.tell(disk); err != nil {
-		t.Errorf("the script failed: %v", err)
+	if err := s.tell(disk, 100); err != nil {
+		t.Errorf("-seed=%d: the script failed: %v", seed, err)
 	}
 }
 
 // crashRecovery crashes the recovery of a crashed disk before every call that changes it.
-func (s *story) crashRecovery(t *testing.T, disk *memfs.FS, seed uint64) (states int64) {
+func (s *story) crashRecovery(t *testing.T, disk *memfs.FS, fate uint64) (states int64) {
 	var clones []*memfs.FS
 	disk.OnCall(func(c memfs.Call) error {
 		if c.Writes() {
-			seed++
-			clones = append(clones, disk.CrashClone(memfs.Random(seed)))
+			fate++
+			clones = append(clones, disk.CrashClone(memfs.Random(fate)))
 		}
 		return nil
 	})
-	j, err := journal.Open(newStory().options(disk))
+	j, err := journal.Open(newStory(0).options(disk))
 	if err != nil {
-		t.Errorf("recovery, seed %#x: %v", seed, err)
+		t.Errorf("recovery, fate %#x: %v", fate, err)
 		return 0
 	}
 	disk.OnCall(nil)
 	_ = j.Close()
 	for i, clone := range clones {
 		if err := s.survives(clone); err != nil {
-			t.Errorf("crash before call %d of the recovery, seed %#x: %v", i, seed, err)
+			t.Errorf("crash before call %d of the recovery, fate %#x: %v", i, fate, err)
 		}
 	}
 	return int64(len(clones))
-}
-
-// TestErrorAnywhere lets one call of the script fail, each in its turn, once or from then on.
-func TestErrorAnywhere(t *testing.T) {
-	t.Parallel()
-	for _, sticky := range []bool{false, true} {
-		t.Run(fmt.Sprintf("sticky=%t", sticky), func(t *testing.T) {
-			t.Parallel()
-			index := 0
-			for ; failAt(t, index, sticky); index++ {
-				if t.Failed() {
-					return
-				}
-			}
-			if index < 200 {
-				t.Errorf("the script makes %d calls only", index)
-			}
-		})
-	}
-}
-
-var errDisk = errors.New("disk on fire")
-
-// failAt plays the script with a failure at the call with that index; false when there is no such call.
-func failAt(t *testing.T, index int, sticky bool) (reached bool) {
-	s, disk := newStory(), memfs.New()
-	var mu sync.Mutex
-	calls, touched := 0, map[int]memfs.Call{}
-	var first memfs.Call
-	disk.OnCall(func(c memfs.Call) error {
-		mu.Lock()
-		defer mu.Unlock()
-		if failed, ok := touched[c.File]; ok && c.File > 0 && c.Writes() {
-			t.Errorf("call %d %+v follows the failed %+v on the same file", calls, c, failed)
-		}
-		if s.failures() > 0 && c.Writes() && c.Op != "Remove" {
-			t.Errorf("call %d %+v after the journal failed at %d %+v", calls, c, index, first)
-		}
-		calls++
-		if calls == index+1 {
-			first = c
-		}
-		if calls == index+1 || sticky && calls > index {
-			if c.Writes() && c.File > 0 {
-				touched[c.File] = c
-			}
-			return errDisk
-		}
-		return nil
-	})
-	err := s.tell(disk)
-	disk.OnCall(nil)
-	if err != nil && !errors.Is(err, errDisk) {
-		t.Errorf("failure at %d %+v gives %v", index, first, err)
-	}
-	if n := s.failures(); n > 1 || n == 1 && err == nil {
-		t.Errorf("failure at %d %+v: OnFatal was called %d times, Close says %v", index, first, n, err)
-	}
-	for seed := range uint64(4) {
-		keep := []memfs.Keep{memfs.All, memfs.None, memfs.Random(seed)}[min(seed, 2)]
-		if err := s.survives(disk.CrashClone(keep)); err != nil {
-			t.Errorf("failure at %d %+v, then crash %d: %v", index, first, seed, err)
-		}
-	}
-	return calls > index
 }

@@ -1,9 +1,15 @@
 package journal
 
-import "io"
+import (
+	"errors"
+	"io"
+	"syscall"
+)
 
 // FS is what the journal asks of a file system. Names are paths; an FS is safe for concurrent use. Tests put an in-memory
 // one (journal/memfs) in the place of OS.
+//
+// Errors may wrap syscall.EINTR: nothing was done, the call may be made again; and syscall.ENOSPC or EDQUOT: no room.
 type FS interface {
 	// MkdirAll makes dir and its parents durably; it is no error when they exist.
 	MkdirAll(dir string) error
@@ -17,6 +23,8 @@ type FS interface {
 	ReadDir(dir string) ([]string, error)
 	// SyncDir makes what was created, renamed and removed in dir durable.
 	SyncDir(dir string) error
+	// Free is how many bytes can still be written to the file system that holds dir.
+	Free(dir string) (int64, error)
 	// Lock takes the lock file called name until the Closer is closed or the process ends. Where another holds it, the
 	// error wraps ErrLocked and tells the process if it can.
 	Lock(name string) (io.Closer, error)
@@ -38,6 +46,9 @@ type File interface {
 	// Datasync makes the content durable, and the size where reading the content back needs it.
 	Datasync() error
 }
+
+// noSpace tells whether err is for want of room in the file system, or of quota.
+func noSpace(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
 func firstError(errs ...error) error {
 	for _, err := range errs {

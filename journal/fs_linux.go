@@ -13,16 +13,17 @@ func (f osFile) Allocate(size int64) error {
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
 		return nil
 	}
-	if err != nil {
-		return &os.PathError{Op: "fallocate", Path: f.Name(), Err: err}
-	}
-	return nil
+	return f.pathError("fallocate", err)
 }
 
-func (f osFile) Datasync() error {
-	err := retryInterrupted(func() error { return unix.Fdatasync(int(f.Fd())) })
-	if err != nil {
-		return &os.PathError{Op: "fdatasync", Path: f.Name(), Err: err}
+// Sync and Datasync are made once, interrupted or not (see steady): os.File's Sync would try again.
+func (f osFile) Sync() error { return f.pathError("fsync", unix.Fsync(int(f.Fd()))) }
+
+func (f osFile) Datasync() error { return f.pathError("fdatasync", unix.Fdatasync(int(f.Fd()))) }
+
+func (f osFile) pathError(op string, err error) error {
+	if err == nil {
+		return nil
 	}
-	return nil
+	return &os.PathError{Op: op, Path: f.Name(), Err: err}
 }

@@ -83,7 +83,16 @@ func (OS) SyncDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	return firstError(d.Sync(), d.Close())
+	return firstError(osFile{d}.Sync(), d.Close())
+}
+
+// Free implements FS.
+func (OS) Free(dir string) (int64, error) {
+	var s unix.Statfs_t
+	if err := retryInterrupted(func() error { return unix.Statfs(dir, &s) }); err != nil {
+		return 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	return int64(s.Bavail) * int64(s.Bsize), nil
 }
 
 // Lock implements FS with flock, which ends with the process however it ends.
@@ -95,7 +104,7 @@ func (OS) Lock(name string) (io.Closer, error) {
 	if err := flock(f, unix.LOCK_EX); err != nil {
 		return nil, firstError(err, f.Close())
 	}
-	if err := writePID(f); err != nil {
+	if err := writePID(f); err != nil && !noSpace(err) { // the number is for those who look, the lock is flock's
 		return nil, firstError(err, f.Close())
 	}
 	return f, nil

@@ -28,6 +28,12 @@ type Options struct {
 	// OnFatal is called once, after the first write or sync that failed; nothing more becomes durable. It runs on the
 	// writer goroutine and must not call Close.
 	OnFatal func(error)
+	// OnSpace is called when less than LowWater bytes of the file system are free, or a new segment file finds no room,
+	// and again when there is more than LowWater and a tenth. It runs on a goroutine of its own: the disk is looked at
+	// each second, at once after a file found no room, and the first time when Open returns. It must not call Close.
+	OnSpace  func(low bool, free int64) // free: bytes, -1 where that is not known
+	LowWater int64                      // bytes; 0: only when no room is found
+	Stall    time.Duration              // a write or sync that takes longer is reported while it lasts; 0: 5 s
 	// Progress is called now and then while Open reads the journal, with the bytes read and to be read.
 	Progress func(done, total int64)
 
@@ -75,8 +81,8 @@ func (o *Options) setDefaults() {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
-	if o.FS == nil {
-		o.FS = OS{}
+	if o.Stall <= 0 {
+		o.Stall = 5 * time.Second
 	}
 	if o.random == nil {
 		o.random = rand.Reader
@@ -101,6 +107,8 @@ type Journal struct {
 	shelf   atomic.Pointer[[]*segment] // what segments was last, for readers; nil once the journal is closed
 	quit    chan struct{}              // closed when the journal is closed or has stopped
 	quitted sync.Once
+	scarce  chan struct{} // to the watcher of space: a file found no room, or room again
+	calls   *watchdog
 	done    sync.WaitGroup
 
 	active *segment // the one being written; owned by the writer
@@ -131,6 +139,7 @@ type Journal struct {
 	unpromised  bool // records are durable that no mark promises
 	promiseDue  bool // a mark is to promise them
 	spare       spare
+	space       space
 	doomed      []*segment // to be removed from the directory
 	doubt       error      // why the writer must stop
 	err         error      // why the journal stopped, for ever
@@ -160,41 +169,56 @@ func (t *tail) fits(n int) bool {
 // changes nothing. Errors wrap ErrLocked, ErrNewer or those of the file system.
 func Open(opt Options) (*Journal, error) {
 	opt.setDefaults()
-	if err := opt.FS.MkdirAll(opt.Dir); err != nil {
-		return nil, fmt.Errorf("open journal: %w", err)
-	}
-	lock, err := opt.FS.Lock(filepath.Join(opt.Dir, lockName))
-	if err != nil {
-		return nil, fmt.Errorf("open journal: %w", err)
-	}
 	j := &Journal{
 		opt:    opt,
 		log:    opt.Logger.Named("journal"),
-		lock:   lock,
-		files:  files{fs: opt.FS, dir: opt.Dir},
 		wake:   make(chan struct{}, 1),
 		chores: make(chan struct{}, 1),
 		tidy:   make(chan struct{}, 1),
+		scarce: make(chan struct{}, 1),
 		quit:   make(chan struct{}),
 	}
 	j.changed = sync.NewCond(&j.mu)
 	j.pending, j.idle = new(batch), new(batch)
+	j.space.free = -1
+	j.calls = newWatchdog(j.log, opt.Stall)
+	j.opt.FS = steadily(opt.FS, j.calls)
+	j.files = files{fs: j.opt.FS, dir: opt.Dir}
 	j.cache.init(opt.CacheBytes)
-	err = j.recover()
-	if err == nil {
-		err = j.loadCheckpoint()
-	}
-	if err != nil {
-		j.closeFiles()
-		_ = lock.Close()
-		return nil, fmt.Errorf("open journal %s: %w", opt.Dir, err)
+	if err := j.open(); err != nil {
+		j.calls.stop()
+		return nil, err
 	}
 	j.log.Info("journal open", zap.String("dir", opt.Dir), zap.String("id", hex.EncodeToString(j.id[:])),
 		zap.Int("segments", len(j.segments)), zap.Uint64("first", j.First()), zap.Uint64("last", j.Last()))
 	j.done.Go(j.write)
 	j.done.Go(j.keepHouse)
 	j.done.Go(j.tidyUp)
+	j.done.Go(j.watchSpace)
 	return j, nil
+}
+
+// open locks the directory and recovers what is in it.
+func (j *Journal) open() error {
+	if err := j.opt.FS.MkdirAll(j.opt.Dir); err != nil {
+		return fmt.Errorf("open journal: %w", err)
+	}
+	lock, err := j.opt.FS.Lock(filepath.Join(j.opt.Dir, lockName))
+	if err != nil {
+		return fmt.Errorf("open journal: %w", err)
+	}
+	j.lock = lock
+	err = j.recover()
+	if err == nil {
+		err = j.loadCheckpoint()
+	}
+	if err != nil {
+		j.leaveSpare()
+		j.closeFiles()
+		_ = lock.Close()
+		return fmt.Errorf("open journal %s: %w", j.opt.Dir, err)
+	}
+	return nil
 }
 
 // ID identifies the journal: 16 random bytes made with the directory.
@@ -286,8 +310,9 @@ func (j *Journal) Close() error {
 	j.checkpointing.Lock() // one that is being written gives up
 	defer j.checkpointing.Unlock()
 	j.removeDoomed()
-	j.dropSpare()
+	j.leaveSpare()
 	j.closeFiles()
+	j.calls.stop()
 	return firstError(j.failure(), j.lock.Close())
 }
 

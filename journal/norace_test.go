@@ -2,4 +2,8 @@
 
 package journal_test
 
-const stride = 1
+const (
+	stride      = 1
+	faultStride = 1
+	crashStates = 100_000
+)

@@ -2,5 +2,9 @@
 
 package journal_test
 
-// stride thins out the longest enumerations where the race detector makes each step ten times as long.
-const stride = 9
+// The race detector makes each step ten times as long: it sees a part of the longest enumerations.
+const (
+	stride      = 9
+	faultStride = 37
+	crashStates = 10_000
+)

@@ -90,6 +90,9 @@ func (j *Journal) repair(v *survey) error {
 			return err
 		}
 	}
+	if err := j.adoptSpare(); err != nil {
+		return err
+	}
 	if err := j.opt.FS.SyncDir(j.opt.Dir); err != nil {
 		return err
 	}
@@ -132,7 +135,11 @@ func (j *Journal) createFirst() error {
 	h := segmentHeader{
 		version: formatVersion, journalID: j.id, id: 1, lastID: 1, firstSeq: 1, size: segmentSize(j.opt.SegmentBytes, 0), salt: salt,
 	}
-	s, err := j.createSegment(h)
+	path, file, err := j.takeFile(h.size)
+	if err != nil {
+		return err
+	}
+	s, err := j.createSegment(h, path, file)
 	if err != nil {
 		return err
 	}
@@ -191,8 +198,29 @@ func (j *Journal) repairTail(all []*found) error {
 	return last.file.Datasync()
 }
 
-// keepTorn copies the torn tail of f to a file of its own, for whoever wants to look at it.
+// keepTorn copies the torn tail of f to a file of its own, for whoever wants to look at it. On a full disk the spare gives
+// its room. If that is not enough, the tail may go without a copy when nothing in it can be read; else Open fails.
 func (j *Journal) keepTorn(f *found) error {
+	err := j.copyTorn(f)
+	if noSpace(err) && j.opt.FS.Remove(j.path(spareName)) == nil {
+		err = j.copyTorn(f)
+	}
+	if !noSpace(err) {
+		return err
+	}
+	legible := 0
+	if err := f.salvage(f.end, f.used, func(recordHeader, []byte) error { legible++; return nil }); err != nil {
+		return err
+	}
+	if legible > 0 {
+		return fmt.Errorf("%w; %d records of it can be read: make room for %d bytes and start again, the segment was not changed",
+			err, legible, f.torn())
+	}
+	j.log.Warn("no room to keep a copy of the torn tail; nothing in it can be read", zap.String("segment", f.name()), zap.Error(err))
+	return nil
+}
+
+func (j *Journal) copyTorn(f *found) error {
 	name := fmt.Sprintf("%s-%d%s", strings.TrimSuffix(f.name(), segmentSuffix), f.end, tornSuffix)
 	file, err := j.opt.FS.Create(j.path(name))
 	if err != nil {
@@ -203,6 +231,7 @@ func (j *Journal) keepTorn(f *found) error {
 		err = file.Sync()
 	}
 	if err = firstError(err, file.Close()); err != nil {
+		_ = j.opt.FS.Remove(j.path(name)) // or the next attempt writes it anew
 		return err
 	}
 	return j.opt.FS.SyncDir(j.opt.Dir)

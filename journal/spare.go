@@ -9,28 +9,37 @@ import (
 )
 
 const (
-	spareName    = "spare.tmp"   // made ahead by the housekeeper
-	newName      = "segment.tmp" // made on the spot by the writer
-	zeroBytes    = 1 << 20       // written at a time
-	zeroSyncEach = 4 << 20       // so that no large flush delays the syncs of batches
+	spareName      = "spare"       // the next segment's file, kept over restarts
+	spareTemporary = "spare.tmp"   // one in the making, by the housekeeper
+	newName        = "segment.tmp" // one made on the spot, by the writer
+	zeroBytes      = 1 << 20       // written at a time
+	zeroSyncEach   = 4 << 20       // so that no large flush delays the syncs of batches
+	spareWhenUsed  = 8             // a spare is made when one part in so many of the active segment is used
 )
 
 var zeros [zeroBytes]byte
 
-// spare is the next segment's file, made ahead of need so that rolling over does not wait for zeros; guarded by Journal.mu.
+// spare is the next segment's file, made ahead of need: rolling over does not wait for zeros, and it is the reserve with
+// which the log goes on when the disk is full; guarded by Journal.mu.
 type spare struct {
 	wanted   bool
-	triedFor uint64 // id of the segment during which one was wanted last: one attempt each
+	triedFor uint64 // id of the segment during which one was wanted last: one attempt each, but for want of room
 	making   bool
 	file     File // nil: none is ready
 	size     int64
 }
 
-// want asks for a spare when active is half full.
+// want asks for a spare when some of active is used.
 func (s *spare) want(active *segment) {
-	if s.file == nil && s.triedFor != active.id && active.end > active.size/2 {
+	if s.file == nil && s.triedFor != active.id && active.end > active.size/spareWhenUsed {
 		s.wanted, s.triedFor = true, active.id
 	}
+}
+
+// again asks for a spare that found no room; false when there is one or it is under way.
+func (s *spare) again() bool {
+	s.wanted = s.wanted || s.file == nil && !s.making
+	return s.wanted
 }
 
 // keepHouse is the housekeeper goroutine: it makes spares and removes trimmed segments.
@@ -72,17 +81,18 @@ func (j *Journal) removeDoomed() {
 // then is fatal.
 func (j *Journal) makeSpare() {
 	j.mu.Lock()
-	wanted := j.spare.wanted && !j.closing && j.err == nil
+	wanted := j.spare.wanted && j.spare.file == nil && !j.closing && j.err == nil
 	j.spare.wanted = false
 	j.spare.making = wanted
 	j.mu.Unlock()
 	if !wanted {
+		j.tellChange()
 		return
 	}
 	size := segmentSize(j.opt.SegmentBytes, 0)
-	file, err := j.createZeroed(spareName, size, j.stopped)
-	if err != nil {
-		j.log.Warn("cannot allocate the next segment ahead of need", zap.Error(err))
+	file, err := j.createSpare(size)
+	if j.foundRoom(err) || err != nil && !noSpace(err) && !errors.Is(err, errStopped) {
+		j.log.Warn("cannot make the next segment's file ahead of need", zap.Error(err))
 	}
 	j.mu.Lock()
 	j.spare.making, j.spare.file, j.spare.size = false, file, size
@@ -90,8 +100,77 @@ func (j *Journal) makeSpare() {
 	j.mu.Unlock()
 }
 
-// takeSpare returns a zeroed file of size bytes and its path.
-func (j *Journal) takeSpare(size int64) (string, File, error) {
+func (j *Journal) tellChange() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.changed.Broadcast()
+}
+
+// createSpare makes a spare and gives it its name, which nobody needs to be durable.
+func (j *Journal) createSpare(size int64) (File, error) {
+	file, err := j.createZeroed(spareTemporary, size, j.stopped)
+	if err != nil {
+		return nil, err
+	}
+	if err := j.opt.FS.Rename(j.path(spareTemporary), j.path(spareName)); err != nil {
+		return nil, firstError(err, file.Close())
+	}
+	return file, nil
+}
+
+// adoptSpare takes over the spare that an earlier process left, unless segments have another size by now. It may hold the
+// header of a segment that never got its name, and nothing else.
+func (j *Journal) adoptSpare() error {
+	name, size := j.path(spareName), segmentSize(j.opt.SegmentBytes, 0)
+	file, err := j.opt.FS.Open(name, true)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	has, err := file.Size()
+	if err == nil && has == size {
+		j.spare.file, j.spare.size = file, size
+		return nil
+	}
+	if err = firstError(err, file.Close()); err != nil {
+		return err
+	}
+	return j.opt.FS.Remove(name)
+}
+
+// awaitFile returns a zeroed file for h and its path. For want of room it waits until there is some: nothing was written
+// that could be in doubt, and what is not written is not acknowledged.
+func (j *Journal) awaitFile(h segmentHeader) (path string, file File, err error) {
+	path, file, err = j.takeFile(h.size)
+	if !noSpace(err) {
+		j.foundRoom(err)
+		return path, file, err
+	}
+	j.log.Error("the disk is full; what is to be written waits for room", zap.String("segment", h.name()), zap.Error(err))
+	place := j.calls.begin("find room", j.path(h.name()))
+	defer j.calls.end(place)
+	j.setWaiting(true)
+	defer j.setWaiting(false)
+	for noSpace(err) && (j.dropSpare() || j.awaitSpace()) {
+		path, file, err = j.takeFile(h.size)
+		j.foundRoom(err)
+	}
+	if err == nil {
+		j.log.Info("the disk has room for the next segment", zap.String("segment", h.name()))
+	}
+	return path, file, err
+}
+
+func (j *Journal) setWaiting(waiting bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.space.wait = waiting
+}
+
+// takeFile returns a zeroed file of size bytes, the spare or a new one, and its path.
+func (j *Journal) takeFile(size int64) (string, File, error) {
 	j.mu.Lock()
 	for j.spare.making {
 		j.changed.Wait()
@@ -107,14 +186,26 @@ func (j *Journal) takeSpare(size int64) (string, File, error) {
 	return j.path(newName), file, err
 }
 
-func (j *Journal) dropSpare() {
+// dropSpare gives the spare's room back; false when there is none.
+func (j *Journal) dropSpare() bool {
+	j.mu.Lock()
+	file := j.spare.file
+	j.spare.file = nil
+	j.mu.Unlock()
+	if file == nil {
+		return false
+	}
+	return firstError(file.Close(), j.opt.FS.Remove(j.path(spareName))) == nil
+}
+
+// leaveSpare closes the spare and leaves it for the next Open.
+func (j *Journal) leaveSpare() {
 	j.mu.Lock()
 	file := j.spare.file
 	j.spare.file = nil
 	j.mu.Unlock()
 	if file != nil {
-		_ = file.Close()
-		_ = j.opt.FS.Remove(j.path(spareName)) // or the next Open does
+		_ = file.Close() // synced when it was made
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 const lockName = "LOCK"
 
 // temporaryNames are those of files that count only when they have been renamed.
-var temporaryNames = []string{spareName, newName, cleanName, checkpointNewName, identityName + ".tmp"}
+var temporaryNames = []string{spareTemporary, newName, cleanName, checkpointNewName, identityName + ".tmp"}
 
 // survey is what a directory holds, read without changing anything. Open acts on it, Verify reports it.
 type survey struct {

@@ -44,9 +44,7 @@ func (v *survey) report() Report {
 // Verify reads the whole journal in dir, checks every checksum and changes nothing; it needs no lock. fsys nil means OS;
 // progress may be nil. Damage is in the Report; the error is one that kept Verify from looking.
 func Verify(fsys FS, dir string, progress func(done, total int64)) (Report, error) {
-	if fsys == nil {
-		fsys = OS{}
-	}
+	fsys = steadily(fsys, nil)
 	locked := fsys.CheckLock(filepath.Join(dir, lockName))
 	if locked != nil && !errors.Is(locked, ErrLocked) {
 		return Report{}, fmt.Errorf("verify journal %s: %w", dir, locked)
@@ -65,9 +63,7 @@ func Verify(fsys FS, dir string, progress func(done, total int64)) (Report, erro
 // offset, then what describe says of a record (nil: nothing). A place that is not valid gets a line too, and Dump goes on
 // with the next segment. It changes nothing and needs no lock. fsys nil means OS.
 func Dump(fsys FS, dir string, w io.Writer, describe func(Record) string) error {
-	if fsys == nil {
-		fsys = OS{}
-	}
+	fsys = steadily(fsys, nil)
 	if describe == nil {
 		describe = func(Record) string { return "" }
 	}

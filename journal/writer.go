@@ -2,7 +2,6 @@ package journal
 
 import (
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -114,7 +113,11 @@ func (j *Journal) commit(b *batch) error {
 // roll makes the segment h and then seals the one before. In this order a sealed segment proves that there was a next
 // one, and a missing one is noticed. Everything in the segment before is durable already.
 func (j *Journal) roll(h segmentHeader) error {
-	next, err := j.createSegment(h)
+	name, file, err := j.awaitFile(h)
+	if err != nil {
+		return err
+	}
+	next, err := j.createSegment(h, name, file)
 	if err != nil {
 		return err
 	}
@@ -130,13 +133,9 @@ func (j *Journal) roll(h segmentHeader) error {
 	return nil
 }
 
-// createSegment puts a segment with the header h into the directory, durably.
-func (j *Journal) createSegment(h segmentHeader) (*segment, error) {
-	name, file, err := j.takeSpare(h.size)
-	if err != nil {
-		return nil, err
-	}
-	err = writeAt(file, h.encode(), 0)
+// createSegment makes file, which name is a zeroed one's path, a segment with the header h, durably.
+func (j *Journal) createSegment(h segmentHeader, name string, file File) (*segment, error) {
+	err := writeAt(file, h.encode(), 0)
 	if err == nil {
 		err = file.Sync()
 	}
@@ -261,9 +260,6 @@ func (j *Journal) doubtDirectory(err error) error {
 }
 
 func writeAt(f File, b []byte, offset int64) error {
-	n, err := f.WriteAt(b, offset)
-	if err == nil && n != len(b) {
-		err = io.ErrShortWrite
-	}
+	_, err := f.WriteAt(b, offset)
 	return err
 }

@@ -1,44 +1,55 @@
 package memfs
 
 import (
+	"errors"
 	"io"
 	"io/fs"
+	"syscall"
 )
 
-// file is an open file; its name is the one it was opened with.
+// file is an open file.
 type file struct {
 	fs       *FS
-	name     string
 	node     *inode
 	number   int
 	writable bool
 	closed   bool
 }
 
-// enter begins a call; the caller unlocks fs.mu when there is no error.
-func (f *file) enter(op string) error {
-	if err := f.fs.announce(Call{op, f.name, f.number}); err != nil {
-		return err
-	}
+// begin announces a call and takes the lock, which the caller gives back. The fault is what OnCall wants; err is what
+// keeps the call from being made at all.
+func (f *file) begin(op string) (fault, err error) {
+	fault = f.fs.announce(Call{op, f.name(), f.number})
 	f.fs.mu.Lock()
-	if f.closed {
-		f.fs.mu.Unlock()
-		return fs.ErrClosed
+	switch {
+	case f.closed:
+		return fault, fs.ErrClosed
+	case !f.writable && (Call{Op: op}).Writes():
+		return fault, fs.ErrPermission
 	}
-	if !f.writable && (Call{Op: op}).Writes() {
-		f.fs.mu.Unlock()
-		return fs.ErrPermission
-	}
-	return nil
+	return fault, nil
+}
+
+func (f *file) name() string {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	return f.node.name
 }
 
 func (f *file) ReadAt(b []byte, offset int64) (int, error) {
-	if err := f.enter("ReadAt"); err != nil {
+	fault, err := f.begin("ReadAt")
+	defer f.fs.mu.Unlock()
+	if err != nil {
 		return 0, err
 	}
-	defer f.fs.mu.Unlock()
-	if offset >= int64(len(f.node.content)) {
+	if fault != nil && !errors.Is(fault, ErrShort) {
+		return 0, fault
+	}
+	if offset >= f.node.size() {
 		return 0, io.EOF
+	}
+	if fault != nil && len(b) > 1 {
+		return copy(b[:len(b)/2], f.node.content[offset:]), nil
 	}
 	n := copy(b, f.node.content[offset:])
 	if n < len(b) {
@@ -48,61 +59,61 @@ func (f *file) ReadAt(b []byte, offset int64) (int, error) {
 }
 
 func (f *file) WriteAt(b []byte, offset int64) (int, error) {
-	if err := f.enter("WriteAt"); err != nil {
-		half := len(b) / 2
-		f.fs.mu.Lock()
-		defer f.fs.mu.Unlock()
-		f.node.write(b[:half], offset)
-		return half, err
-	}
+	fault, err := f.begin("WriteAt")
 	defer f.fs.mu.Unlock()
-	f.node.write(b, offset)
-	return len(b), nil
-}
-
-func (n *inode) write(b []byte, offset int64) {
-	n.resize(max(int64(len(n.content)), offset+int64(len(b))))
-	copy(n.content[offset:], b)
-	for block := offset / blockBytes; block*blockBytes < offset+int64(len(b)); block++ {
-		n.dirty[block] = struct{}{}
+	if err != nil {
+		return 0, err
 	}
-}
-
-// resize changes the size; blocks that come or go are dirty.
-func (n *inode) resize(size int64) {
-	old := int64(len(n.content))
-	if size <= old {
-		n.content = n.content[:size:size]
-	} else {
-		n.content = append(n.content, make([]byte, size-old)...)
+	want := len(b)
+	if fault != nil && want > 1 {
+		want /= 2
 	}
-	for block := min(old, size) / blockBytes; block*blockBytes < max(old, size) && old != size; block++ {
-		n.dirty[block] = struct{}{}
+	n := f.fs.fit(f.node, offset, want)
+	if n > 0 {
+		f.node.write(b[:n], offset)
 	}
+	switch {
+	case n < want:
+		return n, &fs.PathError{Op: "write", Path: f.node.name, Err: syscall.ENOSPC}
+	case errors.Is(fault, ErrShort):
+		return n, nil
+	}
+	return n, fault
 }
 
 func (f *file) Size() (int64, error) {
-	if err := f.enter("Size"); err != nil {
+	fault, err := f.begin("Size")
+	defer f.fs.mu.Unlock()
+	if err = first(err, fault); err != nil {
 		return 0, err
 	}
-	defer f.fs.mu.Unlock()
-	return int64(len(f.node.content)), nil
+	return f.node.size(), nil
 }
 
-// Allocate does nothing, as on systems without such a call.
-func (f *file) Allocate(int64) error {
-	if err := f.enter("Allocate"); err != nil {
+// Allocate makes the file as long as size, as fallocate does, or changes nothing when there is no room.
+func (f *file) Allocate(size int64) error {
+	fault, err := f.begin("Allocate")
+	defer f.fs.mu.Unlock()
+	if err = first(err, fault); err != nil {
 		return err
 	}
-	f.fs.mu.Unlock()
+	if !f.fs.grow(f.node, size) {
+		return &fs.PathError{Op: "fallocate", Path: f.node.name, Err: syscall.ENOSPC}
+	}
+	f.node.resize(max(size, f.node.size()))
 	return nil
 }
 
 func (f *file) Truncate(size int64) error {
-	if err := f.enter("Truncate"); err != nil {
+	fault, err := f.begin("Truncate")
+	defer f.fs.mu.Unlock()
+	if err = first(err, fault); err != nil {
 		return err
 	}
-	defer f.fs.mu.Unlock()
+	f.fs.used -= pages(f.node.size()) - pages(min(size, f.node.size()))
+	if !f.fs.grow(f.node, size) {
+		return &fs.PathError{Op: "truncate", Path: f.node.name, Err: syscall.ENOSPC}
+	}
 	f.node.resize(size)
 	return nil
 }
@@ -111,33 +122,33 @@ func (f *file) Sync() error     { return f.sync("Sync") }
 func (f *file) Datasync() error { return f.sync("Datasync") }
 
 func (f *file) sync(op string) error {
-	if err := f.enter(op); err != nil {
-		f.fs.mu.Lock()
-		defer f.fs.mu.Unlock()
-		clear(f.node.dirty) // as systems do: the next sync succeeds and writes none of this
+	fault, err := f.begin(op)
+	defer f.fs.mu.Unlock()
+	if err != nil {
 		return err
 	}
-	defer f.fs.mu.Unlock()
+	if fault != nil && !errors.Is(fault, ErrShort) {
+		clear(f.node.dirty) // as systems do: the next sync succeeds and writes none of this
+		return fault
+	}
 	f.node.sync()
 	return nil
-}
-
-func (n *inode) sync() {
-	size := len(n.content)
-	if len(n.safe) > size {
-		n.safe = n.safe[:size]
-	}
-	n.safe = append(n.safe, make([]byte, size-len(n.safe))...)
-	for block := range n.dirty {
-		at := min(block*blockBytes, int64(size))
-		copy(n.safe[at:], n.content[at:min(at+blockBytes, int64(size))])
-	}
-	clear(n.dirty)
 }
 
 func (f *file) Close() error {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	f.closed = true
+	if !f.closed {
+		f.closed = true
+		f.fs.unlink(f.node)
+	}
 	return nil
+}
+
+// first is err, or else the fault that makes a call fail as a whole.
+func first(err, fault error) error {
+	if err == nil && !errors.Is(fault, ErrShort) {
+		return fault
+	}
+	return err
 }

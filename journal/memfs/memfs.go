@@ -1,11 +1,11 @@
 package memfs
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"maps"
-	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -13,12 +13,10 @@ import (
 	"baton/journal"
 )
 
-const blockBytes = 512 // the smallest unit that a disk writes whole
-
 // Call is one call of a method of the FS or of one of its files.
 type Call struct {
 	Op   string // the method's name
-	Name string // the file's path when it was opened
+	Name string // the file's path now, or the last one it had
 	File int    // number of the open file, 0 for the methods of FS
 }
 
@@ -39,8 +37,14 @@ type FS struct {
 	safe   map[string]*inode // as of the last SyncDir
 	steps  []step            // from safe to names
 	locks  map[string]bool
-	opened int // files so far
+	opened int   // files so far
+	size   int64 // of the disk; 0: without end
+	used   int64 // bytes of all files that have a name or are open, in pages
 }
+
+// ErrShort is what OnCall returns to make a read or write stop half-way and say so without an error, as write(2) may.
+// Other calls are not changed by it.
+var ErrShort = errors.New("half of it")
 
 // step is one change of names; a rename is one step, for it is atomic.
 type step struct {
@@ -48,26 +52,21 @@ type step struct {
 	node     *inode // what to names
 }
 
-type inode struct {
-	content []byte
-	safe    []byte             // as of the last sync
-	dirty   map[int64]struct{} // blocks that differ
-}
-
 // New returns an empty file system.
 func New() *FS {
 	return &FS{names: map[string]*inode{}, safe: map[string]*inode{}, locks: map[string]bool{}}
 }
 
-// OnCall sets a function that is called before each call: an error makes the call fail, one from WriteAt after half of
-// the bytes. It may call CrashClone. Nil sets none.
+// OnCall sets a function that is called before each call, without any lock: it may block, which is a disk that hangs, and
+// may call CrashClone. An error makes the call fail: a write after half of the bytes, a sync with nothing written that
+// the next one would make good. See also ErrShort. Nil sets none.
 func (m *FS) OnCall(fn func(Call) error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.onCall = fn
 }
 
-func (m *FS) call(op, name string) error { return m.announce(Call{Op: op, Name: name}) }
+func (m *FS) call(op, name string) error { return first(nil, m.announce(Call{Op: op, Name: name})) }
 
 func (m *FS) announce(c Call) error {
 	m.mu.Lock()
@@ -79,21 +78,6 @@ func (m *FS) announce(c Call) error {
 	return fn(c)
 }
 
-// Keep decides whether one change that was not synced survives the crash.
-type Keep func() bool
-
-// All keeps every change: the process died, the machine did not.
-func All() bool { return true }
-
-// None keeps nothing that was not synced.
-func None() bool { return false }
-
-// Random keeps about half, the same for the same seed.
-func Random(seed uint64) Keep {
-	r := rand.New(rand.NewPCG(seed, 0))
-	return func() bool { return r.IntN(2) == 0 }
-}
-
 // CrashClone returns the file system as it may be found after a crash now; keep is asked for each changed block, size and
 // name that was not synced. The original goes on.
 func (m *FS) CrashClone(keep Keep) *FS {
@@ -102,7 +86,7 @@ func (m *FS) CrashClone(keep Keep) *FS {
 	clone := New()
 	survivors := maps.Clone(m.safe)
 	for _, s := range m.steps {
-		if keep() {
+		if keep(Change{Kind: Name, File: s.file()}) {
 			s.apply(survivors)
 		}
 	}
@@ -110,11 +94,19 @@ func (m *FS) CrashClone(keep Keep) *FS {
 	for _, name := range slices.Sorted(maps.Keys(survivors)) {
 		node := survivors[name]
 		if nodes[node] == nil {
-			nodes[node] = node.crash(keep)
+			nodes[node] = node.crash(name, keep)
 		}
-		clone.names[name], clone.safe[name] = nodes[node], nodes[node]
+		clone.put(name, nodes[node])
 	}
+	clone.size = m.size
 	return clone
+}
+
+func (s step) file() string {
+	if s.to == "" {
+		return s.from
+	}
+	return s.to
 }
 
 func (s step) apply(names map[string]*inode) {
@@ -122,22 +114,6 @@ func (s step) apply(names map[string]*inode) {
 	if s.to != "" {
 		names[s.to] = s.node
 	}
-}
-
-func (n *inode) crash(keep Keep) *inode {
-	size := len(n.safe)
-	if len(n.content) != len(n.safe) && keep() {
-		size = len(n.content)
-	}
-	b := make([]byte, size)
-	copy(b, n.safe)
-	for _, block := range slices.Sorted(maps.Keys(n.dirty)) {
-		at := min(block*blockBytes, int64(size))
-		if keep() && at < int64(len(n.content)) {
-			copy(b[at:min(at+blockBytes, int64(size))], n.content[at:])
-		}
-	}
-	return &inode{content: b, safe: slices.Clone(b), dirty: map[int64]struct{}{}}
 }
 
 // Names returns all files, sorted.
@@ -161,8 +137,14 @@ func (m *FS) Content(name string) []byte {
 func (m *FS) Put(name string, content []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	n := &inode{content: slices.Clone(content), safe: slices.Clone(content), dirty: map[int64]struct{}{}}
-	m.names[name], m.safe[name] = n, n
+	m.put(name, settled(slices.Clone(content)))
+}
+
+func (m *FS) put(name string, n *inode) {
+	m.change(step{to: name, node: n})
+	m.steps = m.steps[:len(m.steps)-1]
+	m.safe[name] = n
+	m.used += pages(n.size())
 }
 
 // MkdirAll implements journal.FS; directories are not modelled.
@@ -175,19 +157,27 @@ func (m *FS) Create(name string) (journal.File, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	n := &inode{dirty: map[int64]struct{}{}}
+	n := settled(nil)
 	m.change(step{to: name, node: n})
-	return m.open(name, n, true), nil
+	return m.open(n, true), nil
 }
 
-func (m *FS) open(name string, n *inode, writable bool) *file {
+func (m *FS) open(n *inode, writable bool) *file {
 	m.opened++
-	return &file{fs: m, name: name, node: n, number: m.opened, writable: writable}
+	n.links++
+	return &file{fs: m, node: n, number: m.opened, writable: writable}
 }
 
 func (m *FS) change(s step) {
 	m.steps = append(m.steps, s)
+	from, to := m.names[s.from], m.names[s.to]
 	s.apply(m.names)
+	if s.to != "" {
+		s.node.name = s.to
+		s.node.links++
+	}
+	m.unlink(from)
+	m.unlink(to)
 }
 
 // Open implements journal.FS.
@@ -201,7 +191,7 @@ func (m *FS) Open(name string, write bool) (journal.File, error) {
 	if n == nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
-	return m.open(name, n, write), nil
+	return m.open(n, write), nil
 }
 
 // Rename implements journal.FS.

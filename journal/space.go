@@ -1,0 +1,110 @@
+package journal
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// spaceEvery is how often the room of the file system is looked at, and a file that found none is tried again.
+const spaceEvery = time.Second
+
+// space is what the journal knows of the room of its file system; guarded by Journal.mu.
+type space struct {
+	free  int64 // bytes when last looked at; -1: not known
+	low   bool  // as OnSpace was told
+	short bool  // the last file that was to be made found no room
+	wait  bool  // the writer waits for room
+}
+
+// becomes tells whether low is true from now on: below the mark, or while a file finds no room. It ends well above the mark.
+func (s *space) becomes(mark int64) bool {
+	switch {
+	case s.short:
+		return true
+	case s.free < 0: // not known
+		return s.low
+	case s.low:
+		return s.free < mark+mark/10
+	}
+	return s.free < mark
+}
+
+// watchSpace is the goroutine that looks at the room of the file system, each second and whenever a file found none.
+func (j *Journal) watchSpace() {
+	tick := time.NewTicker(spaceEvery)
+	defer tick.Stop()
+	for {
+		j.lookAtSpace()
+		select {
+		case <-tick.C:
+		case <-j.scarce:
+		case <-j.quit:
+			return
+		}
+	}
+}
+
+func (j *Journal) lookAtSpace() {
+	j.mu.Lock()
+	idle := j.opt.OnSpace == nil && !j.space.short && !j.space.low
+	j.mu.Unlock()
+	if idle {
+		return
+	}
+	free, err := j.opt.FS.Free(j.opt.Dir)
+	if err != nil {
+		free = -1
+	}
+	j.mu.Lock()
+	unknown := err != nil && j.space.free >= 0
+	j.space.free = free
+	low := j.space.becomes(j.opt.LowWater)
+	changed := low != j.space.low
+	j.space.low = low
+	room := free < 0 || free >= segmentSize(j.opt.SegmentBytes, 0)
+	retry := j.space.short && !j.space.wait && room && j.spare.again()
+	j.mu.Unlock()
+	if unknown {
+		j.log.Warn("cannot tell how much room the disk has", zap.Error(err))
+	}
+	if retry {
+		signal(j.chores)
+	}
+	if changed {
+		j.tellSpace(low, free)
+	}
+}
+
+func (j *Journal) tellSpace(low bool, free int64) {
+	if low {
+		j.log.Error("the disk is nearly full", zap.Int64("free", free), zap.Int64("low_water", j.opt.LowWater))
+	} else {
+		j.log.Info("the disk has room again", zap.Int64("free", free))
+	}
+	if j.opt.OnSpace != nil {
+		j.opt.OnSpace(low, free)
+	}
+}
+
+// foundRoom notes whether a file for a segment could be made; it tells whether that is the first one without room.
+func (j *Journal) foundRoom(err error) (first bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	first = noSpace(err) && !j.space.short
+	if first || err == nil && j.space.short {
+		j.space.short = first
+		signal(j.scarce)
+	}
+	return first
+}
+
+// awaitSpace waits before a file for a segment is tried again that found no room; false when the journal is closing.
+func (j *Journal) awaitSpace() bool {
+	select {
+	case <-time.After(spaceEvery):
+		return true
+	case <-j.quit:
+		return false
+	}
+}

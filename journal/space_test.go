@@ -1,0 +1,290 @@
+package journal_test
+
+import (
+	"bytes"
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"baton/journal"
+	"baton/journal/memfs"
+)
+
+// spaceWatch is a watch that keeps what OnSpace says, too.
+type spaceWatch struct {
+	*watch
+	told []bool
+}
+
+func (w *spaceWatch) options(disk *memfs.FS) journal.Options {
+	opt := w.watch.options(disk)
+	opt.OnSpace = func(low bool, _ int64) { w.set(func() { w.told = append(w.told, low) }) }
+	return opt
+}
+
+func (w *spaceWatch) wantTold(t *testing.T, want ...bool) {
+	t.Helper()
+	synctest.Wait()
+	if !slices.Equal(w.told, want) {
+		t.Fatalf("OnSpace said %v, want %v", w.told, want)
+	}
+}
+
+// fullDisk returns a journal on a disk that has become full when a spare was ready.
+func fullDisk(t *testing.T) (*memfs.FS, *journal.Journal, *spaceWatch) {
+	disk, w := memfs.New(), &spaceWatch{watch: newWatch()}
+	j := open(t, w.options(disk))
+	put(t, j, w.watch, 40)
+	j.Quiesce()
+	if !slices.Contains(disk.Names(), dir+"/spare") {
+		t.Fatalf("there is no spare: %v", disk.Names())
+	}
+	disk.SetSize(disk.Used())
+	return disk, j, w
+}
+
+// fill appends until the next record does not become durable.
+func fill(t *testing.T, j *journal.Journal) {
+	t.Helper()
+	for synctest.Wait(); j.Durable() == j.Last(); synctest.Wait() {
+		if err := j.Append(records(j.Last()+1, 1)); err != nil {
+			t.Fatal(err)
+		}
+		j.Sync()
+	}
+}
+
+func TestFullDiskUsesTheSpareThenWaitsForRoom(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		disk, j, w := fullDisk(t)
+		segments := j.Stats().Segments
+		fill(t, j)
+		if got := j.Stats().Segments; got != segments+1 {
+			t.Errorf("%d segments, want the spare in use: %d", got, segments+1)
+		}
+		w.wantTold(t, true)
+		time.Sleep(time.Minute)
+		since := j.Stats().StalledSince
+		if d := time.Since(since); j.Durable() == j.Last() || w.failures() > 0 || d < 59*time.Second || d > 61*time.Second {
+			t.Errorf("after a minute: durable %d of %d, failures %d, stalled since %v", j.Durable(), j.Last(), w.failures(), since)
+		}
+		disk.SetSize(disk.Used() + 64<<10)
+		time.Sleep(time.Second)
+		w.wantTold(t, true, false)
+		if j.Durable() < j.Last() || !j.Stats().StalledSince.IsZero() {
+			t.Errorf("with room: durable %d of %d, stalled since %v", j.Durable(), j.Last(), j.Stats().StalledSince)
+		}
+		put(t, j, w.watch, 40)
+		j.Quiesce()
+		if !slices.Contains(disk.Names(), dir+"/spare") {
+			t.Errorf("no spare was made again: %v", disk.Names())
+		}
+		if err := errors.Join(check(j, 1), j.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestTrimMakesRoomForTheSpare(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		disk, j, w := fullDisk(t)
+		for j.Stats().Segments < 6 { // room for a few more
+			disk.SetSize(disk.Used() + 16<<10)
+			put(t, j, w.watch, 5)
+			j.Quiesce()
+		}
+		disk.SetSize(disk.Used())
+		for slices.Contains(disk.Names(), dir+"/spare") {
+			put(t, j, w.watch, 5)
+		}
+		put(t, j, w.watch, 20)
+		w.wantTold(t, true)
+		j.Trim(j.Last())
+		time.Sleep(2 * time.Second)
+		w.wantTold(t, true, false)
+		if !slices.Contains(disk.Names(), dir+"/spare") {
+			t.Errorf("no spare was made again: %v", disk.Names())
+		}
+	})
+}
+
+func TestCloseEndsTheWaitForRoom(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		disk, j, w := fullDisk(t)
+		fill(t, j)
+		durable := j.Durable()
+		if err := j.Close(); !errors.Is(err, syscall.ENOSPC) || w.failures() != 1 {
+			t.Errorf("close: %v, failures: %d", err, w.failures())
+		}
+		j = open(t, newWatch().options(disk)) // on the full disk
+		if j.Last() != durable {
+			t.Errorf("the last record is %d, %d was durable", j.Last(), durable)
+		}
+		if err := check(j, 1); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A record too large for a usual segment gets the room of the spare, which it cannot use as it is.
+func TestLargeSegmentTakesTheRoomOfTheSpare(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		disk, j, w := fullDisk(t)
+		disk.SetSize(disk.Used() + 12<<10)
+		if err := j.Append([]journal.Record{{Seq: j.Last() + 1, Epoch: 9, Type: 1, Body: make([]byte, 20<<10)}}); err != nil {
+			t.Fatal(err)
+		}
+		j.Sync()
+		w.await(j.Last())
+		if j.Durable() != j.Last() {
+			t.Errorf("durable %d of %d", j.Durable(), j.Last())
+		}
+	})
+}
+
+func TestNoSpaceInAnAllocatedSegmentIsFatal(t *testing.T) {
+	t.Parallel()
+	for _, op := range []string{"WriteAt", "Datasync"} {
+		disk, w := memfs.New(), newWatch()
+		j := open(t, w.options(disk))
+		put(t, j, w, 1)
+		disk.OnCall(func(c memfs.Call) error {
+			if c.Op == op && filepath.Ext(c.Name) == ".seg" {
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+		if err := j.Append(records(2, 1)); err != nil {
+			t.Fatal(err)
+		}
+		j.Sync()
+		w.await(2)
+		if err := j.Close(); !errors.Is(err, syscall.ENOSPC) || w.failures() != 1 {
+			t.Errorf("%s: %v, failures: %d", op, err, w.failures())
+		}
+	}
+}
+
+func TestOnSpaceTellsEachChange(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		disk, w := memfs.New(), &spaceWatch{watch: newWatch()}
+		opt := w.options(disk)
+		opt.LowWater = 100 << 10
+		disk.SetSize(100 << 10)
+		open(t, opt) // the first segment is on it
+		w.wantTold(t, true)
+		for _, step := range []struct {
+			free int64
+			want []bool
+		}{
+			{109 << 10, []bool{true}}, // not yet a tenth more
+			{111 << 10, []bool{true, false}},
+			{101 << 10, []bool{true, false}},
+			{99 << 10, []bool{true, false, true}},
+		} {
+			disk.SetSize(disk.Used() + step.free)
+			time.Sleep(time.Second)
+			w.wantTold(t, step.want...)
+		}
+		disk.OnCall(func(c memfs.Call) error { // what is not known changes nothing
+			if c.Op == "Free" {
+				return errDisk
+			}
+			return nil
+		})
+		time.Sleep(time.Minute)
+		w.wantTold(t, true, false, true)
+		disk.OnCall(nil)
+		disk.SetSize(0)
+		time.Sleep(time.Second)
+		w.wantTold(t, true, false, true, false)
+	})
+}
+
+// tornDisk returns a full disk with a torn tail, whose record can be read or not, and maybe a spare.
+func tornDisk(t *testing.T, legible, spare bool) *memfs.FS {
+	live, w := memfs.New(), newWatch()
+	j := open(t, w.options(live))
+	put(t, j, w, 40)
+	j.Quiesce()
+	put(t, j, w, 2)
+	disk := copyDisk(live.CrashClone(memfs.All), func(files map[string][]byte) {
+		names := segmentNames(live)
+		b := files[names[len(names)-1]]
+		end := len(bytes.TrimRight(b, "\x00"))
+		clear(b[end-60 : end-16]) // of the last mark
+		for i := range uint64(2) {
+			if at := bytes.LastIndex(b, payload(j.Last()-i)); !legible {
+				clear(b[at-32 : at-20])
+			}
+		}
+		if !spare {
+			delete(files, dir+"/spare")
+		} else if int64(len(files[dir+"/spare"])) == 0 {
+			t.Fatal("there is no spare")
+		}
+	})
+	disk.SetSize(disk.Used())
+	return disk
+}
+
+func TestTornTailOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name           string
+		legible, spare bool
+		opens, copies  bool
+	}{
+		{"the spare gives its room", true, true, true, true},
+		{"nothing legible is lost", false, false, true, false},
+		{"legible records are not destroyed", true, false, false, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			disk := tornDisk(t, c.legible, c.spare)
+			before := copyDisk(disk, func(map[string][]byte) {})
+			core, log := observer.New(zapcore.WarnLevel)
+			opt := newWatch().options(disk)
+			opt.Logger = zap.New(core)
+			j, err := journal.Open(opt)
+			if (err == nil) != c.opens || err != nil && !errors.Is(err, syscall.ENOSPC) {
+				t.Fatalf("open: %v", err)
+			}
+			copied := slices.ContainsFunc(disk.Names(), func(n string) bool { return filepath.Ext(n) == ".torn" })
+			if copied != c.copies {
+				t.Errorf("a copy was kept: %t", copied)
+			}
+			if err != nil {
+				for _, name := range segmentNames(before) {
+					if string(before.Content(name)) != string(disk.Content(name)) {
+						t.Errorf("%s has changed", name)
+					}
+				}
+				if !strings.Contains(err.Error(), "2 records of it can be read") {
+					t.Errorf("open: %v", err)
+				}
+				return
+			}
+			if n := log.FilterMessageSnippet("no room to keep a copy").Len(); (n == 1) == c.copies {
+				t.Errorf("%d warnings", n)
+			}
+			if err := errors.Join(check(j, 1), j.Close()); err != nil || j.Last() != 40 {
+				t.Errorf("%d records: %v", j.Last(), err)
+			}
+		})
+	}
+}
