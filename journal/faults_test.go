@@ -149,12 +149,10 @@ func (in *injury) stops() bool {
 		return false
 	case errors.Is(in.err, syscall.EINTR) && in.fault.calls == 1 && !isSync(c):
 		return false
-	case in.opening:
-		return true
-	case name == "spare.tmp": // given up
-		return in.fault.calls > 1 && !errors.Is(in.err, syscall.ENOSPC)
-	case c.Op == "Remove" && name != "segment.tmp" || c.Op == "Free":
-		return in.fault.calls > 1 && !errors.Is(in.err, syscall.ENOSPC)
+	case strings.HasPrefix(name, "checkpoint"), name == "spare.tmp" && !in.opening: // gone on without
+		return false
+	case c.Op == "Remove" && name != "segment.tmp" && !in.opening, c.Op == "Free":
+		return false
 	}
 	return true
 }
@@ -163,5 +161,5 @@ func (in *injury) stops() bool {
 func (in *injury) either() bool {
 	name := filepath.Base(in.hurt.Name)
 	// A file made on the spot may be waiting for room or get its header; a fault that lasts hits other calls too.
-	return errors.Is(in.err, syscall.ENOSPC) && (name == "segment.tmp" || in.fault.calls > 1) && !in.opening || in.fault.calls > 100
+	return in.fault.calls > 1 || errors.Is(in.err, syscall.ENOSPC) && name == "segment.tmp"
 }
