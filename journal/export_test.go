@@ -26,6 +26,22 @@ func (j *Journal) Cleaned() {
 	}
 }
 
+// ScrubAll checks all sealed segments, of a journal that does not scrub, and returns what it found damaged.
+func (j *Journal) ScrubAll() (errs []error) {
+	c := cleaner{j: j, pace: pace{rate: j.opt.CleanRate, quit: j.quit}}
+	j.mu.Lock()
+	all := j.segments
+	j.mu.Unlock()
+	for i, s := range all[:len(all)-1] {
+		if err := c.scrub(s, all[i+1]); err != nil {
+			errs = append(errs, err)
+		} else {
+			s.known.damaged = false
+		}
+	}
+	return errs
+}
+
 // BufferCap is the memory that the idle journal holds for appended records.
 func (j *Journal) BufferCap() int {
 	j.mu.Lock()

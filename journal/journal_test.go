@@ -107,10 +107,13 @@ func (w *watch) failures() int {
 }
 
 // awaitFailure waits until the journal has failed.
-func (w *watch) awaitFailure() {
+func (w *watch) awaitFailure() { w.until(func() bool { return len(w.fatal) > 0 }) }
+
+// until waits for what a call of set makes true.
+func (w *watch) until(ready func() bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for len(w.fatal) == 0 {
+	for !ready() {
 		w.cond.Wait()
 	}
 }

@@ -123,9 +123,9 @@ func (p *pass) gone(seq uint64) bool {
 	return !holds
 }
 
-// holds tells whether the sparse segment s has a record with that Seq.
+// holds tells whether the sparse segment s has a record with that Seq; it may have when nobody can read what it has.
 func (p *pass) holds(s *segment, seq uint64) bool {
-	if p.err != nil {
+	if p.err != nil || s.known.damaged {
 		return true
 	}
 	if s.known.held == nil {
@@ -138,7 +138,8 @@ func (p *pass) holds(s *segment, seq uint64) bool {
 	return s.known.held.has(seq)
 }
 
-// giveUp remembers why the pass does not pay, so that it is made again only when that has changed.
+// giveUp remembers why the pass does not pay, so that it is made again only when that has changed: what segments were found
+// to keep depends on where the run began, so only a run that begins further left can make this one look better again.
 func (p *pass) giveUp() {
 	for i, s := range p.run {
 		s.known.judged = p.verdicts[i]
