@@ -109,7 +109,7 @@ func TestMemoryIsOneBudget(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				h := servePipes(t, Options{Machine: destinations.Options{MemoryBytes: 1 << 20}})
+				h := servePipes(t, Options{MemoryBytes: 1 << 20})
 				first := h.connect("1.2")
 				hold(first)
 				synctest.Wait()
@@ -153,7 +153,7 @@ func TestMemoryOfWhatWaitsForTheEngine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var held atomic.Bool
 		let := make(chan struct{})
-		o := Options{Machine: destinations.Options{MemoryBytes: 1 << 20}}
+		o := Options{MemoryBytes: 1 << 20}
 		h := servePipesOn(t, memfs.New(), o, func(l Log) Log { return stubbornLog{l, &held, let} })
 		c := h.connect("1.2")
 		others := []*client{h.connect("1.2"), h.connect("1.2"), h.connect("1.2")}
@@ -167,7 +167,7 @@ func TestMemoryOfWhatWaitsForTheEngine(t *testing.T) {
 		c.say("SEND\ndestination:/queue/a\nreceipt:r\n\nbusy") // the engine takes it, and is stuck in the log
 		synctest.Wait()
 		for _, other := range others {
-			other.say("SEND\ndestination:/queue/a\nreceipt:r\n\n" + strings.Repeat("x", 400<<10))
+			go other.offer("SEND\ndestination:/queue/a\nreceipt:r\n\n" + strings.Repeat("x", 400<<10) + "\x00")
 			synctest.Wait()
 		}
 		release()
@@ -187,7 +187,7 @@ func TestMemoryOfWhatWaitsForTheEngine(t *testing.T) {
 func TestLineEndsAreNoFrame(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := servePipes(t, Options{FrameGrace: time.Second, Machine: destinations.Options{MemoryBytes: 1 << 20}})
+		h := servePipes(t, Options{FrameGrace: time.Second, MemoryBytes: 1 << 20})
 		c, other := h.connect("1.2"), h.connect("1.2")
 		c.write(strings.Repeat("\n", 2<<20))
 		synctest.Wait()
@@ -226,11 +226,11 @@ func TestSyncWhenAllIsDurable(t *testing.T) {
 		})
 		h.gate.shut()
 		h.connect("1.2").say("SEND\ndestination:/queue/a\n\nbody")
-		time.Sleep(10 * trimInterval)
+		time.Sleep(10 * tendInterval)
 		synctest.Wait()
 		before := log.syncs.Load()
 		h.gate.open()
-		time.Sleep(10 * trimInterval)
+		time.Sleep(10 * tendInterval)
 		synctest.Wait()
 		if after := log.syncs.Load(); after != before+1 {
 			t.Errorf("after all was durable the log was asked %d times", after-before)

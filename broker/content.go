@@ -1,37 +1,37 @@
 package broker
 
 import (
-	"errors"
-
-	"go.uber.org/zap"
-
 	"baton/destinations"
 	"baton/journal"
 )
 
-var errFound = errors.New("found")
-
-// content returns the message of a delivery, from the log if the machine has
-// only its place. If it cannot be read, the machine is told, and there is none.
+// content returns the message of a delivery: from the log, if the machine has
+// only its place. If it cannot be read, the engine is told, before a later
+// delivery is written: it must not count as sent or acknowledged with that.
 func (s *session) content(d *destinations.Delivery) *destinations.Message {
 	if d.Message != nil {
 		return d.Message
 	}
 	e := s.server.engine
-	var msg *destinations.Message
-	err := e.log.Read(d.Content, func(r journal.Record) (err error) {
-		n := destinations.Entry{Seq: r.Seq, Kind: destinations.EntryKind(r.Type), Body: append([]byte(nil), r.Body...)}
-		if msg, err = n.Message(); err != nil {
-			return err
-		}
-		return errFound
-	})
-	if errors.Is(err, errFound) {
-		return msg
+	m, err := readMessage(e.log, d.Content)
+	if err != nil {
+		e.box.put([]mail{{from: s, cause: err, command: destinations.Command{
+			Op: destinations.Unreadable, Session: s.id, Destination: d.Destination,
+			Delivery: destinations.DeliveryID{Sub: d.Sub, Tag: d.Tag},
+		}}}, 0, false)
 	}
-	e.logger.Error("a message cannot be read from the journal and is set aside", zap.Uint64("seq", d.Content), zap.Error(err))
-	e.box.put([]mail{{from: s, command: destinations.Command{
-		Op: destinations.Unreadable, Session: s.id, Delivery: destinations.DeliveryID{Sub: d.Sub, Tag: d.Tag},
-	}}}, 0, false)
-	return nil
+	return m
+}
+
+func readMessage(log Log, seq uint64) (*destinations.Message, error) {
+	r, err := log.Get(seq)
+	if err != nil {
+		return nil, err
+	}
+	return entry(r).Message()
+}
+
+// entry is a record as the machine knows it.
+func entry(r journal.Record) destinations.Entry {
+	return destinations.Entry{Seq: r.Seq, Kind: destinations.EntryKind(r.Type), Body: r.Body}
 }

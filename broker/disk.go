@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,8 +34,8 @@ type disk struct {
 }
 
 // DiskLow tells the server that the disk of the log has less room than it
-// should, or again enough, and how many octets are free. It does not block and
-// may be called from any goroutine, before Recover too.
+// should, or again enough, and how many octets are free; -1: nobody knows. It
+// does not block and may be called from any goroutine, before Recover too.
 func (s *Server) DiskLow(low bool, free int64) {
 	e := s.engine
 	e.disk.free.Store(free)
@@ -48,6 +49,15 @@ func (s *Server) DiskLow(low bool, free int64) {
 		s.opts.Logger.Info("the disk has room again: messages are stored", zap.Int64("free", free))
 	}
 	e.box.signal()
+}
+
+// full is what clients are told.
+func (d *disk) full() error {
+	free := ""
+	if n := d.free.Load(); n >= 0 {
+		free = fmt.Sprintf(" (%d octets are free)", n)
+	}
+	return refuse(codeDiskFull, "the disk of the broker is nearly full%s: it stores nothing further until there is room", free)
 }
 
 // stores says whether c puts messages into the log.
@@ -70,14 +80,14 @@ func sends(c *destinations.Command) bool { return c.Op == destinations.Send || l
 // ration says what becomes of a mail while the disk is low: it is carried out,
 // parked, or refused with an error for the client.
 func (e *engine) ration(m *mail) (parked bool, err error) {
+	m.command.DiskLow = true
 	hold := e.disk.policy == HoldSends && !e.stopping.Load()
 	switch stored := stores(&m.command); {
 	case hold && (stored || len(m.from.parked) > 0 && sends(&m.command)):
 		e.park(m)
 		return true, nil
 	case stored:
-		return false, refuse(codeDiskFull,
-			"the disk of the broker is nearly full, %d octets are free: it stores nothing further until there is room", e.disk.free.Load())
+		return false, e.disk.full()
 	}
 	return false, nil
 }

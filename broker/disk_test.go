@@ -6,8 +6,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"baton/destinations"
 )
 
 const (
@@ -21,7 +19,7 @@ func inLowDisk(t *testing.T, policy DiskFullPolicy, test func(t *testing.T, h *h
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		test(t, servePipes(t, Options{
-			OnDiskFull: policy, HeartBeat: HeartBeat{Send: time.Second}, Machine: destinations.Options{MemoryBytes: 32 << 20},
+			OnDiskFull: policy, HeartBeat: HeartBeat{Send: time.Second}, MemoryBytes: 32 << 20,
 		}))
 	})
 }

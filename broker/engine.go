@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"context"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -28,26 +27,41 @@ type Log interface {
 	Sync()
 	// Trim says that no record with a Seq below before is needed any more.
 	Trim(before uint64)
+	// Clean says which records are needed, among those that Trim leaves. It does
+	// not block.
+	Clean(needed journal.Census)
+	// Get returns one durable record, whose Body stays as it is for ever.
+	Get(seq uint64) (journal.Record, error)
+	// Checkpoint returns what WriteCheckpoint last wrote, if that is whole.
+	Checkpoint() (from, upto uint64, parts [][]byte, ok bool)
+	// WriteCheckpoint keeps parts beside the log: what is known of the records up
+	// to upto, which are durable, when those after from are read again. It blocks.
+	WriteCheckpoint(from, upto uint64, parts func(yield func(part []byte) error) error) error
 }
 
-// trimInterval is how often the log is told what is not needed any more.
-const trimInterval = time.Second
+// tendInterval is how often the log is told what is not needed any more, and
+// how often a checkpoint may be begun.
+const tendInterval = time.Second
 
 // An engine owns the machine: it alone steps it.
 type engine struct {
 	machine  *destinations.Machine
+	options  destinations.Options // of the machine
 	log      Log
 	epoch    uint32
 	box      *mailbox
 	budget   *budget
 	logger   *zap.Logger
-	sessions map[uint64]*session // those that have sent a mail and not ended
+	progress func(done, total uint64) // of the start
+	sessions map[uint64]*session      // those that have sent a mail and not ended
 	batches  uint64
 	effects  destinations.Effects
 	records  []journal.Record
 	trimmed  uint64 // Last() when the log was last trimmed
 	promised uint64 // Last() when the log was last asked to note that all is durable
 	dropped  dropLog
+
+	checkpoints checkpointer
 
 	disk     disk
 	low      bool       // the disk, as of the batch in progress
@@ -67,41 +81,24 @@ type waiter struct {
 	out *outbox
 }
 
-// restore brings the machine to the state of the log and starts it.
-func (e *engine) restore(ctx context.Context, log Log, epoch uint32) error {
-	e.log, e.epoch = log, epoch
-	err := log.Read(0, func(r journal.Record) error {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		return e.machine.Replay(destinations.Entry{Seq: r.Seq, Kind: destinations.EntryKind(r.Type), Body: r.Body})
-	})
-	if err != nil {
-		return fmt.Errorf("recover the destinations: %w", err)
-	}
-	e.machine.Resume(log.Last())
-	if err := e.machine.Step(time.Now(), destinations.Command{Op: destinations.Start}, &e.effects); err != nil {
-		return err
-	}
-	e.budget.held.Store(e.machine.Bytes())
-	if err := e.append(); err != nil {
-		return err
-	}
-	e.trim() // what the last process had no time for
-	return nil
-}
-
 // run steps the machine until the mailbox is closed and empty, or the log
 // fails.
 func (e *engine) run() error {
-	trim := time.NewTicker(trimInterval)
-	defer trim.Stop()
+	tick := time.NewTicker(tendInterval)
+	defer tick.Stop()
 	var mails []mail
 	for {
+		e.checkpoints.write(e.durable.Load())
 		select {
 		case <-e.box.wake:
-		case <-trim.C:
-			e.trim()
+		case now := <-tick.C:
+			e.tend(now)
+			continue
+		case <-e.checkpoints.turn():
+			e.checkpoints.slice()
+			continue
+		case o := <-e.checkpoints.written:
+			e.checkpoints.end(time.Now(), o)
 			continue
 		}
 		var open bool
@@ -131,7 +128,7 @@ func (e *engine) batch(mails []mail) error {
 	// could have others refused.
 	e.budget.give(taken)
 	e.budget.held.Store(e.machine.Bytes())
-	if err := e.append(); err != nil {
+	if err := e.append(now); err != nil {
 		return err
 	}
 	e.deliver()
@@ -146,8 +143,12 @@ func (e *engine) batch(mails []mail) error {
 // still taken note of.
 func (e *engine) step(now time.Time, m *mail) {
 	s := m.from
-	if m.command.Op == destinations.Disconnect {
+	switch m.command.Op {
+	case destinations.Disconnect:
 		e.end(now, m)
+		return
+	case destinations.Unreadable:
+		e.setAside(now, m)
 		return
 	}
 	if s.ended || s.refused && m.command.Op != destinations.Sent {
@@ -167,6 +168,17 @@ func (e *engine) step(now time.Time, m *mail) {
 	if err != nil {
 		s.refused = true
 		e.output(destinations.Output{Kind: destinations.Evict, Session: s.id, Err: withReceipt(err, m.command)})
+	}
+}
+
+// setAside takes a message that cannot be read out of the way of the others. If
+// its delivery has ended meanwhile, whoever gets it next will find out.
+func (e *engine) setAside(now time.Time, m *mail) {
+	before := e.effects.SetAside
+	_ = e.machine.Step(now, m.command, &e.effects) // an Unreadable is not refused
+	if e.effects.SetAside > before {
+		e.logger.Error("a message cannot be read from the journal: it stays there, and is not delivered before the next start",
+			zap.Stringer("destination", m.command.Destination), zap.Error(m.cause))
 	}
 }
 
@@ -200,9 +212,12 @@ func (e *engine) output(o destinations.Output) {
 // machine refuses one that would be too large.
 const appendBytes = 4 << 20
 
+// recordOverhead is about what the log adds to an entry.
+const recordOverhead = 36
+
 // append gives the entries of the batch to the log.
-func (e *engine) append() error {
-	size := 0
+func (e *engine) append(now time.Time) error {
+	size, all := 0, 0
 	for i := range e.effects.Entries {
 		n := &e.effects.Entries[i]
 		if size >= appendBytes && !n.Joined {
@@ -212,6 +227,7 @@ func (e *engine) append() error {
 			size = 0
 		}
 		size += len(n.Head) + len(n.Body)
+		all += recordOverhead + len(n.Head) + len(n.Body)
 		e.records = append(e.records, journal.Record{
 			Seq: n.Seq, Epoch: e.epoch, Type: uint8(n.Kind), Head: n.Head, Body: n.Body,
 		})
@@ -219,6 +235,7 @@ func (e *engine) append() error {
 	if err := e.appendRecords(); err != nil {
 		return err
 	}
+	e.checkpoints.grew(now, all)
 	if e.effects.Sync && e.durable.Load() < e.machine.Last() {
 		e.log.Sync()
 	}
@@ -311,11 +328,16 @@ func (e *engine) release(seq uint64) {
 	e.mu.Unlock()
 }
 
-func (e *engine) trim() {
+// tend tells the log what is not needed any more and sees to checkpoints.
+func (e *engine) tend(now time.Time) {
 	last := e.machine.Last()
-	if last != e.trimmed {
+	if last != e.trimmed && !e.checkpoints.busy() {
 		e.trimmed = last
 		e.log.Trim(e.machine.Oldest())
+		e.log.Clean(census{e.machine.Live()})
+	}
+	if e.checkpoints.due(now) {
+		e.checkpoints.begin(e.machine)
 	}
 	if last != e.promised {
 		// When nothing more comes, this is how the log learns that its last

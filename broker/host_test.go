@@ -59,7 +59,7 @@ func (h *host) start(o Options, listener net.Listener, wrap func(Log) Log) {
 	h.gate = &gate{to: h.Durable}
 	var err error
 	h.journal, err = journal.Open(journal.Options{
-		Dir: "journal", FS: h.disk, SegmentBytes: 256 << 10, OnDurable: h.gate.durable, OnFatal: h.Fail,
+		Dir: "journal", FS: h.disk, SegmentBytes: 256 << 10, OnDurable: h.gate.durable, OnFatal: h.Fail, OnSpace: h.DiskLow,
 	})
 	if err != nil {
 		h.t.Fatal(err)

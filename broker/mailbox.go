@@ -12,6 +12,7 @@ type mail struct {
 	command destinations.Command
 	fail    error // instead of a command: answer ERROR and close
 	taken   int   // octets of the budget that the machine takes over
+	cause   error // why a message is Unreadable
 }
 
 // mailOverhead is counted for each mail beyond its message.

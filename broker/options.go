@@ -17,7 +17,13 @@ type Options struct {
 	Version    string // told to clients in the server header
 	HideServer bool   // leave the server header out
 
-	Machine destinations.Options
+	Machine destinations.Options // but for its MemoryBytes
+
+	// MemoryBytes is what messages may take, wherever they are: in destinations,
+	// in open transactions, under way. A quarter is kept from those that are in
+	// destinations: where there is no room for a stored one, it is only in the log.
+	// 0: 1 GiB.
+	MemoryBytes int64
 
 	ConnectTimeout      time.Duration // until CONNECT is complete; 0: 5 s
 	WriteTimeout        time.Duration // until a client takes an octet; 0: 10 s
@@ -34,11 +40,17 @@ type Options struct {
 	FrameGrace    time.Duration // in each such time a frame must be complete or keep MinRate; 0: 30 s, negative: no rule
 	MinRate       int           // octets a second; 0: 1024
 	MaxNameBytes  int           // of a destination; 0: 255
-	MailboxBytes  int           // commands that wait for the engine; 0: 32 MiB
+	MailboxBytes  int           // commands that wait for the engine; 0: 32 MiB; at most a 16th of MemoryBytes
 
 	OnDiskFull DiskFullPolicy // the zero value: RefuseSends
 
 	Transactions Transactions
+
+	CheckpointEvery time.Duration // one is written when the log was at rest for so long; 0: 10 s
+
+	// Progress is called now and then while Recover reads the log, with the
+	// entries that were read and those to be read.
+	Progress func(done, total uint64)
 }
 
 // HeartBeat sets what the server offers and asks for (STOMP 1.2,
@@ -61,6 +73,8 @@ func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
+	setDefault(&o.MemoryBytes, 1<<30)
+	o.Machine.MemoryBytes = o.MemoryBytes / 4 * 3
 	o.Machine = o.Machine.WithDefaults()
 	setDefault(&o.ConnectTimeout, 5*time.Second)
 	setDefault(&o.WriteTimeout, 10*time.Second)
@@ -75,10 +89,17 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.MinRate, 1024)
 	setDefault(&o.MaxNameBytes, 255)
 	setDefault(&o.MailboxBytes, 32<<20)
+	// The mailbox and the batch that was in it are the larger part of what is
+	// under way.
+	o.MailboxBytes = min(o.MailboxBytes, int(o.MemoryBytes/16))
 	setDefault(&o.Transactions.MaxOpen, 16)
 	setDefault(&o.Transactions.MaxFrames, 10_000)
 	setDefault(&o.Transactions.MaxBytes, 64<<20)
 	setDefault(&o.Transactions.IdleTimeout, 5*time.Minute)
+	setDefault(&o.CheckpointEvery, 10*time.Second)
+	if o.Progress == nil {
+		o.Progress = func(uint64, uint64) {}
+	}
 	return o
 }
 

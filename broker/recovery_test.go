@@ -29,7 +29,7 @@ func TestRecoverAfterTheDiskWasGivenBack(t *testing.T) {
 		}
 		c.message(fmt.Sprint(messages-1, body))
 		c.close()
-		time.Sleep(2 * trimInterval)
+		time.Sleep(2 * tendInterval)
 		synctest.Wait()
 		if err := h.stop(); err != nil {
 			t.Fatal(err)
@@ -62,6 +62,7 @@ func TestRecoverWhenNothingIsLeft(t *testing.T) {
 
 // An emptyLog has no record and had some.
 type emptyLog struct {
+	bareLog
 	last    uint64
 	records []journal.Record
 	durable func(uint64)
@@ -73,5 +74,13 @@ func (l *emptyLog) Append(r []journal.Record) error {
 	l.records = append(l.records, r...)
 	return nil
 }
-func (l *emptyLog) Sync()       { l.durable(l.records[len(l.records)-1].Seq) }
-func (l *emptyLog) Trim(uint64) {}
+func (l *emptyLog) Sync() { l.durable(l.records[len(l.records)-1].Seq) }
+
+// A bareLog is what a log has that holds nothing.
+type bareLog struct{}
+
+func (bareLog) Trim(uint64)                                                         {}
+func (bareLog) Clean(journal.Census)                                                {}
+func (bareLog) Get(uint64) (journal.Record, error)                                  { return journal.Record{}, errDisk }
+func (bareLog) Checkpoint() (from, upto uint64, parts [][]byte, ok bool)            { return 0, 0, nil, false }
+func (bareLog) WriteCheckpoint(_, _ uint64, _ func(func([]byte) error) error) error { return nil }

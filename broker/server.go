@@ -37,7 +37,7 @@ type Server struct {
 // New makes a server. It serves after Recover and Serve.
 func New(o Options) *Server {
 	o = o.withDefaults()
-	memory := &budget{limit: o.Machine.MemoryBytes}
+	memory := &budget{limit: o.MemoryBytes}
 	return &Server{
 		opts:   o,
 		names:  destinations.Names{MaxBytes: o.MaxNameBytes, DeadLetterPrefix: o.Machine.DeadLetterPrefix},
@@ -48,8 +48,13 @@ func New(o Options) *Server {
 			box:      newMailbox(o.MailboxBytes),
 			logger:   o.Logger,
 			sessions: map[uint64]*session{},
+			options:  o.Machine,
+			progress: o.Progress,
 			disk:     disk{policy: o.OnDiskFull},
-			lot:      newLot(memory.limit / 8),
+			checkpoints: checkpointer{
+				logger: o.Logger, every: o.CheckpointEvery, written: make(chan outcome, 1),
+			},
+			lot: newLot(memory.limit / 8),
 		},
 		failed:      make(chan struct{}),
 		sessions:    map[*session]struct{}{},
@@ -78,6 +83,7 @@ func (s *Server) Fail(err error) {
 // ctx does.
 func (s *Server) Recover(ctx context.Context, log Log, name string, epoch uint32) error {
 	s.name = name
+	begun := time.Now()
 	if err := s.engine.restore(ctx, log, epoch); err != nil {
 		return err
 	}
@@ -85,7 +91,8 @@ func (s *Server) Recover(ctx context.Context, log Log, name string, epoch uint32
 		return err
 	}
 	stats := s.engine.machine.Stats()
-	s.opts.Logger.Info("recovered", zap.Int("queues", stats.Queues), zap.Int("messages", stats.Messages))
+	s.opts.Logger.Info("recovered", zap.Int("queues", stats.Queues), zap.Int("messages", stats.Messages),
+		zap.Duration("took", time.Since(begun)))
 	return nil
 }
 
@@ -130,13 +137,26 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	s.abandon(listener)
 	engine.Wait()
 	if err == nil {
-		select {
-		case <-s.failed:
-			err = s.cause
-		default:
-		}
+		err = s.lastCheckpoint()
 	}
+	s.engine.checkpoints.running.Wait()
 	return err
+}
+
+// lastCheckpoint lets the next start begin where this broker ends.
+func (s *Server) lastCheckpoint() error {
+	select {
+	case <-s.failed:
+		return s.cause
+	default:
+	}
+	last := s.engine.machine.Last()
+	s.engine.log.Sync()
+	if err := s.awaitDurable(context.Background(), last); err != nil {
+		return err
+	}
+	s.engine.checkpoints.last(s.engine.machine, last)
+	return nil
 }
 
 // accept serves connections until the listener closes.

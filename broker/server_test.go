@@ -355,6 +355,7 @@ func TestRecoverFails(t *testing.T) {
 }
 
 type brokenLog struct {
+	bareLog
 	read, append error
 	record       journal.Record
 }
@@ -367,7 +368,6 @@ func (l brokenLog) Read(_ uint64, fn func(journal.Record) error) error {
 }
 func (l brokenLog) Append([]journal.Record) error { return l.append }
 func (l brokenLog) Sync()                         {}
-func (l brokenLog) Trim(uint64)                   {}
 func (l brokenLog) Last() uint64                  { return 0 }
 
 // A writePanickingConn panics in the write that has this number.

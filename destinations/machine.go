@@ -1,6 +1,7 @@
 package destinations
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -190,12 +191,14 @@ func (m *Machine) Replay(e Entry) error {
 
 // Resume says that the log goes on after last, which may be later than the
 // last entry that was replayed: those at the end may all have been given back.
-func (m *Machine) Resume(last uint64) {
+// An error says that the end of the checkpoint was missing.
+func (m *Machine) Resume(last uint64) error {
 	if m.recovery != nil && !m.recovery.complete {
-		panic("BUG: resumed from a part of a checkpoint")
+		return errors.New("the last part of the checkpoint is missing")
 	}
 	m.recovery = nil
 	m.last = max(m.last, last)
+	return nil
 }
 
 // record gives r the next Seq, applies it and appends it to the entries.

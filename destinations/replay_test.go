@@ -117,7 +117,9 @@ func TestReplayOfEntriesAboutNothing(t *testing.T) {
 func TestResumeAfterEntriesThatAreGone(t *testing.T) {
 	t.Parallel()
 	m := New(Options{})
-	m.Resume(41)
+	if err := m.Resume(41); err != nil {
+		t.Fatal(err)
+	}
 	var out Effects
 	if err := m.Step(time.Unix(0, 0), Command{Op: Start}, &out); err != nil {
 		t.Fatal(err)
@@ -125,7 +127,9 @@ func TestResumeAfterEntriesThatAreGone(t *testing.T) {
 	if len(out.Entries) != 1 || out.Entries[0].Seq != 42 {
 		t.Errorf("the first entry after 41 is %v", out.Entries)
 	}
-	m.Resume(7)
+	if err := m.Resume(7); err != nil {
+		t.Fatal(err)
+	}
 	if m.Last() != 42 {
 		t.Errorf("resuming before the last entry makes it %d", m.Last())
 	}

@@ -40,6 +40,11 @@ func (p *progress) done() {
 	}
 }
 
+// replaying shows how far the destinations are back.
+func (p *progress) replaying(done, total uint64) {
+	p.show("recovering the destinations: %d%% of %d changes", 100*done/total, total)
+}
+
 // reading shows how much of a journal is read.
 func (p *progress) reading(done, total int64) {
 	if total > 0 {

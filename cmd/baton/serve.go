@@ -73,14 +73,21 @@ func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) err
 		return err
 	}
 	defer listener.Close()
-	server := broker.New(brokerOptions(cfg, logger))
 	p := newProgress(stderr)
+	server := broker.New(brokerOptions(cfg, logger, p))
 	log, err := journal.Open(journalOptions(cfg, logger, server, p))
-	p.done()
 	if err != nil {
+		p.done()
 		return err
 	}
-	err = serveOn(ctx, listener, log, server, cfg, logger, stdout)
+	err = server.Recover(ctx, log, brokerName(log.ID()), log.LastEpoch()+1)
+	p.done()
+	switch {
+	case err == nil:
+		err = letIn(ctx, listener, server, cfg, logger, stdout)
+	case ctx.Err() != nil:
+		err = nil // told to stop before it began
+	}
 	if closed := log.Close(); err == nil {
 		err = closed
 	}
@@ -90,14 +97,8 @@ func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) err
 	return err
 }
 
-// serveOn brings the broker to where the journal ends, lets clients in and says so.
-func serveOn(ctx context.Context, listener net.Listener, log *journal.Journal, server *broker.Server, cfg config.Config, logger *zap.Logger, stdout io.Writer) error {
-	if err := server.Recover(ctx, log, brokerName(log.ID()), log.LastEpoch()+1); err != nil {
-		if ctx.Err() != nil {
-			return nil // told to stop before it began
-		}
-		return err
-	}
+// letIn says that the broker is ready, and serves who comes.
+func letIn(ctx context.Context, listener net.Listener, server *broker.Server, cfg config.Config, logger *zap.Logger, stdout io.Writer) error {
 	ready := readyLine(listener.Addr(), cfg)
 	logger.Info(ready)
 	fmt.Fprintln(stdout, ready)
@@ -117,24 +118,32 @@ func readyLine(address net.Addr, cfg config.Config) string {
 
 func journalOptions(cfg config.Config, logger *zap.Logger, server *broker.Server, p *progress) journal.Options {
 	return journal.Options{
-		Dir:          journalDir(cfg.Data.Dir),
-		SegmentBytes: int64(cfg.Journal.Segment),
-		BufferBytes:  int(cfg.Journal.Buffer),
-		LazySync:     cfg.Journal.LazySync,
-		OnDurable:    server.Durable,
-		OnFatal:      server.Fail,
-		Progress:     p.reading,
-		Logger:       logger,
+		Dir:           journalDir(cfg.Data.Dir),
+		SegmentBytes:  int64(cfg.Journal.Segment),
+		BufferBytes:   int(cfg.Journal.Buffer),
+		CacheBytes:    int64(cfg.Journal.Cache),
+		LazySync:      cfg.Journal.LazySync,
+		CleanRate:     int64(cfg.Journal.CleanRate),
+		Amplification: cfg.Journal.Amplification,
+		ScrubEvery:    zeroIsNever(cfg.Journal.ScrubEvery),
+		LowWater:      int64(lowWater(cfg.Journal.LowWater, config.Bytes(diskSize(cfg.Data.Dir)))),
+		Stall:         cfg.IO.Stall,
+		OnDurable:     server.Durable,
+		OnFatal:       server.Fail,
+		OnSpace:       server.DiskLow,
+		Progress:      p.reading,
+		Logger:        logger,
 	}
 }
 
 // brokerOptions says the configuration in the words of package broker.
-func brokerOptions(cfg config.Config, logger *zap.Logger) broker.Options {
+func brokerOptions(cfg config.Config, logger *zap.Logger, p *progress) broker.Options {
 	return broker.Options{
 		Logger:              logger,
 		Version:             version(),
 		HideServer:          cfg.STOMP.HideServer,
 		Machine:             machineOptions(cfg),
+		MemoryBytes:         int64(cfg.MessageMemory(memoryBudget(cfg, availableMemory()))),
 		ConnectTimeout:      cfg.STOMP.ConnectTimeout,
 		WriteTimeout:        cfg.STOMP.WriteTimeout,
 		Linger:              cfg.STOMP.Linger,
@@ -154,7 +163,7 @@ func brokerOptions(cfg config.Config, logger *zap.Logger) broker.Options {
 			HeaderBytes:     int(cfg.Limits.HeaderBytes),
 			BodyBytes:       int(cfg.Limits.Body),
 		},
-		FrameGrace:   frameGrace(cfg.Limits.FrameGrace),
+		FrameGrace:   zeroIsNever(cfg.Limits.FrameGrace),
 		MinRate:      int(cfg.Limits.MinRate),
 		MaxNameBytes: cfg.Limits.DestinationName,
 		MailboxBytes: int(cfg.Limits.Mailbox),
@@ -165,15 +174,17 @@ func brokerOptions(cfg config.Config, logger *zap.Logger) broker.Options {
 			MaxBytes:    int(cfg.Transactions.MaxBytes),
 			IdleTimeout: cfg.Transactions.IdleTimeout,
 		},
+		CheckpointEvery: cfg.Journal.CheckpointEvery,
+		Progress:        p.replaying,
 	}
 }
 
-// frameGrace says "off" in the broker's way.
-func frameGrace(grace time.Duration) time.Duration {
-	if grace == 0 {
+// zeroIsNever says "never" as broker and journal do, to whom 0 is their default.
+func zeroIsNever(d time.Duration) time.Duration {
+	if d == 0 {
 		return -1
 	}
-	return grace
+	return d
 }
 
 func machineOptions(cfg config.Config) destinations.Options {
@@ -187,7 +198,6 @@ func machineOptions(cfg config.Config) destinations.Options {
 			Bytes:    int64(cfg.Topics.PendingBytes),
 			Policy:   pendingPolicies[cfg.Topics.PendingPolicy],
 		},
-		MemoryBytes:      int64(cfg.MessageMemory(memoryBudget(cfg, availableMemory()))),
 		MaxSubscriptions: cfg.Limits.Subscriptions,
 	}
 }

@@ -62,13 +62,9 @@ func TestEveryKeyIsWired(t *testing.T) {
 	}
 	// These are read where they are used: by serve, newLogger and readyLine.
 	elsewhere := []string{"log.level", "log.format", "stomp.listen", "stomp.allow_anonymous"}
-	// The journal takes these when it has learned what they are about.
-	soon := []string{"journal.checkpoint_every", "journal.clean_rate", "journal.amplification", "journal.scrub_every",
-		"journal.low_water", "io.stall"}
-
 	usual := wiring(t, nil)
 	for _, key := range config.Keys() {
-		if slices.Contains(elsewhere, key) || slices.Contains(soon, key) {
+		if slices.Contains(elsewhere, key) {
 			continue
 		}
 		if other[key] == "" {
@@ -87,8 +83,10 @@ func wiring(t *testing.T, flags map[string]any) string {
 		t.Fatal(err)
 	}
 	log := journalOptions(cfg, nil, broker.New(broker.Options{}), nil)
-	log.OnDurable, log.OnFatal, log.Progress = nil, nil, nil
-	return fmt.Sprintf("%+v\n%+v", brokerOptions(cfg, nil), log)
+	log.OnDurable, log.OnFatal, log.OnSpace, log.Progress = nil, nil, nil, nil
+	options := brokerOptions(cfg, nil, nil)
+	options.Progress = nil
+	return fmt.Sprintf("%+v\n%+v", options, log)
 }
 
 func TestMaxConnections(t *testing.T) {
@@ -117,7 +115,7 @@ func TestNoFrameGraceIsNoDeadline(t *testing.T) {
 	t.Parallel()
 	cfg := config.Default()
 	cfg.Limits.FrameGrace = 0
-	if got := brokerOptions(cfg, nil).FrameGrace; got >= 0 {
+	if got := brokerOptions(cfg, nil, nil).FrameGrace; got >= 0 {
 		t.Errorf("without a rule, a frame has %s", got)
 	}
 }
