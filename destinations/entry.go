@@ -201,6 +201,15 @@ func (d *decoder) end(e Entry) error {
 }
 
 func (d *decoder) uvarint() uint64 {
+	if len(d.data) > 0 && d.data[0] < 0x80 { // as most are
+		v := d.data[0]
+		d.data = d.data[1:]
+		return uint64(v)
+	}
+	return d.longUvarint()
+}
+
+func (d *decoder) longUvarint() uint64 {
 	v, n := binary.Uvarint(d.data)
 	if n <= 0 {
 		d.bad, d.data = true, nil

@@ -126,18 +126,19 @@ func (c column) sum(n int, most uint64) (sum uint64, ok bool) {
 	if c.equal {
 		return sum, true
 	}
-	for data := c.rest.data; len(data) > 0; n-- {
-		above, size := uint64(data[0]), 1
+	data := c.rest.data
+	for i := 0; i < len(data); n-- {
+		above, size := uint64(data[i]), 1
 		if above >= 0x80 {
-			if above, size = binary.Uvarint(data); size <= 0 {
+			if above, size = binary.Uvarint(data[i:]); size <= 0 {
 				return 0, false
 			}
 		}
-		if n == 0 || above > most-c.least {
+		if above > most-c.least || n == 0 {
 			return 0, false
 		}
 		sum += above
-		data = data[size:]
+		i += size
 	}
 	return sum, n == 0
 }

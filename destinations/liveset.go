@@ -13,7 +13,7 @@ import (
 // costs what it is, however long ago it came.
 type liveSet struct {
 	stretches
-	first int        // no stretch before this index has anything live
+	first int        // no stretch before this index has anything live; this one has, or is the last
 	empty int        // stretches with nothing live, the last one not counted
 	epoch uint32     // of a stretch whose set no picture shares
 	spare [][]uint16 // bitmaps without a bit, for reuse
@@ -113,7 +113,7 @@ func (l *liveSet) reach(number uint64) int {
 	case ok:
 	case i == n && n > 0 && l.stretches[n-1].count == 0:
 		i = n - 1 // the end has gone on, and nothing was left behind
-		l.stretches[i].number = number
+		l.stretches[i].number, l.stretches[i].bytes = number, 0
 	case i == n:
 		l.stretches = append(l.stretches, stretch{number: number, epoch: l.epoch})
 	default:
@@ -160,26 +160,22 @@ func (l *liveSet) remove(seq uint64, size int64) {
 		s.set = slices.Delete(s.set, at, at+1)
 	}
 	s.bytes -= size
-	if s.count--; s.count == 0 {
-		l.emptied(i)
+	// The last one is kept as it is: most likely it is about to be added to again.
+	if s.count--; s.count == 0 && i < len(l.stretches)-1 {
+		l.emptied(s)
 	}
 }
 
-// emptied frees what a stretch held. The last one is kept as it is: most likely
-// it is about to be added to again.
-func (l *liveSet) emptied(i int) {
-	s := &l.stretches[i]
-	s.bytes = 0
-	if i < len(l.stretches)-1 {
-		if len(s.set) == bitmapWords && len(l.spare) < maxSpare {
-			l.spare = append(l.spare, s.set)
-		}
-		s.set = nil
-		if l.empty++; l.empty > len(l.stretches)/2 {
-			l.compact()
-		}
+// emptied frees what a stretch held.
+func (l *liveSet) emptied(s *stretch) {
+	if len(s.set) == bitmapWords && len(l.spare) < maxSpare {
+		l.spare = append(l.spare, s.set)
 	}
-	for l.first < len(l.stretches) && l.stretches[l.first].count == 0 {
+	s.set, s.bytes = nil, 0
+	if l.empty++; l.empty > len(l.stretches)/2 {
+		l.compact()
+	}
+	for l.first < len(l.stretches)-1 && l.stretches[l.first].count == 0 {
 		l.first++
 	}
 }
@@ -194,7 +190,7 @@ func (l *liveSet) compact() {
 func (l *liveSet) oldest() (seq uint64, ok bool) { return l.stretches[l.first:].oldest() }
 
 func (l stretches) oldest() (uint64, bool) {
-	if len(l) == 0 {
+	if len(l) == 0 || l[0].count == 0 {
 		return 0, false
 	}
 	s := &l[0]

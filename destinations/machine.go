@@ -73,6 +73,7 @@ type Machine struct {
 	aside    int    // messages set aside, for their content could not be read
 	live     liveSet
 	queues   map[string]*queue
+	recent   *queue         // of queues, the one that was looked for last
 	roster   roster[*queue] // all of queues
 	topics   map[string]*topic
 	sessions map[uint64]*session
@@ -252,7 +253,7 @@ func (m *Machine) changing(r *record) *queue {
 	if m.recovery.has(r.queue, r.seq) {
 		return nil
 	}
-	return m.queues[r.queue]
+	return m.find(r.queue)
 }
 
 // put adds the message of an enqueue at the end of its queue. Where there is no
@@ -284,7 +285,7 @@ func (m *Machine) applySettle(q *queue, r *record) {
 func (m *Machine) applyMove(r *record) {
 	s := slot{seq: r.seq, size: r.size, marks: markStored}
 	if !m.recovery.has(r.queue, r.seq) {
-		q := m.queues[r.queue]
+		q := m.find(r.queue)
 		if q == nil {
 			return
 		}
@@ -318,10 +319,10 @@ func (m *Machine) expire(at ref) {
 	if m.recovery != nil {
 		return
 	}
-	seq, content, size := at.slot().seq, at.content(), int64(at.slot().size)
-	m.live.remove(content, size)
-	if seq != content {
-		m.live.remove(seq, moveBytes)
+	s, content := at.slot(), at.content()
+	m.live.remove(content, int64(s.size))
+	if s.seq != content {
+		m.live.remove(s.seq, moveBytes)
 	}
 }
 
@@ -371,12 +372,25 @@ const queueBytes = 512
 
 // queue returns the queue called name, made if there is none.
 func (m *Machine) queue(name string) *queue {
-	q := m.queues[name]
+	q := m.find(name)
 	if q == nil {
 		q = &queue{destination: Queue(name)}
-		m.queues[name] = q
+		m.queues[name], m.recent = q, q
 		m.roster.add(q)
 		m.bytes += queueBytes
+	}
+	return q
+}
+
+// find returns the queue called name, nil if there is none. A Step mostly looks
+// for the same one several times.
+func (m *Machine) find(name string) *queue {
+	if q := m.recent; q != nil && q.destination.Name == name {
+		return q
+	}
+	q := m.queues[name]
+	if q != nil {
+		m.recent = q
 	}
 	return q
 }
@@ -386,6 +400,7 @@ func (m *Machine) collect(q *queue) {
 	// A queue that was forgotten before may have a successor of the same name.
 	if q.live == 0 && q.consumers == 0 && m.queues[q.destination.Name] == q {
 		delete(m.queues, q.destination.Name)
+		m.recent = nil
 		m.roster.remove(q)
 		m.bytes -= queueBytes
 	}

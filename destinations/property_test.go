@@ -22,8 +22,9 @@ func TestMain(m *testing.M) {
 }
 
 // TestProperty runs random programs of all commands against the model, with a
-// standby that replays each entry as it is made, restarts, and a last consumer
-// of everything, after whom nothing may be left.
+// standby that replays each entry as it is made, a disk that is cleaned and has
+// checkpoints, restarts from each of them, and a last consumer of everything,
+// after whom nothing may be left, on the disk neither.
 func TestProperty(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
@@ -51,7 +52,8 @@ type program struct {
 	m       *Machine
 	w       *model
 	standby *Machine
-	entries []Entry // as a log gives them back
+	entries []Entry // as a log gives them back that is never cleaned
+	disk    *disk
 	now     time.Time
 	sent    int // messages
 }
@@ -70,7 +72,8 @@ func newProgram(t *rapid.T) *program {
 			Policy:   PendingPolicy(p.pick("policy", 3)),
 		},
 	}
-	p.m, p.w, p.standby = New(p.opts), newModel(t, p.opts), New(p.opts)
+	p.m, p.w, p.standby, p.disk = New(p.opts), newModel(t, p.opts), New(p.opts), newDisk(p)
+	p.skip()
 	p.step(Command{Op: Start})
 	return p
 }
@@ -134,40 +137,49 @@ func (p *program) log(batch []Entry) {
 			p.t.Fatalf("replay: %v", err)
 		}
 	}
-	want := describe(p.m)
+	p.disk.append(batch)
+	want := describeAll(p.m)
 	p.same("the standby", p.standby, want)
 	if len(batch) > 0 && p.pick("replay", 4) == 0 {
 		p.same("a recovery", replayed(p.t, p.opts, p.entries), want)
-		p.same("a recovery from the oldest entry needed", replayed(p.t, p.opts, p.needed()), want)
+		p.same("a recovery from the disk", p.disk.replay(), want)
+		p.same("a recovery from the oldest entry needed", p.disk.replayNeeded(), want)
+		p.same("a recovery from the checkpoint", p.disk.restore(), want)
 	}
-}
-
-// needed is what a log keeps that gave back all it could.
-func (p *program) needed() []Entry {
-	for i, e := range p.entries {
-		if e.Seq >= p.m.Oldest() {
-			return p.entries[i:]
-		}
-	}
-	return nil
+	p.disk.change()
 }
 
 func (p *program) same(who string, m *Machine, want string) {
-	if got := describe(m); got != want {
+	p.t.Helper()
+	if got := describeAll(m); got != want {
 		p.t.Fatalf("%s has\n%s\nwant\n%s", who, got, want)
 	}
 }
 
-// restart goes on with a machine from the log, or with the standby.
+// restart goes on with a machine from the disk, or with the standby.
 func (p *program) restart() {
-	if p.pick("failover", 2) == 1 {
+	switch p.pick("failover", 3) {
+	case 0:
 		p.m = p.standby
-	} else {
-		p.m = replayed(p.t, p.opts, p.entries)
+	case 1:
+		p.m = p.disk.replay()
+	case 2:
+		p.m = p.disk.restore()
 	}
+	p.disk.taking = nil
 	p.standby = replayed(p.t, p.opts, p.entries)
+	p.skip()
 	p.w.restart(p.m)
 	p.step(Command{Op: Start})
+}
+
+// skip goes on as a log does of which the end was given back: with Seqs that lie
+// far apart, though no program makes thousands of entries.
+func (p *program) skip() {
+	last := p.m.Last() + oneOf(p, "skip", []uint64{0, 10, 500, 1000, 3000})
+	p.m.Resume(last)
+	p.standby.Resume(last)
+	p.w.last = last
 }
 
 // drain ends all sessions, then consumes every queue: nothing may be left.
@@ -193,6 +205,7 @@ func (p *program) drain() {
 	if len(m.queues)+len(m.topics)+len(m.sessions) > 0 || m.bytes != 0 || m.Oldest() != m.Last()+1 {
 		p.t.Fatalf("left: %+v, oldest %d of %d", m.Stats(), m.Oldest(), m.Last())
 	}
+	p.disk.empty()
 }
 
 // draw makes a random command.

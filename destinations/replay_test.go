@@ -35,6 +35,23 @@ func describe(m *Machine) string {
 	return b.String()
 }
 
+// describeAll adds what a log is told of m to what describe says.
+func describeAll(m *Machine) string {
+	var b strings.Builder
+	b.WriteString(describe(m))
+	for i := range m.live.stretches {
+		s := &m.live.stretches[i]
+		if s.count == 0 {
+			continue
+		}
+		fmt.Fprintf(&b, "live %d: %d octets of %d:", s.number, s.bytes, s.count)
+		s.each(func(offset uint16) { fmt.Fprintf(&b, " %d", offset) })
+		b.WriteByte('\n')
+	}
+	fmt.Fprintf(&b, "last=%d start=%d oldest=%d\n", m.last, m.start, m.Oldest())
+	return b.String()
+}
+
 // readBack is e as a log gives it back: the payload in one piece.
 func readBack(e Entry) Entry {
 	return Entry{Seq: e.Seq, Kind: e.Kind, Body: slices.Concat(e.Head, e.Body)}

@@ -17,7 +17,7 @@ func (m *Machine) needs(d Destination, msg *Message, diskLow bool) (size int64) 
 	if d.Topic || diskLow && !msg.Persistent {
 		size = msg.size()
 	}
-	if !d.Topic && m.queues[d.Name] == nil {
+	if !d.Topic && m.find(d.Name) == nil {
 		size += queueBytes
 	}
 	return size
