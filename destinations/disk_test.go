@@ -137,7 +137,7 @@ func (d *disk) goOn(m *Machine, entries []Entry) *Machine {
 			d.p.t.Fatalf("replay entry %d: %v", e.Seq, err)
 		}
 	}
-	m.Resume(d.p.m.Last())
+	resume(d.p.t, m, d.p.m.Last())
 	return m
 }
 

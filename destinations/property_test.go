@@ -177,8 +177,8 @@ func (p *program) restart() {
 // far apart, though no program makes thousands of entries.
 func (p *program) skip() {
 	last := p.m.Last() + oneOf(p, "skip", []uint64{0, 10, 500, 1000, 3000})
-	p.m.Resume(last)
-	p.standby.Resume(last)
+	resume(p.t, p.m, last)
+	resume(p.t, p.standby, last)
 	p.w.last = last
 }
 

@@ -75,6 +75,13 @@ func replayed(t tester, o Options, entries []Entry) *Machine {
 	return m
 }
 
+func resume(t tester, m *Machine, last uint64) {
+	t.Helper()
+	if err := m.Resume(last); err != nil {
+		t.Fatalf("resume: %v", err)
+	}
+}
+
 func TestReplayRefusesEntriesOutOfOrder(t *testing.T) {
 	t.Parallel()
 	m := replayed(t, Options{}, []Entry{{Seq: 7, Kind: KindStart}})
