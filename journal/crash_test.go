@@ -1,6 +1,7 @@
 package journal_test
 
 import (
+	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -30,14 +31,39 @@ type story struct {
 	logger  *zap.Logger
 	opening atomic.Bool  // Open is at work
 	left    atomic.Int64 // operations that tell still makes
+	sparse  int          // most sparse segments at a time
 
-	mu    sync.Mutex
-	ends  []uint64 // last Seq of each Append begun
-	floor uint64   // highest Trim
+	mu      sync.Mutex
+	ends    []uint64       // last Seq of each Append begun
+	floor   uint64         // highest Trim
+	tallied uint64         // newest AsOf of a tally
+	begun   map[point]bool // checkpoints
+	written point          // the last one reported as written
+}
+
+// point is what a checkpoint is about.
+type point struct{ from, upto uint64 }
+
+// tally is the census of a story: old records are not needed, but for every seventh.
+type tally uint64
+
+func (n tally) AsOf() uint64 { return uint64(n) }
+
+func (n tally) needs(seq uint64) bool { return seq%7 == 0 || seq+60 > uint64(n) }
+
+func (n tally) Keep(r journal.Record, _ func(uint64) bool) bool { return n.needs(r.Seq) }
+
+func (n tally) Bytes(first, last uint64) (bytes int64) {
+	for seq := first; seq <= last; seq++ {
+		if n.needs(seq) {
+			bytes += int64(32 + len(payload(seq)))
+		}
+	}
+	return bytes
 }
 
 func newStory(seed uint64) *story {
-	s := &story{watch: newWatch(), random: rand.New(rand.NewPCG(seed, 0)), floor: 1}
+	s := &story{watch: newWatch(), random: rand.New(rand.NewPCG(seed, 0)), floor: 1, begun: map[point]bool{}}
 	s.left.Store(math.MaxInt64)
 	return s
 }
@@ -45,6 +71,7 @@ func newStory(seed uint64) *story {
 func (s *story) options(disk *memfs.FS) journal.Options {
 	opt := s.watch.options(disk)
 	opt.SegmentBytes, opt.Logger = 8<<10, s.logger
+	opt.CleanRate, opt.ScrubEvery = 1<<40, -1
 	return opt
 }
 
@@ -75,8 +102,32 @@ func (s *story) trim(j *journal.Journal, before uint64) {
 	j.Trim(before)
 }
 
-// tell plays the script: appends of several sizes, some of them synced together, promises, trims and restarts. It goes on
-// when what it has asked for is done, so that the same seed makes the same calls.
+// clean lets the journal clean by what is needed of the records that are durable.
+func (s *story) clean(j *journal.Journal) {
+	n := tally(j.Durable())
+	s.mu.Lock()
+	s.tallied = max(s.tallied, n.AsOf())
+	s.mu.Unlock()
+	j.Clean(n)
+}
+
+// checkpoint writes one that says what it is about. An error is no matter: the journal stops where it must.
+func (s *story) checkpoint(j *journal.Journal) {
+	p := point{upto: j.Durable()}
+	p.from = p.upto - min(p.upto, s.random.Uint64N(20))
+	s.mu.Lock()
+	s.begun[p] = true
+	s.mu.Unlock()
+	err := j.WriteCheckpoint(p.from, p.upto, func(yield func([]byte) error) error { return yield(fmt.Append(nil, p)) })
+	if err == nil {
+		s.mu.Lock()
+		s.written = p
+		s.mu.Unlock()
+	}
+}
+
+// tell plays the script: appends of several sizes, some of them synced together, promises, trims, cleaning, checkpoints
+// and restarts. It goes on when what it has asked for is done, so that the same seed makes the same calls.
 func (s *story) tell(disk *memfs.FS, operations int) error {
 	j, err := s.open(disk)
 	if err != nil {
@@ -84,19 +135,25 @@ func (s *story) tell(disk *memfs.FS, operations int) error {
 	}
 	for ; operations > 0 && s.left.Add(-1) >= 0; operations-- {
 		j.Quiesce()
+		j.Cleaned()
+		s.sparse = max(s.sparse, j.Stats().Sparse)
 		switch dice := s.random.IntN(100); {
-		case dice < 40:
+		case dice < 35:
 			err = s.append(j, 1+s.random.IntN(5))
-		case dice < 80:
+		case dice < 75:
 			if err = s.append(j, 1+s.random.IntN(5)); err == nil {
 				j.Sync()
 				s.await(j.Last())
 			}
-		case dice < 85:
+		case dice < 80:
 			j.Sync()
 			s.await(j.Last())
+		case dice < 85:
+			s.trim(j, j.Last()/2)
+		case dice < 92:
+			s.clean(j)
 		case dice < 95:
-			s.trim(j, j.Last()-j.Last()/4)
+			s.checkpoint(j)
 		default:
 			if err := j.Close(); err != nil {
 				return err
@@ -117,7 +174,7 @@ func (s *story) tell(disk *memfs.FS, operations int) error {
 func (s *story) survives(disk *memfs.FS) error {
 	reported := s.reported()
 	s.mu.Lock()
-	floor, ends := s.floor, slices.Clone(s.ends)
+	floor, ends, n := s.floor, slices.Clone(s.ends), tally(s.tallied)
 	s.mu.Unlock()
 	j, err := journal.Open(newStory(0).options(disk))
 	if err != nil {
@@ -132,13 +189,58 @@ func (s *story) survives(disk *memfs.FS) error {
 	case j.First() > floor:
 		return fmt.Errorf("the first record is %d, trimmed was up to %d", j.First(), floor)
 	}
-	if err := check(j, j.First()); err != nil {
+	if err := errors.Join(n.check(j), s.checkCheckpoint(j)); err != nil {
 		return err
 	}
-	return s.goesOn(j, disk)
+	return n.goesOn(j, disk)
 }
 
-func (s *story) goesOn(j *journal.Journal, disk *memfs.FS) error {
+// check reads the whole journal: what is needed must be there, and nothing that was not written.
+func (n tally) check(j *journal.Journal) error {
+	next := j.First()
+	err := j.Read(next, func(r journal.Record) error {
+		for ; next < r.Seq; next++ {
+			if n.needs(next) {
+				return fmt.Errorf("record %d is missing", next)
+			}
+		}
+		next++
+		return altered(r)
+	})
+	if err == nil && next != j.Durable()+1 {
+		err = fmt.Errorf("read up to %d, durable is %d", next-1, j.Durable())
+	}
+	return err
+}
+
+func altered(r journal.Record) error {
+	want := record(r.Seq)
+	if r.Epoch != want.Epoch || r.Type != want.Type || !bytes.Equal(r.Body, payload(r.Seq)) {
+		return fmt.Errorf("record %d is altered: %d %d %x", r.Seq, r.Epoch, r.Type, r.Body)
+	}
+	return nil
+}
+
+// checkCheckpoint wants the last checkpoint that was reported as written, or one that was begun after it.
+func (s *story) checkCheckpoint(j *journal.Journal) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	from, upto, parts, ok := j.Checkpoint()
+	p := point{from, upto}
+	switch {
+	case !ok && s.written == point{}:
+		return nil
+	case !ok || upto < s.written.upto:
+		return fmt.Errorf("the checkpoint is %v, %t, reported was %v", p, ok, s.written)
+	case !s.begun[p] || len(parts) != 1 || string(parts[0]) != fmt.Sprint(p):
+		return fmt.Errorf("the checkpoint %v with %q was never written", p, parts)
+	case j.First() > from+1:
+		return fmt.Errorf("the first record is %d, the checkpoint needs all after %d", j.First(), from)
+	}
+	return nil
+}
+
+func (n tally) goesOn(j *journal.Journal, disk *memfs.FS) error {
 	if err := j.Append(records(j.Last()+1, 9)); err != nil {
 		return err
 	}
@@ -154,7 +256,7 @@ func (s *story) goesOn(j *journal.Journal, disk *memfs.FS) error {
 	if again.Last() != last {
 		return fmt.Errorf("after going on the last record is %d, want %d", again.Last(), last)
 	}
-	return check(again, again.First())
+	return n.check(again)
 }
 
 // TestCrashAnywhere crashes scripts before every call that changes the disk. Each time the machine may lose nothing, all or
@@ -213,8 +315,8 @@ func tellCrashing(t *testing.T, seed uint64, states *atomic.Int64) {
 		}
 		return nil
 	})
-	if err := s.tell(disk, 100); err != nil {
-		t.Errorf("-seed=%d: the script failed: %v", seed, err)
+	if err := s.tell(disk, 150); err != nil || s.sparse == 0 || s.written == (point{}) {
+		t.Errorf("-seed=%d: the script ends with %v, %d sparse segments, checkpoint %v", seed, err, s.sparse, s.written)
 	}
 }
 
