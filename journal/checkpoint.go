@@ -147,16 +147,11 @@ func (j *Journal) writeCheckpoint(from, upto uint64, parts func(yield func(part 
 	if from > upto || upto > j.Durable() {
 		return fmt.Errorf("the log is durable up to seq %d", j.Durable())
 	}
-	chain, err := j.chainAt(upto)
-	if err != nil {
-		return err
-	}
 	before, err := j.limitTo(from)
 	if err != nil {
 		return err
 	}
-	h := checkpointHeader{journalID: j.id, from: from, upto: upto, chain: chain}
-	if err := j.createCheckpoint(h, parts); err != nil {
+	if err := j.createCheckpoint(from, upto, parts); err != nil {
 		j.setLimit(before)
 		_ = j.opt.FS.Remove(j.path(checkpointNewName)) // or the next Open does
 		return err
@@ -206,12 +201,16 @@ func (j *Journal) setLimit(limit uint64) {
 }
 
 // createCheckpoint writes and syncs the new file under its temporary name.
-func (j *Journal) createCheckpoint(h checkpointHeader, parts func(yield func(part []byte) error) error) error {
+func (j *Journal) createCheckpoint(from, upto uint64, parts func(yield func(part []byte) error) error) error {
+	chain, err := j.chainAt(upto)
+	if err != nil {
+		return err
+	}
 	file, err := j.opt.FS.Create(j.path(checkpointNewName))
 	if err != nil {
 		return err
 	}
-	header := h.encode()
+	header := (&checkpointHeader{journalID: j.id, from: from, upto: upto, chain: chain}).encode()
 	w := partWriter{file: file, buf: header, crc: binary.LittleEndian.Uint32(header[len(header)-4:])}
 	err = parts(func(part []byte) error {
 		if j.stopped() {

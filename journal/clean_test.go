@@ -360,8 +360,12 @@ func (o *owner) checkpointMaybe(j *journal.Journal, wanted bool) error {
 // settlements.
 func TestCleaningKeepsDiskUseInBounds(t *testing.T) {
 	t.Parallel()
-	for _, size := range []int{600, 3} {
-		t.Run(fmt.Sprint(size), func(t *testing.T) {
+	for _, c := range []struct {
+		size        int
+		checkpoints bool
+	}{{600, false}, {3, false}, {600, true}} {
+		size := c.size
+		t.Run(fmt.Sprint(c), func(t *testing.T) {
 			t.Parallel()
 			disk, o := memfs.New(), newOwner(uint64(size))
 			o.size = size
@@ -386,6 +390,12 @@ func TestCleaningKeepsDiskUseInBounds(t *testing.T) {
 					t.Fatal(err)
 				}
 				o.clean(j)
+				if c.checkpoints {
+					if err := o.checkpoint(j, 20); err != nil {
+						t.Fatal(err)
+					}
+					j.Cleaned() // by the census from before, up to where the new checkpoint allows
+				}
 				j.Quiesce()
 				live := int64(40 * (32 + size + 50))
 				if n, limit := diskBytes(disk), 2*live+5*(16<<10); n > limit {
@@ -402,6 +412,132 @@ func TestCleaningKeepsDiskUseInBounds(t *testing.T) {
 				t.Errorf("the log begins with %d", j.First())
 			}
 		})
+	}
+}
+
+// TestCensusWaitsUntilItsRecordsAreDurable gives a census that knows of a settlement which is not. A crash would lose that,
+// and find that what it settled is gone.
+func TestCensusWaitsUntilItsRecordsAreDurable(t *testing.T) {
+	t.Parallel()
+	disk, o := memfs.New(), newOwner(7)
+	j := open(t, o.options(disk))
+	for range 100 {
+		if err := o.commit(j, o.put()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := o.append(j, o.settle(1000, 1)); err != nil {
+		t.Fatal(err)
+	}
+	j.Clean(o.census())
+	j.Cleaned()
+	if n := j.Stats().CleanedBytes; n != 0 {
+		t.Errorf("%d bytes were cleaned before the settlement was durable", n)
+	}
+	if err := o.survives(disk.CrashClone(memfs.None), o.reported()); err != nil {
+		t.Error(err)
+	}
+	j.Sync()
+	o.await(j.Last())
+	j.Cleaned() // without being asked again
+	if j.Stats().CleanedBytes == 0 {
+		t.Error("nothing has been cleaned")
+	}
+	if err := o.finds(j); err != nil {
+		t.Error(err)
+	}
+}
+
+// hooked is a census that does something when it is first asked.
+type hooked struct {
+	census
+	onBytes, onKeep func()
+}
+
+func (c *hooked) Bytes(first, last uint64) int64 {
+	c.onBytes()
+	return c.census.Bytes(first, last)
+}
+
+func (c *hooked) Keep(r journal.Record, gone func(uint64) bool) bool {
+	c.onKeep()
+	return c.census.Keep(r, gone)
+}
+
+// TestCheckpointsAndCleaningExcludeEachOther writes a checkpoint at each stage of a pass. Either it is there in time and
+// nothing after it is cleaned, or it is refused.
+func TestCheckpointsAndCleaningExcludeEachOther(t *testing.T) {
+	t.Parallel()
+	for _, stage := range []string{"before", "choosing", "judging", "after", "after a restart"} {
+		t.Run(stage, func(t *testing.T) {
+			t.Parallel()
+			disk, o := memfs.New(), newOwner(8)
+			j := open(t, o.options(disk))
+			for range 100 {
+				if err := o.commit(j, o.put()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var result error
+			write := sync.OnceFunc(func() { result = j.WriteCheckpoint(2, 2, yieldAll("live: 1 and 2")) })
+			c := &hooked{onBytes: func() {}, onKeep: func() {}}
+			switch stage {
+			case "before":
+				write()
+			case "choosing":
+				c.onBytes = write
+			case "judging":
+				c.onKeep = write
+			}
+			if err := o.commit(j, o.settle(1000, 1)); err != nil {
+				t.Fatal(err)
+			}
+			c.census = o.census()
+			j.Clean(c)
+			j.Cleaned()
+			if stage == "after a restart" {
+				mustClose(t, j)
+				j = open(t, o.options(disk))
+			}
+			write()
+			if refused := errors.Is(result, journal.ErrTrimmed); refused == (stage == "before" || stage == "choosing") {
+				t.Errorf("the checkpoint: %v", result)
+			} else if sparse := j.Stats().Sparse; refused != (sparse > 0) {
+				t.Errorf("the checkpoint: %v; %d segments have been cleaned", result, sparse)
+			}
+		})
+	}
+}
+
+// TestCheckpointThatTheLogHasPassedIsNotUsed puts an old checkpoint back after more has been cleaned or trimmed than it allows.
+func TestCheckpointThatTheLogHasPassedIsNotUsed(t *testing.T) {
+	t.Parallel()
+	for _, trim := range []bool{false, true} {
+		disk, o := memfs.New(), newOwner(9)
+		j := open(t, o.options(disk))
+		for range 200 {
+			if err := o.commit(j, o.put()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		mustCheckpoint(t, j, 20, 190, "old")
+		old := disk.Content(checkpointFile)
+		if err := o.commit(j, o.settle(1000, 1, 200)); err != nil {
+			t.Fatal(err)
+		}
+		mustCheckpoint(t, j, 150, 201, "new")
+		if trim {
+			j.Trim(100)
+		} else {
+			o.clean(j)
+		}
+		mustClose(t, j)
+		disk.Put(checkpointFile, old)
+		j = open(t, o.options(disk))
+		wantCheckpoint(t, j, 0, 0)
+		if trim == (j.First() == 1) || trim == (j.Stats().Sparse > 0) {
+			t.Errorf("trim %t: the log begins with %d, %+v", trim, j.First(), j.Stats())
+		}
 	}
 }
 
