@@ -30,9 +30,22 @@
 //
 // and after a start, before the first Step:
 //
-//	for each entry in the log { m.Replay(entry) }
+//	for each part of the checkpoint, if there is one { m.Restore(part) }
+//	for each entry in the log, after the checkpoint's From { m.Replay(entry) }
 //	m.Resume(log.Last())
 //	m.Step(now, Command{Op: Start}, &out) // then append and sync
+//
+// # What is in memory
+//
+// A message in a queue is a slot of 24 octets. Its content is in memory as long
+// as there is room; otherwise it is only in the log, and a Delivery says which
+// entry has it. A run of 128 such messages that nobody is working on is packed
+// into its image, of 1 to 4 octets a message, and unpacked when it is touched. A
+// Checkpoint is these images, captured a few queues at a time between commands;
+// those that have not changed are made once.
+//
+// The Machine also knows which entries of the log are live. A Live is a picture
+// of that: it tells the log what it may drop.
 //
 // # Invariants
 //
@@ -43,6 +56,8 @@
 //     and the caller appends those that are in one batch.
 //   - What is unacknowledged belongs to exactly one subscription, and returns
 //     to its place in the queue when that subscription ends.
+//   - Replaying a log from which entries were dropped that Live.Keep gave up, or
+//     a checkpoint and the entries after it, gives that state too.
 //   - Who holds which message is not stored. After a start every message that
 //     was stored before it is delivered with Redelivered set.
 //   - No map order reaches an output.

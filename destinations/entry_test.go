@@ -62,6 +62,46 @@ func TestEntryRoundTrip(t *testing.T) {
 	}
 }
 
+// Early versions wrote moves without where the content is.
+func TestEntryMoveOfAnEarlyVersion(t *testing.T) {
+	t.Parallel()
+	put := record{seq: 1, kind: KindEnqueue, queue: "q", msg: newMessage("one", true)}
+	dead := &DeadLetter{Reason: ReasonRejected, Deliveries: 1, Destination: Queue("q"), ID: MessageID{Seq: 1}}
+	move := record{seq: 2, kind: KindMove, queue: "q", seqs: []uint64{1}, target: "DLQ.q", dead: dead}
+	early := move.entry()
+	early.Head = early.Head[:len(early.Head)-2]
+	m := replayed(t, Options{}, []Entry{put.entry(), early})
+	if at, ok := m.queues["DLQ.q"].find(2); !ok || at.content() != 1 || at.slot().size != slotSize(put.msg) {
+		t.Errorf("after the replay:\n%s", describeAll(m))
+	}
+}
+
+// What Delivery.Content leads to is read without a copy, and nothing else is
+// taken for a message.
+func TestEntryMessage(t *testing.T) {
+	t.Parallel()
+	for _, r := range sampleRecords() {
+		e := readBack(r.entry())
+		got, err := e.Message()
+		if r.kind != KindEnqueue {
+			if err == nil || !strings.Contains(err.Error(), fmt.Sprint("entry ", e.Seq)) {
+				t.Errorf("entry %d of kind %d gives the error %v", e.Seq, e.Kind, err)
+			}
+			continue
+		}
+		if err != nil || !reflect.DeepEqual(got, r.msg) {
+			t.Errorf("entry %d holds %+v, %v; want %+v", e.Seq, got, err, r.msg)
+		}
+		if &got.Content[len(got.Content)-1] != &e.Body[len(e.Body)-1] {
+			t.Errorf("the content of entry %d was copied", e.Seq)
+		}
+		e.Body = e.Body[:3]
+		if _, err := e.Message(); err == nil {
+			t.Errorf("entry %d cut short gives no error", e.Seq)
+		}
+	}
+}
+
 // A journal shares its read buffer between entries.
 func TestEntryDecodeKeepsNoMemory(t *testing.T) {
 	t.Parallel()
