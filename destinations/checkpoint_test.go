@@ -184,6 +184,75 @@ func TestRestoreRefuses(t *testing.T) {
 	}
 }
 
+// A part that says what cannot be is refused, whatever the parts before it say.
+func TestRestoreRefusesWhatCannotBe(t *testing.T) {
+	t.Parallel()
+	image := func(seqs ...uint64) []byte {
+		c := &chunk{}
+		for _, seq := range seqs {
+			c.slots = append(c.slots, slot{seq: seq, size: 100, marks: markStored})
+		}
+		return c.makeImage()
+	}
+	queues := func(sections ...section) Part { return Part{kind: partQueues, sections: sections} }
+	live := func(s ...stretch) Part { return Part{kind: partLive, stretches: s} }
+	end := Part{kind: partEnd, from: 10, upto: 20, start: 1}
+	bitmap := make([]uint16, bitmapWords)
+	bitmap[0], bitmap[63] = 0xffff, 0x0007
+	tests := map[string][]Part{
+		"a message newer than its section": {queues(section{"q", 15, [][]byte{image(14, 16)}})},
+		"messages out of order":            {queues(section{"q", 15, [][]byte{image(3, 4), image(4)}})},
+		"a message with the seq 0":         {queues(section{"q", 15, [][]byte{{1, 0, 0, 0, 100, 0, 0, 0, 0, 0}}})},
+		"an empty image":                   {queues(section{"q", 15, [][]byte{{}}})},
+		"sections of two moments":          {queues(section{"q", 15, nil}, section{"q", 16, nil})},
+		"a section of no moment":           {queues(section{"q", maxSeq + 1, nil})},
+		"a section from before":            {queues(section{"q", 9, nil}), end},
+		"a section from after":             {queues(section{"q", 21, nil}), end},
+		"a bitmap of another number":       {live(stretch{number: 1, count: 20, set: bitmap})},
+		"more than a stretch":              {live(stretch{number: 1, count: stretchSeqs + 1, set: bitmap})},
+		"nothing in a stretch":             {live(stretch{number: 1, count: 0})},
+		"too many octets":                  {live(stretch{number: 1, count: 1, bytes: 1<<32 + 1, set: []uint16{3}})},
+		"offsets out of order":             {live(stretch{number: 1, count: 2, set: []uint16{3, 3}})},
+		"an offset beyond the stretch":     {live(stretch{number: 1, count: 2, set: []uint16{3, 1024}})},
+		"stretches out of order":           {live(stretch{number: 1, count: 1, set: []uint16{3}}, stretch{number: 1, count: 1, set: []uint16{4}})},
+		"a stretch from after":             {live(stretch{number: 1, count: 1, set: []uint16{3}}), end},
+		"a beginning behind the end":       {{kind: partEnd, from: 21, upto: 20}},
+		"a start behind the end":           {{kind: partEnd, from: 10, upto: 20, start: 21}},
+		"an end beyond all":                {{kind: partEnd, from: 10, upto: maxSeq + 1}},
+	}
+	for name, parts := range tests {
+		m := New(Options{})
+		var err error
+		for i, part := range parts {
+			if err = m.Restore(part.AppendTo(nil)); err != nil && i < len(parts)-1 {
+				t.Fatalf("%s: part %d gives the error %v already", name, i, err)
+			}
+		}
+		if err == nil {
+			t.Errorf("%s gives no error", name)
+		}
+	}
+	valid := []Part{
+		queues(section{"q", 15, [][]byte{image(3, 4), image(5, 15)}}, section{"q", 15, [][]byte{}}, section{"r", 10, nil}),
+		live(stretch{number: 0, count: 1, set: []uint16{3}}), end,
+	}
+	var parts [][]byte
+	for _, part := range valid {
+		parts = append(parts, part.AppendTo(nil))
+	}
+	restored(t, Options{}, parts)
+	for i, part := range parts {
+		m := restored(t, Options{}, parts[:i])
+		if err := m.Restore(part[:len(part)-1]); err == nil {
+			t.Errorf("part %d gives no error when it is cut", i)
+		}
+	}
+	m := restored(t, Options{}, parts[:2])
+	if err := m.Restore(append(parts[2], 0)); err == nil {
+		t.Error("an octet behind the end gives no error")
+	}
+}
+
 // Between the beginning and the end of a checkpoint queues come and go, and come
 // again: what moves between one that was captured and one that was not is in
 // exactly one of them.
