@@ -58,8 +58,15 @@ func TestBacklog(t *testing.T) {
 	t.Parallel()
 	expect(t, &backlog{
 		count: 100_000, budget: 32 << 20, overhead: 24 << 20, disk: 4 << 20,
-		env: []string{"BATON_JOURNAL_SEGMENT=1MiB", "BATON_JOURNAL_CACHE=4MiB", "BATON_LIMITS_BODY=1MiB"},
+		env: []string{"BATON_JOURNAL_SEGMENT=1MiB", "BATON_JOURNAL_CACHE=4MiB", "BATON_LIMITS_BODY=1MiB",
+			"BATON_JOURNAL_CHECKPOINT_EVERY=1s"},
 	})
+}
+
+// Messages come and go, one stays in a dead-letter queue, and the files of the others go.
+func TestSoak(t *testing.T) {
+	t.Parallel()
+	expect(t, &soak{duration: time.Second, rate: 20_000, every: 100 * time.Millisecond, segment: 64 << 10, disk: 1 << 20})
 }
 
 func TestStart(t *testing.T) {
