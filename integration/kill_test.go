@@ -30,7 +30,7 @@ func TestKill9(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := options(t, "BATON_QUEUES_MAX_DELIVERIES=65535")
+	o := options(t, "BATON_QUEUES_MAX_DELIVERIES=65535", "BATON_JOURNAL_SEGMENT=256KiB", "BATON_JOURNAL_CHECKPOINT_EVERY=100ms")
 	o.Data = filepath.Join(dir, "data")
 	l := newLoad()
 	defer keepEvidence(t, dir, l.history)
@@ -50,6 +50,7 @@ func TestKill9(t *testing.T) {
 func killOnce(t *testing.T, o process.Options, l *load, rng *rand.Rand, cycle int) (addr string) {
 	t.Helper()
 	b := start(t, o)
+	rest(rng)
 	wait := l.start(t.Context(), b.Addr, rng)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	stalled := l.history.Await(ctx, l.history.Len()+1+rng.IntN(4000))
@@ -60,6 +61,14 @@ func killOnce(t *testing.T, o process.Options, l *load, rng *rand.Rand, cycle in
 		t.Fatalf("cycle %d: %v, %v\n%s", cycle, stalled, err, b.Log())
 	}
 	return b.Addr
+}
+
+// rest leaves a broker without work for a while, one time in four: then it writes checkpoints and cleans its journal, and is
+// still at it when the load begins.
+func rest(rng *rand.Rand) {
+	if rng.IntN(4) == 0 {
+		time.Sleep(time.Duration(rng.Int64N(int64(1500 * time.Millisecond))))
+	}
 }
 
 // killWhileRecovering kills a broker that has just been started, before or after it is ready.
