@@ -80,7 +80,6 @@ func sends(c *destinations.Command) bool { return c.Op == destinations.Send || l
 // ration says what becomes of a mail while the disk is low: it is carried out,
 // parked, or refused with an error for the client.
 func (e *engine) ration(m *mail) (parked bool, err error) {
-	m.command.DiskLow = true
 	hold := e.disk.policy == HoldSends && !e.stopping.Load()
 	switch stored := stores(&m.command); {
 	case hold && (stored || len(m.from.parked) > 0 && sends(&m.command)):

@@ -163,6 +163,7 @@ func (e *engine) step(now time.Time, m *mail) {
 		}
 	}
 	if err == nil {
+		m.command.DiskLow = e.low
 		err = e.machine.Step(now, m.command, &e.effects)
 	}
 	if err != nil {
