@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"baton/destinations"
 )
 
 const (
@@ -264,4 +266,39 @@ func TestDiskLowShutdown(t *testing.T) {
 		}
 		leaving.refused("disk-full")
 	})
+}
+
+// A message that need not be stored is, when memory has no room for it and the
+// disk has.
+func TestDiskLowAndLittleMemory(t *testing.T) {
+	t.Parallel()
+	for policy, low := range map[DiskFullPolicy]func(t *testing.T, h *host, c *client){
+		RefuseSends: func(_ *testing.T, _ *host, c *client) { c.refused(destinations.CodeMemoryFull) },
+		HoldSends: func(_ *testing.T, h *host, c *client) {
+			c.still()
+			h.DiskLow(diskFree, -1)
+			c.want("RECEIPT", "receipt-id:small")
+			c.want("RECEIPT", "receipt-id:large")
+		},
+	} {
+		t.Run(fmt.Sprint(policy), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				h := servePipes(t, Options{OnDiskFull: policy, MemoryBytes: 64 << 10})
+				c := h.connect("1.2")
+				for range 40 {
+					c.do("SEND\ndestination:/queue/a", strings.Repeat("x", 1000))
+				}
+				large := "SEND\ndestination:/queue/b\npersistent:false\nreceipt:large\n\n" + strings.Repeat("x", 30_000)
+				c.say(large)
+				c.want("RECEIPT")
+				h.DiskLow(diskFull, -1)
+				if policy == HoldSends {
+					c.say("SEND\ndestination:/queue/b\nreceipt:small\n\n")
+				}
+				c.say(large)
+				low(t, h, c)
+			})
+		})
+	}
 }
