@@ -17,22 +17,33 @@
 // earlier. That is the one place where "nothing leaves before it is safe" is
 // kept.
 //
+// A message that the machine does not hold in memory is read from the log by
+// the writer that needs it. Now and then the engine pictures the machine, a
+// slice between two batches, and a goroutine keeps that as a checkpoint beside
+// the log: Recover reads it and what came after it.
+//
 // # Invariants
 //
 //   - The engine waits for the log's buffer and for nothing else: never for a
-//     session. A slow consumer costs its own outbox, which its credit bounds.
+//     session, never for a read. A slow consumer costs its own outbox, which its
+//     credit bounds.
 //   - Readers wait for the mailbox, and so do writers, to say what was written
 //     for auto subscriptions. The engine empties it without waiting for either.
 //     At the end of its session a reader waits for its writer.
 //   - What a session is sent keeps the order in which the engine made it.
-//   - mailbox, outbox and waiting list each have a lock; no code holds two of
-//     them, and none is held during input or output.
+//   - mailbox, outbox, lot and waiting list each have a lock; no code holds two
+//     of them, and none is held during input or output.
+//   - While the disk is low, what would be stored is refused or parked, and
+//     everything else goes on. What is parked for one session is bounded, and so
+//     is what is for all.
+//   - While a checkpoint is made the log is not told that anything after its
+//     beginning is not needed: a start from it would miss that.
 //   - Every goroutine is started below Serve and has ended when Serve returns.
 //
 // # Use
 //
 //	b := broker.New(broker.Options{Logger: logger})
-//	log, err := journal.Open(journal.Options{Dir: dir, OnDurable: b.Durable, OnFatal: b.Fail})
+//	log, err := journal.Open(journal.Options{Dir: dir, OnDurable: b.Durable, OnFatal: b.Fail, OnSpace: b.DiskLow})
 //	...
 //	err = b.Recover(ctx, log, name, log.LastEpoch()+1)
 //	...
