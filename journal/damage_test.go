@@ -2,8 +2,10 @@ package journal_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -245,6 +247,18 @@ func TestMissingAndStrangeSegmentsAreFound(t *testing.T) {
 			files[name] = other.Content(name)
 		},
 	}
+	changes["two of one number"] = func(files map[string][]byte) {
+		other := bytes.Clone(files[names[1]])
+		binary.LittleEndian.PutUint64(other[40:], 60)
+		binary.LittleEndian.PutUint32(other[4092:], crc32.Checksum(other[:4092], castagnoli))
+		files[dir+"/0000000002-00000000000000000060.seg"] = other
+	}
+	changes["a plain one that claims the next number"] = func(files map[string][]byte) {
+		claims := files[names[1]]
+		claims[80]++
+		binary.LittleEndian.PutUint32(claims[4092:], crc32.Checksum(claims[:4092], castagnoli))
+		delete(files, names[2])
+	}
 	changes["a seal wiped"] = func(files map[string][]byte) {
 		sealed := files[names[1]]
 		clear(sealed[len(sealed)-72:])
@@ -266,6 +280,76 @@ func TestMissingAndStrangeSegmentsAreFound(t *testing.T) {
 	if err := harmless(disk, 400, 400); err != nil {
 		t.Errorf("without a change: %v", err)
 	}
+}
+
+// TestIndexAndSealLieTogether takes the index before a seal away, or puts other things around it.
+func TestIndexAndSealLieTogether(t *testing.T) {
+	t.Parallel()
+	whole := goldenJournal(t)
+	name := segmentNames(whole)[1]
+	content := whole.Content(name)
+	at := len(content) - 72
+	offset := int(binary.LittleEndian.Uint64(content[at+48:]))
+	records, index, seal := content[:offset], content[offset:at], content[at:]
+	mark := bytes.Clone(seal)
+	mark[3] = 0
+	var marks []int // where they end
+	for i := 4096; i < offset; i += 32 + int(binary.LittleEndian.Uint32(content[i+4:])+7)&^7 {
+		if content[i+2] == 128 {
+			marks = append(marks, i+72)
+		}
+	}
+	shorter := marks[len(marks)-2]
+	early := bytes.Clone(seal)
+	binary.LittleEndian.PutUint64(early[48:], uint64(shorter))
+	for title, parts := range map[string][][]byte{
+		"as it was":               {records, index, seal},
+		"no index":                {records, seal},
+		"no seal":                 {records, index},
+		"two indexes":             {records, index, index, seal},
+		"an index in the middle":  {records, index, mark, seal},
+		"a mark instead of seal":  {records, index, mark},
+		"no records":              {records[:4096], index, seal},
+		"the last mark is absent": {records[:len(records)-72], index, seal},
+		"no last batch":           {records[:shorter], index, early},
+	} {
+		image := bytes.Join(parts, nil)
+		resealRecords(image)
+		disk := copyDisk(whole, func(files map[string][]byte) { files[name] = image })
+		report, err := journal.Verify(disk, dir, nil)
+		if sound := len(report.Damage) == 0; err != nil || sound != (title == "as it was") {
+			t.Errorf("%s: verify: %+v, %v", title, report, err)
+		}
+		if err := servesAll(disk, 49); err != nil {
+			t.Errorf("%s: %v", title, err)
+		}
+	}
+}
+
+// servesAll checks that each record from first on is given as it was, or that damage is found by Open, Read or Get.
+func servesAll(disk *memfs.FS, first uint64) error {
+	var damage *journal.CorruptError
+	j, err := journal.Open(newWatch().options(disk))
+	if errors.As(err, &damage) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = j.Close() }()
+	if err := check(j, first); err != nil && !errors.As(err, &damage) {
+		return fmt.Errorf("read: %w", err)
+	}
+	for seq := first; seq <= j.Last(); seq++ {
+		r, err := j.Get(seq)
+		if err == nil {
+			err = same(r)
+		}
+		if err != nil && !errors.As(err, &damage) {
+			return fmt.Errorf("get: %w", err)
+		}
+	}
+	return nil
 }
 
 // How a crash leaves a batch that was on the way.

@@ -21,15 +21,11 @@ type files struct {
 	idle []*segment // open and without users, the last used last
 }
 
-// hold returns the file of s and keeps it open until release. The error is errRetired when s left the journal: then the
-// segment is to be looked up again. As long as somebody holds s, its file is the one that was there at first, whatever
-// has become of its name.
+// hold returns the file of s and keeps it open until release. The error is errRetired when s has left the journal and
+// nobody holds it: then the segment is to be looked up again. As long as somebody does, its file is the one that was
+// there at first, whatever has become of its name.
 func (l *files) hold(s *segment) (File, error) {
 	l.mu.Lock()
-	if s.retired {
-		l.mu.Unlock()
-		return nil, errRetired
-	}
 	s.users++
 	l.idle = slices.DeleteFunc(l.idle, func(o *segment) bool { return o == s })
 	file := s.file

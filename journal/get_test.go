@@ -2,6 +2,7 @@ package journal_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -334,6 +335,11 @@ func TestGetTriesAgainAfterAnError(t *testing.T) {
 		if _, err := j.Get(1); !errors.Is(err, errDisk) || !strings.Contains(err.Error(), "get seq 1") {
 			t.Errorf("%s fails: %v", op, err)
 		}
+		if op == "ReadAt" { // of a block: the last segment is open, its index in memory
+			if _, err := j.Get(300); !errors.Is(err, errDisk) {
+				t.Errorf("%s fails: %v", op, err)
+			}
+		}
 		disk.OnCall(nil)
 	}
 	if err := checkGet(j, 1, func(uint64) bool { return true }); err != nil {
@@ -396,5 +402,80 @@ func TestEveryBlockIsVerified(t *testing.T) {
 		if n := lost[filepath.Base(name)]; n == 0 || n > 70 {
 			t.Errorf("%d records of %s are lost", n, name)
 		}
+	}
+}
+
+// TestSwappedRecordsAreNoBlock swaps two records, each of which is sound.
+func TestSwappedRecordsAreNoBlock(t *testing.T) {
+	t.Parallel()
+	disk := long(t, 1000, 300<<10)
+	name := segmentNames(disk)[1]
+	image := disk.Content(name)
+	first := plainRecords(image)[0].Seq
+	a, b := image[4096:4096+1032], image[4096+1032:4096+2*1032]
+	if a[0] != b[0] || a[2] != b[2] {
+		t.Fatal("no two records lie there")
+	}
+	swapped := append(bytes.Clone(b), a...)
+	copy(image[4096:], swapped)
+	disk.Put(name, image)
+	j := open(t, journal.Options{Dir: dir, FS: disk, SegmentBytes: 300 << 10})
+	var damage *journal.CorruptError
+	for seq := first; seq < first+50; seq++ {
+		if _, err := j.Get(seq); !errors.As(err, &damage) || damage.Offset != 4096 {
+			t.Errorf("get %d: %v", seq, err)
+		}
+	}
+	getLong(t, j, first+100)
+	if err := j.Read(1, func(journal.Record) error { return nil }); !errors.As(err, &damage) {
+		t.Errorf("read: %v", err)
+	}
+}
+
+// TestAnIndexThatPointsElsewhereIsFound makes an entry name the record after the one that it points to.
+func TestAnIndexThatPointsElsewhereIsFound(t *testing.T) {
+	t.Parallel()
+	disk := long(t, 1000, 300<<10)
+	name := segmentNames(disk)[1]
+	image := disk.Content(name)
+	index := int(binary.LittleEndian.Uint64(image[len(image)-72+48:]))
+	entry := image[index+48:]
+	seq := binary.LittleEndian.Uint64(entry)
+	binary.LittleEndian.PutUint64(entry, seq+1)
+	resealRecord(image, index)
+	disk.Put(name, image)
+	if report, err := journal.Verify(disk, dir, nil); err != nil || len(report.Damage) == 0 {
+		t.Errorf("verify: %+v, %v", report, err)
+	}
+	j := open(t, journal.Options{Dir: dir, FS: disk, SegmentBytes: 300 << 10})
+	var damage *journal.CorruptError
+	for _, seq := range []uint64{seq, seq + 1} {
+		if _, err := j.Get(seq); !errors.As(err, &damage) {
+			t.Errorf("get %d: %v", seq, err)
+		}
+	}
+	if err := j.Read(seq+1, func(journal.Record) error { return nil }); !errors.As(err, &damage) {
+		t.Errorf("read from %d: %v", seq+1, err)
+	}
+}
+
+// TestIndexGrowsOverRestarts fills segments that have several entries in their index in many short lives.
+func TestIndexGrowsOverRestarts(t *testing.T) {
+	t.Parallel()
+	disk, w := memfs.New(), newWatch()
+	opt := w.options(disk)
+	opt.SegmentBytes = 300 << 10
+	for len(segmentNames(disk)) < 3 {
+		j := open(t, opt)
+		for range 3 {
+			put(t, j, w, 40)
+		}
+		mustClose(t, j)
+	}
+	if report, err := journal.Verify(disk, dir, nil); err != nil || len(report.Damage) > 0 {
+		t.Errorf("verify: %+v, %v", report, err)
+	}
+	if err := checkGet(open(t, opt), 1, func(uint64) bool { return true }); err != nil {
+		t.Error(err)
 	}
 }

@@ -135,6 +135,27 @@ func TestJournalGoesOnWhileSegmentsAreReplaced(t *testing.T) {
 	}
 }
 
+// TestReadEndsWhereItWasToEnd cleans the segment that was active when Read began.
+func TestReadEndsWhereItWasToEnd(t *testing.T) {
+	t.Parallel()
+	disk, w := filled(t, 203), newWatch()
+	j := open(t, w.options(disk))
+	active := len(segmentNames(disk)) - 1
+	last := uint64(0)
+	err := j.Read(1, func(r journal.Record) error {
+		for r.Seq == 1 && len(segmentNames(disk)) == active+1 {
+			put(t, j, w, 4)
+		}
+		if last = r.Seq; r.Seq > 1 {
+			return nil
+		}
+		return j.Thin(active, 1, func(seq uint64) bool { return seq%10 == 0 })
+	})
+	if err != nil || last != 200 {
+		t.Errorf("the last record read is %d: %v", last, err)
+	}
+}
+
 // TestMergedSegmentsMayReappear leaves any of the segments behind that were merged into another, as a crash may.
 func TestMergedSegmentsMayReappear(t *testing.T) {
 	t.Parallel()
@@ -215,6 +236,12 @@ func TestOnlyTheIndexKnows(t *testing.T) {
 			resealRecord(content, 4096)
 			return content
 		},
+		"the number of records is another": func(content []byte) []byte {
+			index := len(content) - 72 - 48
+			content[index+32]++
+			resealRecord(content, index)
+			return content
+		},
 		"a record is gone": func(content []byte) []byte {
 			first := 32 + int(binary.LittleEndian.Uint32(content[4100:])+7)&^7
 			shorter := append(slices.Clone(content[:4096]), content[4096+first:]...)
@@ -245,6 +272,31 @@ func TestMissingNeighboursOfSparseSegmentsAreFound(t *testing.T) {
 		var damage *journal.CorruptError
 		if _, err := journal.Open(newWatch().options(lost)); !errors.As(err, &damage) {
 			t.Errorf("without %s: %v", name, err)
+		}
+	}
+}
+
+func TestSparseSegmentsHaveTheSizeTheySay(t *testing.T) {
+	t.Parallel()
+	whole := goldenJournal(t)
+	name := segmentNames(whole)[0]
+	for title, change := range map[string]func(content []byte) []byte{
+		"longer":             func(content []byte) []byte { return append(content, make([]byte, 8)...) },
+		"a seal longer":      func(content []byte) []byte { return append(content, content[len(content)-72:]...) },
+		"says that it is":    func(content []byte) []byte { content[48] += 8; return content },
+		"says that it isn't": func(content []byte) []byte { content[48] -= 8; return content },
+	} {
+		disk := copyDisk(whole, func(files map[string][]byte) {
+			content := change(files[name])
+			binary.LittleEndian.PutUint32(content[4092:], crc32.Checksum(content[:4092], castagnoli))
+			files[name] = content
+		})
+		if report, err := journal.Verify(disk, dir, nil); err != nil || len(report.Damage) == 0 {
+			t.Errorf("%s: verify: %+v, %v", title, report, err)
+		}
+		var damage *journal.CorruptError
+		if _, err := journal.Open(newWatch().options(disk)); !errors.As(err, &damage) {
+			t.Errorf("%s: open: %v", title, err)
 		}
 	}
 }
