@@ -55,14 +55,14 @@ const flagDead = 1
 type record struct {
 	seq      uint64
 	kind     EntryKind
+	replayed bool   // msg.Content is the log's memory
+	size     uint32 // move: of the message
 	queue    string
 	target   string      // move: the dead-letter queue
 	msg      *Message    // enqueue
 	dead     *DeadLetter // enqueue, move
-	size     uint32      // move: of the message
 	seqs     []uint64    // settle: all; move and attempt: the one
 	attempts int         // attempt
-	replayed bool        // msg.Content is the log's memory
 }
 
 // encode appends the head of r to dst.

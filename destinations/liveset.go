@@ -89,11 +89,11 @@ func (s *stretch) each(fn func(offset uint16)) {
 func (l *liveSet) add(seq uint64, size int64) {
 	i := l.reach(seq >> stretchBits)
 	s := &l.stretches[i]
-	l.own(s)
 	offset := uint16(seq & offsetMask)
 	if s.has(offset) {
 		return
 	}
+	l.own(s)
 	if len(s.set) < bitmapWords {
 		l.spread(s)
 	}
@@ -108,8 +108,12 @@ func (l *liveSet) add(seq uint64, size int64) {
 
 // reach returns the index of a stretch, made if it is not there.
 func (l *liveSet) reach(number uint64) int {
+	n := len(l.stretches)
+	if n > 0 && l.stretches[n-1].number == number { // as mostly
+		return n - 1
+	}
 	i, ok := l.search(number)
-	switch n := len(l.stretches); {
+	switch {
 	case ok:
 	case i == n && n > 0 && l.stretches[n-1].count == 0:
 		i = n - 1 // the end has gone on, and nothing was left behind
