@@ -163,24 +163,30 @@ func newLot(limit int64) *lot {
 
 func (l *lot) count(s *session, octets int) {
 	l.mu.Lock()
-	s.parkedBytes += int64(octets)
+	s.parkedBytes.Add(int64(octets))
 	l.bytes += int64(octets)
 	l.mu.Unlock()
 }
 
 func (l *lot) empty(s *session) {
 	l.mu.Lock()
-	l.bytes -= s.parkedBytes
-	s.parkedBytes = 0
+	l.bytes -= s.parkedBytes.Swap(0)
 	l.mu.Unlock()
 	l.changed.Broadcast()
 }
 
 // wait waits until s may read on, and says whether that took any time.
 func (l *lot) wait(s *session) (waited bool) {
+	if s.parkedBytes.Load() == 0 { // as nearly always: the lock is one for all
+		return false
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for s.parkedBytes > 0 && (s.parkedBytes >= maxParked || l.bytes >= l.limit) && !s.isOver() {
+	for !s.isOver() {
+		own := s.parkedBytes.Load()
+		if own == 0 || own < maxParked && l.bytes < l.limit {
+			break
+		}
 		waited = true
 		l.changed.Wait()
 	}

@@ -302,3 +302,20 @@ func TestDiskLowAndLittleMemory(t *testing.T) {
 		})
 	}
 }
+
+// A transaction that could not be used because nothing was read is not idle.
+func TestDiskLowAndOpenTransaction(t *testing.T) {
+	inLowDisk(t, HoldSends, func(t *testing.T, h *host) {
+		c := h.connect("1.2")
+		c.do("BEGIN\ntransaction:t")
+		h.DiskLow(diskFull, 0)
+		c.say("SEND\ndestination:/queue/a\nreceipt:r\n\n" + strings.Repeat("x", maxParked))
+		synctest.Wait()
+		c.say("SEND\ndestination:/queue/a\n\n") // after this nothing is read
+		go c.offer("SEND\ndestination:/queue/a\ntransaction:t\n\n\x00COMMIT\ntransaction:t\nreceipt:t\n\n\x00")
+		time.Sleep(2 * h.opts.Transactions.IdleTimeout)
+		h.DiskLow(diskFree, 0)
+		c.want("RECEIPT", "receipt-id:r")
+		c.want("RECEIPT", "receipt-id:t")
+	})
+}

@@ -2,12 +2,14 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"baton/destinations"
 	"baton/journal"
 )
 
@@ -84,3 +86,40 @@ func (bareLog) Clean(journal.Census)                                            
 func (bareLog) Get(uint64) (journal.Record, error)                                  { return journal.Record{}, errDisk }
 func (bareLog) Checkpoint() (from, upto uint64, parts [][]byte, ok bool)            { return 0, 0, nil, false }
 func (bareLog) WriteCheckpoint(_, _ uint64, _ func(func([]byte) error) error) error { return nil }
+
+// A start says how far it has come, and ends when it is told to.
+func TestRecoverCanBeWatchedAndStopped(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(context.Background())
+	var done, total uint64
+	log := &longLog{last: 10 * progressEvery}
+	s := New(Options{Progress: func(d, of uint64) {
+		done, total = d, of
+		if d >= 3*progressEvery {
+			cancel()
+		}
+	}})
+	if err := s.Recover(ctx, log, "b1", 1); !errors.Is(err, context.Canceled) {
+		t.Errorf("Recover: %v", err)
+	}
+	if total != log.last || done >= 5*progressEvery || log.read >= 5*progressEvery {
+		t.Errorf("it read %d records and spoke of %d of %d", log.read, done, total)
+	}
+}
+
+// A longLog is of starts.
+type longLog struct {
+	emptyLog
+	last, read uint64
+}
+
+func (l *longLog) Last() uint64 { return l.last }
+func (l *longLog) Read(_ uint64, fn func(journal.Record) error) error {
+	for l.read < l.last {
+		l.read++
+		if err := fn(journal.Record{Seq: l.read, Type: uint8(destinations.KindStart)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

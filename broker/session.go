@@ -56,7 +56,7 @@ type session struct {
 	ended   bool   // its Disconnect was carried out
 	parked  []mail // that wait for room on the disk, in order
 
-	parkedBytes int64 // of the messages in parked; guarded by the engine's lot
+	parkedBytes atomic.Int64 // of the messages in parked; written with the lock of the engine's lot
 }
 
 func newSession(server *Server, id uint64, conn net.Conn) *session {
