@@ -225,7 +225,7 @@ func (m *Machine) record(r record, out *Effects) {
 func (m *Machine) apply(r *record) {
 	switch r.kind {
 	case KindStart:
-		m.start, m.unstored = max(m.start, r.seq), 0
+		m.start, m.unstored = r.seq, 0
 	case KindEnqueue:
 		m.enliven(r.seq, r.msg.size())
 		if !m.recovery.has(r.queue, r.seq) {

@@ -98,6 +98,36 @@ func TestReplayRefusesEntriesOutOfOrder(t *testing.T) {
 	}
 }
 
+// A journal shares its read buffer between entries.
+func TestReplayKeepsNoMemory(t *testing.T) {
+	t.Parallel()
+	m := New(Options{})
+	for _, r := range sampleRecords() {
+		e := readBack(r.entry())
+		if err := m.Replay(e); err != nil {
+			t.Fatal(err)
+		}
+		clear(e.Body)
+	}
+	checked := 0
+	for _, q := range m.queues {
+		q.each(func(at ref) bool {
+			for _, r := range sampleRecords() {
+				if r.msg != nil && r.seq == at.slot().seq {
+					checked++
+					if got := at.slot().msg; !slices.Equal(got.Content, r.msg.Content) {
+						t.Errorf("message %d is now %q", r.seq, got.Content)
+					}
+				}
+			}
+			return true
+		})
+	}
+	if checked < 3 {
+		t.Errorf("only %d messages are in memory", checked)
+	}
+}
+
 // An attempt entry says how many there were: a log may give back those before.
 func TestReplayOfAttemptsWithGaps(t *testing.T) {
 	t.Parallel()
