@@ -67,11 +67,14 @@ func TestEntryMoveOfAnEarlyVersion(t *testing.T) {
 	t.Parallel()
 	put := record{seq: 1, kind: KindEnqueue, queue: "q", msg: newMessage("one", true)}
 	dead := &DeadLetter{Reason: ReasonRejected, Deliveries: 1, Destination: Queue("q"), ID: MessageID{Seq: 1}}
-	move := record{seq: 2, kind: KindMove, queue: "q", seqs: []uint64{1}, target: "DLQ.q", dead: dead}
-	early := move.entry()
-	early.Head = early.Head[:len(early.Head)-2]
-	m := replayed(t, Options{}, []Entry{put.entry(), early})
-	if at, ok := m.queues["DLQ.q"].find(2); !ok || at.content() != 1 || at.slot().size != slotSize(put.msg) {
+	early := func(seq, from uint64, queue, target string) Entry {
+		r := record{seq: seq, kind: KindMove, queue: queue, seqs: []uint64{from}, target: target, dead: dead}
+		e := r.entry()
+		e.Head = e.Head[:len(e.Head)-2]
+		return e
+	}
+	m := replayed(t, Options{}, []Entry{put.entry(), early(2, 1, "q", "DLQ.q"), early(3, 2, "DLQ.q", "D.DLQ.q")})
+	if at, ok := m.queues["D.DLQ.q"].find(3); !ok || at.content() != 1 || at.slot().size != slotSize(put.msg) {
 		t.Errorf("after the replay:\n%s", describeAll(m))
 	}
 }
