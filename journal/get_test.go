@@ -483,7 +483,7 @@ func TestIndexGrowsOverRestarts(t *testing.T) {
 	t.Parallel()
 	disk, w := memfs.New(), newWatch()
 	opt := w.options(disk)
-	opt.SegmentBytes = 300 << 10
+	opt.SegmentBytes = 320 << 10
 	for len(segmentNames(disk)) < 3 {
 		j := open(t, opt)
 		for range 3 {
