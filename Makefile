@@ -3,6 +3,9 @@
 GO       ?= go
 FUZZTIME ?= 30s
 CYCLES   ?= 1000
+STATES   ?= 5000000
+SPECIMEN ?= 1048576
+SEED     ?= 1
 IMAGES   ?= 2000
 DIR      ?=
 
@@ -24,6 +27,7 @@ run: build ## build and run a broker: 127.0.0.1:61613, data in ./baton-data
 test: clients lint ## everything that must hold before a change is merged
 	@[ -e /dev/loop-control ] && [ "$$(id -u)" = 0 ] || echo "ATTENTION: power loss is NOT tested here, it needs Linux, root and loop devices"
 	$(GO) test -race -timeout 18m ./...
+	$(GO) test -timeout 15m ./journal/...
 
 lint: ## format, vet, staticcheck and the layers of the rooms
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w: $$unformatted"; exit 1; fi
@@ -39,7 +43,9 @@ fuzz: ## run each fuzz target for FUZZTIME (30s)
 		done; \
 	done
 
-torture: clients ## kill -9 a broker under load CYCLES (1000) times
+torture: clients ## crash and damage a journal STATES (5000000) times and bit by bit, kill -9 a broker CYCLES (1000) times
+	$(GO) test ./journal -run '^(TestCrashAnywhere|TestEveryFlippedBitIsFoundOrHarmless|TestDamagedSectors)$$' -count=1 -v -timeout 24h \
+		-states=$(STATES) -specimen=$(SPECIMEN) -seed=$(SEED)
 	$(GO) test ./integration -run '^TestKill9$$' -count=1 -v -timeout 6h -cycles=$(CYCLES)
 
 powerloss: ## cut the power of a broker's disk under load IMAGES (2000) times; root only

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"runtime"
@@ -28,6 +29,8 @@ var (
 type story struct {
 	*watch
 	random  *rand.Rand
+	source  *rand.PCG                            // of random
+	resting func(operations int, disk *memfs.FS) // called, if not nil, when the journal is closed for a restart
 	logger  *zap.Logger
 	opening atomic.Bool  // Open is at work
 	left    atomic.Int64 // operations that tell still makes
@@ -63,7 +66,8 @@ func (n tally) Bytes(first, last uint64) (bytes int64) {
 }
 
 func newStory(seed uint64) *story {
-	s := &story{watch: newWatch(), random: rand.New(rand.NewPCG(seed, 0)), floor: 1, begun: map[point]bool{}}
+	source := rand.NewPCG(seed, 0)
+	s := &story{watch: newWatch(), source: source, random: rand.New(source), floor: 1, begun: map[point]bool{}}
 	s.left.Store(math.MaxInt64)
 	return s
 }
@@ -73,6 +77,17 @@ func (s *story) options(disk *memfs.FS) journal.Options {
 	opt.SegmentBytes, opt.Logger = 8<<10, s.logger
 	opt.CleanRate, opt.ScrubEvery = 1<<40, -1
 	return opt
+}
+
+// fork returns a story that goes on as s does.
+func (s *story) fork() *story {
+	f := newStory(0)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	*f.source = *s.source
+	f.ends, f.floor, f.tallied, f.begun, f.written = slices.Clone(s.ends), s.floor, s.tallied, maps.Clone(s.begun), s.written
+	f.durable = s.reported()
+	return f
 }
 
 func (s *story) open(disk *memfs.FS) (*journal.Journal, error) {
@@ -157,6 +172,9 @@ func (s *story) tell(disk *memfs.FS, operations int) error {
 		default:
 			if err := j.Close(); err != nil {
 				return err
+			}
+			if s.resting != nil {
+				s.resting(operations-1, disk)
 			}
 			if j, err = s.open(disk); err != nil {
 				return err

@@ -8,7 +8,6 @@ import (
 	"hash/crc32"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,76 +66,6 @@ func served(disk *memfs.FS, promised, last uint64) error {
 		return fmt.Errorf("%d records, %d are promised, %d were written", j.Last(), promised, last)
 	}
 	return check(j, 1)
-}
-
-// bitFlips is a journal of two segments, one of them sealed, whose last batch no mark promises.
-func bitFlips(t *testing.T) (disk *memfs.FS, promised, last uint64) {
-	live, w := memfs.New(), newWatch()
-	opt := w.options(live)
-	opt.SegmentBytes = 12 << 10
-	j := open(t, opt)
-	for i := 0; len(segmentNames(live)) < 2; i++ {
-		put(t, j, w, 1+i%4)
-	}
-	put(t, j, w, 3)
-	promised = j.Last()
-	put(t, j, w, 2)
-	return live.CrashClone(memfs.All), promised, promised + 2
-}
-
-func TestEveryFlippedBitIsFoundOrHarmless(t *testing.T) {
-	t.Parallel()
-	disk, promised, last := bitFlips(t)
-	bits := 0
-	for _, name := range append(segmentNames(disk), filepath.Join(dir, "journal.id")) {
-		content := disk.Content(name)
-		for bit := 0; bit < 8*len(content); bit += stride {
-			content[bit/8] ^= 1 << (bit % 8)
-			disk.Put(name, content)
-			err := served(disk, promised, last)
-			if bits%3 == 0 && err != nil { // Open has changed nothing, or only what it may
-				disk.Put(name, content)
-				err = harmless(disk, promised, last)
-			}
-			var damage *journal.CorruptError
-			if err != nil && !errors.As(err, &damage) && !errors.Is(err, journal.ErrNewer) {
-				t.Fatalf("bit %d of byte %d of %s: %v", bit%8, bit/8, name, err)
-			}
-			content[bit/8] ^= 1 << (bit % 8)
-			bits++
-		}
-		disk = copyDisk(disk, func(files map[string][]byte) { // Open may have cut and kept a torn tail
-			for file := range files {
-				if strings.HasSuffix(file, ".torn") {
-					delete(files, file)
-				}
-			}
-			files[name] = content
-		})
-	}
-	if bits*stride < 8*16<<10 {
-		t.Errorf("only %d bits", bits)
-	}
-}
-
-func TestEveryTruncationIsFound(t *testing.T) {
-	t.Parallel()
-	disk, _, _ := bitFlips(t)
-	for _, name := range segmentNames(disk) {
-		content := disk.Content(name)
-		for size := 0; size < len(content); size += stride {
-			disk.Put(name, content[:size])
-			report, err := journal.Verify(disk, dir, nil)
-			if err != nil || len(report.Damage) == 0 {
-				t.Fatalf("%s cut to %d of %d bytes: %+v, %v", name, size, len(content), report, err)
-			}
-			var damage *journal.CorruptError
-			if _, err := journal.Open(newWatch().options(disk)); !errors.As(err, &damage) {
-				t.Fatalf("%s cut to %d of %d bytes: open: %v", name, size, len(content), err)
-			}
-		}
-		disk.Put(name, content)
-	}
 }
 
 // TestCorruptionIsNamedAndNothingChanges damages what Open reads.

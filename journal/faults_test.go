@@ -3,8 +3,10 @@ package journal_test
 import (
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -46,8 +48,8 @@ func TestFaultAnywhere(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				index := 0
-				for ; failAt(t, index, f); index += faultStride {
+				index, scenes := 0, plot(t)
+				for ; failAt(t, scenes, index, f); index += faultStride {
 					if t.Failed() {
 						return
 					}
@@ -70,18 +72,50 @@ type injury struct {
 	calls   int
 	hurt    memfs.Call // the first call with the fault
 	opening bool       // it was made by Open
+	loading bool       // Open is at work on the checkpoint, the last that it does
+	skipped bool       // it was made by Open for the checkpoint
 	touched map[int]memfs.Call
 	broken  []string // rules that the journal broke afterwards
 }
 
-// failAt plays the script with a fault at the call with that index; false when there is no such call.
-func failAt(t *testing.T, index int, f fault) (reached bool) {
-	s, disk := newStory(1), memfs.New()
+// scene is where a script can be taken up: its beginning or a restart.
+type scene struct {
+	story      *story
+	disk       *memfs.FS
+	calls      int // before
+	operations int // still to come
+}
+
+// plot plays the script without a fault and returns its scenes.
+func plot(t *testing.T) (scenes []scene) {
+	const operations = 300
+	s, disk, calls := newStory(1), memfs.New(), atomic.Int64{}
+	s.resting = func(left int, disk *memfs.FS) {
+		scenes = append(scenes, scene{s.fork(), disk.CrashClone(memfs.All), int(calls.Load()), left})
+	}
+	s.resting(operations, disk)
+	disk.OnCall(func(memfs.Call) error { calls.Add(1); return nil })
+	if err := s.tell(disk, operations); err != nil {
+		t.Fatal(err)
+	}
+	return scenes
+}
+
+// failAt plays the script, from the last scene before it, with a fault at the call with that index; false when there is no
+// such call.
+func failAt(t *testing.T, scenes []scene, index int, f fault) (reached bool) {
+	at := scenes[0]
+	for _, next := range scenes {
+		if next.calls <= index {
+			at = next
+		}
+	}
+	s, disk := at.story.fork(), at.disk.CrashClone(memfs.All)
 	core, log := observer.New(zapcore.WarnLevel)
 	s.logger = zap.New(core)
-	in := &injury{fault: f, story: s, index: index, touched: map[int]memfs.Call{}}
+	in := &injury{fault: f, story: s, index: index, calls: at.calls, touched: map[int]memfs.Call{}}
 	disk.OnCall(in.call)
-	err := s.tell(disk, 300)
+	err := s.tell(disk, at.operations)
 	disk.OnCall(nil)
 	if in.calls <= index {
 		return false
@@ -99,7 +133,7 @@ func failAt(t *testing.T, index int, f fault) (reached bool) {
 	if lines := log.FilterMessageSnippet("the disk ").Len(); f.hang > 0 && in.hurt.Writes() && lines != 2 {
 		t.Errorf("%s at %d %+v: %d lines in the log, want one while it lasts and one when it ends", f.name, index, in.hurt, lines)
 	}
-	if in.opening && strings.HasPrefix(filepath.Base(in.hurt.Name), "checkpoint") {
+	if in.skipped {
 		s.written = point{} // set aside, which only costs time
 	}
 	for i, crash := range crashes[:4] {
@@ -116,9 +150,10 @@ func (in *injury) call(c memfs.Call) error {
 	number := in.calls
 	in.calls++
 	in.watch(c)
+	in.loading = in.story.opening.Load() && c.Op != "MkdirAll" && (in.loading || strings.HasPrefix(filepath.Base(c.Name), "checkpoint"))
 	hit := number >= in.index && number < in.index+in.fault.calls
 	if number == in.index {
-		in.hurt, in.opening = c, in.story.opening.Load()
+		in.hurt, in.opening, in.skipped = c, in.story.opening.Load(), in.loading
 		in.story.left.Store(20) // enough to see how it goes on
 	}
 	if hit && c.File > 0 && (isSync(c) || errors.Is(in.err, errDisk) && c.Writes()) && in.err != nil && in.err != memfs.ErrShort {
@@ -152,7 +187,7 @@ func (in *injury) stops() bool {
 		return false
 	case errors.Is(in.err, syscall.EINTR) && in.fault.calls == 1 && !isSync(c):
 		return false
-	case strings.HasPrefix(name, "checkpoint"), !in.opening && (name == "spare.tmp" || name == "clean.tmp" || !c.Writes()):
+	case in.skipped, !in.opening && (slices.Contains([]string{"spare.tmp", "clean.tmp", "checkpoint.tmp"}, name) || !c.Writes()):
 		return false // gone on without
 	case c.Op == "Remove" && name != "segment.tmp" && !in.opening, c.Op == "Free":
 		return false

@@ -4,7 +4,7 @@ package journal_test
 
 // The race detector makes each step ten times as long: it sees a part of the longest enumerations.
 const (
-	stride      = 9
+	stride      = 61
 	faultStride = 37
-	crashStates = 10_000
+	crashStates = 3_000
 )
