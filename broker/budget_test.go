@@ -182,6 +182,30 @@ func TestMemoryOfWhatWaitsForTheEngine(t *testing.T) {
 	})
 }
 
+// Senders wait for an engine that is busy: together they do not fill memory, so
+// that none is refused.
+func TestSendersWaitForTheEngine(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var held atomic.Bool
+		let := make(chan struct{})
+		h := servePipesOn(t, memfs.New(), Options{MemoryBytes: 1 << 20}, func(l Log) Log { return stubbornLog{l, &held, let} })
+		clients := []*client{h.connect("1.2"), h.connect("1.2"), h.connect("1.2"), h.connect("1.2")}
+		synctest.Wait()
+		held.Store(true)
+		for _, c := range clients {
+			body := strings.Repeat("x", 30<<10)
+			go c.offer(strings.Repeat("SEND\ndestination:/queue/a\n\n"+body+"\x00", 20) + "SEND\ndestination:/queue/a\nreceipt:r\n\n\x00")
+		}
+		synctest.Wait()
+		held.Store(false)
+		close(let)
+		for _, c := range clients {
+			c.want("RECEIPT")
+		}
+	})
+}
+
 // Line ends between frames are no frame: they take no memory, and a client that
 // sends one in two parts has not begun a frame.
 func TestLineEndsAreNoFrame(t *testing.T) {

@@ -12,9 +12,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"baton/destinations"
 	"baton/journal"
 	"baton/journal/memfs"
 )
@@ -25,6 +27,7 @@ type checkpointLog struct {
 	t     *testing.T
 	parts func([][]byte) [][]byte // what a start finds, if not nil
 	fail  atomic.Bool             // writing does
+	hold  chan struct{}           // writing waits for it, if not nil
 
 	read    []uint64 // from where, and how many records
 	records int
@@ -56,6 +59,9 @@ func (l *checkpointLog) WriteCheckpoint(from, upto uint64, parts func(func([]byt
 	}
 	l.begun.Store(true)
 	defer l.begun.Store(false)
+	if l.hold != nil {
+		<-l.hold
+	}
 	err := l.Log.WriteCheckpoint(from, upto, parts)
 	if err != nil {
 		l.t.Errorf("WriteCheckpoint: %v", err)
@@ -360,4 +366,103 @@ func TestCheckpointOfMuch(t *testing.T) {
 			t.Errorf("after %d octets, and a checkpoint of %d, one is due: %t", tc.grown, tc.size, !tc.want)
 		}
 	}
+}
+
+// While a checkpoint is written the log is not told what is not needed any more
+// (the checkpointLog sees to that), and what came meanwhile is for the next one.
+func TestChangesWhileACheckpointIsWritten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log := &checkpointLog{hold: make(chan struct{})}
+		h := serveChecked(t, memfs.New(), log, zapcore.NewNopCore())
+		time.Sleep(2 * tendInterval)
+		if synctest.Wait(); !log.begun.Load() {
+			t.Fatal("no checkpoint is written")
+		}
+		h.send("/queue/a", "1", "2")
+		time.Sleep(3 * tendInterval)
+		c := h.connect("1.2")
+		c.subscribe("s", "/queue/a", "client-individual", "prefetch-count:1")
+		c.ack("ACK", "1.2", c.message("1"))
+		c.close()
+		time.Sleep(3 * tendInterval)
+		close(log.hold)
+		time.Sleep(3 * tendInterval)
+		synctest.Wait()
+		if upto, last := log.upto.Load(), h.journal.Last(); upto != last {
+			t.Errorf("the last checkpoint goes up to %d, the log to %d", upto, last)
+		}
+	})
+}
+
+// A checkpoint that is being written when the broker ends is not the last.
+func TestEndWhileACheckpointIsWritten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log := &checkpointLog{hold: make(chan struct{})}
+		h := serveChecked(t, memfs.New(), log, zapcore.NewNopCore())
+		time.Sleep(2 * tendInterval)
+		if synctest.Wait(); !log.begun.Load() {
+			t.Fatal("no checkpoint is written")
+		}
+		h.send("/queue/a", "1")
+		time.AfterFunc(tendInterval, func() { close(log.hold) })
+		if err := h.stop(); err != nil {
+			t.Fatal(err)
+		}
+		if n, upto, last := log.written.Load(), log.upto.Load(), h.journal.Last(); n != 2 || upto != last {
+			t.Errorf("%d checkpoints were written, up to %d of %d", n, upto, last)
+		}
+	})
+}
+
+// A picture that is in the making when the broker ends leaves nothing in the
+// one that is written then.
+func TestEndInTheMiddleOfAPicture(t *testing.T) {
+	t.Parallel()
+	m := destinations.New(destinations.Options{})
+	var effects destinations.Effects
+	for i := range 2000 {
+		c := destinations.Command{
+			Op:          destinations.Send,
+			Destination: destinations.Queue(fmt.Sprint(strings.Repeat("n", 200), i)),
+			Message:     &destinations.Message{Content: []byte("\nbody"), Persistent: true},
+		}
+		if err := m.Step(time.Time{}, c, &effects); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log := &partsLog{}
+	c := checkpointer{log: log, logger: zap.NewNop(), written: make(chan outcome, 1), appended: 1}
+	for c.begin(m); len(c.parts) == 0; {
+		c.slice()
+	}
+	if c.whole {
+		t.Fatal("the picture is made: the test wants one that is not")
+	}
+	c.last(m, m.Last())
+	c.running.Wait()
+	again := destinations.New(destinations.Options{})
+	for i, part := range log.parts {
+		if err := again.Restore(part); err != nil {
+			t.Fatalf("part %d of %d: %v", i, len(log.parts), err)
+		}
+	}
+	if err := again.Resume(m.Last()); err != nil || again.Stats().Messages != m.Stats().Messages {
+		t.Errorf("%v; %+v became %+v", err, m.Stats(), again.Stats())
+	}
+}
+
+// A partsLog has the parts of the last checkpoint.
+type partsLog struct {
+	emptyLog
+	parts [][]byte
+}
+
+func (l *partsLog) WriteCheckpoint(_, _ uint64, parts func(func([]byte) error) error) error {
+	l.parts = nil
+	return parts(func(part []byte) error {
+		l.parts = append(l.parts, slices.Clone(part))
+		return nil
+	})
 }

@@ -245,27 +245,29 @@ func TestDiskLowLostConnection(t *testing.T) {
 	}
 }
 
-// A broker that stops does not wait for the disk.
+// A broker that stops does not wait for the disk, not for those either that have
+// said goodbye.
 func TestDiskLowShutdown(t *testing.T) {
-	inLowDisk(t, HoldSends, func(t *testing.T, h *host) {
-		h.DiskLow(diskFull, 0)
-		c, leaving := h.connect("1.2"), h.connect("1.2")
-		c.say("SEND\ndestination:/queue/a\nreceipt:1\n\n1")
-		leaving.say("SEND\ndestination:/queue/a\nreceipt:1\n\n1")
-		leaving.say("DISCONNECT\nreceipt:bye\n\n")
-		synctest.Wait()
-		begun := time.Now()
-		if err := h.stop(); err != nil {
-			t.Fatal(err)
-		}
-		if took := time.Since(begun); took >= h.opts.ShutdownTimeout {
-			t.Errorf("the end took %s", took)
-		}
-		if f := c.want("ERROR"); f.header("code") != "disk-full" && f.header("code") != "shutdown" {
-			t.Errorf("the client was told %s", f)
-		}
-		leaving.refused("disk-full")
-	})
+	for name, goodbye := range map[string]string{"there": "", "leaving": "DISCONNECT\nreceipt:bye\n\n\x00"} {
+		t.Run(name, func(t *testing.T) {
+			inLowDisk(t, HoldSends, func(t *testing.T, h *host) {
+				h.DiskLow(diskFull, 0)
+				c := h.connect("1.2")
+				c.write("SEND\ndestination:/queue/a\nreceipt:1\n\n1\x00" + goodbye)
+				synctest.Wait()
+				begun := time.Now()
+				if err := h.stop(); err != nil {
+					t.Fatal(err)
+				}
+				if took := time.Since(begun); took >= h.opts.ShutdownTimeout {
+					t.Errorf("the end took %s", took)
+				}
+				if f := c.want("ERROR"); f.header("code") != codeDiskFull && f.header("code") != codeShutdown {
+					t.Errorf("the client was told %s", f)
+				}
+			})
+		})
+	}
 }
 
 // A message that need not be stored is, when memory has no room for it and the
