@@ -48,6 +48,34 @@ func TestRecoverAfterTheDiskWasGivenBack(t *testing.T) {
 	})
 }
 
+// One old message keeps its own place on the disk and not that of all that came
+// after it.
+func TestOldMessageKeepsLittle(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := servePipes(t, Options{CheckpointEvery: time.Second})
+		h.send("/queue/old", "old")
+		c := h.connect("1.2")
+		c.subscribe("s", "/queue/a", "auto")
+		body := strings.Repeat("x", 1024)
+		for range 3000 {
+			c.say("SEND\ndestination:/queue/a\n\n" + body)
+			c.message(body)
+		}
+		c.close()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		const segment = 256 << 10
+		if octets := h.journal.Stats().Bytes; octets > 4*segment {
+			t.Errorf("%d octets are kept for one message: %v", octets, h.disk.Names())
+		}
+		if err := h.stop(); err != nil {
+			t.Fatal(err)
+		}
+		servePipesOn(t, h.disk, Options{}, nil).wantLeft("/queue/old", "old")
+	})
+}
+
 // A log that has given back even its last entries goes on after them.
 func TestRecoverWhenNothingIsLeft(t *testing.T) {
 	t.Parallel()
