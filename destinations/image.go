@@ -134,7 +134,7 @@ func (c column) sum(n int, most uint64) (sum uint64, ok bool) {
 				return 0, false
 			}
 		}
-		if above > most-c.least || n == 0 {
+		if above > most-c.least {
 			return 0, false
 		}
 		sum += above
