@@ -196,3 +196,51 @@ func fillBench(b *testing.B, opt journal.Options, bytes, batch, n int) {
 		b.Fatal(err)
 	}
 }
+
+// everyTenth is a census of a log of which one record of ten is needed.
+type everyTenth struct{ asOf uint64 }
+
+func (c everyTenth) AsOf() uint64 { return c.asOf }
+
+func (c everyTenth) Bytes(first, last uint64) int64 { return int64(last-first+1) * 1024 / 10 }
+
+func (c everyTenth) Keep(r journal.Record, _ func(uint64) bool) bool { return r.Seq%10 == 0 }
+
+// BenchmarkClean cleans a log of records of 1 KiB of which one of ten is needed, as fast as it can. The bytes are those of
+// the log.
+func BenchmarkClean(b *testing.B) {
+	const segments, segmentBytes = 8, 8 << 20
+	recs := benchBatch(1<<10, 64)
+	b.SetBytes(segments * segmentBytes)
+	for range b.N {
+		b.StopTimer()
+		durable := make(chan uint64, 1)
+		j, err := journal.Open(journal.Options{
+			Dir: b.TempDir(), SegmentBytes: segmentBytes, CleanRate: 1 << 40, OnDurable: func(seq uint64) {
+				select {
+				case <-durable:
+				default:
+				}
+				durable <- seq
+			},
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		for j.Stats().Segments <= segments {
+			appendNext(b, j, recs)
+			j.Sync()
+			for <-durable < j.Last() {
+			}
+		}
+		b.StartTimer()
+		j.Clean(everyTenth{j.Last()})
+		j.Cleaned()
+		b.StopTimer()
+		st := j.Stats()
+		b.ReportMetric(float64(st.CleanedBytes)/(segments*segmentBytes), "given-back/op")
+		if err := j.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -66,7 +66,6 @@ type cleaner struct {
 	pace       pace
 	failures   int             // passes in a row that ended with an error
 	skip       int             // so many censuses are left unused
-	doubtful   []*segment      // held for good: their names may stand for other files
 	reported   map[string]bool // damage by place
 	scrubbed   uint64          // number of the last segment that was scrubbed
 	scrubbedAt time.Time
@@ -95,9 +94,6 @@ func (j *Journal) tidyUp() {
 		if c.untilScrub() <= 0 {
 			c.scrubNext()
 		}
-	}
-	for _, s := range c.doubtful {
-		j.files.release(s)
 	}
 }
 

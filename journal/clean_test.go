@@ -706,6 +706,63 @@ func TestErrorWhileCleaning(t *testing.T) {
 	}
 }
 
+// TestRenameThatFails lets the rename of a cleaned segment report an error, whether it has been done or not. Only when nobody
+// can tell does the journal stop.
+func TestRenameThatFails(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ done, blind bool }{{false, false}, {true, false}, {false, true}, {true, true}} {
+		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
+			t.Parallel()
+			disk, o := memfs.New(), newOwner(6)
+			j := open(t, o.options(disk))
+			for range 200 {
+				if err := o.commit(j, o.put()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			name, failed := segmentNames(disk)[0], false
+			disk.OnCall(func(call memfs.Call) error {
+				switch {
+				case call.Op == "Rename" && strings.HasSuffix(call.Name, "clean.tmp") && !failed:
+					failed = true
+					if c.done {
+						_ = disk.Rename(call.Name, name)
+					}
+					return errDisk
+				case call.Op == "Open" && call.Name == name && failed && c.blind:
+					return errDisk
+				}
+				return nil
+			})
+			if err := o.commit(j, o.settle(1000, 1, 200)); err != nil {
+				t.Fatal(err)
+			}
+			o.clean(j)
+			if !failed {
+				t.Fatal("nothing was cleaned")
+			}
+			if c.blind {
+				o.awaitFailure()
+			} else if err := errors.Join(o.commit(j, o.put()), o.finds(j)); err != nil {
+				t.Error(err)
+			}
+			if sparse := j.Stats().Sparse; (sparse > 0) != (c.done && !c.blind) {
+				t.Errorf("%d segments count as cleaned", sparse)
+			}
+			if err := j.Close(); errors.Is(err, errDisk) != c.blind {
+				t.Errorf("Close: %v", err)
+			}
+			disk.OnCall(nil)
+			for i := range 4 {
+				clone := disk.CrashClone([]memfs.Keep{memfs.All, memfs.None, memfs.Random(uint64(i))}[min(i, 2)])
+				if err := o.survives(clone, o.reported()); err != nil {
+					t.Errorf("crash %d: %v", i, err)
+				}
+			}
+		})
+	}
+}
+
 // TestCommitsGoOnWhileCleaningIsStuck blocks the cleaner in each of its calls while segments come and go.
 func TestCommitsGoOnWhileCleaningIsStuck(t *testing.T) {
 	t.Parallel()

@@ -197,9 +197,7 @@ func (p *pass) copyTo(w *sparseWriter) (*segment, error) {
 	return w.finish(p.next)
 }
 
-// install gives the new file its name and the new segment its place. After a failed rename nobody knows which file has the
-// name; both are good, but only the old one is that of the segment, so it stays open for good. After a failed sync of the
-// directory the journal stops.
+// install gives the new file its name and the new segment its place.
 func (p *pass) install(s *segment) error {
 	j := p.c.j
 	if !j.reserve(p.run[0]) {
@@ -207,15 +205,20 @@ func (p *pass) install(s *segment) error {
 	}
 	defer j.reserve(nil)
 	if err := j.opt.FS.Rename(j.path(cleanName), j.path(s.name())); err != nil {
-		if _, err := j.files.hold(p.run[0]); err == nil {
-			p.c.doubtful = append(p.c.doubtful, p.run[0])
+		renamed, lookErr := p.renamed(s)
+		if lookErr != nil {
+			return j.doubtDirectory(errors.Join(err, lookErr))
 		}
-		return err
+		if !renamed {
+			return err
+		}
 	}
 	if err := j.opt.FS.SyncDir(j.opt.Dir); err != nil {
 		return j.doubtDirectory(err)
 	}
-	s.known = knowledge{judged: p.merged(s), held: &p.kept}
+	held := p.kept // a copy: the pass must not live on with it
+	held.pack()
+	s.known = knowledge{judged: p.merged(s), held: &held}
 	j.replace(p.run, s)
 	for _, old := range p.run[1:] {
 		if err := j.opt.FS.Remove(j.path(old.name())); err != nil {
@@ -224,6 +227,18 @@ func (p *pass) install(s *segment) error {
 	}
 	p.tell(s)
 	return nil
+}
+
+// renamed tells whether the name of s stands for its file, although the rename says that it failed. If that stayed unknown,
+// a start might find records that are taken for gone, and what settled them cleaned away.
+func (p *pass) renamed(s *segment) (yes bool, err error) {
+	file, err := p.c.j.opt.FS.Open(p.c.j.path(s.name()), false)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = firstError(err, file.Close()) }()
+	f, err := readSegmentHeader(s.name(), file)
+	return err == nil && f.salt == s.salt, err
 }
 
 // merged is what is known of s now, which has taken the place of the run.

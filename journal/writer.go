@@ -248,10 +248,11 @@ func (j *Journal) fail(err error) {
 	j.opt.OnFatal(err)
 }
 
-// doubtDirectory stops the journal because another goroutine could not sync the directory. A later sync of it may succeed
-// without having written the names that this one failed to write, those of the writer's new segments among them.
+// doubtDirectory stops the journal because another goroutine does not know what names are in the directory, or could not
+// sync them. A later sync may succeed without having written the names that this one failed to write, those of the writer's
+// new segments among them.
 func (j *Journal) doubtDirectory(err error) error {
-	err = fmt.Errorf("sync directory: %w", err)
+	err = fmt.Errorf("sync the names in the directory: %w", err)
 	j.mu.Lock()
 	j.doubt = firstError(j.doubt, err)
 	j.mu.Unlock()
