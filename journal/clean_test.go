@@ -706,6 +706,142 @@ func TestErrorWhileCleaning(t *testing.T) {
 	}
 }
 
+// TestNewCheckpointLetsCleaningGoOn asks once, when the checkpoint on disk forbids it. While the next one is being written
+// nothing after it may go; afterwards the journal cleans by itself.
+func TestNewCheckpointLetsCleaningGoOn(t *testing.T) {
+	t.Parallel()
+	disk, o := memfs.New(), newOwner(10)
+	j := open(t, o.options(disk))
+	for range 200 {
+		if err := o.commit(j, o.put()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := o.commit(j, o.settle(1000, 1, 200)); err != nil {
+		t.Fatal(err)
+	}
+	ask := func() {
+		o.clean(j)
+		if st := j.Stats(); st.Sparse > 0 {
+			t.Errorf("cleaned what the checkpoint needs: %+v", st)
+		}
+	}
+	if err := j.WriteCheckpoint(1, 1, func(yield func([]byte) error) error { // the first: no other forbids it
+		ask()
+		j.Trim(100)
+		if err := o.commit(j, o.put()); err != nil {
+			return err
+		}
+		j.Quiesce()
+		if j.First() > 2 {
+			t.Errorf("trimmed to %d", j.First())
+		}
+		return yield([]byte("x"))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	ask()
+	if err := o.checkpoint(j, 0); err != nil {
+		t.Fatal(err)
+	}
+	j.Cleaned()
+	if st := j.Stats(); st.CleanedBytes == 0 {
+		t.Errorf("not cleaned after a new checkpoint: %+v", st)
+	}
+}
+
+// someSettled is a census that needs two things of seven, settled or not.
+type someSettled struct{ asOf uint64 }
+
+func (c someSettled) AsOf() uint64 { return c.asOf }
+
+func (c someSettled) Bytes(_, _ uint64) int64 { return 0 }
+
+func (c someSettled) Keep(r journal.Record, gone func(uint64) bool) bool {
+	if r.Type == kindPut {
+		return r.Seq%7 < 2
+	}
+	return slices.ContainsFunc(settled(r), func(seq uint64) bool { return !gone(seq) })
+}
+
+// TestSettlementStaysAsLongAsWhatItSettles cleans what was put first, then the settlements: in one pass, in two, or with a
+// restart between. Those of things that are still on disk stay, all others go.
+func TestSettlementStaysAsLongAsWhatItSettles(t *testing.T) {
+	t.Parallel()
+	for _, stage := range []string{"side by side", "at once", "one after the other", "with a restart between"} {
+		t.Run(stage, func(t *testing.T) {
+			t.Parallel()
+			disk, o := memfs.New(), newOwner(11)
+			o.size = 100
+			j := open(t, o.options(disk))
+			const things = 2000
+			settlement := func(seq uint64) journal.Record {
+				return journal.Record{Type: kindSettle, Body: binary.LittleEndian.AppendUint64(nil, seq)}
+			}
+			var recs []journal.Record
+			for n := range uint64(things) {
+				recs = append(recs, o.put())
+				if stage == "side by side" {
+					recs = append(recs, settlement(2*n+1))
+				}
+			}
+			for n := range uint64(things) {
+				if stage != "side by side" {
+					recs = append(recs, settlement(n+1))
+				}
+			}
+			for _, r := range recs {
+				if err := o.append(j, r); err != nil {
+					t.Fatal(err)
+				}
+			}
+			o.size = 600
+			for range 100 {
+				if err := o.append(j, o.put()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := o.commit(j, o.put()); err != nil {
+				t.Fatal(err)
+			}
+			if strings.HasPrefix(stage, "one") || strings.HasPrefix(stage, "with") {
+				j.Clean(someSettled{things})
+				j.Cleaned()
+			}
+			if stage == "with a restart between" {
+				mustClose(t, j)
+				j = open(t, o.options(disk))
+			}
+			j.Clean(someSettled{j.Last()})
+			j.Cleaned()
+			there := map[uint64]bool{}
+			if err := j.Read(0, func(r journal.Record) error {
+				there[r.Seq] = true
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			left, needless := 0, 0
+			for _, r := range o.history {
+				if r.Type != kindSettle {
+					continue
+				}
+				switch thing := settled(r)[0]; {
+				case there[r.Seq] && there[thing]:
+					left++
+				case there[r.Seq]:
+					needless++
+				case there[thing]:
+					t.Fatalf("%d is there, what settles it is gone", thing)
+				}
+			}
+			if left < things/8 || left > things/2 || needless > things/8 { // near the borders of what pays some stay
+				t.Errorf("%d settlements are left, and %d of what is gone", left, needless)
+			}
+		})
+	}
+}
+
 // TestRenameThatFails lets the rename of a cleaned segment report an error, whether it has been done or not. Only when nobody
 // can tell does the journal stop.
 func TestRenameThatFails(t *testing.T) {
