@@ -940,18 +940,27 @@ func TestCommitsGoOnWhileCleaningIsStuck(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			if n := len(segmentNames(disk)); n < before+3 {
+				t.Errorf("%d segments after %d", n, before)
+			}
+			// All of what is being cleaned is trimmed now. It must not come back by way of the rename.
+			if err := o.commit(j, o.settle(1000)); err != nil {
+				t.Fatal(err)
+			}
 			j.Trim(o.census().oldest())
 			j.Clean(o.census())
 			if err := errors.Join(o.commit(j, o.put()), o.finds(j)); err != nil {
 				t.Fatal(err)
 			}
-			if n := len(segmentNames(disk)); n < before+3 {
-				t.Errorf("%d segments after %d", n, before)
-			}
+			j.Quiesce()
 			close(free)
 			j.Cleaned()
-			if err := o.finds(j); err != nil {
+			if err := errors.Join(o.commit(j, o.put()), o.finds(j)); err != nil {
 				t.Error(err)
+			}
+			j.Quiesce()
+			if n := len(segmentNames(disk)); n != j.Stats().Segments || n > 3 {
+				t.Errorf("%d segment files for %d segments", n, j.Stats().Segments)
 			}
 		})
 	}
