@@ -23,7 +23,7 @@ const (
 )
 
 // maxParked is how many octets of one session are parked before nothing more
-// is read from it.
+// is read from it. What is in the mailbox by then is parked as well.
 const maxParked = 1 << 20
 
 // disk is what the engine knows of the disk of the log.
