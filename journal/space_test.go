@@ -288,3 +288,25 @@ func TestTornTailOnAFullDisk(t *testing.T) {
 		})
 	}
 }
+
+func TestSpareOfAnotherSizeIsNotUsed(t *testing.T) {
+	t.Parallel()
+	disk, w := memfs.New(), newWatch()
+	opt := w.options(disk)
+	j := open(t, opt)
+	put(t, j, w, 40)
+	j.Quiesce()
+	mustClose(t, j)
+	opt.SegmentBytes *= 2
+	j = open(t, opt)
+	if disk.Content(dir+"/spare") != nil {
+		t.Error("the spare of another size is left")
+	}
+	for range 10 {
+		put(t, j, w, 40)
+	}
+	mustClose(t, j)
+	if report, err := journal.Verify(disk, dir, nil); err != nil || len(report.Damage) > 0 {
+		t.Errorf("%+v, %v", report, err)
+	}
+}
