@@ -151,9 +151,10 @@ func (b *backlog) link(c *chunk) {
 	b.chunks = append(b.chunks, c)
 }
 
-// restore adds a packed chunk with messages that are all ready.
-func (b *backlog) restore(image []byte, o outline) {
-	b.link(&chunk{last: o.last, image: image, ready: int16(o.n), live: int16(o.n), full: true})
+// restore adds a packed chunk, c, with messages that are all ready.
+func (b *backlog) restore(c *chunk, image []byte, o outline) {
+	*c = chunk{last: o.last, image: image, ready: int16(o.n), live: int16(o.n), full: true}
+	b.link(c)
 	b.ready += o.n
 	b.live += o.n
 	b.bytes += o.bytes

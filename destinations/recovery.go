@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
-	"slices"
 )
 
 // A recovery is under way from the first part of a checkpoint until the entries
@@ -65,32 +64,54 @@ func (m *Machine) restoreQueues(d *decoder) error {
 			return fmt.Errorf("a section of the checkpoint about %s is malformed", quote(name))
 		}
 		m.recovery.asOf[name] = asOf
-		for range images {
-			if err := m.restoreImage(name, d.octets(), asOf); err != nil {
+		for images > 0 {
+			n := min(images, restoreTogether)
+			if err := m.restoreImages(name, d, int(n), asOf); err != nil {
 				return fmt.Errorf("%s in the checkpoint: %w", quote(name), err)
 			}
+			images -= n
 		}
 	}
 	return nil
 }
 
-func (m *Machine) restoreImage(name string, image []byte, asOf uint64) error {
-	o, err := outlineOf(image)
-	if err != nil {
-		return err
+// restoreTogether is how many chunks, and how many stretches of the live set,
+// share what is allocated for them: a start is much faster so, and one old
+// message does not pin all of the checkpoint.
+const restoreTogether = 32
+
+// restoreImages restores the next n chunks of a queue.
+func (m *Machine) restoreImages(name string, d *decoder, n int, asOf uint64) error {
+	var images [restoreTogether][]byte
+	size := 0
+	for i := range n {
+		images[i] = d.octets()
+		size += len(images[i])
 	}
 	q := m.queue(name)
-	if n := len(q.chunks); o.last > asOf || n > 0 && o.first <= q.chunks[n-1].last {
-		return errImage
+	chunks, space := make([]chunk, n), make([]byte, 0, size)
+	for i, image := range images[:n] {
+		o, err := outlineOf(image)
+		if err != nil {
+			return err
+		}
+		if n := len(q.chunks); o.last > asOf || n > 0 && o.first <= q.chunks[n-1].last {
+			return errImage
+		}
+		at := len(space)
+		space = append(space, image...)
+		q.restore(&chunks[i], space[at:len(space):len(space)], o)
 	}
-	// A copy, so that one old message does not pin all of the part.
-	q.restore(slices.Clone(image), o)
 	return nil
 }
 
 func (m *Machine) restoreLive(d *decoder) error {
+	var space []uint16
 	for len(d.data) > 0 {
-		s, ok := d.stretch()
+		if cap(space)-len(space) < bitmapWords {
+			space = make([]uint16, 0, restoreTogether*bitmapWords)
+		}
+		s, ok := d.stretch(&space)
 		n := len(m.live.stretches)
 		if !ok || n > 0 && s.number <= m.live.stretches[n-1].number {
 			return fmt.Errorf("stretch %d in the checkpoint is malformed", s.number)
@@ -100,8 +121,8 @@ func (m *Machine) restoreLive(d *decoder) error {
 	return nil
 }
 
-// stretch reads one; ok is false when it is malformed.
-func (d *decoder) stretch() (s stretch, ok bool) {
+// stretch reads one, with its set in space; ok is false when it is malformed.
+func (d *decoder) stretch(space *[]uint16) (s stretch, ok bool) {
 	s.number = d.uvarint()
 	live, count := d.uvarint(), d.uvarint()
 	if d.bad || s.number > maxSeq>>stretchBits || count == 0 || count > stretchSeqs || live > count<<32 {
@@ -109,9 +130,10 @@ func (d *decoder) stretch() (s stretch, ok bool) {
 	}
 	s.bytes, s.count = int64(live), uint16(count)
 	if count > few {
+		s.set = carve(space, bitmapWords)
 		return s, d.bitmap(&s)
 	}
-	s.set = make([]uint16, count)
+	s.set = carve(space, int(count))
 	var offset uint64
 	for i := range s.set {
 		step := d.uvarint()
@@ -123,11 +145,17 @@ func (d *decoder) stretch() (s stretch, ok bool) {
 	return s, !d.bad
 }
 
+// carve takes n words of space, which has them.
+func carve(space *[]uint16, n int) []uint16 {
+	at := len(*space)
+	*space = (*space)[:at+n]
+	return (*space)[at : at+n : at+n]
+}
+
 func (d *decoder) bitmap(s *stretch) bool {
 	if len(d.data) < 2*bitmapWords {
 		return false
 	}
-	s.set = make([]uint16, bitmapWords)
 	n := 0
 	for i := range s.set {
 		s.set[i] = binary.LittleEndian.Uint16(d.data[2*i:])
