@@ -332,6 +332,7 @@ func tellCrashing(t *testing.T, seed uint64, states *atomic.Int64) (full bool) {
 			states.Add(1)
 			if crash.name == "random pages" {
 				states.Add(s.crashRecovery(t, clone.CrashClone(memfs.All), fate))
+				states.Add(s.crashRecovery(t, disk.KillClone(), fate))
 			}
 			if err := s.survives(clone); err != nil {
 				t.Errorf("-seed=%d: crash before call %d %+v, %s: %v", seed, number, c, crash.name, err)

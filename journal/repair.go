@@ -3,7 +3,6 @@ package journal
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"go.uber.org/zap"
@@ -71,12 +70,17 @@ func (f *found) segment() *segment {
 	return s
 }
 
-// repair removes what crashes left, finishes what they interrupted and makes durable what was found.
+// repair removes what crashes left, finishes what they interrupted and makes durable what was found. A process that was
+// killed may have left names and a last mark that only the system's memory has: they are made safe before anything is
+// done that is right only with them.
 func (j *Journal) repair(v *survey) error {
-	for _, name := range slices.Concat(v.temporary, v.leftovers) {
-		if err := j.opt.FS.Remove(j.path(name)); err != nil {
+	if len(v.found) > 0 {
+		if err := j.opt.FS.SyncDir(j.opt.Dir); err != nil {
 			return err
 		}
+	}
+	if err := j.removeAll(v.temporary); err != nil {
+		return err
 	}
 	if len(v.found) == 0 {
 		if err := j.createFirst(); err != nil {
@@ -90,6 +94,9 @@ func (j *Journal) repair(v *survey) error {
 			return err
 		}
 	}
+	if err := j.removeAll(v.leftovers); err != nil {
+		return err
+	}
 	if err := j.adoptSpare(); err != nil {
 		return err
 	}
@@ -100,6 +107,15 @@ func (j *Journal) repair(v *survey) error {
 		return nil
 	}
 	return j.writeIdentity()
+}
+
+func (j *Journal) removeAll(names []string) error {
+	for _, name := range names {
+		if err := j.opt.FS.Remove(j.path(name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // giveBack cuts the zeros after seals, where a crash came before that lasted: else the next Open would have to scan the
@@ -113,9 +129,9 @@ func (j *Journal) giveBack(all []*found) error {
 		if err != nil {
 			return err
 		}
-		err = file.Truncate(f.end)
+		err = file.Datasync() // of the seal: without it the file must not be shorter
 		if err == nil {
-			err = file.Sync()
+			err = file.Truncate(f.end)
 		}
 		if err = firstError(err, file.Close()); err != nil {
 			return fmt.Errorf("give back the end of %s: %w", f.name(), err)

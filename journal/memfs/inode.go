@@ -93,6 +93,12 @@ func (n *inode) sync() {
 	clear(n.dirty)
 }
 
+// twin returns a copy without names and open files.
+func (n *inode) twin() *inode {
+	n.ownContent, n.ownSafe = false, false
+	return &inode{name: n.name, content: n.content, safe: n.safe, dirty: slices.Clone(n.dirty)}
+}
+
 // crash returns the inode as the machine may find it after a crash.
 func (n *inode) crash(name string, keep Keep) *inode {
 	if n.clean() {

@@ -102,6 +102,35 @@ func (m *FS) CrashClone(keep Keep) *FS {
 	return clone
 }
 
+// KillClone returns the file system as the next process finds it when the one that uses it is killed now: everything is
+// there, and what was not synced can still be lost in a crash of the clone. The original goes on.
+func (m *FS) KillClone() *FS {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clone := New()
+	clone.size = m.size
+	nodes := map[*inode]*inode{}
+	twin := func(n *inode) *inode {
+		if n != nil && nodes[n] == nil {
+			nodes[n] = n.twin()
+		}
+		return nodes[n]
+	}
+	for name, n := range m.safe {
+		clone.safe[name] = twin(n)
+	}
+	for _, s := range m.steps {
+		clone.steps = append(clone.steps, step{s.from, s.to, twin(s.node)})
+	}
+	for name, n := range m.names {
+		clone.names[name] = twin(n)
+		if clone.names[name].links++; clone.names[name].links == 1 {
+			clone.used += pages(n.size())
+		}
+	}
+	return clone
+}
+
 func (s step) file() string {
 	if s.to == "" {
 		return s.from

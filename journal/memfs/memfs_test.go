@@ -283,3 +283,28 @@ func TestFileOfEveryoneIsLocked(t *testing.T) {
 	must(t, lock.Close())
 	must(t, disk.CheckLock("d/LOCK"))
 }
+
+// TestKilledProcessLeavesWhatWasNotSynced: the next process finds all of it, and a crash may still lose it.
+func TestKilledProcessLeavesWhatWasNotSynced(t *testing.T) {
+	disk, f := synced(t, 600)
+	write(t, f, fill('b', 1024), 0)
+	create(t, disk, "d/new", fill('c', 10))
+	killed := disk.KillClone()
+	wantContent(t, killed, "d/f", fill('b', 1024))
+	wantContent(t, killed, "d/new", fill('c', 10))
+	if killed.Used() != disk.Used() {
+		t.Errorf("%d bytes are used, want %d", killed.Used(), disk.Used())
+	}
+	write(t, f, fill('x', 1024), 0)
+	must(t, f.Sync())
+	wantContent(t, killed, "d/f", fill('b', 1024))
+	lost := killed.CrashClone(memfs.None)
+	wantContent(t, lost, "d/f", fill('a', 600))
+	if names := lost.Names(); len(names) != 1 {
+		t.Errorf("there are %v", names)
+	}
+	g, err := killed.Open("d/f", true)
+	must(t, err)
+	must(t, g.Sync())
+	wantContent(t, killed.CrashClone(memfs.None), "d/f", fill('b', 1024))
+}
