@@ -5,22 +5,34 @@ import (
 	"baton/journal"
 )
 
-// content returns the message of a delivery: from the log, if the machine has
-// only its place. If it cannot be read, the engine is told, before a later
-// delivery is written: it must not count as sent or acknowledged with that.
-func (s *session) content(d *destinations.Delivery) *destinations.Message {
-	if d.Message != nil {
-		return d.Message
+// fetch reads the contents in batch that are only in the log. Those that cannot
+// be read stay absent, and the engine is told before a later delivery is
+// written: it must not count as sent or acknowledged with that.
+func (s *session) fetch(batch []destinations.Output) {
+	absent := false
+	for i := range batch {
+		if !isAbsent(&batch[i]) {
+			continue
+		}
+		absent = true
+		d := &batch[i].Delivery
+		m, err := readMessage(s.server.engine.log, d.Content)
+		if err != nil {
+			s.unreadable(d, err)
+			continue
+		}
+		d.Message = m
 	}
-	e := s.server.engine
-	m, err := readMessage(e.log, d.Content)
-	if err != nil {
-		e.box.put([]mail{{from: s, cause: err, command: destinations.Command{
-			Op: destinations.Unreadable, Session: s.id, Destination: d.Destination,
-			Delivery: destinations.DeliveryID{Sub: d.Sub, Tag: d.Tag},
-		}}}, 0, false)
+	if absent {
+		s.out.fetched()
 	}
-	return m
+}
+
+func (s *session) unreadable(d *destinations.Delivery, cause error) {
+	s.server.engine.box.put([]mail{{from: s, cause: cause, command: destinations.Command{
+		Op: destinations.Unreadable, Session: s.id, Destination: d.Destination,
+		Delivery: destinations.DeliveryID{Sub: d.Sub, Tag: d.Tag},
+	}}}, 0, false)
 }
 
 func readMessage(log Log, seq uint64) (*destinations.Message, error) {

@@ -1,12 +1,15 @@
 package broker
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -222,4 +225,40 @@ func TestAcknowledgedWhileItIsRead(t *testing.T) {
 			t.Errorf("%d messages are in the queue, want %d", got, messages-1)
 		}
 	})
+}
+
+// What an auto subscription was given when it ends is written, even if the
+// client reads on only when its record is gone from the log; the rest is left.
+func TestEndOfASlowAutoSubscription(t *testing.T) {
+	for name, end := range map[string]string{"unsubscribe": "UNSUBSCRIBE\nid:s\n\n", "disconnect": "DISCONNECT\nreceipt:end\n\n"} {
+		t.Run(name, func(t *testing.T) {
+			inLittleMemory(t, nil, func(t *testing.T, h *host, _ *getLog, _ *observer.ObservedLogs) {
+				const messages = 200
+				c := h.connect("1.2")
+				body := func(i int) string { return fmt.Sprint(i, strings.Repeat("x", 12<<10)) }
+				for i := range messages {
+					c.do("SEND\ndestination:/queue/a", body(i))
+				}
+				slow := &client{t: t}
+				slow.conn, _ = h.pipes.dial(nil)
+				slow.write("CONNECT\naccept-version:1.2\n\n\x00")
+				slow.in = bufio.NewReaderSize(slow.conn, 16)
+				slow.want("CONNECTED")
+				slow.write("SUBSCRIBE\nid:s\ndestination:/queue/a\nprefetch-count:1000\n\n\x00")
+				synctest.Wait() // the writer waits for the client
+				slow.say(end)
+				time.Sleep(5 * time.Second)
+				synctest.Wait()
+				left := h.stored()
+				for i := range messages - left {
+					slow.message(body(i))
+				}
+				if left == messages || left == 0 {
+					t.Errorf("%d of %d messages are left: the test has another rhythm", left, messages)
+				}
+				go func() { _, _ = io.Copy(io.Discard, slow.conn) }()
+				slow.close()
+			})
+		})
+	}
 }

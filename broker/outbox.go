@@ -36,8 +36,9 @@ type outbox struct {
 	departed map[uint32]departure // newest that left the box, of each auto subscription
 	final    bool                 // an ERROR is in the box or was: only the end comes after it
 	writing  bool                 // the writer is busy with what it took
+	fetching bool                 // and has not yet all contents of it
 	closed   bool                 // the writer has ended; nothing is kept
-	changed  sync.Cond            // receipts fell, writing or closed changed
+	changed  sync.Cond            // receipts fell, writing, fetching or closed changed
 }
 
 func newOutbox() *outbox {
@@ -95,25 +96,46 @@ func (o *outbox) signal() {
 	}
 }
 
+// fetchBytes is how much of contents that are only in the log is taken at once.
+const fetchBytes = writeBytes
+
 // take moves up to limit outputs that may leave into batch. Until written is
-// called, the writer counts as busy.
+// called, the writer counts as busy. When it has read what is only in the log,
+// it calls fetched.
 func (o *outbox) take(batch []destinations.Output, durable uint64, limit int) []destinations.Output {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	waiting := o.items[o.head:]
-	n := 0
-	for n < len(waiting) && n < limit && waiting[n].After <= durable {
+	n, absent := 0, int64(0)
+	for n < len(waiting) && n < limit && absent < fetchBytes && waiting[n].After <= durable {
 		o.note(&waiting[n])
+		if isAbsent(&waiting[n]) {
+			absent += max(1, waiting[n].Delivery.Size)
+		}
 		n++
 	}
 	if n == 0 {
 		return batch
 	}
-	o.writing = true
+	o.writing, o.fetching = true, absent > 0
 	batch = append(batch, waiting[:n]...)
 	o.drop(n)
 	o.changed.Broadcast()
 	return batch
+}
+
+// isAbsent says that it is a message of which the content is only in the log.
+func isAbsent(it *destinations.Output) bool {
+	return it.Kind == destinations.Deliver && it.Delivery.Message == nil
+}
+
+// fetched says that the writer has all that it took: it will write that
+// whatever becomes of the records in the log.
+func (o *outbox) fetched() {
+	o.mu.Lock()
+	o.fetching = false
+	o.mu.Unlock()
+	o.changed.Broadcast()
 }
 
 func (o *outbox) note(it *destinations.Output) {
@@ -187,9 +209,14 @@ func (o *outbox) takenBy(id string) map[uint32]uint64 {
 	return o.takenWhere(func(subscription string) bool { return subscription == id })
 }
 
+// takenWhere waits until the writer has in hand what it took: as soon as that
+// is settled, its records may go.
 func (o *outbox) takenWhere(wanted func(subscription string) bool) map[uint32]uint64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	for o.fetching && !o.closed {
+		o.changed.Wait()
+	}
 	tags := map[uint32]uint64{}
 	for sub, t := range o.departed {
 		if wanted(t.subscription) {

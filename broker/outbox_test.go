@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -116,7 +117,7 @@ func TestOutboxErrorIsFinal(t *testing.T) {
 }
 
 // TestOutboxTellsTaken holds that the newest delivery that left is known of
-// each auto subscription, until that ends.
+// each auto subscription, until that ends; not before the writer has them all.
 func TestOutboxTellsTaken(t *testing.T) {
 	t.Parallel()
 	o := newOutbox()
@@ -126,8 +127,13 @@ func TestOutboxTellsTaken(t *testing.T) {
 		o.push(out)
 	}
 	o.take(nil, 0, 1000)
-	if got := fmt.Sprint(o.takenUpTo()); got != "map[1:2 2:1]" {
-		t.Errorf("got %s", got)
+	var fetched atomic.Bool
+	go func() {
+		fetched.Store(true)
+		o.fetched()
+	}()
+	if got := fmt.Sprint(o.takenUpTo()); got != "map[1:2 2:1]" || !fetched.Load() {
+		t.Errorf("got %s, fetched: %t", got, fetched.Load())
 	}
 	o.push(forget(2))
 	if got := fmt.Sprint(o.takenUpTo()); got != "map[1:2]" {

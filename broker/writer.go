@@ -102,6 +102,7 @@ func (w *frameWriter) writeAll() (wrote bool, err error) {
 			return wrote, nil
 		}
 		wrote = true
+		s.fetch(w.batch)
 		err := w.writeBatch()
 		clear(w.batch)
 		if err == nil {
@@ -169,8 +170,8 @@ func (w *frameWriter) encode(o *destinations.Output) {
 // message encodes a MESSAGE. Its headers begin with those that are the
 // delivery's own; what the producer sent is copied behind them.
 func (w *frameWriter) message(d *destinations.Delivery) {
-	m := w.s.content(d)
-	if m == nil {
+	m := d.Message
+	if m == nil { // it cannot be read
 		return
 	}
 	b, v := append(w.buf, "MESSAGE\n"...), w.version
