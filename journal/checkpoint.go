@@ -132,7 +132,8 @@ func (j *Journal) Checkpoint() (from, upto uint64, parts [][]byte, ok bool) {
 // none may be empty or have more than 4 GiB. It knows of no record after upto, which must be durable, and a start from it
 // reads the log from Seq from+1 on: from now on, nothing after from is trimmed or cleaned.
 //
-// It blocks while it writes. An error leaves the old checkpoint in place; it wraps ErrTrimmed when the log has been
+// It blocks while it writes. An error leaves the old checkpoint in place, unless the disk is full and segments could be
+// trimmed without it; it wraps ErrTrimmed when the log has been
 // trimmed or cleaned beyond from, and is ErrClosed after Close. A directory that cannot be synced stops the journal.
 func (j *Journal) WriteCheckpoint(from, upto uint64, parts func(yield func(part []byte) error) error) error {
 	j.checkpointing.Lock()
@@ -154,6 +155,9 @@ func (j *Journal) writeCheckpoint(from, upto uint64, parts func(yield func(part 
 	if err := j.createCheckpoint(from, upto, parts); err != nil {
 		j.setLimit(before)
 		_ = j.opt.FS.Remove(j.path(checkpointNewName)) // or the next Open does
+		if noSpace(err) && j.checkpointPins() {
+			return firstError(j.dropCheckpoint(), err)
+		}
 		return err
 	}
 	// From here on either of the two may be found after a crash: the lower limit stays until it is known which.
@@ -167,6 +171,30 @@ func (j *Journal) writeCheckpoint(from, upto uint64, parts func(yield func(part 
 	j.checkpoint = nil // the one that Open found has been replaced
 	j.mu.Unlock()
 	j.setLimit(from)
+	return nil
+}
+
+// checkpointPins tells whether segments could be trimmed if there were no checkpoint.
+func (j *Journal) checkpointPins() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.trimmed(j.trimTo)) > len(j.trimmed(j.floor))
+}
+
+// dropCheckpoint removes the checkpoint. Where the disk has no room for a newer one, what it keeps from being trimmed would
+// stay, and there would never be any. A start without it only takes longer.
+func (j *Journal) dropCheckpoint() error {
+	if err := j.opt.FS.Remove(j.path(checkpointName)); err != nil {
+		return err
+	}
+	if err := j.opt.FS.SyncDir(j.opt.Dir); err != nil {
+		return j.doubtDirectory(err)
+	}
+	j.log.Warn("the disk has no room for a new checkpoint, and the old one keeps segments that are not needed: it was removed")
+	j.mu.Lock()
+	j.checkpoint = nil
+	j.mu.Unlock()
+	j.setLimit(noLimit)
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"go.uber.org/zap"
@@ -134,10 +135,13 @@ func (s *story) checkpoint(j *journal.Journal) {
 	s.begun[p] = true
 	s.mu.Unlock()
 	err := j.WriteCheckpoint(p.from, p.upto, func(yield func([]byte) error) error { return yield(fmt.Append(nil, p)) })
-	if err == nil {
-		s.mu.Lock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case err == nil:
 		s.written = p
-		s.mu.Unlock()
+	case errors.Is(err, syscall.ENOSPC): // the old one may have given way
+		s.written = point{}
 	}
 }
 

@@ -119,6 +119,48 @@ func TestTrimMakesRoomForTheSpare(t *testing.T) {
 	})
 }
 
+// TestCheckpointGivesWayOnAFullDisk: an old checkpoint keeps what is not needed any more, and a new one finds no room.
+func TestCheckpointGivesWayOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		disk, j, w := fullDisk(t)
+		write := func() error {
+			return j.WriteCheckpoint(j.Durable(), j.Durable(), func(yield func([]byte) error) error { return yield([]byte("part")) })
+		}
+		disk.SetSize(disk.Used() + 4<<10)
+		if err := write(); err != nil {
+			t.Fatal(err)
+		}
+		disk.SetSize(disk.Used())
+		for slices.Contains(disk.Names(), dir+"/spare") {
+			put(t, j, w.watch, 5)
+		}
+		if err := write(); !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("a checkpoint on a full disk: %v", err)
+		}
+		if disk.Content(dir+"/checkpoint") == nil {
+			t.Fatal("the old checkpoint has gone, although nothing would be gained")
+		}
+		segments := j.Stats().Segments
+		j.Trim(j.Last() + 1)
+		j.Quiesce()
+		if err := write(); err != nil && !errors.Is(err, syscall.ENOSPC) {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		if got := j.Stats().Segments; got >= segments {
+			t.Errorf("%d segments are left of %d", got, segments)
+		}
+		if err := write(); err != nil {
+			t.Errorf("when there is room again: %v", err)
+		}
+		mustClose(t, j)
+		if err := reopens(disk); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestCloseEndsTheWaitForRoom(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
