@@ -281,6 +281,7 @@ func TestBuffersShrinkAfterABurst(t *testing.T) {
 			j.Sync()
 			synctest.Wait()
 		}
+		time.Sleep(5 * time.Second)
 		if n := j.BufferCap(); n > 2<<20 {
 			t.Errorf("%d bytes of buffer are left", n)
 		}

@@ -7,8 +7,10 @@ import (
 	"time"
 )
 
-// keepBytes is what a buffer may keep between bursts.
-const keepBytes = 1 << 20
+const (
+	keepBytes = 1 << 20         // what a buffer may keep between bursts
+	keepFor   = 2 * time.Second // how long it keeps more
+)
 
 // batch is what goes to disk with one write and one sync: the records of one or more Appends, of one segment, and the
 // mark that makes all of them count.
@@ -30,9 +32,12 @@ func (b *batch) reset() {
 	*b = batch{buf: b.buf[:0], index: b.index[:0]}
 }
 
-// shrink gives back what a burst left behind.
+// large tells whether b keeps what a burst left behind.
+func (b *batch) large() bool { return cap(b.buf) > keepBytes }
+
+// shrink gives that back.
 func (b *batch) shrink() {
-	if cap(b.buf) > keepBytes {
+	if b.large() {
 		b.buf, b.index = nil, nil
 	}
 }
@@ -60,12 +65,12 @@ func (j *Journal) Append(recs []Record) error {
 	if err := j.begin(size); err != nil {
 		return err
 	}
-	j.pending.buf = slices.Grow(j.pending.buf, size+markBytes)
-	for i := range recs {
-		j.encode(&recs[i])
-	}
-	j.pending.lastSeq = j.tail.seq
+	first := j.pending.empty()
+	j.encode(recs, size)
 	j.unsynced += size
+	if first || j.due() { // to arm the writer's timer, or it waits for what was encoded
+		signal(j.wake)
+	}
 	return nil
 }
 
@@ -102,6 +107,9 @@ func (j *Journal) checkOrder(recs []Record) {
 // awaitRoom waits until size bytes may be appended; the caller holds mu.
 func (j *Journal) awaitRoom(size int) error {
 	for {
+		for j.encoding {
+			j.changed.Wait()
+		}
 		switch {
 		case j.err != nil:
 			return j.err
@@ -142,7 +150,6 @@ func (j *Journal) begin(size int) error {
 	b.offset, b.firstSeq, b.lastSeq = j.tail.offset, j.tail.seq+1, j.tail.seq
 	if size > 0 {
 		b.since = time.Now()
-		signal(j.wake) // to arm its timer
 	}
 	return nil
 }
@@ -178,9 +185,25 @@ func (t *tail) enter(h segmentHeader) {
 	t.segment, t.seed, t.offset, t.indexed, t.digest = h, h.seed(), segmentHeaderBytes, segmentHeaderBytes, 0
 }
 
-// encode copies r to the pending batch; the caller holds mu and has made room.
-func (j *Journal) encode(r *Record) {
-	b, t := j.pending, &j.tail
+// encode copies recs, of size bytes, to the pending batch. The caller holds mu, which is free meanwhile, so that the writer
+// can report the batch before: while encoding is set, nobody else touches the pending batch and the tail.
+func (j *Journal) encode(recs []Record, size int) {
+	b, t := *j.pending, j.tail
+	j.encoding = true
+	j.mu.Unlock()
+	b.buf = slices.Grow(b.buf, size+markBytes)
+	for i := range recs {
+		b.add(&recs[i], &t)
+	}
+	b.lastSeq = t.seq
+	j.mu.Lock()
+	*j.pending, j.tail = b, t
+	j.encoding = false
+	j.changed.Broadcast()
+}
+
+// add copies r to b, where there is room, and moves t on.
+func (b *batch) add(r *Record, t *tail) {
 	size := len(r.Head) + len(r.Body)
 	at := len(b.buf)
 	b.buf = b.buf[:at+recordHeaderBytes]

@@ -3,103 +3,10 @@ package journal_test
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"baton/journal"
 )
-
-var benchSizes = []struct{ bytes, batch int }{{100, 1}, {100, 100}, {1 << 10, 1}, {1 << 10, 100}, {16 << 10, 1}, {16 << 10, 16}}
-
-// BenchmarkAppend appends a batch, waits until it is durable, and repeats: the latency of a lone producer. Compare it
-// with BenchmarkBareSync, which writes as many bytes to a preallocated file and syncs.
-func BenchmarkAppend(b *testing.B) {
-	for _, size := range benchSizes {
-		b.Run(fmt.Sprintf("bytes=%d/batch=%d", size.bytes, size.batch), func(b *testing.B) {
-			j, durable := benchJournal(b)
-			recs := benchBatch(size.bytes, size.batch)
-			b.SetBytes(int64(size.bytes * size.batch))
-			b.ReportAllocs()
-			for b.Loop() {
-				appendNext(b, j, recs)
-				j.Sync()
-				for <-durable < j.Last() {
-				}
-			}
-		})
-	}
-}
-
-// BenchmarkAppendGrouped appends without waiting for each batch: group commit takes what is pending.
-func BenchmarkAppendGrouped(b *testing.B) {
-	for _, size := range benchSizes {
-		b.Run(fmt.Sprintf("bytes=%d/batch=%d", size.bytes, size.batch), func(b *testing.B) {
-			j, durable := benchJournal(b)
-			recs := benchBatch(size.bytes, size.batch)
-			b.SetBytes(int64(size.bytes * size.batch))
-			b.ReportAllocs()
-			for b.Loop() {
-				appendNext(b, j, recs)
-				j.Sync()
-				if j.Last() > 4*uint64(size.batch) {
-					j.Trim(j.Durable())
-				}
-			}
-			for j.Durable() < j.Last() {
-				<-durable
-			}
-		})
-	}
-}
-
-// BenchmarkBareSync is the machine's own rate: write and fdatasync on a preallocated file.
-func BenchmarkBareSync(b *testing.B) {
-	for _, size := range benchSizes {
-		b.Run(fmt.Sprintf("bytes=%d/batch=%d", size.bytes, size.batch), func(b *testing.B) {
-			const fileBytes = 64 << 20
-			name := filepath.Join(b.TempDir(), "bare")
-			if err := os.WriteFile(name, make([]byte, fileBytes), 0o600); err != nil {
-				b.Fatal(err)
-			}
-			f, err := journal.OS{}.Open(name, true)
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer f.Close()
-			if err := f.Sync(); err != nil {
-				b.Fatal(err)
-			}
-			buf := make([]byte, size.bytes*size.batch)
-			b.SetBytes(int64(len(buf)))
-			b.ReportAllocs()
-			for at := int64(0); b.Loop(); at = (at + int64(len(buf))) % (fileBytes - int64(len(buf))) {
-				if _, err := f.WriteAt(buf, at); err != nil {
-					b.Fatal(err)
-				}
-				if err := f.Datasync(); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}
-
-func benchJournal(b *testing.B) (*journal.Journal, <-chan uint64) {
-	durable := make(chan uint64, 1)
-	j, err := journal.Open(journal.Options{Dir: b.TempDir(), OnDurable: func(seq uint64) {
-		select {
-		case <-durable:
-		default:
-		}
-		durable <- seq
-	}})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = j.Close() })
-	return j, durable
-}
 
 func benchBatch(bytes, batch int) []journal.Record {
 	recs := make([]journal.Record, batch)

@@ -53,6 +53,13 @@ func (j *Journal) BufferCap() int {
 	return n
 }
 
+// KeepsHouse tells whether a spare is being made or a trimmed segment removed.
+func (j *Journal) KeepsHouse() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.spare.wanted || j.spare.making || len(j.doomed) > 0
+}
+
 // Thin rewrites count sealed segments of an open journal, from the one at place first on, as one that holds the records
 // that keep wants.
 func (j *Journal) Thin(first, count int, keep func(seq uint64) bool) error {
@@ -126,7 +133,7 @@ func SegmentImage(size int64, batches [][]Record, promised []int) (name string, 
 		n, _ := batchSize(recs)
 		j.pending.buf = make([]byte, 0, n+markBytes)
 		for k := range recs {
-			j.encode(&recs[k])
+			j.pending.add(&recs[k], &j.tail)
 		}
 		m := mark{firstSeq: recs[0].Seq, promiseSeq: lasts[promised[i]], promiseOffset: ends[promised[i]], salt: h.salt}
 		b := m.append(j.pending.buf, recordHeader{seq: j.tail.seq, epoch: j.tail.epoch, prevChain: j.tail.chain}, j.tail.seed)

@@ -120,6 +120,7 @@ type Journal struct {
 	segments    []*segment  // in order, the active one last; changed by setSegments, never in place
 	tail        tail        // where the next record goes
 	pending     *batch      // appended and not taken by the writer
+	encoding    bool        // an Append has pending and tail to itself, without mu
 	idle        *batch      // the other buffer, nil while the writer has it
 	unsynced    int         // bytes appended and not yet durable
 	waiting     int         // callers of Append that wait for room

@@ -352,3 +352,53 @@ func TestSpareOfAnotherSizeIsNotUsed(t *testing.T) {
 		t.Errorf("%+v, %v", report, err)
 	}
 }
+
+// A spare is made in small slices while there is time, and at once when the writer waits for it.
+func TestSpareIsMadeAtThePaceOfTheLog(t *testing.T) {
+	t.Parallel()
+	for _, hurry := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			disk := memfs.New()
+			syncs := 0
+			disk.OnCall(func(c memfs.Call) error {
+				if c.Name == dir+"/spare.tmp" && c.Op == "Datasync" {
+					syncs++
+				}
+				return nil
+			})
+			j, err := journal.Open(journal.Options{Dir: dir, FS: disk, SegmentBytes: 4 << 20})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer j.Close()
+			store := func(size int) {
+				if err := j.Append([]journal.Record{{Seq: j.Last() + 1, Type: 1, Body: make([]byte, size)}}); err != nil {
+					t.Fatal(err)
+				}
+				j.Sync()
+			}
+			store(1 << 20)
+			synctest.Wait()
+			if disk.Content(dir+"/spare.tmp") == nil || disk.Content(dir+"/spare") != nil {
+				t.Fatalf("no spare is in the making: %v", disk.Names())
+			}
+			begun := time.Now()
+			if hurry {
+				store(4<<20 - 64<<10)
+				for j.Durable() < 2 {
+					time.Sleep(100 * time.Microsecond)
+				}
+				if took := time.Since(begun); took > 2*time.Millisecond {
+					t.Errorf("the writer waited %v for the spare", took)
+				}
+				return
+			}
+			for disk.Content(dir+"/spare") == nil {
+				time.Sleep(time.Millisecond)
+			}
+			if took := time.Since(begun); took < 10*time.Millisecond || took > 100*time.Millisecond || syncs < 16 {
+				t.Errorf("the spare took %v and %d syncs", took, syncs)
+			}
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"go.uber.org/zap"
 )
@@ -13,8 +14,11 @@ const (
 	spareTemporary = "spare.tmp"   // one in the making, by the housekeeper
 	newName        = "segment.tmp" // one made on the spot, by the writer
 	zeroBytes      = 1 << 20       // written at a time
-	zeroSyncEach   = 4 << 20       // so that no large flush delays the syncs of batches
-	spareWhenUsed  = 8             // a spare is made when one part in so many of the active segment is used
+	sliceLeast     = 128 << 10     // of a spare, written and synced at a time
+	sliceMost      = 4 << 20
+	slicePause     = time.Millisecond
+	slicePauses    = 2 // at most, before each slice
+	spareWhenUsed  = 8 // a spare is made when one part in so many of the active segment is used
 )
 
 var zeros [zeroBytes]byte
@@ -25,6 +29,7 @@ type spare struct {
 	wanted   bool
 	triedFor uint64 // id of the segment during which one was wanted last: one attempt each, but for want of room
 	making   bool
+	awaited  bool // the writer waits for the one that is being made
 	file     File // nil: none is ready
 	size     int64
 }
@@ -108,7 +113,7 @@ func (j *Journal) tellChange() {
 
 // createSpare makes a spare and gives it its name, which nobody needs to be durable.
 func (j *Journal) createSpare(size int64) (File, error) {
-	file, err := j.createZeroed(spareTemporary, size, j.stopped)
+	file, err := j.createZeroed(spareTemporary, size, j.nextSlice)
 	if err != nil {
 		return nil, err
 	}
@@ -172,9 +177,11 @@ func (j *Journal) setWaiting(waiting bool) {
 // takeFile returns a zeroed file of size bytes, the spare or a new one, and its path.
 func (j *Journal) takeFile(size int64) (string, File, error) {
 	j.mu.Lock()
+	j.spare.awaited = j.spare.making
 	for j.spare.making {
 		j.changed.Wait()
 	}
+	j.spare.awaited = false
 	file := j.spare.file
 	if file != nil && j.spare.size == size {
 		j.spare.file = nil
@@ -182,7 +189,7 @@ func (j *Journal) takeFile(size int64) (string, File, error) {
 		return j.path(spareName), file, nil
 	}
 	j.mu.Unlock()
-	file, err := j.createZeroed(newName, size, func() bool { return false })
+	file, err := j.createZeroed(newName, size, nil)
 	return j.path(newName), file, err
 }
 
@@ -211,8 +218,9 @@ func (j *Journal) leaveSpare() {
 
 var errStopped = errors.New("the journal is stopping")
 
-// createZeroed makes a file of size zeros, allocated and synced, so that writing to it later changes no metadata.
-func (j *Journal) createZeroed(name string, size int64, stopped func() bool) (File, error) {
+// createZeroed makes a file of size zeros, allocated and synced, so that writing to it later changes no metadata. With
+// slice it is made and synced in slices: slice returns the bytes of the next one where so many are done, 0 to give up.
+func (j *Journal) createZeroed(name string, size int64, slice func(done int64) int64) (File, error) {
 	if err := j.opt.FS.Remove(j.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -220,7 +228,7 @@ func (j *Journal) createZeroed(name string, size int64, stopped func() bool) (Fi
 	if err != nil {
 		return nil, err
 	}
-	if err := zeroFile(file, size, stopped); err != nil {
+	if err := zeroFile(file, size, slice); err != nil {
 		_ = file.Close()
 		_ = j.opt.FS.Remove(j.path(name)) // or the next Open does
 		return nil, fmt.Errorf("allocate %d bytes: %w", size, err)
@@ -228,23 +236,66 @@ func (j *Journal) createZeroed(name string, size int64, stopped func() bool) (Fi
 	return file, nil
 }
 
-func zeroFile(file File, size int64, stopped func() bool) error {
+func zeroFile(file File, size int64, slice func(done int64) int64) error {
 	if err := file.Allocate(size); err != nil {
 		return err
 	}
-	for offset := int64(0); offset < size; offset += zeroBytes {
-		if stopped() {
+	for done := int64(0); done < size; {
+		n := size
+		if slice != nil {
+			n = slice(done)
+		}
+		if n == 0 {
 			return errStopped
 		}
-		if err := writeAt(file, zeros[:min(zeroBytes, size-offset)], offset); err != nil {
+		end := min(done+n, size)
+		if err := writeZeros(file, done, end); err != nil {
 			return err
 		}
-		if (offset+zeroBytes)%zeroSyncEach != 0 {
-			continue
+		done = end
+		if done == size {
+			break
 		}
 		if err := file.Datasync(); err != nil {
 			return err
 		}
 	}
 	return file.Sync()
+}
+
+func writeZeros(file File, begin, end int64) error {
+	for ; begin < end; begin += zeroBytes {
+		if err := writeAt(file, zeros[:min(zeroBytes, end-begin)], begin); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nextSlice makes a pause and returns the bytes of the next slice of a spare, done bytes of which are made; 0 when the
+// journal is stopping. The spare grows with the active segment, a little faster: in small slices evenly spread, since a
+// batch whose sync meets a large flush waits for all of it.
+func (j *Journal) nextSlice(done int64) int64 {
+	for range slicePauses {
+		if j.stopped() || j.spareLacks(done) > 0 {
+			break
+		}
+		time.Sleep(slicePause)
+	}
+	if j.stopped() {
+		return 0
+	}
+	return min(max(j.spareLacks(done), sliceLeast), sliceMost)
+}
+
+// spareLacks is what a spare of which done bytes are made lacks to be whole when seven eighths of the active segment are used.
+func (j *Journal) spareLacks(done int64) int64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.spare.awaited {
+		return sliceMost
+	}
+	active := j.segments[len(j.segments)-1]
+	used := active.limit.Load() - active.size/spareWhenUsed
+	return used*4/3 - done
 }

@@ -2,6 +2,9 @@ package journal
 
 import "encoding/binary"
 
+// gatherBytes is how much a sparseWriter writes at a time.
+const gatherBytes = 1 << 20
+
 // sparseWriter writes the file of a sparse segment: some records of one sealed segment, or of adjacent ones.
 type sparseWriter struct {
 	header segmentHeader
@@ -20,7 +23,7 @@ func newSparseWriter(file File, first segmentHeader, lastID, salt uint64) *spars
 	return &sparseWriter{header: h, seed: h.seed(), file: file, offset: segmentHeaderBytes, last: h.firstSeq - 1}
 }
 
-// add writes a record with the header that it had; the Seqs rise. Writes are gathered up to zeroBytes.
+// add writes a record with the header that it had; the Seqs rise. Writes are gathered up to gatherBytes.
 func (w *sparseWriter) add(h recordHeader, payload []byte) error {
 	if h.seq <= w.last {
 		panic("BUG: journal: records of a sparse segment out of order")
@@ -33,7 +36,7 @@ func (w *sparseWriter) add(h recordHeader, payload []byte) error {
 	h.crc = binary.LittleEndian.Uint32(w.buf[at+recordHeaderBytes-4:])
 	w.index.add(&h, w.offset+int64(at))
 	w.last = h.seq
-	if len(w.buf) < zeroBytes {
+	if len(w.buf) < gatherBytes {
 		return nil
 	}
 	return w.flush()

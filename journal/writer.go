@@ -43,8 +43,8 @@ func (j *Journal) writeAll() error {
 func (j *Journal) take(lazy *time.Timer) (*batch, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for !j.due() && j.doubt == nil {
-		if j.closing {
+	for j.doubt == nil && (j.encoding || !j.due()) {
+		if j.closing && !j.encoding {
 			return nil, nil
 		}
 		j.await(lazy)
@@ -71,21 +71,29 @@ func (j *Journal) due() bool {
 	return j.wanted || j.trimDue || j.waiting > 0 || j.closing || time.Since(j.pending.since) >= j.opt.LazySync
 }
 
-// await waits without mu until something may be due.
+// await waits without mu until something may be due. When for long nothing was, the buffers become small.
 func (j *Journal) await(lazy *time.Timer) {
-	if j.pending.empty() {
-		lazy.Stop()
-		j.pending.shrink()
-		j.idle.shrink()
-	} else {
+	idle := j.pending.empty()
+	switch {
+	case !idle:
 		lazy.Reset(j.opt.LazySync - time.Since(j.pending.since))
+	case j.pending.large() || j.idle.large():
+		lazy.Reset(keepFor)
+	default:
+		lazy.Stop()
 	}
 	j.mu.Unlock()
+	late := false
 	select {
 	case <-j.wake:
 	case <-lazy.C:
+		late = true
 	}
 	j.mu.Lock()
+	if late && idle && !j.encoding && j.pending.empty() {
+		j.pending.shrink()
+		j.idle.shrink()
+	}
 }
 
 // commit makes b durable.
