@@ -281,6 +281,9 @@ func TestBuffersShrinkAfterABurst(t *testing.T) {
 			j.Sync()
 			synctest.Wait()
 		}
+		if n := j.BufferCap(); n < 4<<20 {
+			t.Errorf("only %d bytes of buffer are left for what follows at once", n)
+		}
 		time.Sleep(5 * time.Second)
 		if n := j.BufferCap(); n > 2<<20 {
 			t.Errorf("%d bytes of buffer are left", n)
