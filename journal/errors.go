@@ -30,7 +30,7 @@ type CorruptError struct {
 	Hint   string // what an operator can do
 }
 
-const restoreHint = "the journal was not changed; restore the file from a copy or rebuild this node from its standby"
+const restoreHint = "the journal was not changed; restore the file from a copy, or see what `baton journal repair` can save"
 
 func (e *CorruptError) Error() string {
 	return fmt.Sprintf("journal corrupt: %s at offset %d: %s (%s)", e.File, e.Offset, e.Reason, e.Hint)

@@ -18,6 +18,7 @@ type found struct {
 	indexed  bool   // the index record was there
 	sealed   bool
 	scanned  bool // all of it was read
+	damaged  bool
 }
 
 // position is how far the log has come.

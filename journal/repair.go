@@ -225,7 +225,7 @@ func (j *Journal) keepTorn(f *found) error {
 		return err
 	}
 	legible := 0
-	if err := f.salvage(f.end, f.used, func(recordHeader, []byte) error { legible++; return nil }); err != nil {
+	if err := f.salvage(f.end, f.used, func(recordHeader, []byte, int64) error { legible++; return nil }); err != nil {
 		return err
 	}
 	if legible > 0 {

@@ -7,7 +7,7 @@ import (
 
 // salvage calls fn with every record and mark of f between the offsets begin and end whose checksums fit, whatever lies
 // around them and whether or not they continue each other. The payload is valid during the call.
-func (f *found) salvage(begin, end int64, fn func(h recordHeader, payload []byte) error) error {
+func (f *found) salvage(begin, end int64, fn func(h recordHeader, payload []byte, offset int64) error) error {
 	sc := newScanner(f.file, &f.segmentHeader, begin, end, nil)
 	for sc.end-sc.offset >= recordHeaderBytes {
 		b, err := sc.bytes(sc.offset, recordHeaderBytes)
@@ -18,14 +18,14 @@ func (f *found) salvage(begin, end int64, fn func(h recordHeader, payload []byte
 			sc.offset += 8
 			continue
 		}
-		h, payload, _, err := sc.next()
+		h, payload, offset, err := sc.next()
 		var damage *CorruptError
 		if errors.As(err, &damage) {
 			sc.offset += 8
 			continue
 		}
 		if err == nil {
-			err = fn(h, payload)
+			err = fn(h, payload, offset)
 		}
 		if err != nil {
 			return err

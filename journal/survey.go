@@ -10,7 +10,7 @@ import (
 const lockName = "LOCK"
 
 // temporaryNames are those of files that count only when they have been renamed.
-var temporaryNames = []string{spareTemporary, newName, cleanName, checkpointNewName, identityName + ".tmp"}
+var temporaryNames = []string{spareTemporary, newName, cleanName, checkpointNewName, mendName, identityName + ".tmp"}
 
 // survey is what a directory holds, read without changing anything. Open acts on it, Verify reports it.
 type survey struct {
@@ -25,6 +25,7 @@ type survey struct {
 
 	id        [16]byte
 	known     bool     // the identity file is there
+	foreign   bool     // there is a segment of another journal
 	found     []*found // segments in order of their ids
 	leftovers []string // segments, trimmed or merged into others, that a crash kept from being removed
 	temporary []string // files that a crash left unfinished
@@ -125,6 +126,7 @@ func (v *survey) peek(name string) (err error) {
 		v.id = f.journalID
 	}
 	if f.journalID != v.id {
+		v.foreign = true
 		return corrupt(name, 16, "the segment belongs to journal %x, this is %x", f.journalID, v.id)
 	}
 	v.found = append(v.found, f)
@@ -165,12 +167,12 @@ func (v *survey) scan() error {
 		return nil
 	}
 	last := v.found[len(v.found)-1]
-	if err := v.note(v.scanSegment(last)); err != nil {
+	if err := v.scanAndNote(last); err != nil {
 		return err
 	}
 	v.skipTrimmed(last.floorNow)
 	for _, f := range v.found[:len(v.found)-1] {
-		if err := v.note(v.scanSegment(f)); err != nil {
+		if err := v.scanAndNote(f); err != nil {
 			return err
 		}
 	}
@@ -213,6 +215,13 @@ func checkJoint(a, b *found) error {
 		return corrupt(a.name(), a.end, "the seal of the segment is missing, although the next one is in use")
 	}
 	return nil
+}
+
+func (v *survey) scanAndNote(f *found) error {
+	before := len(v.damage)
+	err := v.note(v.scanSegment(f))
+	f.damaged = len(v.damage) > before
+	return err
 }
 
 // scanSegment reads all of f up to its last mark and judges what comes after it. Where reading its seal was enough, that

@@ -4,7 +4,7 @@
 //	baton send DEST        sends messages, and waits for the receipt of each
 //	baton receive DEST     prints messages, and acknowledges each when it is printed
 //	baton config           checks and prints the configuration
-//	baton journal          verifies and dumps a journal on disk
+//	baton journal          looks into a journal on disk, and repairs it
 //	baton version          says which build this is
 //
 // Everything is wired here and nothing is decided here:

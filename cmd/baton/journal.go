@@ -18,7 +18,8 @@ import (
 func journalDir(data string) string { return filepath.Join(data, "journal") }
 
 func journalCommand() *cobra.Command {
-	return group("journal", "Look into a journal on disk, of a broker that runs or not", journalVerifyCommand(), journalDumpCommand())
+	return group("journal", "Look into a journal on disk, of a broker that runs or not, and repair it",
+		journalVerifyCommand(), journalDumpCommand(), journalRepairCommand())
 }
 
 func journalVerifyCommand() *cobra.Command {

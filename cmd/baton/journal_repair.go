@@ -1,0 +1,59 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"baton/journal"
+
+	"github.com/spf13/cobra"
+)
+
+func journalRepairCommand() *cobra.Command {
+	var data string
+	var quarantine bool
+	cmd := &cobra.Command{
+		Use:   "repair",
+		Short: "Make a damaged journal usable with all that is legible; without --quarantine, say what that would be",
+		Long: `Make a damaged journal usable with every record that can still be read, while no broker runs on it. Without --quarantine
+nothing is changed: it says what is damaged, what would be saved and what is lost. With --quarantine the damaged files, and the
+checkpoint, are moved into a new directory below DIR/quarantine, together with the report. Nothing is ever deleted.`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir, err := journalOf(data)
+			if err != nil {
+				return err
+			}
+			to := ""
+			if quarantine {
+				to = filepath.Join(filepath.Dir(dir), "quarantine", time.Now().UTC().Format("20060102T150405.000Z"))
+			}
+			p := newProgress(cmd.ErrOrStderr())
+			r, err := journal.Repair(nil, dir, to, p.reading)
+			p.done()
+			printRepairs(cmd.OutOrStdout(), dir, to, r, err)
+			return err
+		},
+	}
+	addDataFlag(cmd, &data)
+	cmd.Flags().BoolVar(&quarantine, "quarantine", false, "do it: move what is damaged aside")
+	return cmd
+}
+
+// printRepairs also says how far it came when there was an error.
+func printRepairs(out io.Writer, dir, quarantine string, r journal.Repairs, err error) {
+	fmt.Fprint(out, r)
+	switch {
+	case err != nil:
+	case len(r.Damage) == 0 && r.TornBytes > 0:
+		fmt.Fprintf(out, "journal %s is sound: there is nothing to repair; %d bytes at its end are what a crash left, the next start cuts them\n", dir, r.TornBytes)
+	case len(r.Damage) == 0:
+		fmt.Fprintf(out, "journal %s is sound: there is nothing to repair\n", dir)
+	case quarantine == "":
+		fmt.Fprintln(out, "nothing was changed; with --quarantine the journal is repaired like this")
+	default:
+		fmt.Fprintf(out, "journal %s is repaired; what was damaged is in %s\n", dir, quarantine)
+	}
+}
