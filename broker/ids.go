@@ -15,6 +15,12 @@ import (
 //	            NAME-SEQ.N.SUB   the copy of a topic's subscription
 //	ack         SUB-TAG
 
+// MessageID is the message-id of a stored message as its consumers see it. name
+// is that of the broker.
+func MessageID(name string, seq uint64) string {
+	return string(appendMessageID(nil, name, destinations.MessageID{Seq: seq}, 0))
+}
+
 // appendMessageID appends the message-id of a delivery. That of a topic's copy
 // names its subscription, so that a 1.0 client with two subscriptions can say
 // which copy it acknowledges.

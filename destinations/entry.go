@@ -19,6 +19,16 @@ const (
 	KindAttempt EntryKind = 5 // a message was delivered in vain
 )
 
+var kindNames = [...]string{KindStart: "start", KindEnqueue: "enqueue", KindSettle: "settle", KindMove: "move", KindAttempt: "attempt"}
+
+// String is the name of the kind.
+func (k EntryKind) String() string {
+	if k == 0 || int(k) >= len(kindNames) {
+		return fmt.Sprintf("kind %d", uint8(k))
+	}
+	return kindNames[k]
+}
+
 // An Entry is one change of the machine, to be appended to the log under its
 // Seq. Its payload is Head followed by Body; Body shares memory with the
 // message that is stored.

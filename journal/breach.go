@@ -1,13 +1,9 @@
 package journal
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/binary"
-	"errors"
 	"hash/crc32"
-	"io/fs"
-	"math"
 	"slices"
 	"strings"
 )
@@ -389,19 +385,4 @@ func (b *breach) cleaned() bool {
 		numbers = s.lastID + 1
 	}
 	return numbers != b.lastID+1
-}
-
-// upto is the last Seq that the checkpoint on disk knows, 0 when it does not say.
-func (v *survey) upto() (uint64, error) {
-	b, err := readAll(v.fs, v.path(checkpointName), checkpointHeaderBytes)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil || len(b) < checkpointHeaderBytes || !bytes.HasPrefix(b, []byte(checkpointMagic)) {
-		return 0, err
-	}
-	if crc32.Checksum(b[:52], castagnoli) != binary.LittleEndian.Uint32(b[52:]) || [16]byte(b[16:32]) != v.id {
-		return 0, nil
-	}
-	return min(binary.LittleEndian.Uint64(b[40:]), math.MaxInt64), nil
 }

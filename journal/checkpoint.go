@@ -61,24 +61,31 @@ func (h *checkpointHeader) encode() []byte {
 
 // parseCheckpoint reads a whole checkpoint file. The parts alias b.
 func parseCheckpoint(b []byte) (*checkpoint, error) {
-	if len(b) < checkpointHeaderBytes || string(b[:8]) != checkpointMagic {
-		return nil, errors.New("this is no checkpoint")
+	h, err := parseCheckpointHeader(b)
+	if err != nil {
+		return nil, err
 	}
-	crc := crc32.Checksum(b[:52], castagnoli)
-	if crc != binary.LittleEndian.Uint32(b[52:]) {
-		return nil, errors.New("the checksum of its header does not match")
+	c := &checkpoint{checkpointHeader: h}
+	return c, c.parseParts(b, binary.LittleEndian.Uint32(b[52:]))
+}
+
+func parseCheckpointHeader(b []byte) (h checkpointHeader, err error) {
+	if len(b) < checkpointHeaderBytes || string(b[:8]) != checkpointMagic {
+		return h, errors.New("this is no checkpoint")
+	}
+	if crc32.Checksum(b[:52], castagnoli) != binary.LittleEndian.Uint32(b[52:]) {
+		return h, errors.New("the checksum of its header does not match")
 	}
 	if need, flags := binary.LittleEndian.Uint16(b[10:]), binary.LittleEndian.Uint32(b[12:]); need > checkpointVersion || flags != 0 {
-		return nil, fmt.Errorf("%w: it needs a reader of format %d (flags %#x), this one reads up to %d",
+		return h, fmt.Errorf("%w: it needs a reader of format %d (flags %#x), this one reads up to %d",
 			ErrNewer, need, flags, checkpointVersion)
 	}
-	c := &checkpoint{checkpointHeader: checkpointHeader{
+	return checkpointHeader{
 		journalID: [16]byte(b[16:32]),
 		from:      binary.LittleEndian.Uint64(b[32:]),
 		upto:      binary.LittleEndian.Uint64(b[40:]),
 		chain:     binary.LittleEndian.Uint32(b[48:]),
-	}}
-	return c, c.parseParts(b, crc)
+	}, nil
 }
 
 // parseParts reads what follows the header. Each checksum starts from the one before, so that parts cannot change places.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -109,7 +110,7 @@ func (v *survey) plan() (*mending, error) {
 	if err != nil {
 		return nil, err
 	}
-	upto, err := v.upto()
+	known, err := v.checkpoint()
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +124,7 @@ func (v *survey) plan() (*mending, error) {
 		}
 		m.floor = max(m.floor, s.floorNow)
 	}
-	if m.breaches, err = breaches(v, all, m.floor, upto); err != nil {
+	if m.breaches, err = breaches(v, all, m.floor, min(known.Upto, math.MaxInt64)); err != nil {
 		return nil, err
 	}
 	for _, b := range m.breaches {
@@ -185,6 +186,9 @@ func (m *mending) asideToo() error {
 // carryOut does it. Everything is copied before anything changes, and nothing goes before what takes its place is there:
 // so after a crash it can be begun again.
 func (m *mending) carryOut(quarantine, report string) error {
+	if err := m.fs.SyncDir(m.dir); err != nil { // an earlier repair may have been killed before it could
+		return err
+	}
 	if err := m.fillQuarantine(quarantine, report); err != nil {
 		return fmt.Errorf("fill the quarantine %s: %w", quarantine, err)
 	}

@@ -18,6 +18,7 @@ type survey struct {
 	dir      string
 	deep     bool // read everything; otherwise of sealed segments only the seals
 	write    bool // keep the files open that may have to be repaired
+	hold     bool // keep all files open from the first look at them
 	progress func(done, total int64)
 	done     int64
 	total    int64
@@ -41,6 +42,7 @@ func look(v *survey) (*survey, error) {
 	defer windows.Put(window)
 	v.window = *window
 	if err := v.list(); err != nil {
+		v.close()
 		return nil, err
 	}
 	v.skipMerged()
@@ -117,7 +119,12 @@ func (v *survey) peek(name string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = firstError(err, file.Close()) }()
+	held := false
+	defer func() {
+		if !held {
+			err = firstError(err, file.Close())
+		}
+	}()
 	f, err := readSegmentHeader(name, file)
 	if err != nil {
 		return err
@@ -131,6 +138,9 @@ func (v *survey) peek(name string) (err error) {
 	}
 	v.found = append(v.found, f)
 	v.total += f.bytes
+	if v.hold {
+		f.file, held = file, true
+	}
 	if v.deep {
 		return nil
 	}
@@ -232,19 +242,21 @@ func (v *survey) scanSegment(f *found) error {
 		v.progress(v.done+f.bytes, v.total)
 		return nil
 	}
-	file, err := v.fs.Open(v.path(f.name()), v.write)
-	if err != nil {
-		return err
+	if f.file == nil {
+		file, err := v.fs.Open(v.path(f.name()), v.write)
+		if err != nil {
+			return err
+		}
+		f.file = file
 	}
-	f.file = file
-	sc := newScanner(file, &f.segmentHeader, segmentHeaderBytes, min(f.bytes, f.size), v.window)
-	err = f.scan(&sc, func(end int64) { v.progress(v.done+end, v.total) })
+	sc := newScanner(f.file, &f.segmentHeader, segmentHeaderBytes, min(f.bytes, f.size), v.window)
+	err := f.scan(&sc, func(end int64) { v.progress(v.done+end, v.total) })
 	var damage *CorruptError
 	if errors.As(err, &damage) && !f.sparse {
 		err = f.judge(&sc, damage)
 	}
 	v.window = sc.window
-	if f.sealed || !v.write {
+	if !v.hold && (f.sealed || !v.write) {
 		f.close()
 	}
 	return err

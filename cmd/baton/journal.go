@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 
 	"baton/config"
-	"baton/destinations"
 	"baton/journal"
 
 	"github.com/spf13/cobra"
@@ -19,7 +18,7 @@ func journalDir(data string) string { return filepath.Join(data, "journal") }
 
 func journalCommand() *cobra.Command {
 	return group("journal", "Look into a journal on disk, of a broker that runs or not, and repair it",
-		journalVerifyCommand(), journalDumpCommand(), journalRepairCommand())
+		journalVerifyCommand(), journalDumpCommand(), journalStatCommand(), journalPinsCommand(), journalRepairCommand())
 }
 
 func journalVerifyCommand() *cobra.Command {
@@ -84,7 +83,7 @@ func journalOf(data string) (string, error) {
 
 // describe says what a record means to the machine.
 func describe(r journal.Record) string {
-	return destinations.Entry{Seq: r.Seq, Kind: destinations.EntryKind(r.Type), Body: r.Body}.String()
+	return entryOf(r).String()
 }
 
 func printReport(out io.Writer, dir string, r journal.Report) error {

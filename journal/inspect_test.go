@@ -1,0 +1,105 @@
+package journal_test
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"baton/journal"
+	"baton/journal/memfs"
+)
+
+// inspected returns the Seqs that an inspection gives, whose records must be unaltered.
+func inspected(in *journal.Inspection) (seqs []uint64, err error) {
+	for i, f := range in.Files {
+		err := in.Read(i, func(r journal.Record) error {
+			if r.Seq < f.First || r.Seq > f.Last {
+				return fmt.Errorf("record %d is in %+v", r.Seq, f)
+			}
+			seqs = append(seqs, r.Seq)
+			return same(r)
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return seqs, nil
+}
+
+func readAll(t *testing.T, j *journal.Journal) (seqs []uint64) {
+	t.Helper()
+	err := j.Read(0, func(r journal.Record) error {
+		seqs = append(seqs, r.Seq)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return seqs
+}
+
+// TestInspectOfAJournalInUse replaces and removes files while somebody looks, before each call.
+func TestInspectOfAJournalInUse(t *testing.T) {
+	t.Parallel()
+	for when := 1; ; when++ {
+		disk, w := filled(t, 400), newWatch()
+		j := open(t, w.options(disk))
+		if err := j.WriteCheckpoint(300, 400, func(yield func([]byte) error) error { return yield([]byte("part")) }); err != nil {
+			t.Fatal(err)
+		}
+		before, calls := readAll(t, j), 0
+		disk.OnCall(func(c memfs.Call) error {
+			if calls++; calls == when {
+				if err := j.Thin(1, 3, func(seq uint64) bool { return seq%3 == 0 }); err != nil {
+					t.Error(err)
+				}
+			}
+			return nil
+		})
+		in, err := journal.Inspect(disk, dir)
+		if err != nil {
+			t.Fatalf("call %d: %v", when, err)
+		}
+		disk.OnCall(nil)
+		seqs, err := inspected(in)
+		if err != nil {
+			t.Fatalf("call %d: %v", when, err)
+		}
+		if after := readAll(t, j); !slices.Equal(seqs, before) && !slices.Equal(seqs, after) {
+			t.Fatalf("call %d: it gives %v, there were %v and then %v", when, seqs, before, after)
+		}
+		if !errors.Is(in.Locked, journal.ErrLocked) || in.Checkpoint.From != 300 || in.Checkpoint.Upto != 400 || in.Checkpoint.Err != nil {
+			t.Errorf("call %d: %+v", when, in)
+		}
+		in.Close()
+		mustClose(t, j)
+		if calls < when {
+			return
+		}
+	}
+}
+
+func TestInspectTellsOfDamage(t *testing.T) {
+	t.Parallel()
+	whole := filled(t, 300)
+	name := segmentNames(whole)[1]
+	var damage *journal.CorruptError
+	disk := copyDisk(whole, func(files map[string][]byte) { files[name][50] ^= 1 })
+	if _, err := journal.Inspect(disk, dir); !errors.As(err, &damage) || damage.File != filepath.Base(name) {
+		t.Error(err)
+	}
+	disk = copyDisk(whole, func(files map[string][]byte) { files[name][5000] ^= 1 })
+	in, err := journal.Inspect(disk, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	if _, err := inspected(in); !errors.As(err, &damage) || damage.File != filepath.Base(name) {
+		t.Error(err)
+	}
+	if _, err := journal.Inspect(memfs.New(), dir); err != nil {
+		t.Errorf("of nothing: %v", err)
+	}
+}
