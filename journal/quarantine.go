@@ -289,7 +289,7 @@ func (m *mending) fill(b *breach, placed map[string]bool) error {
 	}
 	placed[next.name()] = true
 	return m.place(next.name(), func(file File) error {
-		if err := zeroFile(file, next.size, func() bool { return false }); err != nil {
+		if err := zeroFile(file, next.size, nil); err != nil {
 			return err
 		}
 		return writeAt(file, next.encode(), 0)
