@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"container/list"
 	"encoding/binary"
 	"fmt"
@@ -33,9 +34,9 @@ type block struct {
 	read int64 // bytes that were read at once, this block's included
 
 	ready   chan struct{} // closed when the following are set
-	err     error
+	err     error         // why it cannot be read, or the first damage in it
 	data    []byte
-	records []uint32 // where in data each record begins, in the order of their Seqs
+	records []uint32 // where in data each sound record begins, in the order of their Seqs
 
 	place *list.Element // in cache.used; guarded by cache.mu
 }
@@ -128,24 +129,30 @@ func (c *cache) drop(s *segment) {
 
 func (b *block) size() int64 { return int64(cap(b.data) + 4*cap(b.records)) }
 
-// verify checks every record of b and notes where each begins.
-func (b *block) verify(s *segment) error {
+// verify checks every record of b and notes where each begins. Past damage, whose first place it returns, it notes what can
+// be read; but where Seqs are out of order nothing of b is to be trusted.
+func (b *block) verify(s *segment) (damage error) {
 	sc := scanBytes(b.data, &s.segmentHeader, b.begin)
 	for seq := b.seq - 1; sc.offset < sc.end; {
 		h, _, offset, err := sc.next()
 		if err != nil {
-			return err
+			damage = cmp.Or(damage, err)
+			if err := sc.skip(); err != nil {
+				return err
+			}
+			continue
 		}
 		if h.typ >= typeMark {
 			continue
 		}
-		if err := s.follows(seq, &h, offset); err != nil {
+		if err := s.follows(seq, &h, offset); err != nil && (damage == nil || h.seq <= seq) {
+			b.records = nil
 			return err
 		}
 		seq = h.seq
 		b.records = append(b.records, uint32(offset-b.begin))
 	}
-	return nil
+	return damage
 }
 
 // record returns the one with that Seq.
@@ -157,6 +164,9 @@ func (b *block) record(s *segment, seq uint64) (Record, error) {
 		return Record{
 			Seq: seq, Epoch: binary.LittleEndian.Uint32(at[16:]), Type: at[2], Body: at[recordHeaderBytes:][:size:size],
 		}, nil
+	}
+	if b.err != nil {
+		return Record{}, b.err
 	}
 	if s.sparse {
 		return Record{}, fmt.Errorf("%w: it has been cleaned away", ErrNotFound)

@@ -10,7 +10,8 @@ import (
 //
 // Both checksums were verified when the record's block was read from disk; blocks are kept, at most CacheBytes of them.
 // Where Gets follow each other in the order of their Seqs, blocks are read ahead of them. The error wraps ErrNotFound, is
-// ErrClosed after Close, or a *CorruptError. Get may run beside everything else.
+// ErrClosed after Close, or a *CorruptError: of the record itself, those around it are still given. Get may run beside
+// everything else.
 func (j *Journal) Get(seq uint64) (Record, error) {
 	for {
 		r, err := j.get(seq)
@@ -43,9 +44,6 @@ func (j *Journal) get(seq uint64) (Record, error) {
 		j.load(s, claimed)
 	}
 	<-b.ready
-	if b.err != nil {
-		return Record{}, b.err
-	}
 	return b.record(s, seq)
 }
 

@@ -392,7 +392,7 @@ func TestFewFilesAreOpen(t *testing.T) {
 	}
 }
 
-// TestEveryBlockIsVerified damages each segment in its middle while the journal is open.
+// TestEveryBlockIsVerified damages a record in the middle of each segment while the journal is open: no other is lost.
 func TestEveryBlockIsVerified(t *testing.T) {
 	t.Parallel()
 	disk := long(t, 1000, 300<<10)
@@ -418,7 +418,7 @@ func TestEveryBlockIsVerified(t *testing.T) {
 		}
 	}
 	for _, name := range segmentNames(disk) {
-		if n := lost[filepath.Base(name)]; n == 0 || n > 70 {
+		if n := lost[filepath.Base(name)]; n != 1 {
 			t.Errorf("%d records of %s are lost", n, name)
 		}
 	}

@@ -64,6 +64,21 @@ func (s *scanner) next() (h recordHeader, payload []byte, offset int64, err erro
 	return h, payload, offset, nil
 }
 
+// skip goes on from damage to where the next record may begin.
+func (s *scanner) skip() error {
+	for s.offset += 8; s.end-s.offset >= recordHeaderBytes; s.offset += 8 {
+		b, err := s.bytes(s.offset, recordHeaderBytes)
+		if err != nil {
+			return err
+		}
+		if binary.LittleEndian.Uint16(b) == recordMagic {
+			return nil
+		}
+	}
+	s.offset = s.end
+	return nil
+}
+
 // bytes returns n bytes of the file at offset, all of them before end.
 func (s *scanner) bytes(offset int64, n int) ([]byte, error) {
 	from := offset - s.at
