@@ -30,7 +30,8 @@ func (s *space) becomes(mark int64) bool {
 	return s.free < mark
 }
 
-// watchSpace is the goroutine that looks at the room of the file system, each second and whenever a file found none.
+// watchSpace is the goroutine that looks at the room of the file system: each second, with each new file for a segment, since
+// a fast disk may fill within the second, and when one found no room.
 func (j *Journal) watchSpace() {
 	tick := time.NewTicker(spaceEvery)
 	defer tick.Stop()
@@ -92,7 +93,7 @@ func (j *Journal) foundRoom(err error) (first bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	first = noSpace(err) && !j.space.short
-	if first || err == nil && j.space.short {
+	if first || err == nil {
 		j.space.short = first
 		signal(j.scarce)
 	}

@@ -402,3 +402,28 @@ func TestSpareIsMadeAtThePaceOfTheLog(t *testing.T) {
 		})
 	}
 }
+
+// TestLowWaterIsSeenWithEachSegment fills a disk in far less than the second after which it is looked at in any case.
+func TestLowWaterIsSeenWithEachSegment(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		disk, w := memfs.New(), &spaceWatch{watch: newWatch()}
+		opt := w.options(disk)
+		opt.LowWater = 160 << 10
+		j := open(t, opt)
+		disk.SetSize(disk.Used() + 320<<10)
+		began := time.Now()
+		for ; len(w.told) == 0; synctest.Wait() {
+			put(t, j, w.watch, 1)
+			j.Quiesce()
+			if time.Since(began) >= time.Second {
+				t.Fatal("nothing was said")
+			}
+		}
+		if free, err := disk.Free(dir); err != nil || free < opt.LowWater-2*opt.SegmentBytes {
+			t.Errorf("%d octets are free, %v, when it is said that there are less than %d", free, err, opt.LowWater)
+		}
+		w.wantTold(t, true)
+		mustClose(t, j)
+	})
+}
