@@ -53,7 +53,8 @@ type engine struct {
 	budget   *budget
 	logger   *zap.Logger
 	progress func(done, total uint64) // of the start
-	sessions map[uint64]*session      // those that have sent a mail and not ended
+	stored   func(messages int)
+	sessions map[uint64]*session // those that have sent a mail and not ended
 	batches  uint64
 	effects  destinations.Effects
 	records  []journal.Record
@@ -335,7 +336,9 @@ func (e *engine) tend(now time.Time) {
 	if last != e.trimmed && !e.checkpoints.busy() {
 		e.trimmed = last
 		e.log.Trim(e.machine.Oldest())
-		e.log.Clean(census{e.machine.Live()})
+		live := e.machine.Live()
+		e.log.Clean(census{live})
+		e.stored(live.Count())
 	}
 	if e.checkpoints.due(now) {
 		e.checkpoints.begin(e.machine)

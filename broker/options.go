@@ -51,6 +51,10 @@ type Options struct {
 	// Progress is called now and then while Recover reads the log, with the
 	// entries that were read and those to be read.
 	Progress func(done, total uint64)
+	// OnStored is called when Recover ends, and then at most each second, with
+	// about how many messages are stored: their index takes memory beyond
+	// MemoryBytes. It must not block.
+	OnStored func(messages int)
 }
 
 // HeartBeat sets what the server offers and asks for (STOMP 1.2,
@@ -99,6 +103,9 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.CheckpointEvery, 10*time.Second)
 	if o.Progress == nil {
 		o.Progress = func(uint64, uint64) {}
+	}
+	if o.OnStored == nil {
+		o.OnStored = func(int) {}
 	}
 	return o
 }

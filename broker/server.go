@@ -50,6 +50,7 @@ func New(o Options) *Server {
 			sessions: map[uint64]*session{},
 			options:  o.Machine,
 			progress: o.Progress,
+			stored:   o.OnStored,
 			disk:     disk{policy: o.OnDiskFull},
 			checkpoints: checkpointer{
 				logger: o.Logger, every: o.CheckpointEvery, written: make(chan outcome, 1),

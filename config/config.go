@@ -163,9 +163,13 @@ func Default() Config {
 	}
 }
 
-// MessageMemory is the part of a memory budget that messages may take: half of it less journal.cache. The other half is
-// what the garbage collector needs.
-func (c Config) MessageMemory(budget Bytes) Bytes { return budget/2 - c.Journal.Cache }
+// MessageMemory is the part of a memory budget that messages may take: half of it less journal.cache and journal.buffer. The
+// other half is what the garbage collector needs.
+func (c Config) MessageMemory(budget Bytes) Bytes {
+	return budget/2 - c.Journal.Cache - c.Journal.Buffer
+}
 
 // LeastBudget is the smallest memory.budget: a quarter of what messages may take must hold the largest of them.
-func (c Config) LeastBudget() Bytes { return 2 * (4*c.Limits.Body + c.Journal.Cache) }
+func (c Config) LeastBudget() Bytes {
+	return 2 * (4*c.Limits.Body + c.Journal.Cache + c.Journal.Buffer)
+}

@@ -149,8 +149,8 @@ func (v *validation) journal(j Journal) {
 func (v *validation) memory(c Config) {
 	v.notNegative("memory.budget", int64(c.Memory.Budget))
 	if least := c.LeastBudget(); c.Memory.Budget > 0 && c.Memory.Budget < least {
-		v.add("memory.budget", "%s: want at least %s for a limits.body of %s and a journal.cache of %s, or 0 to let the broker choose",
-			c.Memory.Budget, least, c.Limits.Body, c.Journal.Cache)
+		v.add("memory.budget", "%s: want at least %s for a limits.body of %s, a journal.cache of %s and a journal.buffer of %s, or 0 to let the broker choose",
+			c.Memory.Budget, least, c.Limits.Body, c.Journal.Cache, c.Journal.Buffer)
 	}
 }
 

@@ -27,6 +27,16 @@ func (l *Live) Oldest() uint64 {
 	return l.asOf + 1
 }
 
+// Count is how many entries hold something that is stored: one for each message
+// that is where it came, two for one that was moved.
+func (l *Live) Count() int {
+	n := 0
+	for i := range l.stretches {
+		n += int(l.stretches[i].count)
+	}
+	return n
+}
+
 // Bytes estimates the octets of the entries with Seqs from first to last that
 // hold something that is stored.
 func (l *Live) Bytes(first, last uint64) int64 {

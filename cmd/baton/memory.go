@@ -26,6 +26,24 @@ func memoryBudget(cfg config.Config, available config.Bytes) config.Bytes {
 	return max(min(available/10*6, mostUnasked), cfg.LeastBudget())
 }
 
+// limitMemory has the garbage collector work harder where the process would otherwise take more than the budget and, for
+// each stored message, what its index may take. It returns what is to be called with their number. GOMEMLIMIT still holds.
+func limitMemory(budget config.Bytes) (stored func(messages int)) {
+	const (
+		indexBytes = 64
+		step       = int64(config.MiB)      // of a limit; to set it stops the process for a moment
+		least      = 64 * int64(config.MiB) // of a limit; below, the collector would have no rest
+	)
+	asked, set := debug.SetMemoryLimit(-1), int64(0)
+	return func(messages int) {
+		limit := max(least, int64(budget)*15/16) + indexBytes*int64(messages) // the rest is what the collector does not count
+		if limit = min(limit/step*step, asked); limit != set {
+			set = limit
+			debug.SetMemoryLimit(limit)
+		}
+	}
+}
+
 // availableMemory is what the machine has, its cgroups allow and GOMEMLIMIT allows, whichever is least; 0 when nothing is
 // known.
 func availableMemory() config.Bytes {

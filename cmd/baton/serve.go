@@ -138,12 +138,14 @@ func journalOptions(cfg config.Config, logger *zap.Logger, server *broker.Server
 
 // brokerOptions says the configuration in the words of package broker.
 func brokerOptions(cfg config.Config, logger *zap.Logger, p *progress) broker.Options {
+	budget := memoryBudget(cfg, availableMemory())
 	return broker.Options{
 		Logger:              logger,
 		Version:             version(),
 		HideServer:          cfg.STOMP.HideServer,
 		Machine:             machineOptions(cfg),
-		MemoryBytes:         int64(cfg.MessageMemory(memoryBudget(cfg, availableMemory()))),
+		MemoryBytes:         int64(cfg.MessageMemory(budget)),
+		OnStored:            limitMemory(budget),
 		ConnectTimeout:      cfg.STOMP.ConnectTimeout,
 		WriteTimeout:        cfg.STOMP.WriteTimeout,
 		Linger:              cfg.STOMP.Linger,

@@ -46,7 +46,7 @@ func prove(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if os.Getenv("KEEP") == "" { defer os.RemoveAll(dir) }
+	defer os.RemoveAll(dir)
 	binary, err := process.Build(ctx, dir)
 	if err != nil {
 		return err

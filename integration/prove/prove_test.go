@@ -58,7 +58,7 @@ func TestBacklog(t *testing.T) {
 	t.Parallel()
 	expect(t, &backlog{
 		count: 100_000, budget: 32 << 20, overhead: 24 << 20, disk: 4 << 20,
-		env: []string{"BATON_JOURNAL_SEGMENT=1MiB", "BATON_JOURNAL_CACHE=4MiB", "BATON_LIMITS_BODY=1MiB",
+		env: []string{"BATON_JOURNAL_SEGMENT=1MiB", "BATON_JOURNAL_CACHE=4MiB", "BATON_JOURNAL_BUFFER=4MiB", "BATON_LIMITS_BODY=1MiB",
 			"BATON_JOURNAL_CHECKPOINT_EVERY=1s"},
 	})
 }
