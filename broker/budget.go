@@ -24,7 +24,7 @@ func (b *budget) take(octets int) error {
 		held, coming := b.held.Load(), b.coming.Load()
 		if held+coming+int64(octets) > b.limit {
 			return &clientError{code: destinations.CodeMemoryFull, text: fmt.Sprintf(
-				"the broker holds %d octets of messages, %d more are coming, and it may hold %d: try again when some were consumed",
+				"the broker holds %d octets of messages and queues, %d more are coming, and it may hold %d: try again when some were consumed",
 				held, coming, b.limit)}
 		}
 		if b.coming.CompareAndSwap(coming, coming+int64(octets)) {

@@ -179,7 +179,7 @@ func (e *engine) setAside(now time.Time, m *mail) {
 	before := e.effects.SetAside
 	_ = e.machine.Step(now, m.command, &e.effects) // an Unreadable is not refused
 	if e.effects.SetAside > before {
-		e.logger.Error("a message cannot be read from the journal: it stays there, and is not delivered before the next start",
+		e.logger.Error("a message cannot be read from the journal: it stays there, set aside, and the others are delivered; see baton journal verify",
 			zap.Stringer("destination", m.command.Destination), zap.Error(m.cause))
 	}
 }

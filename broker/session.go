@@ -211,7 +211,7 @@ func (s *session) logEnd(err error, goodbye, tell bool) {
 	case goodbye, errors.Is(err, io.EOF):
 		s.logger.Info("connection ended")
 	case tell:
-		s.logger.Info("connection refused", zap.Error(err))
+		s.logger.Info("connection ends with an error", zap.Error(err))
 	default:
 		s.logger.Info("connection lost", zap.Error(err))
 	}

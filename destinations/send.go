@@ -27,7 +27,7 @@ func (m *Machine) needs(d Destination, msg *Message, diskLow bool) (size int64) 
 func (m *Machine) admit(size int64) error {
 	if size > 0 && m.bytes+size > m.opts.MemoryBytes {
 		return &Error{Code: CodeMemoryFull, Text: fmt.Sprintf(
-			"the broker holds %d octets of messages and may hold %d: try again when some were consumed", m.bytes, m.opts.MemoryBytes)}
+			"the broker holds %d octets of messages and queues and may hold %d: try again when some were consumed", m.bytes, m.opts.MemoryBytes)}
 	}
 	return nil
 }
