@@ -181,7 +181,7 @@ func TestRepairSavesAllThatIsLegible(t *testing.T) {
 			}
 		}
 	}
-	if found < 100 {
+	if found < 100/faultStride {
 		t.Errorf("only %d of the changed bytes are damage", found)
 	}
 }
