@@ -1,6 +1,7 @@
 package main
 
 import (
+	"runtime/debug"
 	"testing"
 	"testing/fstest"
 
@@ -71,6 +72,25 @@ func TestMemoryBudget(t *testing.T) {
 	cfg.Memory.Budget = 2 * config.GiB
 	if got := memoryBudget(cfg, config.MiB); got != cfg.Memory.Budget {
 		t.Errorf("asked to take %s the broker takes %s", cfg.Memory.Budget, got)
+	}
+}
+
+// The collector is told of the budget and of the index of what is stored. Its limit is one for the process, so this test runs
+// alone.
+func TestMemoryLimitFollowsWhatIsStored(t *testing.T) {
+	before := debug.SetMemoryLimit(-1)
+	t.Cleanup(func() { debug.SetMemoryLimit(before) })
+	stored := limitMemory(config.GiB)
+	for messages, want := range map[int]int64{0: 960 << 20, 1 << 20: 1024 << 20} {
+		stored(messages)
+		if got := debug.SetMemoryLimit(-1); got != want {
+			t.Errorf("with %d messages the limit is %d, want %d", messages, got, want)
+		}
+	}
+	debug.SetMemoryLimit(500 << 20) // as GOMEMLIMIT does
+	limitMemory(config.GiB)(0)
+	if got := debug.SetMemoryLimit(-1); got != 500<<20 {
+		t.Errorf("a limit of 500 MiB became %d", got)
 	}
 }
 
