@@ -33,32 +33,14 @@ func (p *producer) work(ctx context.Context) error {
 	go func() { ended <- p.readReceipts(c, slots, times) }()
 	body := make([]byte, messageBytes)
 	for time.Now().Before(p.stop) {
-		if err := p.acquire(c, slots, ended); err != nil {
-			return err
+		if err := c.Acquire(slots, ended); err != nil {
+			return fmt.Errorf("producer %d: %w", p.number, err)
 		}
 		if err := p.send(c, body, times); err != nil {
 			return err
 		}
 	}
 	return p.disconnect(c, ended)
-}
-
-// acquire flushes before it has to wait for room in the window.
-func (p *producer) acquire(c *client.Conn, slots chan struct{}, ended <-chan error) error {
-	select {
-	case slots <- struct{}{}:
-		return nil
-	default:
-	}
-	if err := c.Flush(); err != nil {
-		return err
-	}
-	select {
-	case slots <- struct{}{}:
-		return nil
-	case err := <-ended:
-		return fmt.Errorf("producer %d: %w", p.number, err)
-	}
 }
 
 func (p *producer) send(c *client.Conn, body []byte, times []time.Time) error {

@@ -3,7 +3,6 @@ package broker
 import (
 	"fmt"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -151,19 +150,13 @@ func TestTransactionNeedsAName(t *testing.T) {
 func TestMemoryOfWhatWaitsForTheEngine(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var held atomic.Bool
-		let := make(chan struct{})
+		log := newStubbornLog()
 		o := Options{MemoryBytes: 1 << 20}
-		h := servePipesOn(t, memfs.New(), o, func(l Log) Log { return stubbornLog{l, &held, let} })
+		h := servePipesOn(t, memfs.New(), o, log.over)
 		c := h.connect("1.2")
 		others := []*client{h.connect("1.2"), h.connect("1.2"), h.connect("1.2")}
 		synctest.Wait()
-		held.Store(true)
-		release := sync.OnceFunc(func() {
-			held.Store(false)
-			close(let)
-		})
-		t.Cleanup(release)
+		release := log.hold(t)
 		c.say("SEND\ndestination:/queue/a\nreceipt:r\n\nbusy") // the engine takes it, and is stuck in the log
 		synctest.Wait()
 		for _, other := range others {
@@ -187,19 +180,17 @@ func TestMemoryOfWhatWaitsForTheEngine(t *testing.T) {
 func TestSendersWaitForTheEngine(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var held atomic.Bool
-		let := make(chan struct{})
-		h := servePipesOn(t, memfs.New(), Options{MemoryBytes: 1 << 20}, func(l Log) Log { return stubbornLog{l, &held, let} })
+		log := newStubbornLog()
+		h := servePipesOn(t, memfs.New(), Options{MemoryBytes: 1 << 20}, log.over)
 		clients := []*client{h.connect("1.2"), h.connect("1.2"), h.connect("1.2"), h.connect("1.2")}
 		synctest.Wait()
-		held.Store(true)
+		release := log.hold(t)
 		for _, c := range clients {
 			body := strings.Repeat("x", 30<<10)
 			go c.offer(strings.Repeat("SEND\ndestination:/queue/a\n\n"+body+"\x00", 20) + "SEND\ndestination:/queue/a\nreceipt:r\n\n\x00")
 		}
 		synctest.Wait()
-		held.Store(false)
-		close(let)
+		release()
 		for _, c := range clients {
 			c.want("RECEIPT")
 		}

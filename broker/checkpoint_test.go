@@ -98,6 +98,19 @@ func serveChecked(t *testing.T, disk *memfs.FS, log *checkpointLog, core zapcore
 	})
 }
 
+// serveWhileWriting serves with a checkpoint that is being written until the log
+// is no longer on hold.
+func serveWhileWriting(t *testing.T) (*host, *checkpointLog) {
+	t.Helper()
+	log := &checkpointLog{hold: make(chan struct{})}
+	h := serveChecked(t, memfs.New(), log, zapcore.NewNopCore())
+	time.Sleep(2 * tendInterval)
+	if synctest.Wait(); !log.begun.Load() {
+		t.Fatal("no checkpoint is written")
+	}
+	return h, log
+}
+
 // A start from a checkpoint gives what a start from the log alone gives, after
 // a clean end and after a crash at any time, with checkpoints that are made
 // while much changes.
@@ -373,12 +386,7 @@ func TestCheckpointOfMuch(t *testing.T) {
 func TestChangesWhileACheckpointIsWritten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		log := &checkpointLog{hold: make(chan struct{})}
-		h := serveChecked(t, memfs.New(), log, zapcore.NewNopCore())
-		time.Sleep(2 * tendInterval)
-		if synctest.Wait(); !log.begun.Load() {
-			t.Fatal("no checkpoint is written")
-		}
+		h, log := serveWhileWriting(t)
 		h.send("/queue/a", "1", "2")
 		time.Sleep(3 * tendInterval)
 		c := h.connect("1.2")
@@ -399,12 +407,7 @@ func TestChangesWhileACheckpointIsWritten(t *testing.T) {
 func TestEndWhileACheckpointIsWritten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		log := &checkpointLog{hold: make(chan struct{})}
-		h := serveChecked(t, memfs.New(), log, zapcore.NewNopCore())
-		time.Sleep(2 * tendInterval)
-		if synctest.Wait(); !log.begun.Load() {
-			t.Fatal("no checkpoint is written")
-		}
+		h, log := serveWhileWriting(t)
 		h.send("/queue/a", "1")
 		time.AfterFunc(tendInterval, func() { close(log.hold) })
 		if err := h.stop(); err != nil {

@@ -488,15 +488,34 @@ func TestFullMailbox(t *testing.T) {
 // A stubbornLog takes nothing, while it is held, until it is let go.
 type stubbornLog struct {
 	Log
-	held *atomic.Bool
+	held atomic.Bool
 	let  chan struct{}
 }
 
-func (l stubbornLog) Append(records []journal.Record) error {
+func newStubbornLog() *stubbornLog { return &stubbornLog{let: make(chan struct{})} }
+
+// over has l take the place of log.
+func (l *stubbornLog) over(log Log) Log {
+	l.Log = log
+	return l
+}
+
+func (l *stubbornLog) Append(records []journal.Record) error {
 	if l.held.Load() {
 		<-l.let
 	}
 	return l.Log.Append(records)
+}
+
+// hold has the log take nothing until what it returns is called, or the test ends.
+func (l *stubbornLog) hold(t *testing.T) (release func()) {
+	l.held.Store(true)
+	release = sync.OnceFunc(func() {
+		l.held.Store(false)
+		close(l.let)
+	})
+	t.Cleanup(release)
+	return release
 }
 
 // TestAckPassesWaitingSends holds that while the engine is busy and the box
@@ -504,9 +523,8 @@ func (l stubbornLog) Append(records []journal.Record) error {
 func TestAckPassesWaitingSends(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var held atomic.Bool
-		let := make(chan struct{})
-		h := servePipesOn(t, memfs.New(), Options{MailboxBytes: 1000}, func(l Log) Log { return stubbornLog{l, &held, let} })
+		log := newStubbornLog()
+		h := servePipesOn(t, memfs.New(), Options{MailboxBytes: 1000}, log.over)
 		producer, waiting, consumer := h.connect("1.2"), h.connect("1.2"), h.connect("1.2")
 		consumer.subscribe("1", "/queue/a", "client")
 		h.send("/queue/a", "body")
@@ -519,12 +537,7 @@ func TestAckPassesWaitingSends(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		held.Store(true)
-		release := sync.OnceFunc(func() {
-			held.Store(false)
-			close(let)
-		})
-		t.Cleanup(release)
+		release := log.hold(t)
 		producer.say("SEND\ndestination:/queue/b\nreceipt:1\n\nbusy") // the engine takes it, and is stuck in the log
 		holds(0)
 		body := strings.Repeat("x", 997) // and the line end before it, the receipt, the name of the queue

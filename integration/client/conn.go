@@ -145,6 +145,25 @@ func (c *Conn) Flush() error {
 	return c.flush()
 }
 
+// Acquire takes a place in a window of frames under way. Before it waits for one it flushes, for what was written may have
+// to come back first. It ends with what it receives from ended.
+func (c *Conn) Acquire(slots chan<- struct{}, ended <-chan error) error {
+	select {
+	case slots <- struct{}{}:
+		return nil
+	default:
+	}
+	if err := c.Flush(); err != nil {
+		return err
+	}
+	select {
+	case slots <- struct{}{}:
+		return nil
+	case err := <-ended:
+		return err
+	}
+}
+
 func (c *Conn) flush() error {
 	if c.failed != nil || len(c.pending) == 0 {
 		return c.failed

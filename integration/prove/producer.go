@@ -85,20 +85,7 @@ func (p producing) await(c *client.Conn, number uint64, slots chan<- struct{}, e
 			time.Sleep(early)
 		}
 	}
-	select {
-	case slots <- struct{}{}:
-		return nil
-	default:
-	}
-	if err := c.Flush(); err != nil {
-		return err
-	}
-	select {
-	case slots <- struct{}{}:
-		return nil
-	case err := <-ended:
-		return err
-	}
+	return c.Acquire(slots, ended)
 }
 
 func (p producing) readReceipts(c *client.Conn, from, to uint64, slots <-chan struct{}) error {
