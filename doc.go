@@ -5,7 +5,7 @@
 //	broker           the STOMP server: listeners, sessions, engine, limits
 //	broker/stomp     the wire codec
 //	destinations     the pure machine: queues, topics, subscriptions, transactions
-//	journal          the append-only, checksummed, group-committed log
+//	journal          the checksummed, group-committed log, and its checkpoints
 //	failover         the pair of a master and a hot standby (not built yet)
 //	network          the network of brokers (not built yet)
 //	integration      black-box tests: real processes, real clients

@@ -58,6 +58,10 @@ func (c *checkpointer) grew(now time.Time, octets int) {
 	}
 }
 
+// replayed notes an entry that a start read behind the checkpoint, or without
+// one. The next start reads it too, unless a checkpoint covers it by then.
+func (c *checkpointer) replayed(octets int) { c.appended += int64(recordOverhead + octets) }
+
 // busy says whether a checkpoint is under way. Until it is written the log must
 // keep what came after its picture was begun.
 func (c *checkpointer) busy() bool { return c.picture != nil }

@@ -381,6 +381,20 @@ func TestCheckpointOfMuch(t *testing.T) {
 	}
 }
 
+// What a start had to read behind the checkpoint, the next one has to read too:
+// it counts as what was appended.
+func TestWhatAStartReadIsCovered(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	c := checkpointer{every: time.Hour, changed: now}
+	for _, want := range []bool{false, true} {
+		if got := c.due(now); got != want {
+			t.Errorf("after a start that read %d octets, a checkpoint is due: %t", c.appended, got)
+		}
+		c.replayed(checkpointBytes)
+	}
+}
+
 // While a checkpoint is written the log is not told what is not needed any more
 // (the checkpointLog sees to that), and what came meanwhile is for the next one.
 func TestChangesWhileACheckpointIsWritten(t *testing.T) {

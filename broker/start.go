@@ -47,6 +47,7 @@ func (e *engine) rebuild(ctx context.Context) error {
 	}
 	e.logger.Warn("the checkpoint cannot be used: the whole log is read", zap.Error(err))
 	e.machine = destinations.New(e.options)
+	e.checkpoints.size, e.checkpoints.appended = 0, 0
 	return e.replay(ctx, 0)
 }
 
@@ -81,6 +82,7 @@ func (e *engine) replay(ctx context.Context, after uint64) error {
 			}
 			e.progress(r.Seq-after, total)
 		}
+		e.checkpoints.replayed(len(r.Body))
 		return e.machine.Replay(entry(r))
 	})
 	if err != nil {

@@ -7,9 +7,10 @@
 //	baton journal          looks into a journal on disk, and repairs it
 //	baton version          says which build this is
 //
-// Everything is wired here and nothing is decided here:
+// Everything is wired here, and nothing is decided here but what depends on the machine: how much of its memory, disk and
+// open files a broker takes that was not told.
 //
-//	config.Load -> serve -> journal.Open -> broker.New -> Serve until a signal
+//	config.Load -> serve -> broker.New -> journal.Open -> Recover -> Serve until a signal
 //
 // Results go to standard output; what concerns the person who waits goes to standard error: errors in one line that
 // starts with "baton:", the log, progress on a terminal. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.

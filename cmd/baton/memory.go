@@ -13,17 +13,18 @@ import (
 )
 
 // mostUnasked is what a broker takes at most when no memory.budget is set.
-const mostUnasked = config.GiB
+const mostUnasked config.Bytes = config.GiB
 
 // memoryBudget is memory.budget or, when that is left to the broker, 60% of what this process may have.
 func memoryBudget(cfg config.Config, available config.Bytes) config.Bytes {
 	if cfg.Memory.Budget > 0 {
 		return cfg.Memory.Budget
 	}
-	if available == 0 { // nobody knows
-		return mostUnasked
+	most := mostUnasked
+	if available > 0 { // 0: nobody knows
+		most = min(available/10*6, most)
 	}
-	return max(min(available/10*6, mostUnasked), cfg.LeastBudget())
+	return max(most, cfg.LeastBudget())
 }
 
 // limitMemory has the garbage collector work harder where the process would otherwise take more than the budget and, for

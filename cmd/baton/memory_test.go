@@ -69,6 +69,10 @@ func TestMemoryBudget(t *testing.T) {
 			t.Errorf("of %s the broker takes %s, want %s", available, got, want)
 		}
 	}
+	cfg.Journal.Cache = 2 * config.GiB
+	if got := memoryBudget(cfg, 0); got != cfg.LeastBudget() {
+		t.Errorf("with a large cache the broker takes %s, want %s", got, cfg.LeastBudget())
+	}
 	cfg.Memory.Budget = 2 * config.GiB
 	if got := memoryBudget(cfg, config.MiB); got != cfg.Memory.Budget {
 		t.Errorf("asked to take %s the broker takes %s", cfg.Memory.Budget, got)
