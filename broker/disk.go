@@ -43,7 +43,7 @@ func (s *Server) DiskLow(low bool, free int64) {
 		return
 	}
 	if low {
-		s.opts.Logger.Warn("the disk is nearly full: nothing further is stored, consuming goes on",
+		s.opts.Logger.Error("the disk is nearly full: nothing further is stored, consuming goes on",
 			zap.Int64("free", free), zap.Bool("senders wait", e.disk.policy == HoldSends))
 	} else {
 		s.opts.Logger.Info("the disk has room again: messages are stored", zap.Int64("free", free))

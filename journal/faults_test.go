@@ -130,8 +130,15 @@ func failAt(t *testing.T, scenes []scene, index int, f fault) (reached bool) {
 	if want := in.stops(); want != stopped && !in.either() {
 		t.Errorf("%s at %d %+v, in Open: %t: the script ends with %v, want an end: %t", f.name, index, in.hurt, in.opening, err, want)
 	}
-	if lines := log.FilterMessageSnippet("the disk ").Len(); f.hang > 0 && in.hurt.Writes() && lines != 2 {
-		t.Errorf("%s at %d %+v: %d lines in the log, want one while it lasts and one when it ends", f.name, index, in.hurt, lines)
+	lines := log.FilterMessageSnippet("the disk ")
+	if f.hang > 0 && in.hurt.Writes() && lines.Len() != 2 {
+		t.Errorf("%s at %d %+v: %d lines in the log, want one while it lasts and one when it ends", f.name, index, in.hurt, lines.Len())
+	}
+	for _, line := range lines.All() {
+		file := line.ContextMap()["file"] // of a rename, the new name
+		if f.hang > 0 && in.hurt.Op != "Rename" && file != in.hurt.Name {
+			t.Errorf("%s at %d %+v: the log says %v", f.name, index, in.hurt, file)
+		}
 	}
 	if in.skipped {
 		s.written = point{} // set aside, which only costs time

@@ -30,7 +30,8 @@ type Options struct {
 	OnFatal func(error)
 	// OnSpace is called when less than LowWater bytes of the file system are free, or a new segment file finds no room,
 	// and again when there is more than LowWater and a tenth. It runs on a goroutine of its own: the disk is looked at
-	// each second, at once after a file found no room, and the first time when Open returns. It must not call Close.
+	// each second, at once after a file found no room, and the first time when Open returns. It must not call Close. The
+	// journal logs nothing of it: only who is told knows what that means.
 	OnSpace  func(low bool, free int64) // free: bytes, -1 where that is not known
 	LowWater int64                      // bytes; 0: only when no room is found
 	Stall    time.Duration              // a write or sync that takes longer is reported while it lasts; 0: 5 s
@@ -191,7 +192,8 @@ func Open(opt Options) (*Journal, error) {
 		return nil, err
 	}
 	j.log.Info("journal open", zap.String("dir", opt.Dir), zap.String("id", hex.EncodeToString(j.id[:])),
-		zap.Int("segments", len(j.segments)), zap.Uint64("first", j.First()), zap.Uint64("last", j.Last()))
+		zap.Int("segments", len(j.segments)), zap.Uint64("first", j.First()), zap.Uint64("last", j.Last()),
+		zap.Int64("low_water", opt.LowWater))
 	j.done.Go(j.write)
 	j.done.Go(j.keepHouse)
 	j.done.Go(j.tidyUp)

@@ -151,7 +151,7 @@ type segment struct {
 
 // newSegment is what the writer goes on with. It has the file from the start.
 func newSegment(h segmentHeader, file File) *segment {
-	s := &segment{segmentHeader: h, file: file, users: 1, end: segmentHeaderBytes}
+	s := &segment{segmentHeader: h, file: renamed(file, h.name()), users: 1, end: segmentHeaderBytes}
 	s.entries.Store(new([]indexEntry))
 	s.advance(h.firstSeq-1, segmentHeaderBytes, nil)
 	return s

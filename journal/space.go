@@ -72,18 +72,7 @@ func (j *Journal) lookAtSpace() {
 	if retry {
 		signal(j.chores)
 	}
-	if changed {
-		j.tellSpace(low, free)
-	}
-}
-
-func (j *Journal) tellSpace(low bool, free int64) {
-	if low {
-		j.log.Error("the disk is nearly full", zap.Int64("free", free), zap.Int64("low_water", j.opt.LowWater))
-	} else {
-		j.log.Info("the disk has room again", zap.Int64("free", free))
-	}
-	if j.opt.OnSpace != nil {
+	if changed && j.opt.OnSpace != nil {
 		j.opt.OnSpace(low, free)
 	}
 }

@@ -3,6 +3,7 @@ package journal_test
 import (
 	"bytes"
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -226,6 +227,8 @@ func TestOnSpaceTellsEachChange(t *testing.T) {
 		disk, w := memfs.New(), &spaceWatch{watch: newWatch()}
 		opt := w.options(disk)
 		opt.LowWater = 100 << 10
+		core, log := observer.New(zapcore.WarnLevel)
+		opt.Logger = zap.New(core)
 		disk.SetSize(100 << 10)
 		open(t, opt) // the first segment is on it
 		w.wantTold(t, true)
@@ -250,6 +253,9 @@ func TestOnSpaceTellsEachChange(t *testing.T) {
 		})
 		time.Sleep(time.Minute)
 		w.wantTold(t, true, false, true)
+		if log.Len() != 1 || log.FilterMessage("cannot tell how much room the disk has").Len() != 1 {
+			t.Errorf("the log tells what OnSpace does: %v", log.All())
+		}
 		disk.OnCall(nil)
 		disk.SetSize(0)
 		time.Sleep(time.Second)
@@ -426,4 +432,24 @@ func TestLowWaterIsSeenWithEachSegment(t *testing.T) {
 		w.wantTold(t, true)
 		mustClose(t, j)
 	})
+}
+
+func TestDirectoryInThePlaceOfTheSpare(t *testing.T) {
+	t.Parallel()
+	path := t.TempDir()
+	spare := filepath.Join(path, "spare")
+	if err := os.Mkdir(spare, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	opt := journal.Options{Dir: path, SegmentBytes: 16 << 10}
+	if j, err := journal.Open(opt); err == nil {
+		mustClose(t, j)
+		t.Fatal("the journal opens")
+	} else if text := err.Error(); !strings.Contains(text, spare+": ") || !strings.Contains(text, "move the directory away") {
+		t.Errorf("open: %v", err)
+	}
+	if err := os.Remove(spare); err != nil {
+		t.Fatalf("what was in the directory is lost: %v", err)
+	}
+	mustClose(t, open(t, opt))
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -120,16 +121,20 @@ func (j *Journal) createSpare(size int64) (File, error) {
 	if err := j.opt.FS.Rename(j.path(spareTemporary), j.path(spareName)); err != nil {
 		return nil, firstError(err, file.Close())
 	}
-	return file, nil
+	return renamed(file, spareName), nil
 }
 
 // adoptSpare takes over the spare that an earlier process left, unless segments have another size by now. It may hold the
-// header of a segment that never got its name, and nothing else.
+// header of a segment that never got its name, and nothing else. Where a directory has its name Open fails, while somebody is
+// there to move it: without its reserve the journal would go on only until the disk is full.
 func (j *Journal) adoptSpare() error {
 	name, size := j.path(spareName), segmentSize(j.opt.SegmentBytes, 0)
 	file, err := j.opt.FS.Open(name, true)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
+	}
+	if errors.Is(err, syscall.EISDIR) {
+		return fmt.Errorf("%w: the next segment's file must have this name, move the directory away", err)
 	}
 	if err != nil {
 		return err

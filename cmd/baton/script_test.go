@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -22,7 +23,7 @@ func TestMain(m *testing.M) {
 //
 //	exits CODE PROGRAM [ARG…]   runs a program and wants that exit code
 //	broker [ARG…]               starts a broker on a free port, which is then $SERVER
-//	terminate                   ends it with SIGTERM and wants it to end well
+//	terminate                   ends it with SIGTERM and wants it to end well; its log is then in broker.log
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -64,7 +65,8 @@ var brokers sync.Map
 
 type brokerProcess struct {
 	cmd   *exec.Cmd
-	ended chan struct{} // closed when err is set
+	log   strings.Builder // may be read when the process has ended
+	ended chan struct{}   // closed when err is set
 	err   error
 }
 
@@ -88,10 +90,9 @@ func startBroker(ts *testscript.TestScript, neg bool, args []string) {
 	cmd.Dir = ts.MkAbs(".")
 	stdout, err := cmd.StdoutPipe()
 	ts.Check(err)
-	var log strings.Builder
-	cmd.Stderr = &log
-	ts.Check(cmd.Start())
 	b := &brokerProcess{cmd: cmd, ended: make(chan struct{})}
+	cmd.Stderr = &b.log
+	ts.Check(cmd.Start())
 	ts.Defer(b.kill)
 	ready, err := bufio.NewReader(stdout).ReadString('\n')
 	go func() {
@@ -101,7 +102,7 @@ func startBroker(ts *testscript.TestScript, neg bool, args []string) {
 	}()
 	if err != nil {
 		b.kill()
-		ts.Fatalf("the broker did not get ready: %v\n%s", err, log.String())
+		ts.Fatalf("the broker did not get ready: %v\n%s", err, b.log.String())
 	}
 	_, rest, _ := strings.Cut(ready, "STOMP on ")
 	server, _, _ := strings.Cut(rest, ",")
@@ -118,4 +119,5 @@ func terminateBroker(ts *testscript.TestScript, _ bool, _ []string) {
 	b := running.(*brokerProcess)
 	ts.Check(b.cmd.Process.Signal(syscall.SIGTERM))
 	ts.Check(b.wait())
+	ts.Check(os.WriteFile(ts.MkAbs("broker.log"), []byte(b.log.String()), 0o600))
 }
