@@ -1,9 +1,6 @@
 package broker
 
-import (
-	"baton/destinations"
-	"baton/journal"
-)
+import "baton/destinations"
 
 // fetch reads the contents in batch that are only in the log. Those that cannot
 // be read stay absent, and the engine is told before a later delivery is
@@ -40,10 +37,5 @@ func readMessage(log Log, seq uint64) (*destinations.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	return entry(r).Message()
-}
-
-// entry is a record as the machine knows it.
-func entry(r journal.Record) destinations.Entry {
-	return destinations.Entry{Seq: r.Seq, Kind: destinations.EntryKind(r.Type), Body: r.Body}
+	return EntryOf(r).Message()
 }

@@ -230,9 +230,7 @@ func (e *engine) append(now time.Time) error {
 		}
 		size += len(n.Head) + len(n.Body)
 		all += recordOverhead + len(n.Head) + len(n.Body)
-		e.records = append(e.records, journal.Record{
-			Seq: n.Seq, Epoch: e.epoch, Type: uint8(n.Kind), Head: n.Head, Body: n.Body,
-		})
+		e.records = append(e.records, recordOf(n, e.epoch))
 	}
 	if err := e.appendRecords(); err != nil {
 		return err

@@ -83,7 +83,7 @@ func (e *engine) replay(ctx context.Context, after uint64) error {
 			e.progress(r.Seq-after, total)
 		}
 		e.checkpoints.replayed(len(r.Body))
-		return e.machine.Replay(entry(r))
+		return e.machine.Replay(EntryOf(r))
 	})
 	if err != nil {
 		return err
@@ -96,6 +96,6 @@ type census struct{ *destinations.Live }
 
 // Keep keeps what it cannot read, too.
 func (c census) Keep(r journal.Record, gone func(seq uint64) bool) bool {
-	keep, err := c.Live.Keep(entry(r), gone)
+	keep, err := c.Live.Keep(EntryOf(r), gone)
 	return keep || err != nil
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"baton/broker"
 	"baton/config"
 	"baton/journal"
 
@@ -21,54 +22,23 @@ func journalCommand() *cobra.Command {
 		journalVerifyCommand(), journalDumpCommand(), journalStatCommand(), journalPinsCommand(), journalRepairCommand())
 }
 
-func journalVerifyCommand() *cobra.Command {
+// journalTool is a command that does something with the journal in the directory that the flag or the environment names.
+func journalTool(use, short string, run func(cmd *cobra.Command, dir string) error) *cobra.Command {
 	var data string
 	cmd := &cobra.Command{
-		Use:   "verify",
-		Short: "Read the whole journal and check every checksum; change nothing",
+		Use:   use,
+		Short: short,
 		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := journalOf(data)
 			if err != nil {
 				return err
 			}
-			p := newProgress(cmd.ErrOrStderr())
-			report, err := journal.Verify(nil, dir, p.reading)
-			p.done()
-			if err != nil {
-				return err
-			}
-			return printReport(cmd.OutOrStdout(), dir, report)
+			return run(cmd, dir)
 		},
 	}
-	addDataFlag(cmd, &data)
+	cmd.Flags().StringVar(&data, "data", "", "data `DIR` of the broker (default ./baton-data, or BATON_DATA_DIR)")
 	return cmd
-}
-
-func journalDumpCommand() *cobra.Command {
-	var data string
-	cmd := &cobra.Command{
-		Use:   "dump",
-		Short: "Print a line for each record of the journal; change nothing",
-		Args:  noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			dir, err := journalOf(data)
-			if err != nil {
-				return err
-			}
-			out := bufio.NewWriter(cmd.OutOrStdout())
-			if err := journal.Dump(nil, dir, out, describe); err != nil {
-				return err
-			}
-			return out.Flush()
-		},
-	}
-	addDataFlag(cmd, &data)
-	return cmd
-}
-
-func addDataFlag(cmd *cobra.Command, data *string) {
-	cmd.Flags().StringVar(data, "data", "", "data `DIR` of the broker (default ./baton-data, or BATON_DATA_DIR)")
 }
 
 // journalOf is the journal's directory, where the flag or the environment says.
@@ -81,9 +51,17 @@ func journalOf(data string) (string, error) {
 	return journalDir(cfg.Data.Dir), err
 }
 
-// describe says what a record means to the machine.
-func describe(r journal.Record) string {
-	return entryOf(r).String()
+func journalVerifyCommand() *cobra.Command {
+	const short = "Read the whole journal and check every checksum; change nothing"
+	return journalTool("verify", short, func(cmd *cobra.Command, dir string) error {
+		p := newProgress(cmd.ErrOrStderr())
+		report, err := journal.Verify(nil, dir, p.reading)
+		p.done()
+		if err != nil {
+			return err
+		}
+		return printReport(cmd.OutOrStdout(), dir, report)
+	})
 }
 
 func printReport(out io.Writer, dir string, r journal.Report) error {
@@ -103,3 +81,17 @@ func printReport(out io.Writer, dir string, r journal.Report) error {
 	fmt.Fprintln(out, "sound")
 	return nil
 }
+
+func journalDumpCommand() *cobra.Command {
+	const short = "Print a line for each record of the journal; change nothing"
+	return journalTool("dump", short, func(cmd *cobra.Command, dir string) error {
+		out := bufio.NewWriter(cmd.OutOrStdout())
+		if err := journal.Dump(nil, dir, out, describe); err != nil {
+			return err
+		}
+		return out.Flush()
+	})
+}
+
+// describe says what a record means to the machine.
+func describe(r journal.Record) string { return broker.EntryOf(r).String() }

@@ -4,8 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
-	"sort"
+	"strings"
 	"time"
 
 	"baton/broker"
@@ -19,23 +20,17 @@ import (
 const mostPins = 3
 
 func journalPinsCommand() *cobra.Command {
-	var data string
 	var all bool
-	cmd := &cobra.Command{
-		Use:   "pins",
-		Short: "Say for each file of the journal which destinations and messages keep it on disk; change nothing",
-		Args:  noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return inspect(cmd, data, func(out io.Writer, l *loaded) error {
-				most := mostPins
-				if all {
-					most = -1
-				}
-				return printPins(out, l, most)
-			})
-		},
-	}
-	addDataFlag(cmd, &data)
+	const short = "Say for each file of the journal which destinations and messages keep it on disk; change nothing"
+	cmd := journalTool("pins", short, func(cmd *cobra.Command, dir string) error {
+		return inspect(cmd, dir, func(out io.Writer, l *loaded) error {
+			most := mostPins
+			if all {
+				most = -1
+			}
+			return printPins(out, l, most)
+		})
+	})
 	cmd.Flags().BoolVar(&all, "all", false, "name all destinations, not only those that keep most of a file")
 	return cmd
 }
@@ -125,59 +120,83 @@ func (l *loaded) pins() [][]*pin {
 	return pins
 }
 
-// fileOf is the index of the file in whose range seq lies, -1 when that is before all.
-func (l *loaded) fileOf(seq uint64) int {
-	return sort.Search(len(l.Files), func(i int) bool { return l.Files[i].First > seq }) - 1
-}
-
-// gone tells whether no file has a record with that Seq.
-func (l *loaded) gone(seq uint64) bool {
-	i := l.fileOf(seq)
-	if i < 0 || seq > l.Files[i].Last {
-		return true
-	}
-	if !l.Files[i].Sparse {
-		return false
-	}
-	_, found := slices.BinarySearch(l.seqs[i], seq)
-	return !found
-}
-
 // whyKept says why a file is there that holds no message.
 func (l *loaded) whyKept(i int, live *destinations.Live) (string, error) {
 	f := l.Files[i]
 	if !f.Sealed {
 		return "it is in use", nil
 	}
-	blockers := map[int]bool{}
-	changes := 0
-	err := l.Read(i, func(r journal.Record) error {
-		keep, err := live.Keep(entryOf(r), func(seq uint64) bool {
-			if l.gone(seq) {
-				return true
-			}
-			blockers[l.fileOf(seq)] = true
-			return false
-		})
-		if keep {
-			changes++
+	if f.Last >= live.Oldest() { // else it is trimmed, whatever is in it
+		n, err := l.needsOf(i, live)
+		if why := l.explain(n); err != nil || why != "" {
+			return why, err
 		}
-		return err
-	})
-	delete(blockers, i)
-	first := len(l.Files)
-	for n := range blockers {
-		first = min(first, n)
 	}
-	switch {
-	case err != nil:
-		return "", err
-	case len(blockers) > 0:
-		return fmt.Sprintf("%s and the like, kept until %s is cleaned%s", count(changes, "acknowledgement"), l.Files[first].Name, andOthers(len(blockers)-1)), nil
-	case l.Checkpoint.Bytes > 0 && f.Last > l.Checkpoint.From:
+	if l.Checkpoint.Bytes > 0 && f.Last > l.Checkpoint.From {
 		return "it is newer than the checkpoint, and stays until there is one that knows it", nil
 	}
 	return "nothing in it is needed: it goes when a broker cleans next", nil
+}
+
+// needs is what is needed in a file that holds no message.
+type needs struct {
+	changes  int          // without which what lies in other files would come back
+	blockers map[int]bool // these files
+	attempts int          // to deliver messages that are stored
+	start    bool         // the newest
+}
+
+// needsOf decides as a cleaner would that rewrites this file alone.
+func (l *loaded) needsOf(i int, live *destinations.Live) (needs, error) {
+	n, kept := needs{blockers: map[int]bool{}}, map[uint64]bool{}
+	err := l.Read(i, func(r journal.Record) error {
+		e := broker.EntryOf(r)
+		keep, err := live.Keep(e, func(seq uint64) bool {
+			at := l.fileOf(seq)
+			if at == i {
+				return !kept[seq]
+			}
+			if l.gone(seq) {
+				return true
+			}
+			n.blockers[at] = true
+			return false
+		})
+		if err == nil && keep {
+			kept[e.Seq] = true
+			n.count(e.Kind)
+		}
+		return err
+	})
+	return n, err
+}
+
+func (n *needs) count(kind destinations.EntryKind) {
+	switch kind {
+	case destinations.KindStart:
+		n.start = true
+	case destinations.KindAttempt:
+		n.attempts++
+	default:
+		n.changes++
+	}
+}
+
+// explain is empty when nothing is needed.
+func (l *loaded) explain(n needs) string {
+	var why []string
+	if len(n.blockers) > 0 {
+		first := slices.Min(slices.Collect(maps.Keys(n.blockers)))
+		why = append(why, fmt.Sprintf("%s and the like, kept until %s is cleaned%s",
+			count(n.changes, "acknowledgement"), l.Files[first].Name, andOthers(len(n.blockers)-1)))
+	}
+	if n.attempts > 0 {
+		why = append(why, fmt.Sprintf("%s of failed deliveries, kept as long as the messages are", count(n.attempts, "record")))
+	}
+	if n.start {
+		why = append(why, "the newest start of a broker, kept until there is a newer one")
+	}
+	return strings.Join(why, "; ")
 }
 
 func count(n int, thing string) string {

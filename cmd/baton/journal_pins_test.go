@@ -56,8 +56,14 @@ func (o *owner) send(queue string, n, size int) {
 	}
 }
 
-// consume takes n messages of a queue one by one and answers each with op.
+// consume takes n messages of a queue one by one and answers each with op; a Nack is for good.
 func (o *owner) consume(queue string, n int, op destinations.Op) {
+	o.t.Helper()
+	o.answer(queue, n, destinations.Command{Op: op, Reject: true})
+}
+
+// answer takes n messages of a queue one by one and gives each the same answer.
+func (o *owner) answer(queue string, n int, c destinations.Command) {
 	o.t.Helper()
 	o.step(destinations.Command{
 		Op: destinations.Subscribe, Session: 2, Subscription: "s", Destination: destinations.Queue(queue),
@@ -69,20 +75,45 @@ func (o *owner) consume(queue string, n int, op destinations.Op) {
 			o.t.Fatalf("%s gives nothing", queue)
 		}
 		d := o.out.Outputs[i].Delivery
-		o.step(destinations.Command{Op: op, Session: 2, Reject: true, Delivery: destinations.DeliveryID{Sub: d.Sub, Tag: d.Tag}})
+		c.Session, c.Delivery = 2, destinations.DeliveryID{Sub: d.Sub, Tag: d.Tag}
+		o.step(c)
 	}
 	o.step(destinations.Command{Op: destinations.Unsubscribe, Session: 2, Subscription: "s"})
 }
 
-func TestPinsAndStat(t *testing.T) {
-	t.Parallel()
+// newOwner has an empty journal with small segments. What is appended is synced when a segment is full, and not by the clock.
+func newOwner(t *testing.T) (*owner, *memfs.FS) {
+	t.Helper()
 	disk := memfs.New()
-	log, err := journal.Open(journal.Options{Dir: "data/journal", FS: disk, SegmentBytes: 16 << 10})
+	log, err := journal.Open(journal.Options{Dir: "data/journal", FS: disk, SegmentBytes: 16 << 10, LazySync: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = log.Close() }()
-	o := &owner{t: t, machine: destinations.New(destinations.Options{}), log: log}
+	t.Cleanup(func() { _ = log.Close() })
+	return &owner{t: t, machine: destinations.New(destinations.Options{}), log: log}, disk
+}
+
+// loadFrom closes the journal and reads it as the commands do.
+func (o *owner) loadFrom(disk *memfs.FS) *loaded {
+	o.t.Helper()
+	if err := o.log.Close(); err != nil {
+		o.t.Fatal(err)
+	}
+	in, err := journal.Inspect(disk, "data/journal")
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	o.t.Cleanup(in.Close)
+	l, err := load(in, "data/journal", newProgress(io.Discard))
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return l
+}
+
+func TestPinsAndStat(t *testing.T) {
+	t.Parallel()
+	o, disk := newOwner(t)
 	o.step(destinations.Command{Op: destinations.Start})
 	o.send("poor", 1, 50)
 	o.send("busy", 40, 500)
@@ -95,18 +126,7 @@ func TestPinsAndStat(t *testing.T) {
 	}
 	o.send("e", 3, 3000)
 	o.consume("e", 3, destinations.Ack)
-	if err := log.Close(); err != nil {
-		t.Fatal(err)
-	}
-	in, err := journal.Inspect(disk, "data/journal")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer in.Close()
-	l, err := load(in, "data/journal", newProgress(io.Discard))
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := o.loadFrom(disk)
 	for name, most := range map[string]int{"pins.txt": 3, "pins_all.txt": -1} {
 		var out bytes.Buffer
 		if err := printPins(&out, l, most); err != nil {
@@ -117,6 +137,71 @@ func TestPinsAndStat(t *testing.T) {
 	var out bytes.Buffer
 	printStat(&out, l)
 	golden(t, "stat.txt", out.String(), l)
+}
+
+// TestPinsSayWhyAFileStays: each file after the first holds a message that was taken, and one thing more.
+func TestPinsSayWhyAFileStays(t *testing.T) {
+	t.Parallel()
+	const nothing = "nothing in it is needed: it goes when a broker cleans next"
+	for _, c := range []struct {
+		name  string
+		stays bool // the old message
+		want  []string
+	}{
+		{"an old message stays", true, []string{
+			"the newest start of a broker, kept until there is a newer one",
+			"2 records of failed deliveries, kept as long as the messages are",
+			"1 acknowledgement and the like, kept until 0000000001-00000000000000000001.seg is cleaned; " +
+				"1 record of failed deliveries, kept as long as the messages are",
+			"2 acknowledgements and the like, kept until 0000000001-00000000000000000001.seg is cleaned",
+			nothing,
+			"it is in use",
+		}},
+		{"nothing stays", false, []string{nothing, nothing, nothing, nothing, nothing, nothing, "it is in use"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			o, disk := newOwner(t)
+			fail := destinations.Command{Op: destinations.Nack}
+			pass := func() { // of two such messages each segment has room for one
+				o.send("busy", 1, 9000)
+				o.consume("busy", 1, destinations.Ack)
+			}
+			o.step(destinations.Command{Op: destinations.Start})
+			o.send("old", 1, 50)
+			o.send("first", 1, 50)
+			o.send("poor", 1, 50)
+			pass()
+			pass()
+			o.step(destinations.Command{Op: destinations.Start})
+			pass()
+			o.answer("old", 2, fail)
+			pass()
+			o.consume("first", 1, destinations.Ack)
+			o.answer("old", 1, fail)
+			pass()
+			o.consume("poor", 1, destinations.Nack)
+			o.consume("DLQ.poor", 1, destinations.Ack) // settles the move, which has to stay itself
+			pass()
+			if !c.stays {
+				o.consume("old", 1, destinations.Ack)
+			}
+			pass()
+			var out bytes.Buffer
+			if err := printPins(&out, o.loadFrom(disk), mostPins); err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for line := range strings.Lines(out.String()) {
+				if why, ok := strings.CutPrefix(line, "  no message; "); ok {
+					got = append(got, strings.TrimSpace(why))
+				}
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("got %q\nwant %q\nof\n%s", got, c.want, out.String())
+			}
+		})
+	}
 }
 
 // golden compares text with a file of testdata, but for the journal's random identity.

@@ -12,32 +12,22 @@ import (
 )
 
 func journalRepairCommand() *cobra.Command {
-	var data string
 	var quarantine bool
-	cmd := &cobra.Command{
-		Use:   "repair",
-		Short: "Make a damaged journal usable with all that is legible; without --quarantine, say what that would be",
-		Long: `Make a damaged journal usable with every record that can still be read, while no broker runs on it. Without --quarantine
+	const short = "Make a damaged journal usable with all that is legible; without --quarantine, say what that would be"
+	cmd := journalTool("repair", short, func(cmd *cobra.Command, dir string) error {
+		to := ""
+		if quarantine {
+			to = filepath.Join(filepath.Dir(dir), "quarantine", time.Now().UTC().Format("20060102T150405.000Z"))
+		}
+		p := newProgress(cmd.ErrOrStderr())
+		r, err := journal.Repair(nil, dir, to, p.reading)
+		p.done()
+		printRepairs(cmd.OutOrStdout(), dir, to, r, err)
+		return err
+	})
+	cmd.Long = `Make a damaged journal usable with every record that can still be read, while no broker runs on it. Without --quarantine
 nothing is changed: it says what is damaged, what would be saved and what is lost. With --quarantine the damaged files, and the
-checkpoint, are moved into a new directory below DIR/quarantine, together with the report. Nothing is ever deleted.`,
-		Args: noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			dir, err := journalOf(data)
-			if err != nil {
-				return err
-			}
-			to := ""
-			if quarantine {
-				to = filepath.Join(filepath.Dir(dir), "quarantine", time.Now().UTC().Format("20060102T150405.000Z"))
-			}
-			p := newProgress(cmd.ErrOrStderr())
-			r, err := journal.Repair(nil, dir, to, p.reading)
-			p.done()
-			printRepairs(cmd.OutOrStdout(), dir, to, r, err)
-			return err
-		},
-	}
-	addDataFlag(cmd, &data)
+checkpoint, are moved into a new directory below DIR/quarantine, together with the report. Nothing is ever deleted.`
 	cmd.Flags().BoolVar(&quarantine, "quarantine", false, "do it: move what is damaged aside")
 	return cmd
 }
