@@ -23,11 +23,10 @@ type consumer struct {
 func (p *progress) dialConsumers(ctx context.Context) ([]*consumer, error) {
 	var consumers []*consumer
 	for range p.consumers {
-		c, err := client.Dial(ctx, p.addr, client.Options{})
+		c, err := p.dial(ctx)
 		if err != nil {
 			return nil, err
 		}
-		context.AfterFunc(ctx, func() { c.Close() })
 		err = c.Call("SUBSCRIBE", nil, "destination", p.queue, "id", "1", "ack", p.ack, "prefetch-count", "1000")
 		if err != nil {
 			return nil, err
@@ -40,12 +39,7 @@ func (p *progress) dialConsumers(ctx context.Context) ([]*consumer, error) {
 // receive ends with the receipt of DISCONNECT.
 func (c *consumer) receive() error {
 	for {
-		if !c.c.Buffered() {
-			if err := c.c.Flush(); err != nil {
-				return err
-			}
-		}
-		f, err := c.c.Next()
+		f, err := c.c.Receive()
 		if err != nil {
 			return fmt.Errorf("consumer: %w", err)
 		}
@@ -74,9 +68,4 @@ func (c *consumer) take(f *client.Frame) error {
 }
 
 // leave may be called while receive waits.
-func (c *consumer) leave() error {
-	if err := c.c.Write("DISCONNECT", nil, "receipt", goodbye); err != nil {
-		return err
-	}
-	return c.c.Flush()
-}
+func (c *consumer) leave() error { return leave(c.c) }

@@ -20,13 +20,11 @@ type producer struct {
 }
 
 func (p *producer) work(ctx context.Context) error {
-	c, err := client.Dial(ctx, p.addr, client.Options{})
+	c, err := p.dial(ctx)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	deadline, _ := ctx.Deadline()
-	c.SetDeadline(deadline)
 	slots := make(chan struct{}, p.window)
 	times := make([]time.Time, p.window) // when the SENDs in the window left; receipts come in order
 	ended := make(chan error, 1)
@@ -40,7 +38,10 @@ func (p *producer) work(ctx context.Context) error {
 			return err
 		}
 	}
-	return p.disconnect(c, ended)
+	if err := leave(c); err != nil {
+		return err
+	}
+	return <-ended
 }
 
 func (p *producer) send(c *client.Conn, body []byte, times []time.Time) error {
@@ -53,19 +54,6 @@ func (p *producer) send(c *client.Conn, body []byte, times []time.Time) error {
 		return c.Flush()
 	}
 	return err
-}
-
-// goodbye is the receipt of DISCONNECT, the last frame of a connection.
-const goodbye = "goodbye"
-
-func (p *producer) disconnect(c *client.Conn, ended <-chan error) error {
-	if err := c.Write("DISCONNECT", nil, "receipt", goodbye); err != nil {
-		return err
-	}
-	if err := c.Flush(); err != nil {
-		return err
-	}
-	return <-ended
 }
 
 func (p *producer) readReceipts(c *client.Conn, slots <-chan struct{}, times []time.Time) error {

@@ -42,6 +42,26 @@ type progress struct {
 	completed sync.Once
 }
 
+// dial connects a client that ends with ctx.
+func (p *progress) dial(ctx context.Context) (*client.Conn, error) {
+	c, err := client.Dial(ctx, p.addr, client.Options{})
+	if err == nil {
+		context.AfterFunc(ctx, func() { c.Close() })
+	}
+	return c, err
+}
+
+// goodbye is the receipt of DISCONNECT, the last frame of a connection.
+const goodbye = "goodbye"
+
+// leave asks for that receipt.
+func leave(c *client.Conn) error {
+	if err := c.Write("DISCONNECT", nil, "receipt", goodbye); err != nil {
+		return err
+	}
+	return c.Flush()
+}
+
 // run measures the workload and fails when a message was lost or doubled.
 func (w workload) run(ctx context.Context, addr string, duration time.Duration) (result, error) {
 	ctx, cancel := context.WithTimeout(ctx, duration+patience)
@@ -126,13 +146,11 @@ func (p *progress) checkComplete() {
 
 // empty takes what is still in the queue, which is everything where there were no consumers and else nothing, and compares.
 func (p *progress) empty(ctx context.Context) error {
-	c, err := client.Dial(ctx, p.addr, client.Options{})
+	c, err := p.dial(ctx)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	deadline, _ := ctx.Deadline()
-	c.SetDeadline(deadline)
 	if err := c.Write("SEND", nil, "destination", p.queue, "x-end", "true"); err != nil {
 		return err
 	}

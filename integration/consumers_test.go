@@ -55,14 +55,9 @@ func (s *consuming) lastWord(err error) error {
 	return err
 }
 
-// next handles one frame. It flushes only before it would wait, so that acknowledgements travel in batches.
+// next handles one frame.
 func (s *consuming) next(take func(*consuming, held) error) error {
-	if !s.c.Buffered() {
-		if err := s.c.Flush(); err != nil {
-			return err
-		}
-	}
-	f, err := s.c.Next()
+	f, err := s.c.Receive()
 	if err != nil {
 		return err
 	}

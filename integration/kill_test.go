@@ -157,12 +157,7 @@ func write(t *testing.T, c *client.Conn, command string, headers ...string) {
 
 func next(t *testing.T, c *client.Conn) *client.Frame {
 	t.Helper()
-	if !c.Buffered() {
-		if err := c.Flush(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	f, err := c.Next()
+	f, err := c.Receive()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -184,6 +184,16 @@ func (c *Conn) Next() (*Frame, error) {
 	return c.read()
 }
 
+// Receive is Next for who answers what comes: before it has to wait it flushes, so that answers travel in batches.
+func (c *Conn) Receive() (*Frame, error) {
+	if len(c.kept) == 0 && c.reader.Buffered() == 0 {
+		if err := c.Flush(); err != nil {
+			return nil, err
+		}
+	}
+	return c.Next()
+}
+
 func (c *Conn) read() (*Frame, error) {
 	if err := readFrame(c.reader, &c.frame, &c.beats); err != nil {
 		return nil, err
@@ -193,9 +203,6 @@ func (c *Conn) read() (*Frame, error) {
 	}
 	return &c.frame, nil
 }
-
-// Buffered says that the next frame, or a part of it, is here already: a good moment to go on reading before a Flush.
-func (c *Conn) Buffered() bool { return len(c.kept) > 0 || c.reader.Buffered() > 0 }
 
 // Beats is how many heart-beats were read so far.
 func (c *Conn) Beats() int { return c.beats }

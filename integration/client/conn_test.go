@@ -128,3 +128,35 @@ func TestAppendFrame(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// TestReceive: what is written leaves when nothing more is here to be read, and not before.
+func TestReceive(t *testing.T) {
+	t.Parallel()
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	defer theirs.Close()
+	deadline := time.Now().Add(time.Minute)
+	ours.SetDeadline(deadline)
+	theirs.SetDeadline(deadline)
+	answered := make(chan string, 1)
+	go func() {
+		io.WriteString(theirs, "MESSAGE\n\n1\x00MESSAGE\n\n2\x00")
+		answers := make([]byte, 4096)
+		n, _ := theirs.Read(answers)
+		answered <- string(answers[:n])
+		io.WriteString(theirs, "MESSAGE\n\n3\x00")
+	}()
+	c := Raw(ours)
+	for _, want := range []string{"1", "2", "3"} {
+		f, err := c.Receive()
+		if err != nil || string(f.Body) != want {
+			t.Fatalf("got %v, %v, want %s", f, err, want)
+		}
+		if err := c.Write("ACK", nil, "id", want); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := <-answered; got != "ACK\nid:1\n\n\x00ACK\nid:2\n\n\x00" {
+		t.Errorf("the broker read %q at once", got)
+	}
+}

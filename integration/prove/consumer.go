@@ -19,7 +19,7 @@ func drain(ctx context.Context, addr, queue string, from, to uint64, taken func(
 		return err
 	}
 	for number := from; number < to; number++ {
-		f, err := next(c)
+		f, err := c.Receive()
 		if err != nil {
 			return fmt.Errorf("message %d: %w", number, err)
 		}
@@ -39,16 +39,6 @@ func drain(ctx context.Context, addr, queue string, from, to uint64, taken func(
 
 func subscribe(c *client.Conn, queue, id string) error {
 	return c.Write("SUBSCRIBE", nil, "destination", queue, "id", id, "ack", "client-individual", "prefetch-count", "1000")
-}
-
-// next flushes before it has to wait, so that acknowledgements travel in batches.
-func next(c *client.Conn) (*client.Frame, error) {
-	if !c.Buffered() {
-		if err := c.Flush(); err != nil {
-			return nil, err
-		}
-	}
-	return c.Next()
 }
 
 // expectEmpty sends a message of its own to a queue that c is subscribed to: nothing may come before it.
@@ -80,7 +70,7 @@ func empty(ctx context.Context, addr, queue string) error {
 		return err
 	}
 	for {
-		f, err := next(c)
+		f, err := c.Receive()
 		if err != nil {
 			return fmt.Errorf("empty %s: %w", queue, err)
 		}

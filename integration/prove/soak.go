@@ -74,7 +74,7 @@ func bury(ctx context.Context, addr string) error {
 	if err := subscribe(c, poisonQueue, "0"); err != nil {
 		return err
 	}
-	f, err := next(c)
+	f, err := c.Receive()
 	if err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func receiveFromAll(ctx context.Context, addr string, count uint64) error {
 		}
 	}
 	for taken := range count {
-		f, err := next(c)
+		f, err := c.Receive()
 		if err != nil {
 			return fmt.Errorf("after %d messages: %w", taken, err)
 		}

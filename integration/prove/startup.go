@@ -171,7 +171,7 @@ func receiveFirst(ctx context.Context, b *process.Broker) error {
 	if err := subscribe(c, startQueue, "0"); err != nil {
 		return err
 	}
-	f, err := next(c)
+	f, err := c.Receive()
 	if err != nil {
 		return err
 	}
