@@ -1,28 +1,99 @@
 package broker
 
-import "baton/destinations"
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"syscall"
+	"time"
 
-// fetch reads the contents in batch that are only in the log. Those that cannot
-// be read stay absent, and the engine is told before a later delivery is
-// written: it must not count as sent or acknowledged with that.
-func (s *session) fetch(batch []destinations.Output) {
-	absent := false
-	for i := range batch {
-		if !isAbsent(&batch[i]) {
-			continue
-		}
-		absent = true
-		d := &batch[i].Delivery
-		m, err := readMessage(s.server.engine.log, d.Content)
-		if err != nil {
-			s.unreadable(d, err)
-			continue
-		}
-		d.Message = m
+	"go.uber.org/zap"
+
+	"baton/destinations"
+	"baton/journal"
+)
+
+// fetch reads contents that are only in the log for what is next in the outbox,
+// and says whether the box can be taken from now. If not and there is
+// something to read, the writer's share or its retry will say when to go on.
+func (w *frameWriter) fetch(durable uint64) bool {
+	if !w.retry.due() {
+		return false
 	}
-	if absent {
-		s.out.fetched()
+	out, fetches := w.s.out, w.s.server.fetches
+	most := w.share.octets
+	if !w.share.asked {
+		most = fetches.portion()
 	}
+	var size int64
+	w.absent, size = out.absent(w.absent[:0], durable, takeLimit, most)
+	defer func() { clear(w.absent) }()
+	if size == 0 || size > w.share.octets {
+		fetches.leave(&w.share)
+	}
+	if size == 0 || !fetches.ask(&w.share, size) {
+		return false
+	}
+	known := w.readAll()
+	out.supply(w.absent[:known])
+	if known == 0 {
+		fetches.leave(&w.share)
+	}
+	return known > 0
+}
+
+// readAll reads the messages of absent and returns of how many it knows what
+// becomes of them. The engine is told of those that are lost before a later
+// delivery is written: they must not count as sent or acknowledged with that.
+func (w *frameWriter) readAll() (known int) {
+	var small []byte // its memory is what the share is for, and goes with the batch
+	for i := range w.absent {
+		d := &w.absent[i]
+		m, err := readMessage(w.s.server.engine.log, d.Content)
+		switch {
+		case err == nil:
+			w.retry.over()
+			if len(m.Content) <= blockBytes {
+				if small == nil {
+					small = make([]byte, 0, smallBytes(w.absent[i:]))
+				}
+				begin := len(small)
+				small = append(small, m.Content...)
+				m.Content = small[begin:len(small):len(small)]
+			}
+			d.Message = m
+		case isLost(err), w.retry.isLost(err):
+			w.s.unreadable(d, err)
+		default:
+			w.retry.later(d, err)
+			return i
+		}
+	}
+	return len(w.absent)
+}
+
+// blockBytes is what the log keeps in memory around a content that was read.
+// Up to that size, contents are copied out of it.
+const blockBytes = 64 << 10
+
+// fetchCost is the memory that a content takes from when it is read until it is
+// written.
+func fetchCost(d *destinations.Delivery) int64 {
+	const overhead = 64
+	if d.Size > blockBytes {
+		return d.Size + overhead + blockBytes
+	}
+	return d.Size + overhead
+}
+
+// smallBytes is the size of those contents that are copied.
+func smallBytes(all []destinations.Delivery) (octets int64) {
+	for i := range all {
+		if all[i].Size <= blockBytes {
+			octets += all[i].Size
+		}
+	}
+	return octets
 }
 
 func (s *session) unreadable(d *destinations.Delivery, cause error) {
@@ -32,10 +103,103 @@ func (s *session) unreadable(d *destinations.Delivery, cause error) {
 	}}}, 0, false)
 }
 
+var errIllegible = errors.New("the record holds no message")
+
 func readMessage(log Log, seq uint64) (*destinations.Message, error) {
 	r, err := log.Get(seq)
 	if err != nil {
 		return nil, err
 	}
-	return EntryOf(r).Message()
+	m, err := EntryOf(r).Message()
+	if err != nil {
+		return nil, fmt.Errorf("%w: seq %d: %w", errIllegible, seq, err)
+	}
+	return m, nil
+}
+
+// isLost says that a record is damaged or gone. Other errors may pass.
+func isLost(err error) bool {
+	var damage *journal.CorruptError
+	return errors.As(err, &damage) || errors.Is(err, journal.ErrNotFound) ||
+		errors.Is(err, journal.ErrTrimmed) || errors.Is(err, errIllegible)
+}
+
+const (
+	firstPause   = 100 * time.Millisecond
+	longestPause = 5 * time.Second
+	// readPatience is how long the disk may fail to read something before that
+	// is taken for damage: one bad sector must not stop a queue.
+	readPatience = time.Minute
+)
+
+// A retry is when a writer tries again to read what the log could not give it.
+type retry struct {
+	outage *outage
+	timer  *time.Timer // fires when it is due
+	pause  time.Duration
+	next   time.Time // not before; zero: there is nothing amiss
+	since  time.Time // when the trouble began
+}
+
+func newRetry(o *outage) retry {
+	timer := time.NewTimer(time.Hour)
+	timer.Stop()
+	return retry{outage: o, timer: timer}
+}
+
+func (r *retry) due() bool { return !time.Now().Before(r.next) }
+
+// later puts the next try off, each time a little more.
+func (r *retry) later(d *destinations.Delivery, err error) {
+	now := time.Now()
+	if r.next.IsZero() {
+		r.pause, r.since = firstPause/2, now
+		r.outage.begin(d, err)
+	}
+	r.pause = min(2*r.pause, longestPause)
+	r.next = now.Add(r.pause)
+	r.timer.Reset(r.pause)
+}
+
+// isLost says that the disk has not read it for too long.
+func (r *retry) isLost(err error) bool {
+	return errors.Is(err, syscall.EIO) && !r.next.IsZero() && time.Since(r.since) >= readPatience
+}
+
+// over says that something was read.
+func (r *retry) over() {
+	if !r.next.IsZero() {
+		r.next = time.Time{}
+		r.outage.end(true)
+	}
+}
+
+// stop ends it with its writer.
+func (r *retry) stop() {
+	r.timer.Stop()
+	if !r.next.IsZero() {
+		r.outage.end(false)
+	}
+}
+
+// An outage is a time in which writers cannot read from the log. It is reported
+// once, not by each of them and each time.
+type outage struct {
+	logger  *zap.Logger
+	writers atomic.Int64 // that are concerned
+}
+
+func (o *outage) begin(d *destinations.Delivery, err error) {
+	if o.writers.Add(1) == 1 {
+		o.logger.Error("messages cannot be read from the journal for now: it is tried again until they can, and their consumers wait",
+			zap.Stringer("destination", d.Destination), zap.Error(err))
+	}
+}
+
+// end is called by each writer for which it is over, because it could read or
+// because it has ended.
+func (o *outage) end(read bool) {
+	if o.writers.Add(-1) == 0 && read {
+		o.logger.Info("messages can be read from the journal again")
+	}
 }

@@ -18,7 +18,9 @@
 // kept.
 //
 // A message that the machine does not hold in memory is read from the log by
-// the writer that needs it. Now and then the engine pictures the machine, a
+// the writer that needs it, when it has its share of the allowance for that, and
+// leaves the outbox only then. What is damaged or gone is set aside; what cannot
+// be read for now is tried again. Now and then the engine pictures the machine, a
 // slice between two batches, and a goroutine keeps that as a checkpoint beside
 // the log: Recover reads it and what came after it.
 //
@@ -31,7 +33,13 @@
 //     for auto subscriptions. The engine empties it without waiting for either.
 //     At the end of its session a reader waits for its writer.
 //   - What a session is sent keeps the order in which the engine made it.
-//   - mailbox, outbox, lot and waiting list each have a lock; no code holds two
+//   - A writer that waits for its share, or to try again, holds nothing: its
+//     messages stay in the outbox, heart-beats go out, its reader goes on. Shares
+//     come back when they are written, and a client that holds one for long
+//     while others wait is cut.
+//   - A lost connection counts a failed delivery only for a message that was
+//     wholly written to it.
+//   - mailbox, outbox, lot, allowance and waiting list each have a lock; no code holds two
 //     of them, and none is held during input or output.
 //   - While the disk is low, what would be stored is refused or parked, and
 //     everything else goes on. What is parked for one session is bounded, and so

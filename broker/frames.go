@@ -301,7 +301,7 @@ func (s *session) unsubscribe(f *stomp.Frame, c destinations.Command) error {
 		}
 	}
 	maps.DeleteFunc(s.unnamed, func(_, named string) bool { return named == id })
-	s.addSent(s.out.takenBy(id))
+	s.addSent(s.out.autoTakenBy(id))
 	c.Op, c.Subscription = destinations.Unsubscribe, id
 	s.add(c)
 	return nil

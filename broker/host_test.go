@@ -60,6 +60,7 @@ func (h *host) start(o Options, listener net.Listener, wrap func(Log) Log) {
 	var err error
 	h.journal, err = journal.Open(journal.Options{
 		Dir: "journal", FS: h.disk, SegmentBytes: 256 << 10, OnDurable: h.gate.durable, OnFatal: h.Fail, OnSpace: h.DiskLow,
+		CacheBytes: 1, // what is read is read from the disk
 	})
 	if err != nil {
 		h.t.Fatal(err)

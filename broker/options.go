@@ -20,9 +20,10 @@ type Options struct {
 	Machine destinations.Options // but for its MemoryBytes
 
 	// MemoryBytes is what messages may take, wherever they are: in destinations,
-	// in open transactions, under way. A quarter is kept from those that are in
-	// destinations: where there is no room for a stored one, it is only in the log.
-	// 0: 1 GiB.
+	// in open transactions, under way. Where there is no room for a stored one in
+	// a destination, it is only in the log. A quarter is kept for those that come,
+	// and an eighth for those that are read from the log and not yet written; a
+	// single one that is larger still goes. 0: 1 GiB.
 	MemoryBytes int64
 
 	ConnectTimeout      time.Duration // until CONNECT is complete; 0: 5 s
@@ -73,12 +74,18 @@ type Transactions struct {
 	IdleTimeout time.Duration // 0: 5 min
 }
 
+// Parts of MemoryBytes, as divisors.
+const (
+	comingShare = 4
+	fetchShare  = 8
+)
+
 func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
 	setDefault(&o.MemoryBytes, 1<<30)
-	o.Machine.MemoryBytes = o.MemoryBytes / 4 * 3
+	o.Machine.MemoryBytes = o.MemoryBytes - o.MemoryBytes/comingShare - o.MemoryBytes/fetchShare
 	o.Machine = o.Machine.WithDefaults()
 	setDefault(&o.ConnectTimeout, 5*time.Second)
 	setDefault(&o.WriteTimeout, 10*time.Second)

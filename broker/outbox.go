@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slices"
 	"sync"
 
 	"baton/destinations"
@@ -10,6 +11,7 @@ import (
 const (
 	outputEnd       destinations.OutputKind = 100 + iota // the session is over: close once all before is written
 	outputConnected                                      // the CONNECTED frame, in ReceiptID as it goes on the wire
+	outputNothing                                        // a delivery that is none any more: its content is lost
 )
 
 // maxReceiptBacklog is how many octets of RECEIPTs may wait for a client that
@@ -33,12 +35,11 @@ type outbox struct {
 	items    []destinations.Output // from head on; After never falls from one to the next
 	head     int
 	receipts int                  // octets of those among items
-	departed map[uint32]departure // newest that left the box, of each auto subscription
+	departed map[uint32]departure // newest that left the box, of each subscription
 	final    bool                 // an ERROR is in the box or was: only the end comes after it
 	writing  bool                 // the writer is busy with what it took
-	fetching bool                 // and has not yet all contents of it
 	closed   bool                 // the writer has ended; nothing is kept
-	changed  sync.Cond            // receipts fell, writing, fetching or closed changed
+	changed  sync.Cond            // receipts fell, writing or closed changed
 }
 
 func newOutbox() *outbox {
@@ -96,28 +97,22 @@ func (o *outbox) signal() {
 	}
 }
 
-// fetchBytes is how much of contents that are only in the log is taken at once.
-const fetchBytes = writeBytes
-
-// take moves up to limit outputs that may leave into batch. Until written is
-// called, the writer counts as busy. When it has read what is only in the log,
-// it calls fetched.
+// take moves up to limit outputs that may leave into batch. It stops at one of
+// which the content is only in the log. Until written is called, the writer
+// counts as busy.
 func (o *outbox) take(batch []destinations.Output, durable uint64, limit int) []destinations.Output {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	waiting := o.items[o.head:]
-	n, absent := 0, int64(0)
-	for n < len(waiting) && n < limit && absent < fetchBytes && waiting[n].After <= durable {
+	n := 0
+	for n < len(waiting) && n < limit && waiting[n].After <= durable && !isAbsent(&waiting[n]) {
 		o.note(&waiting[n])
-		if isAbsent(&waiting[n]) {
-			absent += max(1, waiting[n].Delivery.Size)
-		}
 		n++
 	}
 	if n == 0 {
 		return batch
 	}
-	o.writing, o.fetching = true, absent > 0
+	o.writing = true
 	batch = append(batch, waiting[:n]...)
 	o.drop(n)
 	o.changed.Broadcast()
@@ -129,24 +124,60 @@ func isAbsent(it *destinations.Output) bool {
 	return it.Kind == destinations.Deliver && it.Delivery.Message == nil
 }
 
-// fetched says that the writer has all that it took: it will write that
-// whatever becomes of the records in the log.
-func (o *outbox) fetched() {
+// absent adds to list what is absent among the limit outputs that leave next:
+// as much as takes most octets of memory, but one in any case. It returns how
+// many they take.
+func (o *outbox) absent(list []destinations.Delivery, durable uint64, limit int, most int64) ([]destinations.Delivery, int64) {
 	o.mu.Lock()
-	o.fetching = false
-	o.mu.Unlock()
-	o.changed.Broadcast()
+	defer o.mu.Unlock()
+	waiting, size := o.items[o.head:], int64(0)
+	for n := 0; n < len(waiting) && n < limit && waiting[n].After <= durable; n++ {
+		if !isAbsent(&waiting[n]) {
+			continue
+		}
+		d := &waiting[n].Delivery
+		if size > 0 && size+fetchCost(d) > most {
+			break
+		}
+		size += fetchCost(d)
+		list = append(list, *d)
+	}
+	return list, size
+}
+
+// supply gives what absent listed the messages that were found. One without is
+// lost: it will not be written. What was forgotten meanwhile is passed over.
+func (o *outbox) supply(found []destinations.Delivery) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i := o.head; i < len(o.items) && len(found) > 0; i++ {
+		it := &o.items[i]
+		if !isAbsent(it) {
+			continue
+		}
+		at := slices.IndexFunc(found, func(d destinations.Delivery) bool {
+			return d.Sub == it.Delivery.Sub && d.Tag == it.Delivery.Tag
+		})
+		if at < 0 {
+			return
+		}
+		if it.Delivery.Message = found[at].Message; it.Delivery.Message == nil {
+			it.Kind = outputNothing
+		}
+		found = found[at+1:]
+	}
 }
 
 func (o *outbox) note(it *destinations.Output) {
 	switch {
 	case it.Kind == destinations.Receipt:
 		o.receipts -= receiptBytes(it)
-	case it.Kind == destinations.Deliver && it.Delivery.Ack == destinations.AckAuto:
+	case it.Kind == destinations.Deliver:
 		if o.departed == nil {
 			o.departed = map[uint32]departure{}
 		}
-		o.departed[it.Delivery.Sub] = departure{it.Delivery.Subscription, it.Delivery.Tag}
+		d := &it.Delivery
+		o.departed[d.Sub] = departure{d.Subscription, d.Tag, d.Ack == destinations.AckAuto}
 	}
 }
 
@@ -193,34 +224,49 @@ func (o *outbox) waitForWriter() {
 	o.mu.Unlock()
 }
 
+// cut says that the last outputs of what was taken were not wholly written, and
+// will not be.
+func (o *outbox) cut(rest []destinations.Output) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i := range rest {
+		d := &rest[i].Delivery
+		if left, ok := o.departed[d.Sub]; rest[i].Kind == destinations.Deliver && ok {
+			left.tag = min(left.tag, d.Tag-1)
+			o.departed[d.Sub] = left
+		}
+	}
+}
+
 // A departure is a delivery that left the box.
 type departure struct {
 	subscription string
 	tag          uint64
+	auto         bool
 }
 
-// takenUpTo returns the newest tag of each auto subscription that left the box.
+// takenUpTo returns the newest tag of each subscription that left the box.
 func (o *outbox) takenUpTo() map[uint32]uint64 {
-	return o.takenWhere(func(string) bool { return true })
+	return o.takenWhere(func(departure) bool { return true })
 }
 
-// takenBy does it for the subscription with this id.
-func (o *outbox) takenBy(id string) map[uint32]uint64 {
-	return o.takenWhere(func(subscription string) bool { return subscription == id })
+// autoTaken does it for auto subscriptions.
+func (o *outbox) autoTaken() map[uint32]uint64 {
+	return o.takenWhere(func(d departure) bool { return d.auto })
 }
 
-// takenWhere waits until the writer has in hand what it took: as soon as that
-// is settled, its records may go.
-func (o *outbox) takenWhere(wanted func(subscription string) bool) map[uint32]uint64 {
+// autoTakenBy does it for the subscription with this id, if it is an auto one.
+func (o *outbox) autoTakenBy(id string) map[uint32]uint64 {
+	return o.takenWhere(func(d departure) bool { return d.auto && d.subscription == id })
+}
+
+func (o *outbox) takenWhere(wanted func(departure) bool) map[uint32]uint64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for o.fetching && !o.closed {
-		o.changed.Wait()
-	}
 	tags := map[uint32]uint64{}
-	for sub, t := range o.departed {
-		if wanted(t.subscription) {
-			tags[sub] = t.tag
+	for sub, d := range o.departed {
+		if wanted(d) {
+			tags[sub] = d.tag
 		}
 	}
 	return tags

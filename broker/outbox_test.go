@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -16,7 +15,14 @@ func receipt(id string, after uint64) *destinations.Output {
 }
 
 func delivery(sub uint32, tag, after uint64) *destinations.Output {
-	return &destinations.Output{Kind: destinations.Deliver, After: after, Delivery: destinations.Delivery{Sub: sub, Tag: tag}}
+	return &destinations.Output{Kind: destinations.Deliver, After: after, Delivery: destinations.Delivery{
+		Sub: sub, Tag: tag, Message: &destinations.Message{},
+	}}
+}
+
+// absent is a delivery of which so many octets are only in the log.
+func absent(sub uint32, tag uint64, size int64) *destinations.Output {
+	return &destinations.Output{Kind: destinations.Deliver, Delivery: destinations.Delivery{Sub: sub, Tag: tag, Size: size}}
 }
 
 var (
@@ -117,7 +123,7 @@ func TestOutboxErrorIsFinal(t *testing.T) {
 }
 
 // TestOutboxTellsTaken holds that the newest delivery that left is known of
-// each auto subscription, until that ends; not before the writer has them all.
+// each subscription, until that ends; but not if it was not wholly written.
 func TestOutboxTellsTaken(t *testing.T) {
 	t.Parallel()
 	o := newOutbox()
@@ -127,18 +133,52 @@ func TestOutboxTellsTaken(t *testing.T) {
 		o.push(out)
 	}
 	o.take(nil, 0, 1000)
-	var fetched atomic.Bool
-	go func() {
-		fetched.Store(true)
-		o.fetched()
-	}()
-	if got := fmt.Sprint(o.takenUpTo()); got != "map[1:2 2:1]" || !fetched.Load() {
-		t.Errorf("got %s, fetched: %t", got, fetched.Load())
+	wantTags := func(what string, got map[uint32]uint64, want string) {
+		t.Helper()
+		if fmt.Sprint(got) != want {
+			t.Errorf("%s: %v, want %s", what, got, want)
+		}
 	}
+	wantTags("of auto subscriptions", o.autoTaken(), "map[1:2 2:1]")
+	wantTags("of all", o.takenUpTo(), "map[1:2 2:1 3:1]")
 	o.push(forget(2))
-	if got := fmt.Sprint(o.takenUpTo()); got != "map[1:2]" {
-		t.Errorf("after the end of subscription 2: %s", got)
+	wantTags("after the end of subscription 2", o.takenUpTo(), "map[1:2 3:1]")
+	o.cut([]destinations.Output{*delivery(2, 1, 0), *delivery(1, 2, 0), *receipt("a", 0), *client})
+	wantTags("when the last were not wholly written", o.takenUpTo(), "map[1:1 3:0]")
+}
+
+// TestOutboxOfAbsentContents holds that what is only in the log does not leave
+// before it was supplied, that no more is listed than there is memory for, and
+// that what was forgotten while it was read stays forgotten.
+func TestOutboxOfAbsentContents(t *testing.T) {
+	t.Parallel()
+	o := newOutbox()
+	for _, out := range []*destinations.Output{
+		receipt("a", 0), absent(1, 1, 1000), delivery(1, 2, 0), absent(2, 1, 1000), absent(1, 3, 1000), absent(1, 4, 1000), absent(1, 5, 1),
+	} {
+		o.push(out)
 	}
+	wantTaken(t, o, 0, "a")
+	wantTaken(t, o, 0, "")
+	two := 2 * fetchCost(&absent(1, 1, 1000).Delivery)
+	for most, want := range map[int64]int{0: 1, two - 1: 1, two: 2, 3 * two: 5} {
+		list, size := o.absent(nil, 0, 1000, most)
+		if len(list) != want || size > max(most, two/2) {
+			t.Errorf("for %d octets it lists %d of %d", most, len(list), size)
+		}
+	}
+	if list, _ := o.absent(nil, 0, 3, 3*two); len(list) != 2 {
+		t.Errorf("among 3 outputs it lists %d", len(list))
+	}
+	list, _ := o.absent(nil, 0, 1000, 2*two)
+	for i := range list {
+		list[i].Message = &destinations.Message{}
+	}
+	list[2].Message = nil // 1.3 is lost
+	o.push(forget(2))
+	o.supply(list)
+	wantTaken(t, o, 0, "1.1 1.2 1.4")
+	wantTaken(t, o, 0, "")
 }
 
 // TestOutboxBacklog holds that a reader waits while its client leaves too many

@@ -71,7 +71,7 @@ func passedHeaders(t *testing.T, version string) {
 
 func sendRefused(t *testing.T, version string) {
 	h := serve(t, Options{
-		MemoryBytes: 1000,
+		MemoryBytes: 1200,
 		FrameLimits: stomp.Limits{HeaderLineBytes: 100, Headers: 10, HeaderBytes: 1000, BodyBytes: 600},
 	})
 	refuses(t, h, version, "SEND\ndestination:/queue/a\n\n"+strings.Repeat("x", 601)+"\x00", codeProtocol)

@@ -20,6 +20,10 @@ type Server struct {
 	names  destinations.Names
 	budget *budget
 	engine *engine
+
+	fetches *allowance // for contents that writers read from the log
+	outage  *outage    // in which they cannot
+
 	failed chan struct{} // closed by Fail
 	once   sync.Once
 	cause  error // why it failed; set before failed is closed
@@ -37,11 +41,14 @@ type Server struct {
 // New makes a server. It serves after Recover and Serve.
 func New(o Options) *Server {
 	o = o.withDefaults()
-	memory := &budget{limit: o.MemoryBytes}
+	fetches := o.MemoryBytes / fetchShare
+	memory := &budget{limit: o.MemoryBytes - fetches}
 	return &Server{
-		opts:   o,
-		names:  destinations.Names{MaxBytes: o.MaxNameBytes, DeadLetterPrefix: o.Machine.DeadLetterPrefix},
-		budget: memory,
+		opts:    o,
+		names:   destinations.Names{MaxBytes: o.MaxNameBytes, DeadLetterPrefix: o.Machine.DeadLetterPrefix},
+		budget:  memory,
+		fetches: newAllowance(fetches),
+		outage:  &outage{logger: o.Logger},
 		engine: &engine{
 			machine:  destinations.New(o.Machine),
 			budget:   memory,

@@ -183,7 +183,7 @@ func (s *session) end(err error) {
 		last := len(s.mails) - 1
 		disconnect := s.mails[last]
 		s.mails = s.mails[:last]
-		s.addSent(s.out.takenUpTo())
+		s.addSent(s.out.autoTaken())
 		s.mails = append(s.mails, disconnect)
 		s.submit()
 		return
@@ -194,7 +194,7 @@ func (s *session) end(err error) {
 	s.submit()
 	// What the writer is busy with will be settled if it gets through.
 	s.out.waitForWriter()
-	s.add(destinations.Command{Op: destinations.Disconnect, Clean: client == errShutdown})
+	s.add(destinations.Command{Op: destinations.Disconnect, Clean: client == errShutdown, Written: s.out.takenUpTo()})
 	s.submit()
 }
 

@@ -90,12 +90,3 @@ func (e *engine) replay(ctx context.Context, after uint64) error {
 	}
 	return e.machine.Resume(e.log.Last())
 }
-
-// A census is what the machine tells the log about which records are needed.
-type census struct{ *destinations.Live }
-
-// Keep keeps what it cannot read, too.
-func (c census) Keep(r journal.Record, gone func(seq uint64) bool) bool {
-	keep, err := c.Live.Keep(EntryOf(r), gone)
-	return keep || err != nil
-}

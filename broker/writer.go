@@ -29,8 +29,12 @@ type frameWriter struct {
 	*scratch
 	cut     int // where in buf the octets that are not in vectors begin
 	pending int // octets in vectors
+	written int // outputs of the batch that are wholly written
 	sent    map[uint32]uint64
 	end     bool
+
+	share share // of what may be read from the log and not be written
+	retry retry // when that could not be read
 }
 
 // scratch is the memory of a writer that has something to write. One that has
@@ -39,6 +43,8 @@ type scratch struct {
 	buf     []byte
 	vectors net.Buffers
 	batch   []destinations.Output
+	ends    []int                   // of those outputs of the batch that are encoded and not flushed: how many octets they and those before take
+	absent  []destinations.Delivery // that are being read from the log
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
@@ -46,7 +52,9 @@ var scratches = sync.Pool{New: func() any { return new(scratch) }}
 // write writes what the outbox lets go until the session has ended or the
 // client takes no more.
 func (s *session) write() {
-	w := frameWriter{s: s}
+	w := frameWriter{s: s, share: newShare(), retry: newRetry(s.server.outage)}
+	defer s.server.fetches.leave(&w.share)
+	defer w.retry.stop()
 	beat := time.NewTimer(time.Hour)
 	beat.Stop()
 	defer beat.Stop()
@@ -67,6 +75,8 @@ func (s *session) write() {
 		case <-s.gone:
 			return
 		case <-s.out.wake:
+		case <-w.share.granted:
+		case <-w.retry.timer.C:
 		case <-beat.C:
 			if err := w.heartBeat(); err != nil {
 				s.kill()
@@ -82,7 +92,8 @@ func (s *session) write() {
 func (s *session) beatPause() time.Duration { return s.beatEvery * 3 / 4 }
 
 func (w *frameWriter) heartBeat() error {
-	return w.flushVectors(net.Buffers{{'\n'}})
+	_, err := w.flushVectors(net.Buffers{{'\n'}})
+	return err
 }
 
 // drain writes everything that may leave now and says whether that was
@@ -97,17 +108,23 @@ func (w *frameWriter) writeAll() (wrote bool, err error) {
 	s := w.s
 	for !w.end {
 		w.borrow()
-		w.batch = s.out.take(w.batch[:0], s.server.engine.durable.Load(), takeLimit)
+		durable := s.server.engine.durable.Load()
+		w.batch = s.out.take(w.batch[:0], durable, takeLimit)
 		if len(w.batch) == 0 {
+			if w.fetch(durable) {
+				continue
+			}
 			return wrote, nil
 		}
 		wrote = true
-		s.fetch(w.batch)
 		err := w.writeBatch()
-		clear(w.batch)
 		if err == nil {
 			s.settle(w.sent)
+		} else {
+			s.out.cut(w.batch[w.written:])
 		}
+		clear(w.batch)
+		s.server.fetches.leave(&w.share)
 		s.out.written()
 		clear(w.sent)
 		if err != nil {
@@ -135,9 +152,12 @@ func (w *frameWriter) giveBack() {
 }
 
 func (w *frameWriter) writeBatch() error {
+	w.written = 0
 	for i := range w.batch {
 		w.encode(&w.batch[i])
-		if w.pending+len(w.buf)-w.cut >= writeBytes {
+		octets := w.pending + len(w.buf) - w.cut
+		w.ends = append(w.ends, octets)
+		if octets >= writeBytes {
 			if err := w.flush(); err != nil {
 				return err
 			}
@@ -171,9 +191,6 @@ func (w *frameWriter) encode(o *destinations.Output) {
 // delivery's own; what the producer sent is copied behind them.
 func (w *frameWriter) message(d *destinations.Delivery) {
 	m := d.Message
-	if m == nil { // it cannot be read
-		return
-	}
 	b, v := append(w.buf, "MESSAGE\n"...), w.version
 	b = appendDestination(b, v, "destination", d.Destination)
 	b = append(b, "message-id:"...)
@@ -261,32 +278,42 @@ func (w *frameWriter) seal() {
 // flush writes all that is encoded.
 func (w *frameWriter) flush() error {
 	w.seal()
-	err := w.flushVectors(w.vectors)
+	n, err := w.flushVectors(w.vectors)
+	for i := 0; i < len(w.ends) && int64(w.ends[i]) <= n; i++ {
+		w.written++
+	}
 	clear(w.vectors)
-	w.vectors, w.buf, w.cut, w.pending = w.vectors[:0], w.buf[:0], 0, 0
+	w.vectors, w.buf, w.ends, w.cut, w.pending = w.vectors[:0], w.buf[:0], w.ends[:0], 0, 0
 	return err
 }
 
-var errSlowConsumer = errors.New("the client took no octet in time: it is too slow")
+var errSlowConsumer = errors.New("the client does not take in time what it is sent: it is too slow")
 
-// flushVectors writes vectors. It waits as long as the client takes something
-// within each WriteTimeout; at the end of the session, only the first of them.
-func (w *frameWriter) flushVectors(vectors net.Buffers) error {
+// maxHold is how long a client may take, in WriteTimeouts, for all of what was
+// read from the log for it while others wait for their share of that.
+const maxHold = 3
+
+// flushVectors writes vectors and returns how many octets were written. It waits
+// as long as the client takes something within each WriteTimeout; at the end of
+// the session, only the first of them.
+func (w *frameWriter) flushVectors(vectors net.Buffers) (written int64, err error) {
+	timeout, fetches := w.s.server.opts.WriteTimeout, w.s.server.fetches
 	for len(vectors) > 0 {
-		if err := w.s.conn.SetWriteDeadline(time.Now().Add(w.s.server.opts.WriteTimeout)); err != nil {
-			return err
+		if err := w.s.conn.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
+			return written, err
 		}
 		n, err := vectors.WriteTo(w.s.conn)
+		written += n
 		switch {
 		case err == nil:
-			return nil
+			return written, nil
 		case !errors.Is(err, os.ErrDeadlineExceeded):
-			return err
-		case n == 0 || w.s.ending.Load():
-			return errSlowConsumer
+			return written, err
+		case n == 0 || w.s.ending.Load() || fetches.overdue(&w.share, maxHold*timeout):
+			return written, errSlowConsumer
 		}
 	}
-	return nil
+	return written, nil
 }
 
 // settle tells the engine what was written for auto subscriptions.

@@ -15,7 +15,7 @@ const (
 	Nack           // Delivery, Tx, Reject
 	Commit         // Tx, Sends, DiskLow
 	Abort          // Tx
-	Disconnect     // Clean
+	Disconnect     // Clean, Written
 	Sent           // Delivery.Sub and .Tag: everything up to it, of an auto subscription, was written to its socket
 	Unreadable     // Delivery.Sub and .Tag: its content could not be read; posted before a later delivery of its subscription is written
 	Note           // nothing but the receipt: keeps receipts in order for what the machine need not know
@@ -39,6 +39,10 @@ type Command struct {
 	Delivery     DeliveryID
 	Tx           string // transaction; empty: none
 	Sends        []Outgoing
+
+	// Disconnect: the newest delivery of each subscription that was wholly written
+	// to its socket, by Delivery.Sub; none of those without. Nil: all were.
+	Written map[uint32]uint64
 }
 
 // An Outgoing message is one SEND of a transaction.

@@ -219,11 +219,13 @@ func (w *model) put(name string, m *modelMessage) {
 
 // needs is the memory that sends cannot do without.
 func (w *model) needs(diskLow bool, sends ...Outgoing) (n int64) {
+	made := map[string]bool{}
 	for _, o := range sends {
 		if o.Destination.Topic || diskLow && !o.Message.Persistent {
 			n += o.Message.size()
 		}
-		if !o.Destination.Topic && w.queue(o.Destination.Name).forgotten() {
+		if name := o.Destination.Name; !o.Destination.Topic && w.queue(name).forgotten() && !made[name] {
+			made[name] = true
 			n += queueBytes
 		}
 	}

@@ -29,7 +29,7 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the ma
 //	S sent SUB.TAG
 //	S unreadable SUB.TAG
 //	S commit|abort TX
-//	S disconnect [clean]
+//	S disconnect [clean] [written=SUB.TAG]     of that subscription, and of no other, so much was written; 0.0: nothing was
 //	S note
 //
 // All but sent and unreadable take receipt=R; send, ack and nack take tx=T; send
@@ -304,6 +304,10 @@ func (p *player) command(words []string) {
 		delete(p.sends, p.txKey(c))
 	case "disconnect":
 		c.Op = Disconnect
+		if s := opts["written"]; s != "" {
+			d := p.delivery([]string{s}, nil)
+			c.Written = map[uint32]uint64{d.Sub: d.Tag}
+		}
 		maps.DeleteFunc(p.sends, func(key string, _ []Outgoing) bool { return strings.HasPrefix(key, words[0]+" ") })
 	case "note":
 		c.Op = Note

@@ -4,7 +4,11 @@ import "fmt"
 
 // send puts a message into a queue or hands it to a topic's subscribers.
 func (m *Machine) send(c *Command, out *Effects) error {
-	if err := m.admit(m.needs(c.Destination, c.Message, c.DiskLow)); err != nil {
+	need := needs(c.Destination, c.Message, c.DiskLow)
+	if m.makes(c.Destination) {
+		need += queueBytes
+	}
+	if err := m.admit(need); err != nil {
 		return err
 	}
 	m.accept(c.Destination, c.Message, c.DiskLow, out)
@@ -13,15 +17,15 @@ func (m *Machine) send(c *Command, out *Effects) error {
 
 // needs is the memory that a message cannot do without. The content of one that
 // is stored can stay in the log; so can any other, but a topic's.
-func (m *Machine) needs(d Destination, msg *Message, diskLow bool) (size int64) {
+func needs(d Destination, msg *Message, diskLow bool) int64 {
 	if d.Topic || diskLow && !msg.Persistent {
-		size = msg.size()
+		return msg.size()
 	}
-	if !d.Topic && m.find(d.Name) == nil {
-		size += queueBytes
-	}
-	return size
+	return 0
 }
+
+// makes says whether a message for d makes a queue.
+func (m *Machine) makes(d Destination) bool { return !d.Topic && m.find(d.Name) == nil }
 
 // admit checks that so much more may be in memory.
 func (m *Machine) admit(size int64) error {

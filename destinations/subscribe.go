@@ -141,7 +141,7 @@ func (m *Machine) disconnect(now time.Time, c *Command, out *Effects) {
 	}
 	for _, s := range ses.subs {
 		if !c.Clean && s.consumer.Ack != AckAuto {
-			m.blame(now, s, out)
+			m.blame(now, s, c, out)
 		}
 		m.giveBackAll(s, false)
 		m.collect(s.queue)
@@ -156,8 +156,9 @@ func (m *Machine) disconnect(now time.Time, c *Command, out *Effects) {
 // one that it most likely was working on, which is the oldest that it had not
 // acknowledged in a transaction either. Those behind it were only prefetched;
 // were they counted too, a consumer that dies of one message again and again
-// would take its neighbours to the dead-letter queue.
-func (m *Machine) blame(now time.Time, s *subscription, out *Effects) {
+// would take its neighbours to the dead-letter queue. One that was not wholly
+// written to the consumer did it no harm, and is not counted.
+func (m *Machine) blame(now time.Time, s *subscription, c *Command, out *Effects) {
 	if s.queue.destination.Topic {
 		return
 	}
@@ -170,10 +171,11 @@ func (m *Machine) blame(now time.Time, s *subscription, out *Effects) {
 			open = tag
 		}
 	})
-	switch {
-	case open != 0:
-		m.fail(now, s, open, false, out)
-	case oldest != 0:
-		m.fail(now, s, oldest, false, out)
+	suspect := open
+	if open == 0 {
+		suspect = oldest
+	}
+	if suspect != 0 && (c.Written == nil || suspect <= c.Written[s.number]) {
+		m.fail(now, s, suspect, false, out)
 	}
 }

@@ -48,11 +48,11 @@ func entrySize(s *slot, nack bool) int64 {
 
 // commit carries out what a transaction held, and its sends.
 func (m *Machine) commit(now time.Time, c *Command, out *Effects) error {
-	needs, err := m.admitCommit(c)
+	need, err := m.admitCommit(c)
 	if err != nil {
 		return err
 	}
-	m.whole, m.reserved = true, needs
+	m.whole, m.reserved = true, need
 	if tx := m.takeTransaction(c); tx != nil {
 		m.carryOut(now, tx, out)
 		m.sessions[c.Session].forgetLeft()
@@ -66,13 +66,21 @@ func (m *Machine) commit(now time.Time, c *Command, out *Effects) error {
 
 // admitCommit checks that what is sent may be held and that the transaction
 // fits into one batch of the log. It returns the memory that the sends need.
-func (m *Machine) admitCommit(c *Command) (needs int64, err error) {
+func (m *Machine) admitCommit(c *Command) (need int64, err error) {
 	var size int64
+	var made map[string]bool // the queues that the sends make
 	for _, s := range c.Sends {
 		size += s.Message.size()
-		needs += m.needs(s.Destination, s.Message, c.DiskLow)
+		need += needs(s.Destination, s.Message, c.DiskLow)
+		if m.makes(s.Destination) && !made[s.Destination.Name] {
+			if made == nil {
+				made = map[string]bool{}
+			}
+			made[s.Destination.Name] = true
+			need += queueBytes
+		}
 	}
-	if err := m.admit(needs); err != nil {
+	if err := m.admit(need); err != nil {
 		return 0, err
 	}
 	size += int64(len(c.Sends)) * maxHeadBytes
@@ -83,7 +91,7 @@ func (m *Machine) admitCommit(c *Command) (needs int64, err error) {
 		return 0, &Error{Code: CodeTransactionTooBig, Text: fmt.Sprintf(
 			"the transaction would take up to %d octets in the journal and may take %d", size, m.opts.MaxCommitBytes)}
 	}
-	return needs, nil
+	return need, nil
 }
 
 // carryOut settles and fails what the transaction held. Runs of ACKs of one
