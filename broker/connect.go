@@ -36,16 +36,16 @@ func (s *session) connect(f *stomp.Frame) error {
 func (s *session) connectedFrame(f *stomp.Frame, version stomp.Version) string {
 	o := &s.server.opts
 	dst := append([]byte(nil), "CONNECTED\n"...)
-	dst = stomp.AppendRawHeader(dst, "version", version.String())
-	dst = stomp.AppendRawHeader(dst, "session", fmt.Sprintf("%s-%d.%d", s.server.name, s.server.engine.epoch, s.id))
+	dst = stomp.AppendRawHeader(dst, headerVersion, version.String())
+	dst = stomp.AppendRawHeader(dst, headerSession, fmt.Sprintf("%s-%d.%d", s.server.name, s.server.engine.epoch, s.id))
 	if !o.HideServer {
-		dst = stomp.AppendRawHeader(dst, "server", strings.TrimSuffix("Baton/"+o.Version, "/"))
+		dst = stomp.AppendRawHeader(dst, headerServer, strings.TrimSuffix("Baton/"+o.Version, "/"))
 	}
 	if s.heartBeatHeader != "" {
-		dst = stomp.AppendRawHeader(dst, "heart-beat", s.heartBeatHeader)
+		dst = stomp.AppendRawHeader(dst, headerHeartBeat, s.heartBeatHeader)
 	}
-	if receipt, ok := f.Header("receipt"); ok {
-		dst = stomp.AppendRawHeader(dst, "receipt-id", receipt)
+	if receipt, ok := f.Header(headerReceipt); ok {
+		dst = stomp.AppendRawHeader(dst, headerReceiptID, receipt)
 	}
 	return string(append(dst, '\n', 0))
 }
@@ -53,7 +53,7 @@ func (s *session) connectedFrame(f *stomp.Frame, version stomp.Version) string {
 // negotiate chooses the best version that the client accepts (STOMP 1.2,
 // "Protocol Negotiation"). A client that names none speaks 1.0.
 func negotiate(f *stomp.Frame) (stomp.Version, error) {
-	accept, ok := f.Header("accept-version")
+	accept, ok := f.Header(headerAcceptVersion)
 	if !ok {
 		return stomp.V10, nil
 	}
@@ -66,7 +66,7 @@ func negotiate(f *stomp.Frame) (stomp.Version, error) {
 		}
 	}
 	err := refuse(codeVersion, "none of the versions in accept-version is spoken here: 1.0, 1.1 and 1.2 are")
-	err.headers = map[string]string{"version": "1.0,1.1,1.2"}
+	err.headers = map[string]string{headerVersion: "1.0,1.1,1.2"}
 	return 0, err
 }
 
@@ -80,7 +80,7 @@ const maxHeartBeat = 10 * time.Minute
 // A client that asks for heart-beats is never answered "0,": go-stomp takes any heart-beat header as a promise
 // and drops an idle connection when it is not kept, if it asked for one.
 func (s *session) agreeHeartBeats(f *stomp.Frame) error {
-	header, ok := f.Header("heart-beat")
+	header, ok := f.Header(headerHeartBeat)
 	if !ok {
 		return nil
 	}

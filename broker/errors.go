@@ -95,10 +95,10 @@ func appendError(dst []byte, v stomp.Version, err error) []byte {
 		body = e.command + ": " + body
 	}
 	dst = append(dst, "ERROR\n"...)
-	dst = stomp.AppendHeader(dst, v, "message", e.text)
-	dst = stomp.AppendHeader(dst, v, "code", e.code)
+	dst = stomp.AppendHeader(dst, v, headerMessage, e.text)
+	dst = stomp.AppendHeader(dst, v, headerCode, e.code)
 	if e.refused {
-		dst = stomp.AppendHeader(dst, v, "receipt-id", e.receipt)
+		dst = stomp.AppendHeader(dst, v, headerReceiptID, e.receipt)
 	}
 	names := make([]string, 0, len(e.headers))
 	for name := range e.headers {
@@ -108,7 +108,7 @@ func appendError(dst []byte, v stomp.Version, err error) []byte {
 	for _, name := range names {
 		dst = stomp.AppendHeader(dst, v, name, e.headers[name])
 	}
-	dst = append(dst, "content-type:text/plain\ncontent-length:"...)
+	dst = append(dst, headerContentType+":text/plain\n"+headerContentLength+":"...)
 	dst = strconv.AppendInt(dst, int64(len(body)), 10)
 	dst = append(dst, "\n\n"...)
 	dst = append(dst, body...)

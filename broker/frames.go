@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"maps"
 	"strings"
 
 	"baton/broker/stomp"
@@ -18,7 +17,7 @@ func (s *session) handle(f *stomp.Frame) error {
 		return s.connect(f)
 	}
 	c := destinations.Command{}
-	if receipt, ok := f.Header("receipt"); ok {
+	if receipt, ok := f.Header(headerReceipt); ok {
 		c.WantReceipt, c.Receipt = true, string(receipt)
 	}
 	switch f.Command {
@@ -56,7 +55,7 @@ func (s *session) named(err error, f *stomp.Frame) error {
 	}
 	e := *asClientError(err)
 	e.command = f.Command.String()
-	if receipt, ok := f.Header("receipt"); ok && s.connected {
+	if receipt, ok := f.Header(headerReceipt); ok && s.connected {
 		e.receipt, e.refused = string(receipt), true
 	}
 	return &e
@@ -86,13 +85,28 @@ func truth(f *stomp.Frame, name string, otherwise bool) (bool, error) {
 	return false, refuse(codeHeader, "the header %s must be true or false", name)
 }
 
+// count reads a header that is a number from 1 to most; 0 if it is not there.
+func count(f *stomp.Frame, name string, most int64) (int64, error) {
+	v, ok := f.Header(name)
+	if !ok {
+		return 0, nil
+	}
+	n, ok := parseNumber(string(v))
+	if !ok || n < 1 || n > most {
+		return 0, refuse(codeHeader, "the header %s must be a number from 1 to %d", name, most)
+	}
+	return n, nil
+}
+
+func (s *session) speaks() stomp.Version { return stomp.Version(s.version.Load()) }
+
 // send makes a message of a SEND.
 func (s *session) send(f *stomp.Frame, c destinations.Command) error {
 	target, err := s.target(f)
 	if err != nil {
 		return err
 	}
-	persistent, err := truth(f, "persistent", true)
+	persistent, err := truth(f, headerPersistent, true)
 	if err != nil {
 		return err
 	}
@@ -115,7 +129,7 @@ func (s *session) send(f *stomp.Frame, c destinations.Command) error {
 
 // target is the destination of a SEND.
 func (s *session) target(f *stomp.Frame) (destinations.Destination, error) {
-	name, ok := f.Header("destination")
+	name, ok := f.Header(headerDestination)
 	if !ok {
 		return destinations.Destination{}, refuse(codeHeader, "the header destination is missing")
 	}
@@ -145,166 +159,14 @@ func newMessage(f *stomp.Frame, persistent bool) *destinations.Message {
 // none of them can be forged.
 func reserved(name []byte) bool {
 	switch string(name) {
-	case "destination", "receipt", "transaction", "content-length", "login", "passcode",
-		"message-id", "subscription", "ack", "redelivered", "delivery-count",
-		"JMSXDeliveryCount", "JMSXUserID", "receipt-id", "version", "session", "server", "heart-beat",
-		"original-destination", "original-message-id", "dlq-reason", "dlq-count", "dlq-time",
-		stomp.DroppedHeader:
+	case headerDestination, headerReceipt, headerTransaction, headerContentLength, headerLogin, headerPasscode,
+		headerMessageID, headerSubscription, headerAck, headerRedelivered, headerDeliveryCount,
+		headerJMSXDeliveryCount, headerJMSXUserID, headerReceiptID, headerVersion, headerSession, headerServer, headerHeartBeat,
+		headerOriginalDestination, headerOriginalMessageID, headerDLQReason, headerDLQCount, headerDLQTime,
+		headerDropped:
 		return true
 	}
 	return len(name) > 9 && string(name[:9]) == "x-broker-"
-}
-
-func (s *session) subscribe(f *stomp.Frame, c destinations.Command) error {
-	name, err := required(f, "destination")
-	if err != nil {
-		return err
-	}
-	d, err := s.server.names.Parse(name)
-	if err != nil {
-		return err
-	}
-	id, err := s.subscriptionID(f, name)
-	if err != nil {
-		return err
-	}
-	if err := supported(f); err != nil {
-		return err
-	}
-	consumer, err := s.consumer(f)
-	if err != nil {
-		return err
-	}
-	c.Op, c.Destination, c.Subscription, c.Consumer = destinations.Subscribe, d, id, consumer
-	s.add(c)
-	if s.speaks() == stomp.V10 {
-		if s.unnamed == nil {
-			s.unnamed = map[string]string{}
-		}
-		s.unnamed[name] = id
-	}
-	return nil
-}
-
-// implicit begins the id of a subscription that a 1.0 client made without one.
-// No header of 1.0 can hold a line feed, so it is never an id of the client's.
-const implicit = "\n"
-
-// subscriptionID is the id header. 1.0 may leave it out and mean the
-// destination (STOMP 1.0, "SUBSCRIBE").
-func (s *session) subscriptionID(f *stomp.Frame, destination string) (string, error) {
-	id, ok := f.Header("id")
-	switch {
-	case ok:
-		return string(id), nil
-	case s.speaks() != stomp.V10:
-		return "", refuse(codeHeader, "the header id is missing")
-	case destination == "":
-		return "", refuse(codeHeader, "one of the headers id and destination is needed")
-	}
-	return implicit + destination, nil
-}
-
-func (s *session) speaks() stomp.Version { return stomp.Version(s.version.Load()) }
-
-// supported refuses a SUBSCRIBE whose headers ask for what is not there yet:
-// to ignore them would give the wrong messages to the wrong consumers.
-func supported(f *stomp.Frame) error {
-	for _, name := range []string{
-		"selector", "activemq.subscriptionName", "durable-subscription-name", "durable-subscriber-name",
-	} {
-		if v, ok := f.Header(name); ok && len(v) > 0 {
-			return refuse(codeUnsupported, "the header %s is not supported", name)
-		}
-	}
-	for _, name := range []string{
-		"durable", "browser", "activemq.exclusive", "exclusive", "no-local", "activemq.noLocal", "activemq.retroactive",
-	} {
-		on, err := truth(f, name, false)
-		if err != nil {
-			return err
-		}
-		if on {
-			return refuse(codeUnsupported, "the header %s:true is not supported", name)
-		}
-	}
-	return nil
-}
-
-// consumer reads how the subscription wants its messages.
-func (s *session) consumer(f *stomp.Frame) (destinations.Consumer, error) {
-	c := destinations.Consumer{ByMessageID: s.speaks() != stomp.V12}
-	requeue, err := truth(f, "requeue", true)
-	if err != nil {
-		return c, err
-	}
-	c.RejectNacks = !requeue
-	if c.Ack, err = s.ackMode(f); err != nil {
-		return c, err
-	}
-	for _, name := range []string{"prefetch-count", "activemq.prefetchSize"} {
-		n, err := count(f, name, maxPrefetch)
-		if err != nil {
-			return c, err
-		}
-		if c.Prefetch == 0 {
-			c.Prefetch = int(n)
-		}
-	}
-	c.PrefetchBytes, err = count(f, "consumer-window-size", maxPrefetchBytes)
-	return c, err
-}
-
-const (
-	maxPrefetch      = 65_535
-	maxPrefetchBytes = 256 << 20
-)
-
-func (s *session) ackMode(f *stomp.Frame) (destinations.AckMode, error) {
-	ack, ok := f.Header("ack")
-	if !ok {
-		return destinations.AckAuto, nil
-	}
-	switch string(ack) {
-	case "auto":
-		return destinations.AckAuto, nil
-	case "client":
-		return destinations.AckClient, nil
-	case "client-individual":
-		return destinations.AckIndividual, nil
-	}
-	return 0, refuse(codeHeader, "the header ack must be auto, client or client-individual")
-}
-
-// count reads a header that is a number from 1 to most; 0 if it is not there.
-func count(f *stomp.Frame, name string, most int64) (int64, error) {
-	v, ok := f.Header(name)
-	if !ok {
-		return 0, nil
-	}
-	n, ok := parseNumber(string(v))
-	if !ok || n < 1 || n > most {
-		return 0, refuse(codeHeader, "the header %s must be a number from 1 to %d", name, most)
-	}
-	return n, nil
-}
-
-func (s *session) unsubscribe(f *stomp.Frame, c destinations.Command) error {
-	destination, _ := f.Header("destination")
-	id, err := s.subscriptionID(f, string(destination))
-	if err != nil {
-		return err
-	}
-	if named, ok := s.unnamed[string(destination)]; ok {
-		if _, given := f.Header("id"); !given {
-			id = named
-		}
-	}
-	maps.DeleteFunc(s.unnamed, func(_, named string) bool { return named == id })
-	s.addSent(s.out.autoTakenBy(id))
-	c.Op, c.Subscription = destinations.Unsubscribe, id
-	s.add(c)
-	return nil
 }
 
 // acknowledge reads an ACK or NACK. 1.2 names the delivery by its ack header;
@@ -319,7 +181,7 @@ func (s *session) acknowledge(f *stomp.Frame, c destinations.Command) error {
 		c.Delivery, err = s.deliveryByAck(f)
 	} else {
 		c.Delivery, err = s.deliveryByMessage(f)
-		if subscription, ok := f.Header("subscription"); ok {
+		if subscription, ok := f.Header(headerSubscription); ok {
 			c.Subscription = string(subscription)
 		} else if version == stomp.V11 && err == nil {
 			err = refuse(codeHeader, "the header subscription is missing")
@@ -328,7 +190,7 @@ func (s *session) acknowledge(f *stomp.Frame, c destinations.Command) error {
 	if err != nil {
 		return err
 	}
-	requeue, err := truth(f, "requeue", true)
+	requeue, err := truth(f, headerRequeue, true)
 	if err != nil {
 		return err
 	}
@@ -348,25 +210,25 @@ func (s *session) acknowledge(f *stomp.Frame, c destinations.Command) error {
 }
 
 func (s *session) deliveryByAck(f *stomp.Frame) (destinations.DeliveryID, error) {
-	id, err := required(f, "id")
+	id, err := required(f, headerID)
 	if err != nil {
 		return destinations.DeliveryID{}, err
 	}
 	d, ok := parseAckID(id)
 	if !ok {
-		return d, unknownID("id", id)
+		return d, unknownID(headerID, id)
 	}
 	return d, nil
 }
 
 func (s *session) deliveryByMessage(f *stomp.Frame) (destinations.DeliveryID, error) {
-	id, err := required(f, "message-id")
+	id, err := required(f, headerMessageID)
 	if err != nil {
 		return destinations.DeliveryID{}, err
 	}
 	d, ok := parseMessageID(s.server.name, id)
 	if !ok {
-		return d, unknownID("message-id", id)
+		return d, unknownID(headerMessageID, id)
 	}
 	return d, nil
 }

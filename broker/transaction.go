@@ -22,7 +22,7 @@ type transaction struct {
 
 // begin opens a transaction (STOMP 1.2, "BEGIN").
 func (s *session) begin(f *stomp.Frame, c destinations.Command) error {
-	id, err := required(f, "transaction")
+	id, err := required(f, headerTransaction)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (s *session) note(c destinations.Command) {
 // openTransaction returns the transaction that a frame belongs to; nil if to
 // none.
 func (s *session) openTransaction(f *stomp.Frame) (*transaction, error) {
-	id, ok := f.Header("transaction")
+	id, ok := f.Header(headerTransaction)
 	if !ok {
 		return nil, nil
 	}
@@ -128,7 +128,7 @@ func (s *session) abort(f *stomp.Frame, c destinations.Command) error {
 }
 
 func (s *session) closeTransaction(f *stomp.Frame) (*transaction, error) {
-	if _, err := required(f, "transaction"); err != nil {
+	if _, err := required(f, headerTransaction); err != nil {
 		return nil, err
 	}
 	tx, err := s.openTransaction(f)

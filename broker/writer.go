@@ -176,7 +176,7 @@ func (w *frameWriter) encode(o *destinations.Output) {
 		w.buf = append(w.buf, o.ReceiptID...)
 	case destinations.Receipt:
 		w.buf = append(w.buf, "RECEIPT\n"...)
-		w.buf = stomp.AppendHeader(w.buf, w.version, "receipt-id", o.ReceiptID)
+		w.buf = stomp.AppendHeader(w.buf, w.version, headerReceiptID, o.ReceiptID)
 		w.buf = append(w.buf, '\n', 0)
 	case destinations.Deliver:
 		w.message(&o.Delivery)
@@ -192,20 +192,20 @@ func (w *frameWriter) encode(o *destinations.Output) {
 func (w *frameWriter) message(d *destinations.Delivery) {
 	m := d.Message
 	b, v := append(w.buf, "MESSAGE\n"...), w.version
-	b = appendDestination(b, v, "destination", d.Destination)
-	b = append(b, "message-id:"...)
+	b = appendDestination(b, v, headerDestination, d.Destination)
+	b = append(b, headerMessageID+":"...)
 	b = appendMessageID(b, w.s.server.name, d.ID, copyFor(d))
 	b = append(b, '\n')
 	if v != stomp.V10 || !strings.HasPrefix(d.Subscription, implicit) {
-		b = stomp.AppendHeader(b, v, "subscription", d.Subscription)
+		b = stomp.AppendHeader(b, v, headerSubscription, d.Subscription)
 	}
 	if d.Ack != destinations.AckAuto && v == stomp.V12 {
-		b = append(b, "ack:"...)
+		b = append(b, headerAck+":"...)
 		b = appendAckID(b, d.Sub, d.Tag)
 		b = append(b, '\n')
 	}
 	if d.Redelivered || d.Deliveries > 1 {
-		b = append(b, "redelivered:true\ndelivery-count:"...)
+		b = append(b, headerRedelivered+":true\n"+headerDeliveryCount+":"...)
 		b = strconv.AppendInt(b, int64(d.Deliveries), 10)
 		b = append(b, '\n')
 	}
@@ -213,7 +213,7 @@ func (w *frameWriter) message(d *destinations.Delivery) {
 		b = w.deadLetter(b, d.Dead)
 	}
 	body := m.Content[m.HeaderBytes+1:]
-	b = append(b, "content-length:"...)
+	b = append(b, headerContentLength+":"...)
 	b = strconv.AppendInt(b, int64(len(body)), 10)
 	b = append(b, '\n')
 	b = stomp.AppendBlock(b, m.Content[:m.HeaderBytes], stomp.Form(m.Form), v)
@@ -238,14 +238,14 @@ func copyFor(d *destinations.Delivery) uint32 {
 
 func (w *frameWriter) deadLetter(b []byte, d *destinations.DeadLetter) []byte {
 	v := w.version
-	b = stomp.AppendHeader(b, v, "dlq-reason", d.Reason)
-	b = append(b, "dlq-count:"...)
+	b = stomp.AppendHeader(b, v, headerDLQReason, d.Reason)
+	b = append(b, headerDLQCount+":"...)
 	b = strconv.AppendInt(b, int64(d.Deliveries), 10)
-	b = append(b, "\ndlq-time:"...)
+	b = append(b, "\n"+headerDLQTime+":"...)
 	b = strconv.AppendInt(b, d.Time.UnixMilli(), 10)
 	b = append(b, '\n')
-	b = appendDestination(b, v, "original-destination", d.Destination)
-	b = append(b, "original-message-id:"...)
+	b = appendDestination(b, v, headerOriginalDestination, d.Destination)
+	b = append(b, headerOriginalMessageID+":"...)
 	b = appendMessageID(b, w.s.server.name, d.ID, 0)
 	return append(b, '\n')
 }

@@ -1,0 +1,75 @@
+package broker
+
+import "baton/broker/stomp"
+
+// Every header that the broker reads or writes, by the frame that it belongs to
+// first. docs/stomp-headers.md says what each one means; a test keeps the two
+// alike. Names of other brokers that mean the same as the one above them are
+// their aliases.
+
+// Of any frame, and of the RECEIPT or ERROR that answers it.
+const (
+	headerReceipt       = "receipt"
+	headerReceiptID     = "receipt-id"
+	headerDestination   = "destination"
+	headerContentLength = "content-length"
+	headerContentType   = "content-type"
+	headerTransaction   = "transaction"
+	headerDropped       = stomp.DroppedHeader
+	headerMessage       = "message"
+	headerCode          = "code"
+)
+
+// Of CONNECT, STOMP and CONNECTED.
+const (
+	headerAcceptVersion = "accept-version"
+	headerVersion       = "version"
+	headerHeartBeat     = "heart-beat"
+	headerSession       = "session"
+	headerServer        = "server"
+	headerLogin         = "login"
+	headerPasscode      = "passcode"
+)
+
+// Of SEND.
+const (
+	headerPersistent = "persistent"
+)
+
+// Of MESSAGE.
+const (
+	headerMessageID         = "message-id"
+	headerSubscription      = "subscription"
+	headerAck               = "ack" // and of SUBSCRIBE
+	headerRedelivered       = "redelivered"
+	headerDeliveryCount     = "delivery-count"
+	headerJMSXDeliveryCount = "JMSXDeliveryCount"
+	headerJMSXUserID        = "JMSXUserID"
+
+	headerOriginalDestination = "original-destination"
+	headerOriginalMessageID   = "original-message-id"
+	headerDLQReason           = "dlq-reason"
+	headerDLQCount            = "dlq-count"
+	headerDLQTime             = "dlq-time"
+)
+
+// Of SUBSCRIBE and UNSUBSCRIBE.
+const (
+	headerID            = "id" // and of ACK and NACK
+	headerPrefetchCount = "prefetch-count"
+	headerPrefetchSize  = "activemq.prefetchSize"
+	headerWindowSize    = "consumer-window-size"
+	headerRequeue       = "requeue" // and of NACK
+
+	headerSelector              = "selector"
+	headerSubscriptionName      = "activemq.subscriptionName"
+	headerDurableSubscription   = "durable-subscription-name"
+	headerDurableSubscriberName = "durable-subscriber-name"
+	headerDurable               = "durable"
+	headerBrowser               = "browser"
+	headerExclusive             = "exclusive"
+	headerActiveMQExclusive     = "activemq.exclusive"
+	headerNoLocal               = "no-local"
+	headerActiveMQNoLocal       = "activemq.noLocal"
+	headerRetroactive           = "activemq.retroactive"
+)
