@@ -3,7 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
-	"sync/atomic"
+	"sync"
 	"syscall"
 	"time"
 
@@ -185,12 +185,27 @@ func (r *retry) stop() {
 // An outage is a time in which writers cannot read from the log. It is reported
 // once, not by each of them and each time.
 type outage struct {
-	logger  *zap.Logger
-	writers atomic.Int64 // that are concerned
+	logger *zap.Logger
+
+	mu      sync.Mutex
+	writers int       // that are concerned
+	told    bool      // of this one
+	quiet   time.Time // until then nothing is told of another: a disk may come and go
 }
 
+// outageQuiet is how long after one outage was reported another is not.
+const outageQuiet = time.Minute
+
 func (o *outage) begin(d *destinations.Delivery, err error) {
-	if o.writers.Add(1) == 1 {
+	now := time.Now()
+	o.mu.Lock()
+	o.writers++
+	tell := !o.told && !now.Before(o.quiet)
+	if tell {
+		o.told, o.quiet = true, now.Add(outageQuiet)
+	}
+	o.mu.Unlock()
+	if tell {
 		o.logger.Error("messages cannot be read from the journal for now: it is tried again until they can, and their consumers wait",
 			zap.Stringer("destination", d.Destination), zap.Error(err))
 	}
@@ -199,7 +214,14 @@ func (o *outage) begin(d *destinations.Delivery, err error) {
 // end is called by each writer for which it is over, because it could read or
 // because it has ended.
 func (o *outage) end(read bool) {
-	if o.writers.Add(-1) == 0 && read {
+	o.mu.Lock()
+	o.writers--
+	over := o.writers == 0 && o.told
+	if over {
+		o.told = false
+	}
+	o.mu.Unlock()
+	if over && read {
 		o.logger.Info("messages can be read from the journal again")
 	}
 }

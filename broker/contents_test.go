@@ -163,15 +163,21 @@ func (h *host) deaf(says ...string) *client {
 	c.conn, _ = h.pipes.dial(nil)
 	h.t.Cleanup(c.close)
 	c.say("CONNECT\naccept-version:1.2\n\n")
-	for octet := []byte{1}; octet[0] != 0; {
-		if _, err := c.conn.Read(octet); err != nil {
-			h.t.Fatal(err)
-		}
-	}
+	c.takeFrame()
 	for _, frame := range says {
 		c.say(frame)
 	}
 	return c
+}
+
+// takeFrame reads as far as the next NUL.
+func (c *client) takeFrame() {
+	c.t.Helper()
+	for octet := []byte{1}; octet[0] != 0; {
+		if _, err := c.conn.Read(octet); err != nil {
+			c.t.Fatal(err)
+		}
+	}
 }
 
 // take reads so many octets.
@@ -388,6 +394,10 @@ func TestOneSlowConsumerDoesNotHoldOthersUp(t *testing.T) {
 		if err := drip(10 * time.Minute); err != nil {
 			t.Fatalf("a slow client was cut while nobody waited: %v", err)
 		}
+		gone := h.connect("1.2") // while it waits
+		gone.say("SUBSCRIBE\nid:s\ndestination:/queue/a\n\n")
+		synctest.Wait()
+		gone.close()
 		c := h.connect("1.2")
 		c.say("SUBSCRIBE\nid:s\ndestination:/queue/a\n\n")
 		begin := time.Now()
@@ -397,6 +407,36 @@ func TestOneSlowConsumerDoesNotHoldOthersUp(t *testing.T) {
 		if took := time.Since(begin); took > 2*h.opts.WriteTimeout {
 			t.Errorf("it was cut after %v", took)
 		}
+		for _, body := range bodies {
+			c.message(body)
+		}
+	})
+}
+
+// A consumer that has much to come gives its share back after each batch: two
+// have their messages in turn.
+func TestConsumersTakeTurns(t *testing.T) {
+	inLittleMemory(t, nil, func(t *testing.T, h *host, _ *getLog, _ *observer.ObservedLogs) {
+		const size = 12 << 10 // more than all may take: one message at a time
+		h.fill("/queue/a", 10, size)
+		h.fill("/queue/b", 10, size)
+		a := h.deaf("SUBSCRIBE\nid:s\ndestination:/queue/a\n\n")
+		synctest.Wait()
+		b := h.deaf("SUBSCRIBE\nid:s\ndestination:/queue/b\n\n")
+		a.takeFrame()
+		b.takeFrame()
+		a.takeFrame()
+	})
+}
+
+// Small contents that are read together do not get into each other's way.
+func TestContentsReadTogether(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := servePipes(t, Options{MemoryBytes: 1 << 20})
+		bodies := h.fill("/queue/a", 600, 700)
+		c := h.connect("1.2")
+		c.subscribe("s", "/queue/a", "auto")
 		for _, body := range bodies {
 			c.message(body)
 		}
@@ -430,8 +470,15 @@ func TestReadsFailForAWhile(t *testing.T) {
 					c.say("SUBSCRIBE\nid:s\ndestination:/queue/a\nprefetch-count:50\n\n")
 					synctest.Wait()
 				}
+				for range 50 { // each of them wakes the writer
+					first.say("SEND\ndestination:/topic/t\nreceipt:r\n\n")
+					synctest.Wait()
+				}
 				time.Sleep(readPatience / 2)
 				first.still()
+				if held := h.fetches.held; held != 0 {
+					t.Errorf("those who wait hold %d octets", held)
+				}
 				other := h.connect("1.2")
 				other.subscribe("s", "/queue/b", "auto")
 				h.send("/queue/b", "body")
@@ -447,7 +494,13 @@ func TestReadsFailForAWhile(t *testing.T) {
 						second.message(body)
 					}
 				}
+				for range 50 {
+					first.want("RECEIPT")
+				}
 				synctest.Wait()
+				if n := h.outage.writers; n != 0 {
+					t.Errorf("for %d writers it is not over", n)
+				}
 				lines := logged.All()
 				if len(lines) != 1 || lines[0].Level != zapcore.ErrorLevel || !strings.Contains(fmt.Sprint(lines[0].ContextMap()), err.Error()) {
 					t.Errorf("the log says %v", lines)

@@ -39,7 +39,7 @@
 //     while others wait is cut.
 //   - A lost connection counts a failed delivery only for a message that was
 //     wholly written to it.
-//   - mailbox, outbox, lot, allowance and waiting list each have a lock; no code holds two
+//   - mailbox, outbox, lot, allowance, outage and waiting list each have a lock; no code holds two
 //     of them, and none is held during input or output.
 //   - While the disk is low, what would be stored is refused or parked, and
 //     everything else goes on. What is parked for one session is bounded, and so

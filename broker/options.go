@@ -27,7 +27,7 @@ type Options struct {
 	MemoryBytes int64
 
 	ConnectTimeout      time.Duration // until CONNECT is complete; 0: 5 s
-	WriteTimeout        time.Duration // until a client takes an octet; 0: 10 s
+	WriteTimeout        time.Duration // until a client takes an octet, see also maxHold; 0: 10 s
 	Linger              time.Duration // for the last frame to arrive before the socket closes; 0: 2 s
 	IdleTimeout         time.Duration // for clients without heart-beats; 0: none
 	ShutdownTimeout     time.Duration // for all clients to be told; 0: 10 s
