@@ -45,7 +45,7 @@ func New(o Options) *Server {
 	memory := &budget{limit: o.MemoryBytes - fetches}
 	return &Server{
 		opts:    o,
-		names:   destinations.Names{MaxBytes: o.MaxNameBytes, DeadLetterPrefix: o.Machine.DeadLetterPrefix},
+		names:   destinations.Names{MaxBytes: o.MaxNameBytes, DeadLetterPrefixes: o.Machine.DeadLetterPrefixes()},
 		budget:  memory,
 		fetches: newAllowance(fetches),
 		outage:  &outage{logger: o.Logger},

@@ -139,17 +139,17 @@ func (m *Machine) land(s *subscription, tag uint64) ref {
 func (m *Machine) fail(now time.Time, s *subscription, tag uint64, reject bool, out *Effects) {
 	q, at := s.queue, m.land(s, tag)
 	sl := at.slot()
-	attempts := min(int(sl.attempts)+1, maxAttempts)
-	if m.isDeadLetterQueue(q.destination) {
+	attempts, most := min(int(sl.attempts)+1, maxAttempts), q.policy.Redelivery.MaxDeliveries
+	if m.policies.isDeadLetterQueue(q.destination) {
 		// It keeps what it has: there is nowhere else to go. To count for ever
 		// would fill the log.
-		attempts = min(attempts, max(m.opts.MaxDeliveries, int(sl.attempts)))
+		attempts = min(attempts, max(most, int(sl.attempts)))
 	} else {
 		switch {
 		case reject || s.consumer.RejectNacks:
 			m.bury(now, q, at, ReasonRejected, attempts, out)
 			return
-		case attempts >= m.opts.MaxDeliveries:
+		case attempts >= most:
 			m.bury(now, q, at, ReasonMaxDeliveries, attempts, out)
 			return
 		}
@@ -170,7 +170,7 @@ func (m *Machine) fail(now time.Time, s *subscription, tag uint64, reject bool, 
 // be there when the person comes.
 func (m *Machine) bury(now time.Time, q *queue, at ref, reason string, attempts int, out *Effects) {
 	sl := at.slot()
-	target := m.opts.DeadLetterPrefix + q.destination.Name
+	target := q.policy.DeadLetter.queue(q.destination.Name)
 	dead := &DeadLetter{
 		Reason:      reason,
 		Deliveries:  attempts,

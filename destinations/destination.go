@@ -43,8 +43,8 @@ func (d Destination) AppendTo(dst []byte) []byte {
 
 // Names says which names destinations may have.
 type Names struct {
-	MaxBytes         int    // of a name
-	DeadLetterPrefix string // of dead-letter queues; it does not count, so that every name can have one
+	MaxBytes           int      // of a name
+	DeadLetterPrefixes []string // of dead-letter queues; they do not count, so that every name can have one
 }
 
 // Parse reads "/queue/NAME" or "/topic/NAME". A name has 1 to MaxBytes octets
@@ -52,21 +52,40 @@ type Names struct {
 // * > # , and names that begin with $ are refused: they are kept for wildcards,
 // composite destinations and the broker's own.
 func (n Names) Parse(s string) (Destination, error) {
-	var d Destination
+	d, limited, err := n.cut(s)
+	if err == nil {
+		err = n.check(limited)
+	}
+	switch {
+	case err != nil:
+		return d, err
+	case own(limited):
+		return d, destinationError("destination names that begin with $ are the broker's own: %s", quote(limited))
+	}
+	if i := strings.IndexAny(limited, wildcards); i >= 0 {
+		return d, destinationError("the destination name %s holds %q: wildcards and composite destinations are not supported", quote(limited), limited[i])
+	}
+	return d, nil
+}
+
+// cut reads a destination, and returns the part of its name that is limited.
+func (n Names) cut(s string) (d Destination, limited string, err error) {
 	switch {
 	case strings.HasPrefix(s, queuePrefix):
 		d = Queue(s[len(queuePrefix):])
-		if rest, dead := strings.CutPrefix(d.Name, n.DeadLetterPrefix); dead && rest != "" {
-			return d, n.check(rest)
+		for _, prefix := range n.DeadLetterPrefixes {
+			if rest, dead := strings.CutPrefix(d.Name, prefix); dead && rest != "" {
+				return d, rest, nil
+			}
 		}
 	case strings.HasPrefix(s, topicPrefix):
 		d = Topic(s[len(topicPrefix):])
 	case s == "":
-		return d, destinationError("the destination is empty")
+		return d, "", destinationError("the destination is empty")
 	default:
-		return d, destinationError("unknown destination %s: it must begin with /queue/ or /topic/", quote(s))
+		return d, "", destinationError("unknown destination %s: it must begin with /queue/ or /topic/", quote(s))
 	}
-	return d, n.check(d.Name)
+	return d, d.Name, nil
 }
 
 func (n Names) check(name string) error {
@@ -77,8 +96,6 @@ func (n Names) check(name string) error {
 		return destinationError("the destination name has %d octets; at most %d are allowed", len(name), n.MaxBytes)
 	case !utf8.ValidString(name):
 		return destinationError("the destination name %s is not valid UTF-8", quote(name))
-	case name[0] == '$':
-		return destinationError("destination names that begin with $ are the broker's own: %s", quote(name))
 	case strings.Count(name, ".") >= maxDepth:
 		return destinationError("the destination name has more than %d parts", maxDepth)
 	}
@@ -86,7 +103,7 @@ func (n Names) check(name string) error {
 		switch c := name[i]; {
 		case c < ' ' || c == 0x7f:
 			return destinationError("the destination name %s holds a control character", quote(name))
-		case c == '*' || c == '>' || c == '#' || c == ',':
+		case c == ',':
 			return destinationError("the destination name %s holds %q: wildcards and composite destinations are not supported", quote(name), c)
 		}
 	}

@@ -53,7 +53,7 @@ func TestNames(t *testing.T) {
 		{in: "/queue/a,/queue/b", err: "','"},
 	}
 	for _, test := range tests {
-		got, err := Names{MaxBytes: maxNameBytes, DeadLetterPrefix: "DLQ."}.Parse(test.in)
+		got, err := Names{MaxBytes: maxNameBytes, DeadLetterPrefixes: []string{"DLQ."}}.Parse(test.in)
 		if test.err == "" {
 			if err != nil || got != test.want || got.String() != test.in {
 				t.Errorf("%q is %+v (%s), %v; want %+v", test.in, got, got, err, test.want)

@@ -4,39 +4,23 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 )
 
-// Options sets the machine's policies. Zero values are the defaults.
+// Options sets the machine's limits and policies. Zero values are the defaults.
 type Options struct {
+	// Where Policies say nothing else:
 	Prefetch         int    // of a subscription that does not say; 0: 100 messages
 	PrefetchBytes    int64  // the same in octets; 0: 8 MiB
 	MaxDeliveries    int    // in vain, before a message is dead-lettered; 0: 10
 	DeadLetterPrefix string // of dead-letter queues; empty: "DLQ."
 	Pending          Pending
-	MemoryBytes      int64 // of contents and queues in memory; more contents are only in the log; 0: 1 GiB
-	MaxSubscriptions int   // of one session; 0: 1000
-	MaxCommitBytes   int64 // that one transaction may take in the log; 0: 120 MiB
+
+	Policies         *Policies // nil: all destinations are alike
+	MemoryBytes      int64     // of contents and queues in memory; more contents are only in the log; 0: 1 GiB
+	MaxSubscriptions int       // of one session; 0: 1000
+	MaxCommitBytes   int64     // that one transaction may take in the log; 0: 120 MiB
 }
-
-// Pending bounds the copies that wait for one topic subscriber beyond its
-// credit, and says what happens when there are more.
-type Pending struct {
-	Messages int   // 0: 10,000
-	Bytes    int64 // 0: 16 MiB
-	Policy   PendingPolicy
-}
-
-// A PendingPolicy says what a topic does for a subscriber that is too slow.
-type PendingPolicy uint8
-
-// The policies.
-const (
-	DropOldest        PendingPolicy = iota // of the waiting copies, the oldest are dropped
-	DropNew                                // the new copy is dropped
-	DisconnectPending                      // the subscriber's connection is closed
-)
 
 // WithDefaults returns o with its zero values replaced.
 func (o Options) WithDefaults() Options {
@@ -65,6 +49,7 @@ const maxAttempts = 1<<16 - 1
 // A Machine is the state of all destinations. See the package comment.
 type Machine struct {
 	opts     Options
+	policies policyBook
 	last     uint64 // Seq of the newest entry
 	start    uint64 // Seq of the newest start entry
 	unstored uint64 // messages since the start that were not stored
@@ -90,6 +75,7 @@ type Machine struct {
 func New(o Options) *Machine {
 	return &Machine{
 		opts:     o.WithDefaults(),
+		policies: newPolicyBook(o),
 		queues:   map[string]*queue{},
 		topics:   map[string]*topic{},
 		sessions: map[uint64]*session{},
@@ -374,7 +360,7 @@ const queueBytes = 512
 func (m *Machine) queue(name string) *queue {
 	q := m.find(name)
 	if q == nil {
-		q = &queue{destination: Queue(name)}
+		q = &queue{destination: Queue(name), policy: m.policies.of(Queue(name))}
 		m.queues[name], m.recent = q, q
 		m.roster.add(q)
 		m.bytes += queueBytes
@@ -451,8 +437,4 @@ func (m *Machine) Stats() Stats {
 		s.Subscriptions += len(session.subs)
 	}
 	return s
-}
-
-func (m *Machine) isDeadLetterQueue(d Destination) bool {
-	return !d.Topic && strings.HasPrefix(d.Name, m.opts.DeadLetterPrefix)
 }

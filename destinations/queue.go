@@ -4,6 +4,7 @@ package destinations
 // with itself as the only consumer.
 type queue struct {
 	destination Destination
+	policy      *Policy
 	backlog
 	consumers int
 	turn      fifo[*subscription] // those with credit, who is next first
@@ -55,4 +56,7 @@ func (q *queue) leave(s *subscription) {
 }
 
 // A topic is its subscriptions, in the order of their making.
-type topic struct{ roster[*subscription] }
+type topic struct {
+	policy *Policy
+	roster[*subscription]
+}

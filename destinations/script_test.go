@@ -324,7 +324,7 @@ func (p *player) command(words []string) {
 func (p *player) txKey(c Command) string { return fmt.Sprint(c.Session, " ", c.Tx) }
 
 func (p *player) destination(s string) Destination {
-	d, err := Names{MaxBytes: 255, DeadLetterPrefix: "DLQ."}.Parse(s)
+	d, err := Names{MaxBytes: 255, DeadLetterPrefixes: []string{"DLQ."}}.Parse(s)
 	if err != nil {
 		p.t.Fatalf("line %d: %v", p.n, err)
 	}

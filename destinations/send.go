@@ -70,9 +70,9 @@ func (m *Machine) publish(d Destination, msg *Message, out *Effects) {
 
 // offer gives a copy to one subscriber, within its limit.
 func (m *Machine) offer(s *subscription, msg *Message, out *Effects) {
-	q, p := s.queue, m.opts.Pending
+	q, p := s.queue, &s.queue.policy.Pending
 	full := q.ready >= p.Messages || q.ready > 0 && q.bytes+msg.size() > p.Bytes
-	if full && p.Policy != DropOldest {
+	if full && (p.Policy == DropNew || p.Policy == DisconnectPending) {
 		out.Dropped++
 		if p.Policy == DisconnectPending && !s.session.evicted {
 			s.session.evicted = true

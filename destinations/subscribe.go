@@ -28,8 +28,6 @@ func (m *Machine) subscribe(c *Command) error {
 func (m *Machine) newSubscription(ses *session, c *Command) *subscription {
 	ses.lastSub++
 	s := &subscription{session: ses, id: c.Subscription, number: ses.lastSub, consumer: c.Consumer}
-	setDefault(&s.consumer.Prefetch, m.opts.Prefetch)
-	setDefault(&s.consumer.PrefetchBytes, m.opts.PrefetchBytes)
 	if s.consumer.ByMessageID {
 		s.byID = map[MessageID]uint64{}
 	}
@@ -41,16 +39,18 @@ func (m *Machine) enlist(ses *session, s *subscription, d Destination) {
 	ses.subs = append(ses.subs, s)
 	ses.byID[s.id] = s
 	if d.Topic {
-		s.queue = &queue{destination: d}
 		t := m.topics[d.Name]
 		if t == nil {
-			t = &topic{}
+			t = &topic{policy: m.policies.of(d)}
 			m.topics[d.Name] = t
 		}
 		t.add(s)
+		s.queue = &queue{destination: d, policy: t.policy}
 	} else {
 		s.queue = m.queue(d.Name)
 	}
+	setDefault(&s.consumer.Prefetch, s.queue.policy.Prefetch)
+	setDefault(&s.consumer.PrefetchBytes, s.queue.policy.PrefetchBytes)
 	s.queue.consumers++
 	s.queue.join(s)
 	m.touch(s.queue)
@@ -116,7 +116,7 @@ func (m *Machine) giveBackAll(s *subscription, keepHeld bool) {
 			return true
 		})
 		// A transaction may still refer to the flights.
-		s.queue, s.flights = &queue{destination: q.destination}, flights{}
+		s.queue, s.flights = &queue{destination: q.destination, policy: q.policy}, flights{}
 		return
 	}
 	s.flights.each(0, s.flights.last(), func(tag uint64, fl *flight) {
