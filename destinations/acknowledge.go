@@ -179,9 +179,9 @@ func (m *Machine) bury(now time.Time, q *queue, at ref, reason string, attempts 
 		ID:          m.id(sl),
 	}
 	if sl.stored() {
-		dead.content = at.content()
 		m.record(record{
-			kind: KindMove, queue: q.destination.Name, seqs: []uint64{sl.seq}, target: target, dead: dead, size: sl.size,
+			kind: KindMove, queue: q.destination.Name, seqs: []uint64{sl.seq},
+			target: target, dead: dead, content: at.content(), size: sl.size,
 		}, out)
 		return
 	}
@@ -192,7 +192,7 @@ func (m *Machine) bury(now time.Time, q *queue, at ref, reason string, attempts 
 	}
 	sl.msg.buried = true
 	msg := *sl.msg
-	msg.Persistent, msg.n, msg.refs = true, 0, 0
+	msg.Persistent, msg.Props, msg.n, msg.refs = true, nil, 0, 0
 	m.record(record{kind: KindEnqueue, queue: target, msg: &msg, dead: dead}, out)
 	m.discard(q, at)
 	m.collect(q)

@@ -10,7 +10,8 @@ import (
 type naiveBacklog struct{ messages []*naiveMessage }
 
 type naiveMessage struct {
-	seq      uint64
+	seq, n   uint64
+	priority uint8
 	stored   bool
 	returned bool
 	state    slotState
@@ -18,12 +19,19 @@ type naiveMessage struct {
 	size     uint32
 }
 
+// in returns those in a state, in the order in which they are taken.
 func (n *naiveBacklog) in(state slotState) (messages []*naiveMessage) {
-	for _, m := range n.messages {
+	for _, m := range n.ordered() {
 		if m.state == state {
 			messages = append(messages, m)
 		}
 	}
+	return messages
+}
+
+func (n *naiveBacklog) ordered() []*naiveMessage {
+	messages := slices.Clone(n.messages)
+	slices.SortStableFunc(messages, func(a, b *naiveMessage) int { return int(b.priority) - int(a.priority) })
 	return messages
 }
 
@@ -34,7 +42,8 @@ func TestBacklogAgainstNaive(t *testing.T) {
 	for seed := range uint64(5) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		b, n := &backlog{}, &naiveBacklog{}
-		var seq uint64
+		priorities := int(1 + 3*(seed%2))
+		var seq, number uint64
 		for step := range 6000 {
 			fill := step / 1000 % 2
 			switch op := r.IntN(10); {
@@ -43,12 +52,15 @@ func TestBacklogAgainstNaive(t *testing.T) {
 				if stored {
 					seq++
 				}
-				m := &naiveMessage{seq: seq, stored: stored, size: uint32(r.IntN(100))}
+				m := &naiveMessage{seq: seq, stored: stored, size: uint32(r.IntN(100)), priority: uint8(r.IntN(priorities))}
 				s := slot{seq: seq, size: m.size, msg: &Message{}}
 				if stored {
 					s.marks = markStored
+				} else {
+					number++
+					m.n, s.msg.n = number, number
 				}
-				m.at = b.push(s, nil)
+				m.at = b.push(s, m.priority, extra{})
 				n.messages = append(n.messages, m)
 			case op < 6:
 				if ready := n.in(slotReady); len(ready) > 0 {
@@ -78,13 +90,13 @@ func TestBacklogAgainstNaive(t *testing.T) {
 			}
 			n.messages = slices.DeleteFunc(n.messages, func(m *naiveMessage) bool { return m.state == slotGone })
 			if step%11 == 0 {
-				compareBacklog(t, b, n, seq)
+				compareBacklog(t, b, n, MessageID{seq, number})
 			}
 		}
 	}
 }
 
-func compareBacklog(t *testing.T, b *backlog, n *naiveBacklog, last uint64) {
+func compareBacklog(t *testing.T, b *backlog, n *naiveBacklog, last MessageID) {
 	t.Helper()
 	var size int64
 	for _, m := range n.in(slotReady) {
@@ -93,9 +105,9 @@ func compareBacklog(t *testing.T, b *backlog, n *naiveBacklog, last uint64) {
 	if b.live != len(n.messages) || b.ready != len(n.in(slotReady)) || b.bytes != size {
 		t.Fatalf("live=%d ready=%d bytes=%d, want %d %d %d", b.live, b.ready, b.bytes, len(n.messages), len(n.in(slotReady)), size)
 	}
-	i := 0
+	i, ordered := 0, n.ordered()
 	b.each(func(at ref) bool {
-		s, m := at.slot(), n.messages[i]
+		s, m := at.slot(), ordered[i]
 		i++
 		if s != m.at.slot() || s.seq != m.seq || s.state != m.state || s.returned() != m.returned {
 			t.Fatalf("slot %d is %+v, want %+v", i, s, m)
@@ -105,17 +117,23 @@ func compareBacklog(t *testing.T, b *backlog, n *naiveBacklog, last uint64) {
 	if i != len(n.messages) {
 		t.Fatalf("each came to %d messages, want %d", i, len(n.messages))
 	}
-	want := map[uint64]ref{}
+	want := map[MessageID]ref{}
 	for _, m := range n.messages {
-		if m.stored {
-			want[m.seq] = m.at
+		want[MessageID{m.seq, m.n}] = m.at
+	}
+	find := func(seq, n uint64) {
+		at, ok := b.find(seq, n)
+		if w, wantOK := want[MessageID{seq, n}]; ok != wantOK || ok && at != w {
+			t.Fatalf("find(%d, %d) is %v %v, want %v %v", seq, n, at, ok, w, wantOK)
 		}
 	}
-	for seq := range last + 2 {
-		at, ok := b.find(seq)
-		if w, wantOK := want[seq]; ok != wantOK || ok && at != w {
-			t.Fatalf("find(%d) is %v %v, want %v %v", seq, at, ok, w, wantOK)
-		}
+	for seq := range last.Seq + 2 {
+		find(seq, 0)
+		find(seq, last.N/2)
+		find(seq, last.N)
+	}
+	for id := range want {
+		find(id.Seq, id.N)
 	}
 }
 
@@ -123,7 +141,7 @@ func TestBacklogEachStops(t *testing.T) {
 	t.Parallel()
 	b := &backlog{}
 	for seq := range uint64(3 * chunkSlots) {
-		b.push(slot{seq: seq, msg: &Message{}}, nil)
+		b.push(slot{seq: seq, msg: &Message{}}, DefaultPriority, extra{})
 	}
 	n := 0
 	b.each(func(ref) bool { n++; return n < 5 })
@@ -141,20 +159,20 @@ func TestBacklogGivesMemoryBack(t *testing.T) {
 		b := &backlog{}
 		var refs []ref
 		for seq := range uint64(chunks * chunkSlots) {
-			refs = append(refs, b.push(slot{seq: seq, msg: &Message{}, marks: markStored}, nil))
+			refs = append(refs, b.push(slot{seq: seq, msg: &Message{}, marks: markStored}, DefaultPriority, extra{}))
 		}
 		first, last := refs[0], refs[len(refs)-1]
 		for _, at := range refs[1 : len(refs)-1] {
 			b.remove(at)
 		}
 		kept := 0
-		for _, c := range b.chunks {
+		for _, c := range b.levels[0].chunks {
 			kept += cap(c.slots)
 		}
 		if kept > 3*chunkSlots {
 			t.Errorf("%d slots are kept for 2 messages", kept)
 		}
-		if _, ok := b.find(chunks * chunkSlots / 2); ok {
+		if _, ok := b.find(chunks*chunkSlots/2, 0); ok {
 			t.Error("a settled message is found")
 		}
 		if newestFirst {
@@ -162,10 +180,10 @@ func TestBacklogGivesMemoryBack(t *testing.T) {
 		}
 		b.remove(first)
 		b.remove(last)
-		if len(b.chunks) > 1 {
-			t.Errorf("%d chunks are kept for no message", len(b.chunks))
+		if len(b.levels[0].chunks) > 1 {
+			t.Errorf("%d chunks are kept for no message", len(b.levels[0].chunks))
 		}
-		b.push(slot{seq: chunks * chunkSlots, msg: &Message{}}, nil)
+		b.push(slot{seq: chunks * chunkSlots, msg: &Message{}}, DefaultPriority, extra{})
 		if at := b.take(); at.slot().seq != chunks*chunkSlots {
 			t.Errorf("took seq %d after all before it were settled", at.slot().seq)
 		}
@@ -182,7 +200,7 @@ func TestBacklogPanicsOnMisuse(t *testing.T) {
 			}
 		}()
 		b := &backlog{}
-		at := b.push(slot{msg: &Message{}}, nil)
+		at := b.push(slot{msg: &Message{}}, DefaultPriority, extra{})
 		fn(b, at)
 	}
 	mustPanic("giving back what is ready", func(b *backlog, at ref) { b.giveBack(at) })

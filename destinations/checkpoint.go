@@ -67,12 +67,20 @@ func (c *Checkpoint) Next(limit int) (parts []Part, done bool) {
 // If it is gone by now, that is noted: entries between From and now would make
 // another of it.
 func (c *Checkpoint) capture(name string) (made int) {
-	c.section(name)
 	q := c.m.queues[name]
-	if q == nil {
+	if q == nil || len(q.levels) == 0 {
+		c.section(name, DefaultPriority)
 		return 0
 	}
-	for _, chunk := range q.chunks {
+	for _, l := range q.levels {
+		made += c.captureLevel(name, l)
+	}
+	return made
+}
+
+func (c *Checkpoint) captureLevel(name string, l *level) (made int) {
+	c.section(name, l.priority)
+	for _, chunk := range l.chunks {
 		image, fresh := chunk.picture()
 		if fresh {
 			made++
@@ -81,7 +89,7 @@ func (c *Checkpoint) capture(name string) (made int) {
 			continue
 		}
 		if c.size > partBytes {
-			c.section(name)
+			c.section(name, l.priority)
 		}
 		s := &c.open.sections[len(c.open.sections)-1]
 		s.images = append(s.images, image)
@@ -91,13 +99,14 @@ func (c *Checkpoint) capture(name string) (made int) {
 	return made
 }
 
-// section begins a section about a queue, in a new part if the one is large.
-func (c *Checkpoint) section(name string) {
+// section begins a section about a level of a queue, in a new part if the one is
+// large.
+func (c *Checkpoint) section(name string, priority uint8) {
 	if c.size > partBytes {
 		c.flush()
 	}
 	c.open.kind = partQueues
-	c.open.sections = append(c.open.sections, section{queue: name, asOf: c.m.last})
+	c.open.sections = append(c.open.sections, section{queue: name, priority: priority, asOf: c.m.last})
 	c.size += len(name)
 }
 
@@ -136,22 +145,24 @@ type Part struct {
 type partKind uint8
 
 const (
-	partQueues partKind = 1
-	partLive   partKind = 2
-	partEnd    partKind = 3 // the last one
+	partPlainQueues partKind = 1 // as early versions wrote them: without priorities
+	partLive        partKind = 2
+	partEnd         partKind = 3 // the last one
+	partQueues      partKind = 4
 )
 
-// A section is a queue as of one entry, or a piece of it. The first of a queue
-// may be empty; those that follow add to it.
+// A section is a level of a queue as of one entry, or a piece of it. All of a
+// queue are as of the same one. They may be empty.
 type section struct {
-	queue  string
-	asOf   uint64
-	images [][]byte
+	queue    string
+	priority uint8
+	asOf     uint64
+	images   [][]byte
 }
 
 // AppendTo appends the encoded part to dst. It is the kind, in an octet, and
 //
-//	queues  for each section: queue, asOf, how many images, and each as a string
+//	queues  for each section: queue, asOf, priority, how many images, and each as a string
 //	live    for each stretch: number, live octets, how many are live, and their offsets if
 //	        they are at most 16: the first, and the differences; else 64 words of bits, 2 octets each
 //	end     From, Upto, Seq of the newest start entry
@@ -179,6 +190,7 @@ func (p Part) AppendTo(dst []byte) []byte {
 func (s *section) appendTo(dst []byte) []byte {
 	dst = appendString(dst, s.queue)
 	dst = binary.AppendUvarint(dst, s.asOf)
+	dst = binary.AppendUvarint(dst, uint64(s.priority))
 	dst = binary.AppendUvarint(dst, uint64(len(s.images)))
 	for _, image := range s.images {
 		dst = binary.AppendUvarint(dst, uint64(len(image)))

@@ -127,7 +127,7 @@ func TestCheckpointPacks(t *testing.T) {
 	t.Parallel()
 	r := backlogged(t)
 	open := func() (n int) {
-		for _, c := range r.m.queues["q"].chunks {
+		for _, c := range r.m.queues["q"].levels[0].chunks {
 			if c.live > 0 && c.held == 0 && !c.packed() {
 				n++
 			}
@@ -200,14 +200,15 @@ func TestRestoreRefusesWhatCannotBe(t *testing.T) {
 	bitmap := make([]uint16, bitmapWords)
 	bitmap[0], bitmap[63] = 0xffff, 0x0007
 	tests := map[string][]Part{
-		"a message newer than its section": {queues(section{"q", 15, [][]byte{image(14, 16)}})},
-		"messages out of order":            {queues(section{"q", 15, [][]byte{image(3, 4), image(4)}})},
-		"a message with the seq 0":         {queues(section{"q", 15, [][]byte{{1, 0, 0, 0, 100, 0, 0, 0, 0, 0}}})},
-		"an empty image":                   {queues(section{"q", 15, [][]byte{{}}})},
-		"sections of two moments":          {queues(section{"q", 15, nil}, section{"q", 16, nil})},
-		"a section of no moment":           {queues(section{"q", maxSeq + 1, nil})},
-		"a section from before":            {queues(section{"q", 9, nil}), end},
-		"a section from after":             {queues(section{"q", 21, nil}), end},
+		"a message newer than its section": {queues(section{"q", 4, 15, [][]byte{image(14, 16)}})},
+		"messages out of order":            {queues(section{"q", 4, 15, [][]byte{image(3, 4), image(4)}})},
+		"a message with the seq 0":         {queues(section{"q", 4, 15, [][]byte{{1, 0, 0, 0, 100, 0, 0, 0, 0, 0}}})},
+		"an empty image":                   {queues(section{"q", 4, 15, [][]byte{{}}})},
+		"a priority above the highest":     {queues(section{"q", 10, 15, nil})},
+		"sections of two moments":          {queues(section{"q", 4, 15, nil}, section{"q", 4, 16, nil})},
+		"a section of no moment":           {queues(section{"q", 4, maxSeq + 1, nil})},
+		"a section from before":            {queues(section{"q", 4, 9, nil}), end},
+		"a section from after":             {queues(section{"q", 4, 21, nil}), end},
 		"a bitmap of another number":       {live(stretch{number: 1, count: 20, set: bitmap})},
 		"more than a stretch":              {live(stretch{number: 1, count: stretchSeqs + 1, set: bitmap})},
 		"nothing in a stretch":             {live(stretch{number: 1, count: 0})},
@@ -233,7 +234,7 @@ func TestRestoreRefusesWhatCannotBe(t *testing.T) {
 		}
 	}
 	valid := []Part{
-		queues(section{"q", 15, [][]byte{image(3, 4), image(5, 15)}}, section{"q", 15, [][]byte{}}, section{"r", 10, nil}),
+		queues(section{"q", 4, 15, [][]byte{image(3, 4), image(5, 15)}}, section{"q", 4, 15, [][]byte{}}, section{"r", 4, 10, nil}),
 		live(stretch{number: 0, count: 1, set: []uint16{3}}), end,
 	}
 	var parts [][]byte
@@ -250,6 +251,24 @@ func TestRestoreRefusesWhatCannotBe(t *testing.T) {
 	m := restored(t, Options{}, parts[:2])
 	if err := m.Restore(append(parts[2], 0)); err == nil {
 		t.Error("an octet behind the end gives no error")
+	}
+}
+
+// Early versions did not write of which priority a section is.
+func TestRestoreOfAnEarlyVersion(t *testing.T) {
+	t.Parallel()
+	c := &chunk{}
+	c.push(slot{seq: 3, size: 100, marks: markStored}, extra{})
+	c.push(slot{seq: 7, size: 100, marks: markStored}, extra{content: 3, dead: &DeadLetter{Reason: ReasonRejected, Destination: Queue("p")}})
+	early := []byte{byte(partPlainQueues)}
+	early = appendString(early, "q")
+	early = append(early, 9, 1) // as of 9, one image
+	early = appendString(early, string(c.makeImage()))
+	now := Part{kind: partQueues, sections: []section{{"q", DefaultPriority, 9, [][]byte{c.makeImage()}}}}
+	end := Part{kind: partEnd, from: 9, upto: 9}.AppendTo(nil)
+	got := describeAll(restored(t, Options{}, [][]byte{early, end}))
+	if want := describeAll(restored(t, Options{}, [][]byte{now.AppendTo(nil), end})); got != want || !strings.Contains(got, "q 7 content=3") {
+		t.Errorf("restored is\n%swant\n%s", got, want)
 	}
 }
 
@@ -407,7 +426,7 @@ func BenchmarkBacklogMemory(b *testing.B) {
 				before := heapBytes()
 				r := deep(b, messages, shared)
 				packed := heapBytes() - before
-				for _, c := range r.m.queues["deep"].chunks {
+				for _, c := range r.m.queues["deep"].levels[0].chunks {
 					c.unpack()
 					c.image = nil
 				}

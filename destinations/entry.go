@@ -37,14 +37,15 @@ func (k EntryKind) String() string {
 // strings, which are a varint length and the octets:
 //
 //	start    (empty)
-//	enqueue  queue, flags, form, length of the header lines, dead letter if flag 1; then Body: the content
+//	enqueue  queue, flags, form, length of the header lines, dead letter if flag 1, Props if flag 2; then Body: the content
 //	settle   queue, how many, first seq, then the difference to the one before
 //	move     queue, seq, target queue, dead letter, Seq of the entry with the content, size as the machine counts it
 //	attempt  queue, seq, attempts
 //
 // where a dead letter is: reason, deliveries, time in milliseconds, original
 // destination (0 queue or 1 topic, name), original Seq, original N. Moves that
-// early versions wrote end with the dead letter.
+// early versions wrote end with the dead letter. Props are as Props.encode has
+// them.
 type Entry struct {
 	Seq  uint64
 	Kind EntryKind
@@ -55,11 +56,16 @@ type Entry struct {
 	Joined bool
 }
 
-// maxHeadBytes bounds the head of an entry about one message: two names and a
-// dead letter with a third, each of at most 512 octets with its length.
+// maxHeadBytes bounds the head of an entry about one message without its Props:
+// two names and a dead letter with a third, each of at most 512 octets with its
+// length.
 const maxHeadBytes = 2 << 10
 
-const flagDead = 1
+const (
+	flagDead = 1 << iota
+	flagProps
+	flagsEnd
+)
 
 // A record is an entry decoded: what apply works on.
 type record struct {
@@ -71,6 +77,7 @@ type record struct {
 	target   string      // move: the dead-letter queue
 	msg      *Message    // enqueue
 	dead     *DeadLetter // enqueue, move
+	content  uint64      // move: Seq of the entry with the content
 	seqs     []uint64    // settle: all; move and attempt: the one
 	attempts int         // attempt
 }
@@ -87,11 +94,17 @@ func (r *record) encode(dst []byte) []byte {
 		if r.dead != nil {
 			flags |= flagDead
 		}
+		if r.msg.Props != nil {
+			flags |= flagProps
+		}
 		dst = binary.AppendUvarint(dst, flags)
 		dst = binary.AppendUvarint(dst, uint64(r.msg.Form))
 		dst = binary.AppendUvarint(dst, uint64(r.msg.HeaderBytes))
 		if r.dead != nil {
 			dst = r.dead.encode(dst)
+		}
+		if r.msg.Props != nil {
+			dst = r.msg.Props.encode(dst)
 		}
 	case KindSettle:
 		dst = binary.AppendUvarint(dst, uint64(len(r.seqs)))
@@ -105,7 +118,7 @@ func (r *record) encode(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, r.seqs[0])
 		dst = appendString(dst, r.target)
 		dst = r.dead.encode(dst)
-		dst = binary.AppendUvarint(dst, r.dead.content)
+		dst = binary.AppendUvarint(dst, r.content)
 		dst = binary.AppendUvarint(dst, uint64(r.size))
 	case KindAttempt:
 		dst = binary.AppendUvarint(dst, r.seqs[0])
@@ -181,10 +194,10 @@ func (e Entry) decode() (record, error) {
 		r.target = d.string()
 		r.dead = d.deadLetter()
 		if len(d.data) > 0 {
-			r.dead.content = d.uvarint()
+			r.content = d.uvarint()
 			r.size = d.uint32()
 		} else {
-			r.dead.content, r.size = r.seqs[0], messageOverhead
+			r.content, r.size = r.seqs[0], messageOverhead
 		}
 	case KindAttempt:
 		r.seqs = []uint64{d.uvarint()}
@@ -261,13 +274,18 @@ func (d *decoder) enqueue(r *record, e Entry) {
 	if flags&flagDead != 0 {
 		r.dead = d.deadLetter()
 	}
+	var props *Props
+	if flags&flagProps != 0 {
+		props = &Props{}
+		d.props(props)
+	}
 	content := d.data
 	if len(e.Head) > 0 {
 		d.bad = d.bad || len(d.data) > 0
 		content = e.Body
 	}
 	d.data = nil
-	if flags > flagDead || form > 0xff || headerBytes >= uint64(len(content)) || content[headerBytes] != '\n' {
+	if d.bad || flags >= flagsEnd || form > 0xff || headerBytes >= uint64(len(content)) || content[headerBytes] != '\n' {
 		d.bad = true
 		return
 	}
@@ -276,6 +294,7 @@ func (d *decoder) enqueue(r *record, e Entry) {
 		HeaderBytes: int(headerBytes),
 		Form:        uint8(form),
 		Persistent:  true,
+		Props:       props,
 	}
 }
 
@@ -320,7 +339,7 @@ func (e Entry) String() string {
 	case KindStart:
 		return "start"
 	case KindEnqueue:
-		s := fmt.Sprintf("enqueue %s %d octets", Queue(r.queue), len(r.msg.Content))
+		s := fmt.Sprintf("enqueue %s %d octets", Queue(r.queue), len(r.msg.Content)) + r.msg.Props.String()
 		if r.dead != nil {
 			s += " " + r.dead.String()
 		}
@@ -328,7 +347,7 @@ func (e Entry) String() string {
 	case KindSettle:
 		return fmt.Sprintf("settle %s %d", Queue(r.queue), r.seqs)
 	case KindMove:
-		return fmt.Sprintf("move %s %d to %s %s content=%d", Queue(r.queue), r.seqs[0], Queue(r.target), r.dead, r.dead.content)
+		return fmt.Sprintf("move %s %d to %s %s content=%d", Queue(r.queue), r.seqs[0], Queue(r.target), r.dead, r.content)
 	default:
 		return fmt.Sprintf("attempt %s %d attempts=%d", Queue(r.queue), r.seqs[0], r.attempts)
 	}

@@ -20,11 +20,11 @@ func sampleRecords() []record {
 			Destination: Topic("news"), ID: MessageID{Seq: math.MaxUint64, N: 7},
 		}
 	}
-	moved := func(content uint64) *DeadLetter {
-		l := dead()
-		l.content = content
-		return l
-	}
+	urgent := &Message{Content: []byte("priority:9\n\n"), HeaderBytes: 11, Persistent: true, Props: &Props{
+		Priority: 9, Expires: math.MaxInt64, Deliver: 1_767_323_045_678, Period: 1, Repeat: -1, Cron: "* * * * *",
+		Group: "g", GroupSeq: math.MinInt32, DedupID: "d", Key: "k",
+	}}
+	plain := &Message{Content: []byte("\n"), Persistent: true, Props: &Props{Priority: DefaultPriority}}
 	msg := &Message{Content: []byte("a:b\nc:\n\nbody\x00\xff"), HeaderBytes: 7, Form: 255, Persistent: true}
 	bare := &Message{Content: []byte("\n"), Persistent: true}
 	return []record{
@@ -34,7 +34,9 @@ func sampleRecords() []record {
 		{seq: 4, kind: KindEnqueue, queue: "DLQ.news", msg: msg, dead: dead()},
 		{seq: 5, kind: KindSettle, queue: "a", seqs: []uint64{2}},
 		{seq: 6, kind: KindSettle, queue: "a", seqs: []uint64{9, 3, 4, 4, math.MaxUint64, 0, 1}},
-		{seq: 7, kind: KindMove, queue: "a", seqs: []uint64{3}, target: "DLQ.a", dead: moved(2), size: math.MaxUint32},
+		{seq: 7, kind: KindMove, queue: "a", seqs: []uint64{3}, target: "DLQ.a", dead: dead(), content: 2, size: math.MaxUint32},
+		{seq: 8, kind: KindEnqueue, queue: "a", msg: urgent},
+		{seq: 9, kind: KindEnqueue, queue: "DLQ.news", msg: plain, dead: dead()},
 		{seq: math.MaxUint64, kind: KindAttempt, queue: "a", seqs: []uint64{4}, attempts: maxAttempts},
 	}
 }
@@ -74,7 +76,7 @@ func TestEntryMoveOfAnEarlyVersion(t *testing.T) {
 		return e
 	}
 	m := replayed(t, Options{}, []Entry{put.entry(), early(2, 1, "q", "DLQ.q"), early(3, 2, "DLQ.q", "D.DLQ.q")})
-	if at, ok := m.queues["D.DLQ.q"].find(3); !ok || at.content() != 1 || at.slot().size != slotSize(put.msg) {
+	if at, ok := m.queues["D.DLQ.q"].find(3, 0); !ok || at.content() != 1 || at.slot().size != slotSize(put.msg) {
 		t.Errorf("after the replay:\n%s", describeAll(m))
 	}
 }
@@ -171,7 +173,11 @@ func TestEntryDecodeRefuses(t *testing.T) {
 		{"kind 0", Entry{Seq: 1}},
 		{"an unknown kind", Entry{Seq: 1, Kind: 6, Body: head("q")}},
 		{"a body behind the head of a settle", Entry{Seq: 1, Kind: KindSettle, Head: head("q", 0), Body: []byte("x")}},
-		{"unknown flags", Entry{Seq: 1, Kind: KindEnqueue, Head: head("q", 2, 0, 0), Body: []byte("\n")}},
+		{"unknown flags", Entry{Seq: 1, Kind: KindEnqueue, Head: head("q", 4, 0, 0), Body: []byte("\n")}},
+		{"unknown properties", Entry{Seq: 1, Kind: KindEnqueue, Head: head("q", 2, 0, 0, propsEnd), Body: []byte("\n")}},
+		{"a priority above the highest", Entry{Seq: 1, Kind: KindEnqueue, Head: head("q", 2, 0, 0, propPriority, 20), Body: []byte("\n")}},
+		{"a time before 1970", Entry{Seq: 1, Kind: KindEnqueue, Head: head("q", 2, 0, 0, propExpires, 1), Body: []byte("\n")}},
+		{"a group too long", Entry{Seq: 1, Kind: KindEnqueue, Head: append(head("q", 2, 0, 0, propGroup), appendString(nil, strings.Repeat("x", MaxPropBytes+1))...), Body: []byte("\n")}},
 		{"a form above 255", Entry{Seq: 1, Kind: KindEnqueue, Head: head("q", 0, 256, 0), Body: []byte("\n")}},
 		{"header lines beyond the content", Entry{Seq: 1, Kind: KindEnqueue, Head: head("q", 0, 0, 1), Body: []byte("\n")}},
 		{"header lines without their end", Entry{Seq: 1, Kind: KindEnqueue, Head: head("q", 0, 0, 1), Body: []byte("\nx")}},

@@ -16,19 +16,22 @@ import (
 //	column of the sizes
 //	column of the attempts
 //	column of the marks (returned)
-//	for each slot a dead letter; nothing if there is none
+//	for each slot a dead letter; nothing if there is none, and no extra
+//	for each slot an extra; nothing if there is none
 //
 // A column is: its least value, then the octets that the rest of it takes, then
 // for each slot a varint, how much it is above the least; or 0 octets if all are
 // alike. A dead letter is: 0 none; or 1 with the reason and the destination of the
 // one before, or 2 with its own; then deliveries, and as differences (zigzag) to
 // the one before, time in milliseconds, original Seq and content; and original N.
-// Everything is an unsigned varint or a string, as in an Entry.
+// An extra is which of these follow, a bit each: 1 the content, of a slot without
+// a dead letter, as a difference (zigzag) to the seq; 2 Props, as Props.encode has
+// them; 4 until when it is not delivered again, in Unix ms (zigzag). Everything is an unsigned varint or a string, as in an Entry.
 
 // maxSeq bounds the Seqs of an image, so that adding them up cannot wrap.
 const maxSeq = 1 << 56
 
-// maxImageBytes bounds an image without dead letters.
+// maxImageBytes bounds an image without dead letters and extras.
 const maxImageBytes = 2 << 10
 
 var errImage = errors.New("an image of a chunk is malformed")
@@ -36,7 +39,7 @@ var errImage = errors.New("an image of a chunk is malformed")
 // makeImage returns the image of c, nil if nothing in it is stored.
 func (c *chunk) makeImage() []byte {
 	var seqs, sizes, attempts, marks [chunkSlots]uint64
-	n, letters := 0, false
+	n, letters, more := 0, false, false
 	var last uint64
 	for i := range c.slots {
 		s := &c.slots[i]
@@ -48,7 +51,10 @@ func (c *chunk) makeImage() []byte {
 		attempts[n] = uint64(s.attempts)
 		marks[n] = uint64(s.marks &^ markStored)
 		last = s.seq
-		letters = letters || c.letter(i) != nil
+		if x := c.extra(i); x != nil {
+			letters = letters || x.dead != nil
+			more = more || x.fields() != 0
+		}
 		n++
 	}
 	if n == 0 {
@@ -61,8 +67,11 @@ func (c *chunk) makeImage() []byte {
 	dst = appendColumn(dst, sizes[:n])
 	dst = appendColumn(dst, attempts[:n])
 	dst = appendColumn(dst, marks[:n])
-	if letters {
+	if letters || more {
 		dst = c.appendLetters(dst)
+	}
+	if more {
+		dst = c.appendExtras(dst)
 	}
 	return slices.Clone(dst)
 }
@@ -171,14 +180,18 @@ func outlineOf(image []byte) (outline, error) {
 	if len(d.data) > 0 {
 		d.letters(o.n, nil)
 	}
+	if len(d.data) > 0 {
+		d.extras(o.n, nil, nil)
+	}
 	if d.bad || len(d.data) > 0 || o.last > maxSeq {
 		return o, errImage
 	}
 	return o, nil
 }
 
-// readImage returns the slots and the dead letters of an image that was checked.
-func readImage(image []byte) (slots []slot, letters []*DeadLetter) {
+// readImage returns the slots of an image that was checked, and what they have
+// beyond what all have, nil if none has anything.
+func readImage(image []byte) (slots []slot, extras []*extra) {
 	d := decoder{data: image}
 	n := int(d.uvarint())
 	seq := d.uvarint()
@@ -196,13 +209,16 @@ func readImage(image []byte) (slots []slot, letters []*DeadLetter) {
 		}
 	}
 	if len(d.data) > 0 {
-		letters = make([]*DeadLetter, n)
-		d.letters(n, letters)
+		extras = make([]*extra, n)
+		d.letters(n, extras)
+	}
+	if len(d.data) > 0 {
+		d.extras(n, slots, extras)
 	}
 	if d.bad {
 		panic("BUG: an image is not what was checked")
 	}
-	return slots, letters
+	return slots, extras
 }
 
 // The forms of a dead letter in an image.
@@ -215,12 +231,16 @@ const (
 // appendLetters appends a dead letter, or that there is none, for each slot that
 // is in the image.
 func (c *chunk) appendLetters(dst []byte) []byte {
-	before, first := &DeadLetter{Time: time.UnixMilli(0)}, true
+	before, content, first := &DeadLetter{Time: time.UnixMilli(0)}, uint64(0), true
 	for i := range c.slots {
 		if s := &c.slots[i]; s.state == slotGone || !s.stored() {
 			continue
 		}
-		l := c.letter(i)
+		var x extra
+		if at := c.extra(i); at != nil {
+			x = *at
+		}
+		l := x.dead
 		switch {
 		case l == nil:
 			dst = append(dst, letterNone)
@@ -235,17 +255,18 @@ func (c *chunk) appendLetters(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, uint64(l.Deliveries))
 		dst = binary.AppendVarint(dst, l.Time.UnixMilli()-before.Time.UnixMilli())
 		dst = binary.AppendVarint(dst, int64(l.ID.Seq-before.ID.Seq))
-		dst = binary.AppendVarint(dst, int64(l.content-before.content))
+		dst = binary.AppendVarint(dst, int64(x.content-content))
 		dst = binary.AppendUvarint(dst, l.ID.N)
-		before, first = l, false
+		before, content, first = l, x.content, false
 	}
 	return dst
 }
 
 // letters reads those of n slots into to, or, if that is nil, only checks that
 // it can.
-func (d *decoder) letters(n int, to []*DeadLetter) {
+func (d *decoder) letters(n int, to []*extra) {
 	var before, l DeadLetter
+	var content uint64
 	var millis int64
 	var same bool
 	for i := range n {
@@ -268,7 +289,7 @@ func (d *decoder) letters(n int, to []*DeadLetter) {
 		l.Deliveries = int(deliveries)
 		millis += d.varint()
 		l.ID.Seq = before.ID.Seq + uint64(d.varint())
-		l.content = before.content + uint64(d.varint())
+		content += uint64(d.varint())
 		l.ID.N = d.uvarint()
 		if d.bad {
 			return
@@ -277,7 +298,96 @@ func (d *decoder) letters(n int, to []*DeadLetter) {
 		if to != nil {
 			l.Time = time.UnixMilli(millis).UTC()
 			letter := l
-			to[i] = &letter
+			to[i] = &extra{dead: &letter, content: content}
+		}
+	}
+}
+
+// The fields of an extra in an image.
+const (
+	extraContent = 1 << iota
+	extraProps
+	extraUntil
+	extraEnd
+)
+
+// fields says what of x is not in the dead letter.
+func (x *extra) fields() (set uint64) {
+	if x.dead == nil && x.content != 0 {
+		set |= extraContent
+	}
+	if x.props != nil {
+		set |= extraProps
+	}
+	if x.until != 0 {
+		set |= extraUntil
+	}
+	return set
+}
+
+// appendExtras appends an extra, or that there is none, for each slot that is in
+// the image.
+func (c *chunk) appendExtras(dst []byte) []byte {
+	for i := range c.slots {
+		s := &c.slots[i]
+		if s.state == slotGone || !s.stored() {
+			continue
+		}
+		x := c.extra(i)
+		if x == nil {
+			dst = append(dst, 0)
+			continue
+		}
+		set := x.fields()
+		dst = binary.AppendUvarint(dst, set)
+		if set&extraContent != 0 {
+			dst = binary.AppendVarint(dst, int64(x.content-s.seq))
+		}
+		if set&extraProps != 0 {
+			dst = x.props.encode(dst)
+		}
+		if set&extraUntil != 0 {
+			dst = binary.AppendVarint(dst, x.until)
+		}
+	}
+	return dst
+}
+
+// extras reads those of n slots into to, or, if that is nil, only checks that it
+// can.
+func (d *decoder) extras(n int, slots []slot, to []*extra) {
+	for i := range n {
+		set := d.uvarint()
+		d.bad = d.bad || set >= extraEnd
+		if set == 0 {
+			continue
+		}
+		var x extra
+		if to != nil {
+			if to[i] != nil {
+				x = *to[i]
+			}
+			if set&extraProps != 0 {
+				x.props = &Props{}
+			}
+		}
+		if set&extraContent != 0 {
+			content := uint64(d.varint())
+			if slots != nil {
+				x.content = slots[i].seq + content
+			}
+		}
+		if set&extraProps != 0 {
+			d.props(x.props)
+		}
+		if set&extraUntil != 0 {
+			x.until = d.varint()
+		}
+		if d.bad {
+			return
+		}
+		if to != nil {
+			to[i] = &x
 		}
 	}
 }

@@ -2,9 +2,11 @@ package destinations
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -30,43 +32,69 @@ func randomChunk(r *rand.Rand) *chunk {
 			c.live++
 		}
 		if spread == 100 && r.IntN(3) > 0 {
-			for len(c.letters) < i {
-				c.letters = append(c.letters, nil)
-			}
-			c.letters = append(c.letters, randomLetter(r, seq))
+			c.setExtra(i, randomExtra(r, seq))
 		}
 	}
 	return c
 }
 
-func randomLetter(r *rand.Rand, seq uint64) *DeadLetter {
+// randomExtra is a dead letter, or something else, or both.
+func randomExtra(r *rand.Rand, seq uint64) (x extra) {
+	if r.IntN(3) > 0 {
+		x.dead = randomLetter(r)
+	}
+	if r.IntN(3) > 0 {
+		x.content = r.Uint64N(seq) + 1
+	}
+	if r.IntN(3) == 0 {
+		x.props = randomProps(r)
+	}
+	if r.IntN(3) == 0 {
+		x.until = r.Int64()
+	}
+	return x
+}
+
+func randomProps(r *rand.Rand) *Props {
+	some := func(values ...int64) int64 { return values[r.IntN(len(values))] }
+	text := func() string { return []string{"", "a", "*/5 * * * *", strings.Repeat("x", MaxPropBytes)}[r.IntN(4)] }
+	return &Props{
+		Priority: uint8(r.IntN(MaxPriority + 1)),
+		Expires:  some(0, 1, 1_767_323_045_678, math.MaxInt64),
+		Deliver:  some(0, 1, 1_767_323_045_678, math.MaxInt64),
+		Period:   some(0, 1, math.MaxInt64),
+		Repeat:   int32(some(0, 1, -1, math.MaxInt32)),
+		Cron:     text(),
+		Group:    text(),
+		GroupSeq: int32(some(0, 1, -1, math.MinInt32, math.MaxInt32)),
+		DedupID:  text(),
+		Key:      text(),
+	}
+}
+
+func randomLetter(r *rand.Rand) *DeadLetter {
 	return &DeadLetter{
 		Reason:      []string{ReasonRejected, ReasonMaxDeliveries, ""}[r.IntN(3)],
 		Deliveries:  r.IntN(maxAttempts + 1),
 		Time:        time.UnixMilli(r.Int64N(1<<50) - 1<<49).UTC(),
 		Destination: []Destination{Queue("a"), Topic("a"), {}}[r.IntN(3)],
 		ID:          MessageID{Seq: r.Uint64(), N: r.Uint64N(3)},
-		content:     r.Uint64N(seq) + 1,
 	}
 }
 
 // stored is what an image of c must have.
-func stored(c *chunk) (slots []slot, letters []*DeadLetter) {
+func stored(c *chunk) (slots []slot, extras []*extra) {
 	for i, s := range c.slots {
 		if s.state != slotGone && s.stored() {
 			s.state, s.msg = slotReady, nil
 			slots = append(slots, s)
-			l := c.letter(i)
-			if !s.stored() {
-				l = nil
-			}
-			letters = append(letters, l)
+			extras = append(extras, c.extra(i))
 		}
 	}
-	if !slices.ContainsFunc(letters, func(l *DeadLetter) bool { return l != nil }) {
-		letters = nil
+	if !slices.ContainsFunc(extras, func(x *extra) bool { return x != nil }) {
+		extras = nil
 	}
-	return slots, letters
+	return slots, extras
 }
 
 func TestImageRoundTrip(t *testing.T) {
@@ -74,11 +102,11 @@ func TestImageRoundTrip(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 3))
 	for range 2000 {
 		c := randomChunk(r)
-		wantSlots, wantLetters := stored(c)
+		wantSlots, wantExtras := stored(c)
 		image := c.makeImage()
-		slots, letters := readImage(image)
-		if !slices.Equal(slots, wantSlots) || !reflect.DeepEqual(letters, wantLetters) {
-			t.Fatalf("read back are\n%+v\n%+v, want\n%+v\n%+v", slots, letters, wantSlots, wantLetters)
+		slots, extras := readImage(image)
+		if !slices.Equal(slots, wantSlots) || !reflect.DeepEqual(extras, wantExtras) {
+			t.Fatalf("read back are\n%+v\n%+v, want\n%+v\n%+v", slots, extras, wantSlots, wantExtras)
 		}
 		want := outline{n: len(slots), first: slots[0].seq, last: slots[len(slots)-1].seq}
 		for _, s := range slots {
@@ -122,7 +150,7 @@ func checkImage(t *testing.T, image []byte) {
 	if err != nil {
 		return
 	}
-	slots, letters := readImage(image)
+	slots, extras := readImage(image)
 	var bytes int64
 	for i, s := range slots {
 		if bytes += int64(s.size); i > 0 && s.seq <= slots[i-1].seq {
@@ -130,7 +158,7 @@ func checkImage(t *testing.T, image []byte) {
 		}
 	}
 	got := outline{n: len(slots), first: slots[0].seq, last: slots[len(slots)-1].seq, bytes: bytes}
-	if got != o || len(letters) > len(slots) || o.n > chunkSlots {
+	if got != o || len(extras) > len(slots) || o.n > chunkSlots {
 		t.Fatalf("of %x the outline is %+v, but read are %+v", image, o, got)
 	}
 }
@@ -141,25 +169,25 @@ func TestImageBytesPerMessage(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		most float64
-		put  func(i int) (slot, *DeadLetter)
+		put  func(i int) (slot, extra)
 	}{
-		{"one queue, one size", 0.25, func(i int) (slot, *DeadLetter) { return slot{seq: uint64(i), size: 1088}, nil }},
-		{"other entries between", 1.3, func(i int) (slot, *DeadLetter) { return slot{seq: uint64(10*i + i*i%7), size: 1088}, nil }},
-		{"sizes of any kind", 3.3, func(i int) (slot, *DeadLetter) {
-			return slot{seq: uint64(10*i + i*i%7), size: uint32(100 + i*7919%10_000)}, nil
+		{"one queue, one size", 0.25, func(i int) (slot, extra) { return slot{seq: uint64(i), size: 1088}, extra{} }},
+		{"other entries between", 1.3, func(i int) (slot, extra) { return slot{seq: uint64(10*i + i*i%7), size: 1088}, extra{} }},
+		{"sizes of any kind", 3.3, func(i int) (slot, extra) {
+			return slot{seq: uint64(10*i + i*i%7), size: uint32(100 + i*7919%10_000)}, extra{}
 		}},
-		{"dead letters", 12, func(i int) (slot, *DeadLetter) {
-			return slot{seq: uint64(2 * i), size: 1088}, &DeadLetter{
+		{"dead letters", 12, func(i int) (slot, extra) {
+			return slot{seq: uint64(2 * i), size: 1088}, extra{content: uint64(2*i - 1), dead: &DeadLetter{
 				Reason: ReasonRejected, Deliveries: 3, Time: time.UnixMilli(int64(1e12 + 50*i)),
-				Destination: Queue("orders"), ID: MessageID{Seq: uint64(2*i - 1)}, content: uint64(2*i - 1),
-			}
+				Destination: Queue("orders"), ID: MessageID{Seq: uint64(2*i - 1)},
+			}}
 		}},
 	} {
 		c := &chunk{}
 		for i := range chunkSlots {
-			s, l := test.put(1_000_000 + i)
+			s, x := test.put(1_000_000 + i)
 			s.marks = markStored
-			c.slots, c.letters = append(c.slots, s), append(c.letters, l)
+			c.push(s, x)
 		}
 		if got := float64(len(c.makeImage())) / chunkSlots; got > test.most {
 			t.Errorf("%s: %.2f octets a message, want at most %.2f", test.name, got, test.most)

@@ -225,7 +225,7 @@ func (m *Machine) apply(r *record) {
 		m.applyMove(r)
 	case KindAttempt:
 		if q := m.changing(r); q != nil {
-			if at, ok := q.find(r.seqs[0]); ok {
+			if at, ok := q.find(r.seqs[0], 0); ok {
 				at.setAttempts(r.attempts)
 			}
 		}
@@ -253,12 +253,12 @@ func (m *Machine) put(r *record) {
 			s.msg.Content = slices.Clone(s.msg.Content)
 		}
 	}
-	m.push(q, s, r.dead)
+	m.push(q, s, r.msg.priority(), extra{dead: r.dead, props: r.msg.Props.waits()})
 }
 
 func (m *Machine) applySettle(q *queue, r *record) {
 	for _, seq := range r.seqs {
-		if at, ok := q.find(seq); ok {
+		if at, ok := q.find(seq, 0); ok {
 			m.discard(q, at)
 		}
 	}
@@ -275,18 +275,18 @@ func (m *Machine) applyMove(r *record) {
 		if q == nil {
 			return
 		}
-		at, ok := q.find(r.seqs[0])
+		at, ok := q.find(r.seqs[0], 0)
 		if !ok {
 			return
 		}
-		s.msg, s.size, r.dead.content = at.slot().msg, at.slot().size, at.content()
+		s.msg, s.size, r.content = at.slot().msg, at.slot().size, at.content()
 		m.discard(q, at)
 		m.collect(q)
 	}
 	m.enliven(r.seq, moveBytes)
-	m.enliven(r.dead.content, int64(s.size))
+	m.enliven(r.content, int64(s.size))
 	if !m.recovery.has(r.target, r.seq) {
-		m.push(m.queue(r.target), s, r.dead)
+		m.push(m.queue(r.target), s, DefaultPriority, extra{dead: r.dead, content: r.content})
 	}
 }
 
@@ -321,14 +321,15 @@ func (m *Machine) room(q *queue, size int64) bool {
 
 func slotSize(msg *Message) uint32 { return uint32(min(msg.size(), 1<<32-1)) }
 
-// push adds a message that is ready at the end of q and counts its memory.
-func (m *Machine) push(q *queue, s slot, dead *DeadLetter) {
+// push adds a message that is ready at the end of those in q of its priority, and
+// counts its memory.
+func (m *Machine) push(q *queue, s slot, priority uint8, x extra) {
 	if s.msg != nil {
 		if s.msg.refs++; s.msg.refs == 1 {
 			m.bytes += s.msg.size()
 		}
 	}
-	q.push(s, dead)
+	q.push(s, priority, x)
 	m.touch(q)
 }
 

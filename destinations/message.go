@@ -15,6 +15,8 @@ type Message struct {
 	Form uint8
 	// Persistent messages sent to a queue are stored; they survive a crash.
 	Persistent bool
+	// Props is what the message asks for beyond that; nil: nothing.
+	Props *Props
 
 	buried bool   // not stored itself, but in a dead-letter queue as a copy that is
 	refs   int32  // how many backlogs hold the message
@@ -39,8 +41,6 @@ type DeadLetter struct {
 	Time        time.Time   // when it was moved, to the millisecond
 	Destination Destination // where it was
 	ID          MessageID   // what it was called there
-
-	content uint64 // Seq of the entry that holds the content, if another
 }
 
 // Why a message is in a dead-letter queue.

@@ -819,7 +819,6 @@ func sameDead(a, b *Delivery) bool {
 		return true
 	}
 	x, y := *a.Dead, *b.Dead
-	x.content, y.content = 0, 0
 	sameTime := x.Time.Equal(y.Time)
 	x.Time, y.Time = time.Time{}, time.Time{}
 	a.Dead, b.Dead = nil, nil

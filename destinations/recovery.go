@@ -46,8 +46,10 @@ func (m *Machine) Restore(part []byte) error {
 	}
 	d := decoder{data: part[1:]}
 	switch kind := partKind(part[0]); kind {
+	case partPlainQueues:
+		return m.restoreQueues(&d, true)
 	case partQueues:
-		return m.restoreQueues(&d)
+		return m.restoreQueues(&d, false)
 	case partLive:
 		return m.restoreLive(&d)
 	case partEnd:
@@ -57,16 +59,22 @@ func (m *Machine) Restore(part []byte) error {
 	}
 }
 
-func (m *Machine) restoreQueues(d *decoder) error {
+// restoreQueues restores sections. Plain ones do not say of which priority they
+// are.
+func (m *Machine) restoreQueues(d *decoder, plain bool) error {
 	for len(d.data) > 0 {
-		name, asOf, images := d.string(), d.uvarint(), d.uvarint()
-		if before, more := m.recovery.asOf[name]; d.bad || asOf > maxSeq || more && before != asOf {
+		name, asOf, priority := d.string(), d.uvarint(), uint64(DefaultPriority)
+		if !plain {
+			priority = d.uvarint()
+		}
+		images := d.uvarint()
+		if before, more := m.recovery.asOf[name]; d.bad || asOf > maxSeq || priority > MaxPriority || more && before != asOf {
 			return fmt.Errorf("a section of the checkpoint about %s is malformed", quote(name))
 		}
 		m.recovery.asOf[name] = asOf
 		for images > 0 {
 			n := min(images, restoreTogether)
-			if err := m.restoreImages(name, d, int(n), asOf); err != nil {
+			if err := m.restoreImages(name, uint8(priority), d, int(n), asOf); err != nil {
 				return fmt.Errorf("%s in the checkpoint: %w", quote(name), err)
 			}
 			images -= n
@@ -80,8 +88,8 @@ func (m *Machine) restoreQueues(d *decoder) error {
 // message does not pin all of the checkpoint.
 const restoreTogether = 32
 
-// restoreImages restores the next n chunks of a queue.
-func (m *Machine) restoreImages(name string, d *decoder, n int, asOf uint64) error {
+// restoreImages restores the next n chunks of a level of a queue.
+func (m *Machine) restoreImages(name string, priority uint8, d *decoder, n int, asOf uint64) error {
 	var images [restoreTogether][]byte
 	size := 0
 	for i := range n {
@@ -89,18 +97,19 @@ func (m *Machine) restoreImages(name string, d *decoder, n int, asOf uint64) err
 		size += len(images[i])
 	}
 	q := m.queue(name)
+	l := q.level(priority)
 	chunks, space := make([]chunk, n), make([]byte, 0, size)
 	for i, image := range images[:n] {
 		o, err := outlineOf(image)
 		if err != nil {
 			return err
 		}
-		if n := len(q.chunks); o.last > asOf || n > 0 && o.first <= q.chunks[n-1].last {
+		if n := len(l.chunks); o.last > asOf || n > 0 && o.first <= l.chunks[n-1].last {
 			return errImage
 		}
 		at := len(space)
 		space = append(space, image...)
-		q.restore(&chunks[i], space[at:len(space):len(space)], o)
+		q.restore(&chunks[i], priority, space[at:len(space):len(space)], o)
 	}
 	return nil
 }

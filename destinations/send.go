@@ -44,7 +44,7 @@ func (m *Machine) accept(d Destination, msg *Message, diskLow bool, out *Effects
 		m.record(record{kind: KindEnqueue, queue: d.Name, msg: msg}, out)
 	default:
 		m.number(msg)
-		m.push(m.queue(d.Name), slot{seq: m.last, msg: msg, size: slotSize(msg)}, nil)
+		m.push(m.queue(d.Name), slot{seq: m.last, msg: msg, size: slotSize(msg)}, msg.priority(), extra{props: msg.Props.waits()})
 	}
 }
 
@@ -87,6 +87,6 @@ func (m *Machine) offer(s *subscription, msg *Message, out *Effects) {
 		m.discard(q, q.take())
 		out.Dropped++
 	}
-	m.push(q, slot{seq: m.last, msg: msg, size: slotSize(msg)}, nil)
+	m.push(q, slot{seq: m.last, msg: msg, size: slotSize(msg)}, msg.priority(), extra{props: msg.Props.waits()})
 	m.dispatch(q, out)
 }

@@ -70,7 +70,7 @@ func (m *Machine) admitCommit(c *Command) (need int64, err error) {
 	var size int64
 	var made map[string]bool // the queues that the sends make
 	for _, s := range c.Sends {
-		size += s.Message.size()
+		size += s.Message.size() + s.Message.Props.headBytes()
 		need += needs(s.Destination, s.Message, c.DiskLow)
 		if m.makes(s.Destination) && !made[s.Destination.Name] {
 			if made == nil {

@@ -1,0 +1,191 @@
+package destinations
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+)
+
+// Props are what a message asks for beyond being delivered. Most messages have
+// none. Like the rest of a Message they never change after Step was given them;
+// what Step resolves, it puts into Props of its own.
+type Props struct {
+	Priority uint8  // 0 to 9, higher first; see DefaultPriority
+	Expires  int64  // Unix ms when it is of no use any more; 0: never
+	Deliver  int64  // Unix ms when it may be delivered first; 0: at once
+	Delay    int64  // ms from Step's now, that Step resolves into Deliver; 0: none
+	TTL      int64  // ms from Step's now, that Step resolves into Expires; 0: none
+	Period   int64  // ms from one copy to the next of a message that repeats
+	Repeat   int32  // how many copies follow the first; with Cron, how many follow each of its times
+	Cron     string // five fields; a copy at each of these times; empty: none
+	Group    string // JMSXGroupID: those of a group go to one consumer, in order; empty: none
+	GroupSeq int32  // JMSXGroupSeq; negative: the group is closed after it
+	DedupID  string // those with an id that was seen lately are accepted and dropped; empty: none
+	Key      string // of a last-value queue; empty: none
+}
+
+// DefaultPriority is that of a message without Props.
+const DefaultPriority = 4
+
+// MaxPriority is the highest one.
+const MaxPriority = 9
+
+// MaxPropBytes bounds each string in Props.
+const MaxPropBytes = 512
+
+// priority is that of the message.
+func (m *Message) priority() uint8 {
+	if m.Props == nil {
+		return DefaultPriority
+	}
+	return m.Props.Priority
+}
+
+// waits says what of p must be known of a message while it waits, when its
+// content is only in the log: nil if that is nothing. Its priority is where it
+// waits.
+func (p *Props) waits() *Props {
+	if p == nil || p.Expires == 0 && p.Deliver == 0 && p.Group == "" && p.Key == "" {
+		return nil
+	}
+	return p
+}
+
+// headBytes bounds what p takes in the head of an entry.
+func (p *Props) headBytes() int64 {
+	if p == nil {
+		return 0
+	}
+	return int64(12*binary.MaxVarintLen64 + len(p.Cron) + len(p.Group) + len(p.DedupID) + len(p.Key))
+}
+
+// The fields of Props as they are stored: a bit each. What is resolved is not
+// there.
+const (
+	propPriority = 1 << iota
+	propExpires
+	propDeliver
+	propPeriod
+	propRepeat
+	propCron
+	propGroup
+	propGroupSeq
+	propDedupID
+	propKey
+	propsEnd
+)
+
+// fields says which of p differ from those of a message without Props.
+func (p *Props) fields() (set uint64) {
+	add := func(is bool, field uint64) {
+		if is {
+			set |= field
+		}
+	}
+	add(p.Priority != DefaultPriority, propPriority)
+	add(p.Expires != 0, propExpires)
+	add(p.Deliver != 0, propDeliver)
+	add(p.Period != 0, propPeriod)
+	add(p.Repeat != 0, propRepeat)
+	add(p.Cron != "", propCron)
+	add(p.Group != "", propGroup)
+	add(p.GroupSeq != 0, propGroupSeq)
+	add(p.DedupID != "", propDedupID)
+	add(p.Key != "", propKey)
+	return set
+}
+
+// encode appends which fields p has, and those in their order: numbers that may
+// be negative in zigzag, times in Unix ms.
+func (p *Props) encode(dst []byte) []byte {
+	set := p.fields()
+	dst = binary.AppendUvarint(dst, set)
+	number := func(field uint64, v int64) {
+		if set&field != 0 {
+			dst = binary.AppendVarint(dst, v)
+		}
+	}
+	text := func(field uint64, s string) {
+		if set&field != 0 {
+			dst = appendString(dst, s)
+		}
+	}
+	number(propPriority, int64(p.Priority))
+	number(propExpires, p.Expires)
+	number(propDeliver, p.Deliver)
+	number(propPeriod, p.Period)
+	number(propRepeat, int64(p.Repeat))
+	text(propCron, p.Cron)
+	text(propGroup, p.Group)
+	number(propGroupSeq, int64(p.GroupSeq))
+	text(propDedupID, p.DedupID)
+	text(propKey, p.Key)
+	return dst
+}
+
+// props reads what encode wrote into p, or, if that is nil, only checks that it
+// can.
+func (d *decoder) props(p *Props) {
+	var space Props
+	keep := p != nil
+	if !keep {
+		p = &space
+	}
+	set := d.uvarint()
+	d.bad = d.bad || set >= propsEnd
+	number := func(field uint64, least, most, otherwise int64) int64 {
+		if set&field == 0 {
+			return otherwise
+		}
+		v := d.varint()
+		d.bad = d.bad || v < least || v > most
+		return v
+	}
+	text := func(field uint64) string {
+		if set&field == 0 {
+			return ""
+		}
+		b := d.octets()
+		d.bad = d.bad || len(b) > MaxPropBytes
+		if !keep {
+			return ""
+		}
+		return string(b)
+	}
+	const most32, most = 1<<31 - 1, 1<<63 - 1
+	p.Priority = uint8(number(propPriority, 0, MaxPriority, DefaultPriority))
+	p.Expires = number(propExpires, 0, most, 0)
+	p.Deliver = number(propDeliver, 0, most, 0)
+	p.Period = number(propPeriod, 0, most, 0)
+	p.Repeat = int32(number(propRepeat, -1, most32, 0))
+	p.Cron = text(propCron)
+	p.Group = text(propGroup)
+	p.GroupSeq = int32(number(propGroupSeq, -most32-1, most32, 0))
+	p.DedupID = text(propDedupID)
+	p.Key = text(propKey)
+}
+
+// String lists what p has, each with a space before it.
+func (p *Props) String() string {
+	if p == nil {
+		return ""
+	}
+	var b strings.Builder
+	set := p.fields()
+	add := func(field uint64, name string, v any) {
+		if set&field != 0 {
+			fmt.Fprintf(&b, " %s=%v", name, v)
+		}
+	}
+	add(propPriority, "priority", p.Priority)
+	add(propExpires, "expires", p.Expires)
+	add(propDeliver, "deliver", p.Deliver)
+	add(propPeriod, "period", p.Period)
+	add(propRepeat, "repeat", p.Repeat)
+	add(propCron, "cron", quote(p.Cron))
+	add(propGroup, "group", quote(p.Group))
+	add(propGroupSeq, "group-seq", p.GroupSeq)
+	add(propDedupID, "dedup", quote(p.DedupID))
+	add(propKey, "key", quote(p.Key))
+	return b.String()
+}
