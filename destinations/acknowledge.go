@@ -170,12 +170,12 @@ func (m *Machine) fail(now time.Time, s *subscription, tag uint64, reject bool, 
 // be there when the person comes.
 func (m *Machine) bury(now time.Time, q *queue, at ref, reason string, attempts int, out *Effects) {
 	sl := at.slot()
-	target := q.policy.DeadLetter.queue(q.destination.Name)
+	target := q.policy.DeadLetter.queue(q.deadLetterName())
 	dead := &DeadLetter{
 		Reason:      reason,
 		Deliveries:  attempts,
 		Time:        time.UnixMilli(now.UnixMilli()).UTC(),
-		Destination: q.destination,
+		Destination: q.origin(sl.msg),
 		ID:          m.id(sl),
 	}
 	if sl.stored() {

@@ -20,13 +20,14 @@ import "encoding/binary"
 //	for each entry in the log after From { m.Replay(entry) }
 //	m.Resume(log.Last())
 type Checkpoint struct {
-	m      *Machine
-	from   uint64
-	upto   uint64
-	queues []*queue // that were there at the beginning; nil where there was none
-	open   Part     // begun
-	size   int      // of its images
-	parts  []Part   // of the Next in progress
+	m       *Machine
+	from    uint64
+	upto    uint64
+	queues  []*queue         // that were there at the beginning; nil where there was none
+	open    Part             // begun
+	durable []durableSection // of the queues that were captured
+	size    int              // of its images
+	parts   []Part           // of the Next in progress
 }
 
 // partBytes is where a part that consists of queues ends, roughly.
@@ -68,6 +69,9 @@ func (c *Checkpoint) Next(limit int) (parts []Part, done bool) {
 // another of it.
 func (c *Checkpoint) capture(name string) (made int) {
 	q := c.m.queues[name]
+	if q != nil && q.durable != nil {
+		c.durable = append(c.durable, q.durable.section())
+	}
 	if q == nil || len(q.levels) == 0 {
 		c.section(name, DefaultPriority)
 		return 0
@@ -121,10 +125,21 @@ func (c *Checkpoint) flush() {
 func (c *Checkpoint) finish() {
 	c.flush()
 	c.upto = c.m.last
-	const most = partBytes / (2 * bitmapWords)
-	for rest := c.m.live.picture(); len(rest) > 0; {
+	const most, mostShared, mostDurable = partBytes / (2 * bitmapWords), partBytes / (4 * stretchSeqs), partBytes / 512
+	live := c.m.live.picture()
+	for rest := live; len(rest) > 0; {
 		n := min(most, len(rest))
 		c.parts = append(c.parts, Part{kind: partLive, stretches: rest[:n]})
+		rest = rest[n:]
+	}
+	for shared := live.shared(); len(shared) > 0; {
+		n := min(mostShared, len(shared))
+		c.parts = append(c.parts, Part{kind: partShares, stretches: shared[:n]})
+		shared = shared[n:]
+	}
+	for rest := c.durable; len(rest) > 0; {
+		n := min(mostDurable, len(rest))
+		c.parts = append(c.parts, Part{kind: partDurables, durables: rest[:n]})
 		rest = rest[n:]
 	}
 	c.parts = append(c.parts, Part{kind: partEnd, from: c.from, upto: c.upto, start: c.m.start})
@@ -134,8 +149,9 @@ func (c *Checkpoint) finish() {
 // encode it.
 type Part struct {
 	kind      partKind
-	sections  []section // partQueues
-	stretches stretches // partLive
+	sections  []section        // partQueues
+	stretches stretches        // partLive, partShares
+	durables  []durableSection // partDurables
 
 	from, upto, start uint64 // partEnd
 }
@@ -149,6 +165,8 @@ const (
 	partLive        partKind = 2
 	partEnd         partKind = 3 // the last one
 	partQueues      partKind = 4
+	partShares      partKind = 5
+	partDurables    partKind = 6
 )
 
 // A section is a level of a queue as of one entry, or a piece of it. All of a
@@ -165,6 +183,9 @@ type section struct {
 //	queues  for each section: queue, asOf, priority, how many images, and each as a string
 //	live    for each stretch: number, live octets, how many are live, and their offsets if
 //	        they are at most 16: the first, and the differences; else 64 words of bits, 2 octets each
+//	shares  for each stretch: number, how many are shared, and each: its offset, as the
+//	        difference to the one before, and its holders beyond the first
+//	durables for each: queue, Seq of its durable entry, topic, flags, selector, as in that entry
 //	end     From, Upto, Seq of the newest start entry
 //
 // in varints and strings as an Entry has them, words little-endian.
@@ -178,6 +199,14 @@ func (p Part) AppendTo(dst []byte) []byte {
 	case partLive:
 		for i := range p.stretches {
 			dst = p.stretches[i].appendTo(dst)
+		}
+	case partShares:
+		for i := range p.stretches {
+			dst = p.stretches[i].appendShares(dst)
+		}
+	case partDurables:
+		for i := range p.durables {
+			dst = p.durables[i].appendTo(dst)
 		}
 	case partEnd:
 		dst = binary.AppendUvarint(dst, p.from)
@@ -215,4 +244,46 @@ func (s *stretch) appendTo(dst []byte) []byte {
 		dst = binary.LittleEndian.AppendUint16(dst, word)
 	}
 	return dst
+}
+
+// shared are the stretches that have entries with several holders.
+func (l stretches) shared() (shared stretches) {
+	for i := range l {
+		if len(l[i].shares) > 0 {
+			shared = append(shared, l[i])
+		}
+	}
+	return shared
+}
+
+func (s *stretch) appendShares(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, s.number)
+	dst = binary.AppendUvarint(dst, uint64(len(s.shares)))
+	var before uint16
+	for _, share := range s.shares {
+		dst = binary.AppendUvarint(dst, uint64(share.offset-before))
+		dst = binary.AppendUvarint(dst, uint64(share.more))
+		before = share.offset
+	}
+	return dst
+}
+
+// A durableSection is what is stored of a durable beside what is in its queue,
+// as of the section of the queue.
+type durableSection struct {
+	queue, topic, selector string
+	seq                    uint64
+	noLocal                bool
+}
+
+func (d *durable) section() durableSection {
+	return durableSection{d.queue.destination.Name, d.topic, d.selector, d.seq, d.noLocal}
+}
+
+func (s *durableSection) appendTo(dst []byte) []byte {
+	dst = appendString(dst, s.queue)
+	dst = binary.AppendUvarint(dst, s.seq)
+	dst = appendString(dst, s.topic)
+	dst = binary.AppendUvarint(dst, bitIf(s.noLocal, flagNoLocal))
+	return appendString(dst, s.selector)
 }

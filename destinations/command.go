@@ -8,12 +8,12 @@ type Op uint8
 const (
 	_           Op = iota
 	Start          // the broker begins; once, after the last Replay and before all else
-	Send           // Destination, Message, DiskLow
+	Send           // Destination, Also, Message, Client, DiskLow
 	Subscribe      // Subscription, Destination, Consumer
-	Unsubscribe    // Subscription
+	Unsubscribe    // Subscription; with Delete, Consumer.Durable
 	Ack            // Delivery, Tx
 	Nack           // Delivery, Tx, Reject
-	Commit         // Tx, Sends, DiskLow
+	Commit         // Tx, Sends, Client, DiskLow
 	Abort          // Tx
 	Disconnect     // Clean, Written
 	Sent           // Delivery.Sub and .Tag: everything up to it, of an auto subscription, was written to its socket
@@ -26,6 +26,7 @@ type Command struct {
 	Op      Op
 	Clean   bool // Disconnect: the client said goodbye; its unacknowledged messages count no failed delivery
 	Reject  bool // Nack: dead-letter at once instead of redelivering
+	Delete  bool // Unsubscribe: the durable subscription goes too, also when this session has no subscription of it
 	DiskLow bool // messages that need not be stored are refused rather than stored, when memory has no room for them
 	Session uint64
 
@@ -33,7 +34,9 @@ type Command struct {
 	Receipt     string // answered when the command is done and, if it stores anything, durable
 
 	Destination  Destination
+	Also         []Destination // of a composite destination, those after the first
 	Message      *Message
+	Client       string // the client-id of who sends
 	Subscription string // the client's own id of a subscription
 	Consumer     Consumer
 	Delivery     DeliveryID
@@ -48,6 +51,7 @@ type Command struct {
 // An Outgoing message is one SEND of a transaction.
 type Outgoing struct {
 	Destination Destination
+	Also        []Destination
 	Message     *Message
 }
 
@@ -64,10 +68,12 @@ const (
 // A Consumer is how a subscription wants its messages.
 type Consumer struct {
 	Ack           AckMode
-	Prefetch      int   // most messages in flight; 0: the machine's default
-	PrefetchBytes int64 // no further message is sent while this many octets are in flight; 0: the default
-	RejectNacks   bool  // every NACK dead-letters at once
-	ByMessageID   bool  // the client acknowledges by message id (STOMP 1.0 and 1.1)
+	Prefetch      int       // most messages in flight; 0: the machine's default
+	PrefetchBytes int64     // no further message is sent while this many octets are in flight; 0: the default
+	RejectNacks   bool      // every NACK dead-letters at once
+	ByMessageID   bool      // the client acknowledges by message id (STOMP 1.0 and 1.1)
+	Durable       DurableID // of a topic's subscription that outlives its consumers; zero: it does not
+	Shared        bool      // Durable may have several consumers, if all say so
 }
 
 // A DeliveryID says which delivery an Ack or Nack is about. With ByMessage,

@@ -33,6 +33,9 @@ func (d Destination) String() string { return string(d.AppendTo(nil)) }
 
 // AppendTo appends what String returns to dst.
 func (d Destination) AppendTo(dst []byte) []byte {
+	if id, durable := durableID(d); durable {
+		return id.appendTo(dst)
+	}
 	if d.Topic {
 		dst = append(dst, topicPrefix...)
 	} else {

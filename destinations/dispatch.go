@@ -28,7 +28,7 @@ func (m *Machine) deliver(q *queue, s *subscription, at ref, out *Effects) {
 		Tag:          tag,
 		Ack:          s.consumer.Ack,
 		ID:           id,
-		Destination:  q.destination,
+		Destination:  q.origin(sl.msg),
 		Message:      sl.msg,
 		Size:         int64(sl.size) - messageOverhead,
 		Redelivered:  sl.returned() || sl.stored() && sl.seq < m.start,

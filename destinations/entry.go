@@ -17,9 +17,15 @@ const (
 	KindSettle  EntryKind = 3 // messages left a queue for good
 	KindMove    EntryKind = 4 // a message went from a queue to a dead-letter queue
 	KindAttempt EntryKind = 5 // a message was delivered in vain
+	KindPublish EntryKind = 6 // a message was put into several queues
+	KindDurable EntryKind = 7 // a durable subscription was made
+	KindForgo   EntryKind = 8 // and deleted
 )
 
-var kindNames = [...]string{KindStart: "start", KindEnqueue: "enqueue", KindSettle: "settle", KindMove: "move", KindAttempt: "attempt"}
+var kindNames = [...]string{
+	KindStart: "start", KindEnqueue: "enqueue", KindSettle: "settle", KindMove: "move", KindAttempt: "attempt",
+	KindPublish: "publish", KindDurable: "durable", KindForgo: "forgo",
+}
 
 // String is the name of the kind.
 func (k EntryKind) String() string {
@@ -41,6 +47,15 @@ func (k EntryKind) String() string {
 //	settle   queue, how many, first seq, then the difference to the one before
 //	move     queue, seq, target queue, dead letter, Seq of the entry with the content, size as the machine counts it
 //	attempt  queue, seq, attempts
+//	publish  topic, how many queues, each, flags, takers if flag 4, form, length of the header lines, properties if
+//	         flag 2; then Body: the content
+//	durable  queue, topic, flags (1: no-local), selector
+//	forgo    queue, Seq of the durable entry
+//
+// The queue of a durable subscription has a name that begins with NUL, see
+// DurableID. A publish puts the message into its queues, and into those of the
+// durable subscriptions that match its topic: all, or its takers, which are the
+// Seqs of their durable entries, as a settle has them.
 //
 // where a dead letter is: reason, deliveries, time in milliseconds, original
 // destination (0 queue or 1 topic, name), original Seq, original N. Moves that
@@ -61,31 +76,43 @@ type Entry struct {
 // length.
 const maxHeadBytes = 2 << 10
 
+// The flags of an enqueue and a publish.
 const (
 	flagDead = 1 << iota
 	flagProps
+	flagTakers
 	flagsEnd
 )
+
+const flagNoLocal = 1 // of a durable
 
 // A record is an entry decoded: what apply works on.
 type record struct {
 	seq      uint64
 	kind     EntryKind
-	replayed bool   // msg.Content is the log's memory
-	size     uint32 // move: of the message
-	queue    string
+	replayed bool        // msg.Content is the log's memory
+	size     uint32      // move: of the message
+	queue    string      // all but start and publish
 	target   string      // move: the dead-letter queue
-	msg      *Message    // enqueue
+	msg      *Message    // enqueue, publish
 	dead     *DeadLetter // enqueue, move
 	content  uint64      // move: Seq of the entry with the content
-	seqs     []uint64    // settle: all; move and attempt: the one
+	seqs     []uint64    // settle: all; move, attempt and forgo: the one; publish with chosen: the takers, ascending
 	attempts int         // attempt
+	topic    string      // publish and durable; empty: none
+	queues   []string    // publish
+	chosen   bool        // publish: not all that match take it
+	selector string      // durable
+	noLocal  bool        // durable
 }
 
 // encode appends the head of r to dst.
 func (r *record) encode(dst []byte) []byte {
-	if r.kind == KindStart {
+	switch r.kind {
+	case KindStart:
 		return dst
+	case KindPublish:
+		return r.encodePublish(dst)
 	}
 	dst = appendString(dst, r.queue)
 	switch r.kind {
@@ -107,13 +134,7 @@ func (r *record) encode(dst []byte) []byte {
 			dst = r.msg.Props.encode(dst)
 		}
 	case KindSettle:
-		dst = binary.AppendUvarint(dst, uint64(len(r.seqs)))
-		var before uint64
-		for _, seq := range r.seqs {
-			// Differences wrap: the seqs of a settle need not ascend.
-			dst = binary.AppendUvarint(dst, seq-before)
-			before = seq
-		}
+		dst = appendSeqs(dst, r.seqs)
 	case KindMove:
 		dst = binary.AppendUvarint(dst, r.seqs[0])
 		dst = appendString(dst, r.target)
@@ -123,6 +144,49 @@ func (r *record) encode(dst []byte) []byte {
 	case KindAttempt:
 		dst = binary.AppendUvarint(dst, r.seqs[0])
 		dst = binary.AppendUvarint(dst, uint64(r.attempts))
+	case KindDurable:
+		dst = appendString(dst, r.topic)
+		dst = binary.AppendUvarint(dst, bitIf(r.noLocal, flagNoLocal))
+		dst = appendString(dst, r.selector)
+	case KindForgo:
+		dst = binary.AppendUvarint(dst, r.seqs[0])
+	}
+	return dst
+}
+
+func (r *record) encodePublish(dst []byte) []byte {
+	dst = appendString(dst, r.topic)
+	dst = binary.AppendUvarint(dst, uint64(len(r.queues)))
+	for _, name := range r.queues {
+		dst = appendString(dst, name)
+	}
+	dst = binary.AppendUvarint(dst, bitIf(r.chosen, flagTakers)|bitIf(r.msg.Props != nil, flagProps))
+	if r.chosen {
+		dst = appendSeqs(dst, r.seqs)
+	}
+	dst = binary.AppendUvarint(dst, uint64(r.msg.Form))
+	dst = binary.AppendUvarint(dst, uint64(r.msg.HeaderBytes))
+	if r.msg.Props != nil {
+		dst = r.msg.Props.encode(dst)
+	}
+	return dst
+}
+
+func bitIf(is bool, bit uint64) uint64 {
+	if is {
+		return bit
+	}
+	return 0
+}
+
+// appendSeqs appends how many there are, and each as what it is above the one
+// before. Differences wrap: the seqs of a settle need not ascend.
+func appendSeqs(dst []byte, seqs []uint64) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(seqs)))
+	var before uint64
+	for _, seq := range seqs {
+		dst = binary.AppendUvarint(dst, seq-before)
+		before = seq
 	}
 	return dst
 }
@@ -145,28 +209,24 @@ func appendDestination(dst []byte, d Destination) []byte {
 	return appendString(dst, d.Name)
 }
 
-// Message returns the message of an enqueue entry as read back from the log:
-// what Delivery.Content leads to. It shares memory with e.Body.
+// Message returns the message of an entry that puts one somewhere, as read back
+// from the log: what Delivery.Content leads to. It shares memory with e.Body.
 func (e Entry) Message() (*Message, error) {
-	if e.Kind != KindEnqueue {
+	if !e.holdsMessage() {
 		return nil, fmt.Errorf("entry %d of kind %d holds no message", e.Seq, e.Kind)
 	}
-	d, err := e.payload()
-	if err != nil {
-		return nil, err
-	}
-	d.octets() // the queue
-	r := record{}
-	d.enqueue(&r, e)
-	return r.msg, d.end(e)
+	r, err := e.decode()
+	return r.msg, err
 }
+
+func (e Entry) holdsMessage() bool { return e.Kind == KindEnqueue || e.Kind == KindPublish }
 
 // payload is what there is to decode.
 func (e Entry) payload() (decoder, error) {
 	if len(e.Head) == 0 {
 		return decoder{data: e.Body}, nil // an entry read back has all of its payload in Body
 	}
-	if e.Kind != KindEnqueue && len(e.Body) > 0 {
+	if !e.holdsMessage() && len(e.Body) > 0 {
 		return decoder{}, fmt.Errorf("entry %d of kind %d has a body", e.Seq, e.Kind)
 	}
 	return decoder{data: e.Head}, nil
@@ -180,7 +240,11 @@ func (e Entry) decode() (record, error) {
 	if err != nil {
 		return r, err
 	}
-	if e.Kind == KindStart {
+	switch e.Kind {
+	case KindStart:
+		return r, d.end(e)
+	case KindPublish:
+		d.publish(&r, e)
 		return r, d.end(e)
 	}
 	r.queue = d.string()
@@ -188,7 +252,7 @@ func (e Entry) decode() (record, error) {
 	case KindEnqueue:
 		d.enqueue(&r, e)
 	case KindSettle:
-		d.settle(&r)
+		r.seqs = d.seqs()
 	case KindMove:
 		r.seqs = []uint64{d.uvarint()}
 		r.target = d.string()
@@ -202,6 +266,13 @@ func (e Entry) decode() (record, error) {
 	case KindAttempt:
 		r.seqs = []uint64{d.uvarint()}
 		r.attempts = int(min(d.uvarint(), maxAttempts))
+	case KindDurable:
+		r.topic = d.string()
+		flags := d.uvarint()
+		r.noLocal, d.bad = flags == flagNoLocal, d.bad || flags > flagNoLocal
+		r.selector = d.string()
+	case KindForgo:
+		r.seqs = []uint64{d.uvarint()}
 	default:
 		return r, fmt.Errorf("entry %d has the unknown kind %d: it was written by a newer version", e.Seq, e.Kind)
 	}
@@ -274,6 +345,33 @@ func (d *decoder) enqueue(r *record, e Entry) {
 	if flags&flagDead != 0 {
 		r.dead = d.deadLetter()
 	}
+	d.message(r, e, flags&^flagDead, form, headerBytes)
+}
+
+func (d *decoder) publish(r *record, e Entry) {
+	r.topic = d.string()
+	n := d.uvarint()
+	if n > maxTargets {
+		d.bad = true
+		return
+	}
+	for range n {
+		r.queues = append(r.queues, d.string())
+	}
+	flags := d.uvarint()
+	if r.chosen = flags&flagTakers != 0; r.chosen {
+		r.seqs = d.seqs()
+	}
+	form := d.uvarint()
+	headerBytes := d.uvarint()
+	if d.message(r, e, flags&^flagTakers, form, headerBytes); r.msg != nil {
+		r.msg.publishedOn(r.topic)
+	}
+}
+
+// message reads the properties, if there are any, and the content, which is the
+// rest.
+func (d *decoder) message(r *record, e Entry, flags, form, headerBytes uint64) {
 	var props *Props
 	if flags&flagProps != 0 {
 		props = &Props{}
@@ -285,7 +383,7 @@ func (d *decoder) enqueue(r *record, e Entry) {
 		content = e.Body
 	}
 	d.data = nil
-	if d.bad || flags >= flagsEnd || form > 0xff || headerBytes >= uint64(len(content)) || content[headerBytes] != '\n' {
+	if d.bad || flags&^flagProps != 0 || form > 0xff || headerBytes >= uint64(len(content)) || content[headerBytes] != '\n' {
 		d.bad = true
 		return
 	}
@@ -298,18 +396,20 @@ func (d *decoder) enqueue(r *record, e Entry) {
 	}
 }
 
-func (d *decoder) settle(r *record) {
+// seqs reads what appendSeqs wrote.
+func (d *decoder) seqs() []uint64 {
 	n := d.uvarint()
 	if n > uint64(len(d.data)) { // each takes an octet at least
 		d.bad = true
-		return
+		return nil
 	}
-	r.seqs = make([]uint64, n)
+	seqs := make([]uint64, n)
 	var seq uint64
-	for i := range r.seqs {
+	for i := range seqs {
 		seq += d.uvarint()
-		r.seqs[i] = seq
+		seqs[i] = seq
 	}
+	return seqs
 }
 
 func (d *decoder) deadLetter() *DeadLetter {
@@ -348,9 +448,40 @@ func (e Entry) String() string {
 		return fmt.Sprintf("settle %s %d", Queue(r.queue), r.seqs)
 	case KindMove:
 		return fmt.Sprintf("move %s %d to %s %s content=%d", Queue(r.queue), r.seqs[0], Queue(r.target), r.dead, r.content)
-	default:
+	case KindAttempt:
 		return fmt.Sprintf("attempt %s %d attempts=%d", Queue(r.queue), r.seqs[0], r.attempts)
+	case KindDurable:
+		return fmt.Sprintf("durable %s of %s%s", Queue(r.queue), Topic(r.topic), r.limits())
+	case KindForgo:
+		return fmt.Sprintf("forgo %s %d", Queue(r.queue), r.seqs[0])
+	default:
+		return "publish " + r.targets()
 	}
+}
+
+// limits are what a durable subscription does not want.
+func (r *record) limits() (s string) {
+	if r.noLocal {
+		s += " no-local"
+	}
+	if r.selector != "" {
+		s += " selector=" + quote(r.selector)
+	}
+	return s
+}
+
+// targets describes where a publish puts its message.
+func (r *record) targets() (s string) {
+	for _, name := range r.queues {
+		s += Queue(name).String() + " "
+	}
+	if r.topic != "" {
+		s += Topic(r.topic).String() + " "
+	}
+	if r.chosen {
+		s += fmt.Sprintf("to %d ", r.seqs)
+	}
+	return s + fmt.Sprintf("%d octets", len(r.msg.Content))
 }
 
 func (d *DeadLetter) String() string {

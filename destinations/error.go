@@ -19,4 +19,6 @@ const (
 	CodeMemoryFull          = "memory-full"
 	CodeSlowConsumer        = "slow-consumer"
 	CodeTransactionTooBig   = "transaction-too-big"
+	CodeBadDurable          = "bad-durable-subscription"
+	CodeDurableInUse        = "durable-subscription-in-use"
 )

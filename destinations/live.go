@@ -68,7 +68,9 @@ func (s *stretch) within(begin, first, last uint64) (n int) {
 // tells whether the log has no entry with that Seq any more.
 //
 // What a settlement settles must be gone before the settlement is, or a recovery
-// would bring it back; the same holds for what was moved. An error says that e
+// would bring it back; the same holds for what was moved, and for a durable
+// subscription that was deleted. A message that several hold is gone when the
+// last has settled it, and with it the settlements of all. An error says that e
 // cannot be read: it is kept.
 func (l *Live) Keep(e Entry, gone func(seq uint64) bool) (bool, error) {
 	if e.Seq > l.asOf {
@@ -77,7 +79,7 @@ func (l *Live) Keep(e Entry, gone func(seq uint64) bool) (bool, error) {
 	switch e.Kind {
 	case KindStart:
 		return e.Seq >= l.start, nil
-	case KindEnqueue:
+	case KindEnqueue, KindPublish, KindDurable:
 		return l.stretches.has(e.Seq), nil
 	}
 	r, err := e.decode()

@@ -11,6 +11,9 @@ import (
 // that holds its content, which are mostly the same. It is kept in stretches of
 // 1024 Seqs, and only those are there that have something live: one old message
 // costs what it is, however long ago it came.
+//
+// A content that was published may be in several queues: the set counts how
+// many hold it, beyond the first, and it is live until the last lets go.
 type liveSet struct {
 	stretches
 	first int        // no stretch before this index has anything live; this one has, or is the last
@@ -27,8 +30,15 @@ type stretch struct {
 	number uint64
 	bytes  int64    // what the entries take, roughly
 	set    []uint16 // as a bitmap, or when they are few, the sorted offsets
+	shares []share  // of those that have several holders, by their offsets; shared by pictures like set
 	epoch  uint32
 	count  uint16
+}
+
+// A share is how many hold an entry, and 1.
+type share struct {
+	offset uint16
+	more   uint32
 }
 
 const (
@@ -85,15 +95,17 @@ func (s *stretch) each(fn func(offset uint16)) {
 	}
 }
 
-// add makes seq live, with an entry of so many octets.
+// add makes seq live, with an entry of so many octets, or counts one holder
+// more of it.
 func (l *liveSet) add(seq uint64, size int64) {
 	i := l.reach(seq >> stretchBits)
 	s := &l.stretches[i]
 	offset := uint16(seq & offsetMask)
+	l.own(s)
 	if s.has(offset) {
+		s.share(offset)
 		return
 	}
-	l.own(s)
 	if len(s.set) < bitmapWords {
 		l.spread(s)
 	}
@@ -131,8 +143,41 @@ func (l *liveSet) reach(number uint64) int {
 // own makes the set of s one that may be changed.
 func (l *liveSet) own(s *stretch) {
 	if s.epoch != l.epoch {
-		s.set, s.epoch = slices.Clone(s.set), l.epoch
+		s.set, s.shares, s.epoch = slices.Clone(s.set), slices.Clone(s.shares), l.epoch
 	}
+}
+
+// findShare returns the index of the share of offset, or where it would be.
+func (s *stretch) findShare(offset uint16) (int, bool) {
+	n := len(s.shares)
+	if n == 0 || s.shares[n-1].offset < offset { // as mostly
+		return n, false
+	}
+	if s.shares[n-1].offset == offset {
+		return n - 1, true
+	}
+	return slices.BinarySearchFunc(s.shares, offset, func(s share, offset uint16) int { return int(s.offset) - int(offset) })
+}
+
+// share counts one holder more.
+func (s *stretch) share(offset uint16) {
+	i, ok := s.findShare(offset)
+	if !ok {
+		s.shares = slices.Insert(s.shares, i, share{offset: offset})
+	}
+	s.shares[i].more++
+}
+
+// unshare counts one holder less, and says whether there is still one.
+func (s *stretch) unshare(offset uint16) bool {
+	i, ok := s.findShare(offset)
+	if !ok {
+		return false
+	}
+	if s.shares[i].more--; s.shares[i].more == 0 {
+		s.shares = slices.Delete(s.shares, i, i+1)
+	}
+	return true
 }
 
 // spread makes the set of s a bitmap.
@@ -148,7 +193,8 @@ func (l *liveSet) spread(s *stretch) {
 	}
 }
 
-// remove says that seq, of which add was told the size, is not live any more.
+// remove takes away one of the holders of seq, of which add was told the size.
+// Without one it is not live any more.
 func (l *liveSet) remove(seq uint64, size int64) {
 	i, ok := l.search(seq >> stretchBits)
 	offset := uint16(seq & offsetMask)
@@ -157,6 +203,9 @@ func (l *liveSet) remove(seq uint64, size int64) {
 	}
 	s := &l.stretches[i]
 	l.own(s)
+	if s.unshare(offset) {
+		return
+	}
 	if len(s.set) == bitmapWords {
 		s.set[offset>>4] &^= 1 << (offset & 15)
 	} else {
@@ -175,7 +224,7 @@ func (l *liveSet) emptied(s *stretch) {
 	if len(s.set) == bitmapWords && len(l.spare) < maxSpare {
 		l.spare = append(l.spare, s.set)
 	}
-	s.set, s.bytes = nil, 0
+	s.set, s.shares, s.bytes = nil, nil, 0
 	if l.empty++; l.empty > len(l.stretches)/2 {
 		l.compact()
 	}

@@ -61,12 +61,14 @@ type Machine struct {
 	recent   *queue         // of queues, the one that was looked for last
 	roster   roster[*queue] // all of queues
 	topics   map[string]*topic
+	durables durables
 	sessions map[uint64]*session
 
-	whole   bool     // the Step in progress is a transaction
-	joined  bool     // and has an entry already
-	touched []*queue // by the Step in progress: have something new to dispatch
-	seqs    []uint64 // scratch of a settle
+	whole   bool       // the Step in progress is a transaction
+	joined  bool       // and has an entry already
+	touched []*queue   // by the Step in progress: have something new to dispatch
+	seqs    []uint64   // scratch of a settle
+	takers  []*durable // scratch of a publish
 
 	recovery *recovery // while entries are replayed that a checkpoint knows in part
 }
@@ -86,10 +88,11 @@ func New(o Options) *Machine {
 // is to be sent. An error is always an *Error: the command was refused and has
 // changed nothing.
 func (m *Machine) Step(now time.Time, c Command, out *Effects) error {
+	before := m.last
 	if err := m.do(now, &c, out); err != nil {
 		return err
 	}
-	m.confirm(&c, out)
+	m.confirm(&c, before, out)
 	for i, q := range m.touched {
 		m.dispatch(q, out)
 		m.touched[i] = nil
@@ -106,7 +109,7 @@ func (m *Machine) do(now time.Time, c *Command, out *Effects) error {
 	case Send:
 		return m.send(c, out)
 	case Subscribe:
-		return m.subscribe(c)
+		return m.subscribe(c, out)
 	case Unsubscribe:
 		return m.unsubscribe(c, out)
 	case Ack, Nack:
@@ -133,15 +136,19 @@ func (m *Machine) do(now time.Time, c *Command, out *Effects) error {
 
 // confirm answers the receipt that c asks for. It leaves before anything that
 // the command sets free, so that the RECEIPT of a SUBSCRIBE is ahead of its
-// first MESSAGE.
-func (m *Machine) confirm(c *Command, out *Effects) {
+// first MESSAGE. before was the newest entry before the command.
+func (m *Machine) confirm(c *Command, before uint64, out *Effects) {
 	if !c.WantReceipt {
 		return
 	}
 	o := Output{Kind: Receipt, Session: c.Session, ReceiptID: c.Receipt}
 	switch c.Op {
 	case Send:
-		if !c.Destination.Topic && c.Message.Persistent {
+		if c.Message.Persistent && (!c.Destination.Topic || m.last > before) {
+			o.After = m.last
+		}
+	case Subscribe, Unsubscribe:
+		if m.last > before { // a durable subscription was made or deleted
 			o.After = m.last
 		}
 	case Ack, Nack, Commit, Disconnect:
@@ -215,7 +222,7 @@ func (m *Machine) apply(r *record) {
 	case KindEnqueue:
 		m.enliven(r.seq, r.msg.size())
 		if !m.recovery.has(r.queue, r.seq) {
-			m.put(r)
+			m.put(m.queue(r.queue), r)
 		}
 	case KindSettle:
 		if q := m.changing(r); q != nil {
@@ -229,6 +236,12 @@ func (m *Machine) apply(r *record) {
 				at.setAttempts(r.attempts)
 			}
 		}
+	case KindPublish:
+		m.applyPublish(r)
+	case KindDurable:
+		m.applyDurable(r)
+	case KindForgo:
+		m.applyForgo(r)
 	}
 }
 
@@ -242,15 +255,14 @@ func (m *Machine) changing(r *record) *queue {
 	return m.find(r.queue)
 }
 
-// put adds the message of an enqueue at the end of its queue. Where there is no
-// room for the content, only its place is remembered.
-func (m *Machine) put(r *record) {
-	q := m.queue(r.queue)
+// put adds the message of r at the end of q. Where there is no room for the
+// content, or nobody to read it soon, only its place is remembered.
+func (m *Machine) put(q *queue, r *record) {
 	s := slot{seq: r.seq, size: slotSize(r.msg), marks: markStored}
-	if m.room(q, r.msg.size()) {
+	if m.room(q, r.msg.size()) && !q.offline() {
 		s.msg = r.msg
 		if r.replayed {
-			s.msg.Content = slices.Clone(s.msg.Content)
+			s.msg.Content, r.replayed = slices.Clone(s.msg.Content), false
 		}
 	}
 	m.push(q, s, r.msg.priority(), extra{dead: r.dead, props: r.msg.Props.waits()})
@@ -293,7 +305,8 @@ func (m *Machine) applyMove(r *record) {
 // moveBytes is what a move takes in the log, roughly.
 const moveBytes = 128
 
-// enliven says that the entry with this seq must stay in the log.
+// enliven says that the entry with this seq must stay in the log, for one holder
+// more.
 func (m *Machine) enliven(seq uint64, size int64) {
 	if m.recovery == nil { // or the checkpoint has it
 		m.live.add(seq, size)
@@ -382,10 +395,11 @@ func (m *Machine) find(name string) *queue {
 	return q
 }
 
-// collect forgets a queue in which nothing is and that nobody consumes.
+// collect forgets a queue in which nothing is and that nobody consumes, unless
+// it is durable.
 func (m *Machine) collect(q *queue) {
 	// A queue that was forgotten before may have a successor of the same name.
-	if q.live == 0 && q.consumers == 0 && m.queues[q.destination.Name] == q {
+	if q.live == 0 && q.consumers == 0 && q.durable == nil && m.queues[q.destination.Name] == q {
 		delete(m.queues, q.destination.Name)
 		m.recent = nil
 		m.roster.remove(q)
@@ -423,6 +437,7 @@ func (m *Machine) Bytes() int64 { return m.bytes }
 // Stats are figures about the machine at one moment.
 type Stats struct {
 	Queues, Topics, Subscriptions int
+	Durables                      int   // durable subscriptions, with and without consumers
 	Messages                      int   // in queues, in flight or not
 	Bytes                         int64 // see Machine.Bytes
 	Unreadable                    int   // of Messages, set aside for their content could not be read
@@ -430,7 +445,7 @@ type Stats struct {
 
 // Stats counts. It takes time in proportion to the number of destinations.
 func (m *Machine) Stats() Stats {
-	s := Stats{Queues: len(m.queues), Topics: len(m.topics), Bytes: m.bytes, Unreadable: m.aside}
+	s := Stats{Queues: len(m.queues) - m.durables.count, Durables: m.durables.count, Topics: len(m.topics), Bytes: m.bytes, Unreadable: m.aside}
 	for _, q := range m.queues {
 		s.Messages += q.live
 	}

@@ -15,12 +15,31 @@ type Message struct {
 	Form uint8
 	// Persistent messages sent to a queue are stored; they survive a crash.
 	Persistent bool
+
+	buried bool  // not stored itself, but in a dead-letter queue as a copy that is
+	refs   int32 // how many backlogs hold the message; here, for a message must not take more memory than it needs
+
 	// Props is what the message asks for beyond that; nil: nothing.
 	Props *Props
 
-	buried bool   // not stored itself, but in a dead-letter queue as a copy that is
-	refs   int32  // how many backlogs hold the message
-	n      uint64 // of a message that is not stored: its number since the start
+	n     uint64  // of a message that is not stored: its number since the start
+	topic *string // that it was published on, if something but a subscriber that was there took it
+}
+
+// Topic is where the message was published; empty if it was not, or only for the
+// subscribers that were there. It is known once Step or the log gave out the
+// message.
+func (m *Message) Topic() string {
+	if m.topic == nil {
+		return ""
+	}
+	return *m.topic
+}
+
+func (m *Message) publishedOn(topic string) {
+	if topic != "" {
+		m.topic = &topic
+	}
 }
 
 // messageOverhead is counted for each message beyond its content, so that a

@@ -128,7 +128,7 @@ func (w *model) do(c Command) (code string) {
 	case Start:
 		w.start, w.unstored = w.last, 0
 	case Send:
-		if needs := w.needs(c.DiskLow, Outgoing{c.Destination, c.Message}); needs > 0 && w.bytes()+needs > w.opts.MemoryBytes {
+		if needs := w.needs(c.DiskLow, Outgoing{Destination: c.Destination, Message: c.Message}); needs > 0 && w.bytes()+needs > w.opts.MemoryBytes {
 			return CodeMemoryFull
 		}
 		w.accept(c.Destination, c.Message, c.DiskLow)

@@ -260,7 +260,7 @@ func (p *program) drawConsumer() Consumer {
 func (p *program) drawSend() Outgoing {
 	p.sent++
 	body := fmt.Sprint("m", p.sent, strings.Repeat("_", 50*p.pick("size", 4)))
-	return Outgoing{p.drawDestination(), newMessage(body, p.pick("persistent", 4) > 0)}
+	return Outgoing{Destination: p.drawDestination(), Message: newMessage(body, p.pick("persistent", 4) > 0)}
 }
 
 // drawSends are the sends of a transaction; now and then more than a chunk of
@@ -275,7 +275,7 @@ func (p *program) drawSends(op Op) (sends []Outgoing) {
 	if len(sends) > 0 && p.pick("burst", 50) == 0 {
 		for range chunkSlots {
 			p.sent++
-			sends = append(sends, Outgoing{sends[0].Destination, newMessage(fmt.Sprint("m", p.sent), p.sent%3 > 0)})
+			sends = append(sends, Outgoing{Destination: sends[0].Destination, Message: newMessage(fmt.Sprint("m", p.sent), p.sent%3 > 0)})
 		}
 	}
 	return sends

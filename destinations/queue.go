@@ -5,6 +5,7 @@ package destinations
 type queue struct {
 	destination Destination
 	policy      *Policy
+	durable     *durable // nil: it takes only what is sent to it
 	backlog
 	consumers int
 	turn      fifo[*subscription] // those with credit, who is next first

@@ -52,6 +52,10 @@ func (m *Machine) Restore(part []byte) error {
 		return m.restoreQueues(&d, false)
 	case partLive:
 		return m.restoreLive(&d)
+	case partShares:
+		return m.restoreShares(&d)
+	case partDurables:
+		return m.restoreDurables(&d)
 	case partEnd:
 		return m.restoreEnd(&d)
 	default:
@@ -172,6 +176,53 @@ func (d *decoder) bitmap(s *stretch) bool {
 	}
 	d.data = d.data[2*bitmapWords:]
 	return n == int(s.count)
+}
+
+func (m *Machine) restoreShares(d *decoder) error {
+	for len(d.data) > 0 {
+		number, n := d.uvarint(), d.uvarint()
+		i, ok := m.live.search(number)
+		if !ok || n == 0 || n > stretchSeqs || m.live.stretches[i].shares != nil || !d.shares(&m.live.stretches[i], int(n)) {
+			return fmt.Errorf("what is shared of stretch %d in the checkpoint is malformed", number)
+		}
+	}
+	return nil
+}
+
+// shares reads n of s; ok is false when they are malformed.
+func (d *decoder) shares(s *stretch, n int) (ok bool) {
+	s.shares = make([]share, n)
+	var offset uint64
+	for i := range s.shares {
+		step := d.uvarint()
+		if offset += step; i > 0 && step == 0 || step > offsetMask || offset > offsetMask || !s.has(uint16(offset)) {
+			return false
+		}
+		more := d.uint32()
+		if more == 0 {
+			return false
+		}
+		s.shares[i] = share{uint16(offset), more}
+	}
+	return !d.bad
+}
+
+func (m *Machine) restoreDurables(d *decoder) error {
+	for len(d.data) > 0 {
+		s := durableSection{queue: d.string(), seq: d.uvarint(), topic: d.string()}
+		flags := d.uvarint()
+		s.noLocal, s.selector = flags == flagNoLocal, d.string()
+		asOf, captured := m.recovery.asOf[s.queue]
+		if d.bad || flags > flagNoLocal || !captured || s.seq > asOf {
+			return fmt.Errorf("the durable subscription %s in the checkpoint is malformed", quote(Queue(s.queue).String()))
+		}
+		q := m.queue(s.queue)
+		if q.durable != nil {
+			return fmt.Errorf("the durable subscription %s is in the checkpoint twice", quote(q.destination.String()))
+		}
+		m.attach(&durable{queue: q, seq: s.seq, topic: s.topic, selector: s.selector, noLocal: s.noLocal})
+	}
+	return nil
 }
 
 func (m *Machine) restoreEnd(d *decoder) error {

@@ -315,7 +315,7 @@ func (p *player) command(words []string) {
 		p.t.Fatalf("line %d: unknown command %q", p.n, verb)
 	}
 	if c.Op == Send && c.Tx != "" { // kept by the session, as the broker does
-		p.sends[p.txKey(c)] = append(p.sends[p.txKey(c)], Outgoing{c.Destination, c.Message})
+		p.sends[p.txKey(c)] = append(p.sends[p.txKey(c)], Outgoing{Destination: c.Destination, Message: c.Message})
 		return
 	}
 	p.step(c)

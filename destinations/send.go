@@ -4,28 +4,36 @@ import "fmt"
 
 // send puts a message into a queue or hands it to a topic's subscribers.
 func (m *Machine) send(c *Command, out *Effects) error {
-	need := needs(c.Destination, c.Message, c.DiskLow)
-	if m.makes(c.Destination) {
-		need += queueBytes
-	}
-	if err := m.admit(need); err != nil {
+	o := Outgoing{c.Destination, c.Also, c.Message}
+	if err := m.admit(m.needs(o, c.DiskLow, nil)); err != nil {
 		return err
 	}
-	m.accept(c.Destination, c.Message, c.DiskLow, out)
+	m.accept(c, o, out)
 	return nil
 }
 
-// needs is the memory that a message cannot do without. The content of one that
-// is stored can stay in the log; so can any other, but a topic's.
-func needs(d Destination, msg *Message, diskLow bool) int64 {
-	if d.Topic || diskLow && !msg.Persistent {
-		return msg.size()
+// needs is the memory that a message cannot do without, and the queues that it
+// makes. The content of one that is stored can stay in the log; so can any other,
+// but a topic's. made, if it is not nil, are queues that count already.
+func (m *Machine) needs(o Outgoing, diskLow bool, made map[string]bool) (need int64) {
+	content := diskLow && !o.Message.Persistent
+	for i := range o.parts() {
+		d := o.part(i)
+		switch {
+		case d.Topic:
+			content = true
+		case m.find(d.Name) == nil && !made[d.Name]:
+			need += queueBytes
+			if made != nil {
+				made[d.Name] = true
+			}
+		}
 	}
-	return 0
+	if content {
+		need += o.Message.size()
+	}
+	return need
 }
-
-// makes says whether a message for d makes a queue.
-func (m *Machine) makes(d Destination) bool { return !d.Topic && m.find(d.Name) == nil }
 
 // admit checks that so much more may be in memory.
 func (m *Machine) admit(size int64) error {
@@ -36,10 +44,19 @@ func (m *Machine) admit(size int64) error {
 	return nil
 }
 
-func (m *Machine) accept(d Destination, msg *Message, diskLow bool, out *Effects) {
+// accept puts a message where it belongs.
+func (m *Machine) accept(c *Command, o Outgoing, out *Effects) {
+	if o.Destination.Topic || len(o.Also) > 0 {
+		m.publish(c, o, out)
+		return
+	}
+	m.enqueue(o.Destination, o.Message, c.DiskLow, out)
+}
+
+// enqueue puts a message into one queue.
+func (m *Machine) enqueue(d Destination, msg *Message, diskLow bool, out *Effects) {
+	m.establish(d.Name, out)
 	switch {
-	case d.Topic:
-		m.publish(d, msg, out)
 	case msg.Persistent || !diskLow && !m.room(m.queue(d.Name), msg.size()):
 		m.record(record{kind: KindEnqueue, queue: d.Name, msg: msg}, out)
 	default:
@@ -54,13 +71,12 @@ func (m *Machine) number(msg *Message) {
 	msg.n = m.unstored
 }
 
-// publish gives a copy to each subscriber of a topic.
-func (m *Machine) publish(d Destination, msg *Message, out *Effects) {
-	t := m.topics[d.Name]
+// show gives a copy to each subscriber of a topic that is there.
+func (m *Machine) show(topic string, msg *Message, out *Effects) {
+	t := m.topics[topic]
 	if t == nil {
 		return
 	}
-	m.number(msg)
 	for _, s := range t.places {
 		if s != nil {
 			m.offer(s, msg, out)

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-func (m *Machine) subscribe(c *Command) error {
+func (m *Machine) subscribe(c *Command, out *Effects) error {
 	ses := m.sessions[c.Session]
 	if ses != nil {
 		if ses.byID[c.Subscription] != nil {
@@ -17,12 +17,30 @@ func (m *Machine) subscribe(c *Command) error {
 			return &Error{Code: CodeTooManySubscription, Text: fmt.Sprintf(
 				"this connection has %d subscriptions: no more are allowed", n)}
 		}
-	} else {
+	}
+	q, err := m.source(c, out)
+	if err != nil {
+		return err
+	}
+	if ses == nil {
 		ses = &session{id: c.Session, byID: map[string]*subscription{}}
 		m.sessions[c.Session] = ses
 	}
-	m.enlist(ses, m.newSubscription(ses, c), c.Destination)
+	m.enlist(ses, m.newSubscription(ses, c), q)
 	return nil
+}
+
+// source is the queue that a SUBSCRIBE takes from: for a topic, one of its own.
+func (m *Machine) source(c *Command, out *Effects) (*queue, error) {
+	switch d := c.Destination; {
+	case c.Consumer.Durable != DurableID{}:
+		return m.subscribeDurable(c, out)
+	case d.Topic:
+		return &queue{destination: d, policy: m.policies.of(d)}, nil
+	default:
+		m.establish(d.Name, out)
+		return m.queue(d.Name), nil
+	}
 }
 
 func (m *Machine) newSubscription(ses *session, c *Command) *subscription {
@@ -34,20 +52,18 @@ func (m *Machine) newSubscription(ses *session, c *Command) *subscription {
 	return s
 }
 
-// enlist joins a subscription to its session and to its destination.
-func (m *Machine) enlist(ses *session, s *subscription, d Destination) {
+// enlist joins a subscription to its session and to what it takes from.
+func (m *Machine) enlist(ses *session, s *subscription, q *queue) {
 	ses.subs = append(ses.subs, s)
 	ses.byID[s.id] = s
-	if d.Topic {
+	s.queue = q
+	if d := q.destination; d.Topic {
 		t := m.topics[d.Name]
 		if t == nil {
 			t = &topic{policy: m.policies.of(d)}
 			m.topics[d.Name] = t
 		}
 		t.add(s)
-		s.queue = &queue{destination: d, policy: t.policy}
-	} else {
-		s.queue = m.queue(d.Name)
 	}
 	setDefault(&s.consumer.Prefetch, s.queue.policy.Prefetch)
 	setDefault(&s.consumer.PrefetchBytes, s.queue.policy.PrefetchBytes)
@@ -57,21 +73,28 @@ func (m *Machine) enlist(ses *session, s *subscription, d Destination) {
 }
 
 func (m *Machine) unsubscribe(c *Command, out *Effects) error {
+	if c.Delete {
+		return m.unsubscribeDurable(c, out)
+	}
 	ses := m.sessions[c.Session]
 	if ses == nil || ses.byID[c.Subscription] == nil {
 		return &Error{Code: CodeNoSubscription, Text: fmt.Sprintf(
 			"this connection has no subscription with the id %s", quote(c.Subscription))}
 	}
-	s := ses.byID[c.Subscription]
-	ses.remove(s)
+	m.leave(ses.byID[c.Subscription], out)
+	return nil
+}
+
+// leave ends a subscription while its session goes on.
+func (m *Machine) leave(s *subscription, out *Effects) {
+	s.session.remove(s)
 	m.retire(s)
 	m.giveBackAll(s, true)
 	if !s.flights.none() {
-		ses.leaving = append(ses.leaving, s)
+		s.session.leaving = append(s.session.leaving, s)
 	}
 	m.collect(s.queue)
-	out.Outputs = append(out.Outputs, Output{Kind: Forget, Session: c.Session, Delivery: Delivery{Sub: s.number}})
-	return nil
+	out.Outputs = append(out.Outputs, Output{Kind: Forget, Session: s.session.id, Delivery: Delivery{Sub: s.number}})
 }
 
 // remove takes a subscription out of its session.

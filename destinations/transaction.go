@@ -58,7 +58,7 @@ func (m *Machine) commit(now time.Time, c *Command, out *Effects) error {
 		m.sessions[c.Session].forgetLeft()
 	}
 	for _, s := range c.Sends {
-		m.accept(s.Destination, s.Message, c.DiskLow, out)
+		m.accept(c, s, out)
 	}
 	m.whole, m.joined, m.reserved = false, false, 0
 	return nil
@@ -68,22 +68,14 @@ func (m *Machine) commit(now time.Time, c *Command, out *Effects) error {
 // fits into one batch of the log. It returns the memory that the sends need.
 func (m *Machine) admitCommit(c *Command) (need int64, err error) {
 	var size int64
-	var made map[string]bool // the queues that the sends make
+	made := map[string]bool{} // the queues that the sends make
 	for _, s := range c.Sends {
-		size += s.Message.size() + s.Message.Props.headBytes()
-		need += needs(s.Destination, s.Message, c.DiskLow)
-		if m.makes(s.Destination) && !made[s.Destination.Name] {
-			if made == nil {
-				made = map[string]bool{}
-			}
-			made[s.Destination.Name] = true
-			need += queueBytes
-		}
+		size += int64(s.parts())*(s.Message.size()+s.Message.Props.headBytes()) + m.headBytes(s)
+		need += m.needs(s, c.DiskLow, made)
 	}
 	if err := m.admit(need); err != nil {
 		return 0, err
 	}
-	size += int64(len(c.Sends)) * maxHeadBytes
 	if tx := m.transaction(c); tx != nil {
 		size += tx.size
 	}

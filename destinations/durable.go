@@ -1,0 +1,300 @@
+package destinations
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// A DurableID names a durable subscription for ever, whoever holds it at the
+// moment. The zero value is none.
+type DurableID struct {
+	Client string // the client-id of its client; may be empty
+	Name   string // which of that client's; empty: no durable subscription
+}
+
+// maxDurableBytes bounds both parts of a DurableID together.
+const maxDurableBytes = 500
+
+// A durable subscription is a queue that no client can name, beside the others:
+// its name is NUL, the client, NUL, the name.
+const durablePrefix = "\x00"
+
+func (id DurableID) key() string { return durablePrefix + id.Client + durablePrefix + id.Name }
+
+// durableID is the opposite of DurableID.key; ok is false if d is a queue or a
+// topic of clients.
+func durableID(d Destination) (id DurableID, ok bool) {
+	rest, ok := strings.CutPrefix(d.Name, durablePrefix)
+	id.Client, id.Name, _ = strings.Cut(rest, durablePrefix)
+	return id, ok
+}
+
+// String is for people: "/durable/CLIENT/NAME".
+func (id DurableID) String() string { return string(id.appendTo(nil)) }
+
+func (id DurableID) appendTo(dst []byte) []byte {
+	dst = append(dst, "/durable/"...)
+	if id.Client != "" {
+		dst = append(append(dst, id.Client...), '/')
+	}
+	return append(dst, id.Name...)
+}
+
+func (id DurableID) check() error {
+	both := id.Client + id.Name
+	switch {
+	case id.Name == "":
+		return durableError("a durable subscription needs a name")
+	case len(both) > maxDurableBytes:
+		return durableError("the client-id and the name of the durable subscription have %d octets; at most %d are allowed", len(both), maxDurableBytes)
+	case !utf8.ValidString(both):
+		return durableError("the client-id or the name of the durable subscription is not valid UTF-8: %s", quote(both))
+	case strings.ContainsFunc(both, func(c rune) bool { return c < ' ' || c == 0x7f }):
+		return durableError("the client-id or the name of the durable subscription holds a control character: %s", quote(both))
+	}
+	return nil
+}
+
+func durableError(format string, args ...any) error {
+	return &Error{Code: CodeBadDurable, Text: fmt.Sprintf(format, args...)}
+}
+
+// A durable makes its queue take what is published on a topic, whether or not
+// somebody consumes it: it is a durable subscription, or the queue of a virtual
+// topic. It is there from its durable entry until its forgo entry.
+type durable struct {
+	queue    *queue
+	seq      uint64 // of its entry: its number among all there ever are
+	topic    string // its name, perhaps with wildcards
+	selector string
+	noLocal  bool // not what its own client sends
+
+	shared bool // whoever consumes it lets others do so too; not stored
+}
+
+// durableBytes is what a durable entry takes in the log, roughly.
+const durableBytes = 128
+
+// durables finds those that take what is published on a topic.
+type durables struct {
+	count  int // of them, the queues of virtual topics not counted
+	topics patternSet[*durable]
+}
+
+func (s *durables) add(d *durable) {
+	s.topics.add(d.pattern(), d)
+	s.count += d.hidden()
+}
+
+func (s *durables) remove(d *durable) {
+	s.topics.remove(d.pattern(), d)
+	s.count -= d.hidden()
+}
+
+// each calls fn for those that match the topic of this name.
+func (s *durables) each(topic string, fn func(*durable)) { s.topics.each(Topic(topic), fn) }
+
+func (d *durable) pattern() Pattern { return Pattern{Topic(d.topic)} }
+
+// hidden is 1 for a durable subscription, and 0 for the queue of a virtual
+// topic, which clients see.
+func (d *durable) hidden() int {
+	if _, hidden := durableID(d.queue.destination); hidden {
+		return 1
+	}
+	return 0
+}
+
+// takes says whether d wants a message that this client sends.
+func (d *durable) takes(_ *Message, client string) bool {
+	if id, hidden := durableID(d.queue.destination); hidden && d.noLocal && id.Client == client {
+		return false
+	}
+	return true
+}
+
+// origin is where a message of q was sent, as far as it is known: clients of a
+// durable subscription see the topic.
+func (q *queue) origin(msg *Message) Destination {
+	switch {
+	case q.durable == nil || q.durable.hidden() == 0:
+		return q.destination
+	case msg != nil && msg.topic != nil:
+		return Topic(*msg.topic)
+	}
+	return Topic(q.durable.topic)
+}
+
+// deadLetterName is what the dead letters of q are called after: its name, or
+// the topic. Of a topic with wildcards it is what is before them.
+func (q *queue) deadLetterName() string {
+	name := q.origin(nil).Name
+	if i := strings.IndexAny(name, wildcards); i >= 0 {
+		name = strings.TrimSuffix(name[:i], ".")
+	}
+	if name == "" {
+		return "topics"
+	}
+	return name
+}
+
+// subscribeDurable checks that a SUBSCRIBE may have its durable subscription, and
+// makes that if there is none.
+//
+// One that is there with another topic, selector or no-local is deleted, with
+// what it holds, and made anew: so JMS has it ("Durable Topic Subscriptions").
+func (m *Machine) subscribeDurable(c *Command, out *Effects) (*queue, error) {
+	id := c.Consumer.Durable
+	if !c.Destination.Topic {
+		return nil, durableError("%s is a queue: only a subscription of a topic can be durable; a queue keeps its messages anyway", c.Destination)
+	}
+	if err := id.check(); err != nil {
+		return nil, err
+	}
+	want := record{kind: KindDurable, queue: id.key(), topic: c.Destination.Name}
+	q := m.find(want.queue)
+	switch {
+	case q == nil:
+		if err := m.admit(queueBytes); err != nil {
+			return nil, err
+		}
+	case q.consumers > 0 && !(q.durable.shared && c.Consumer.Shared):
+		return nil, &Error{Code: CodeDurableInUse, Text: fmt.Sprintf(
+			"the durable subscription %s has a consumer: only consumers that all say shared:true may have one together", quote(id.String()))}
+	case q.durable.is(&want):
+		q.durable.shared = c.Consumer.Shared
+		return q, nil
+	case q.consumers > 0:
+		return nil, &Error{Code: CodeDurableInUse, Text: fmt.Sprintf(
+			"the durable subscription %s is in use with another topic, selector or no-local", quote(id.String()))}
+	default:
+		m.forgo(q, out)
+	}
+	m.record(want, out)
+	q = m.find(want.queue)
+	q.durable.shared = c.Consumer.Shared
+	return q, nil
+}
+
+// is says that d is what r would make.
+func (d *durable) is(r *record) bool {
+	return d.topic == r.topic && d.selector == r.selector && d.noLocal == r.noLocal
+}
+
+// unsubscribeDurable ends the subscription of a session, if it has it, and
+// deletes the durable subscription, with what that holds.
+func (m *Machine) unsubscribeDurable(c *Command, out *Effects) error {
+	q, s, err := m.locateDurable(c)
+	if err != nil {
+		return err
+	}
+	others := q.consumers
+	if s != nil {
+		others--
+	}
+	if others > 0 {
+		return &Error{Code: CodeDurableInUse, Text: fmt.Sprintf(
+			"the durable subscription %s has another consumer: it can be deleted when that has gone", quote(q.destination.String()))}
+	}
+	if s != nil {
+		m.leave(s, out)
+	}
+	m.forgo(q, out)
+	return nil
+}
+
+// locateDurable finds the durable subscription that c names, and the
+// subscription of this session that consumes it, nil if there is none.
+func (m *Machine) locateDurable(c *Command) (*queue, *subscription, error) {
+	id := c.Consumer.Durable
+	if ses := m.sessions[c.Session]; ses != nil {
+		s := ses.byID[c.Subscription]
+		if s != nil && s.queue.durable != nil && (id.Name == "" || s.queue.destination.Name == id.key()) {
+			return s.queue, s, nil
+		}
+	}
+	if id.Name != "" {
+		if q := m.find(id.key()); q != nil {
+			return q, nil, nil
+		}
+		return nil, nil, &Error{Code: CodeNoSubscription, Text: fmt.Sprintf("there is no durable subscription %s", quote(id.String()))}
+	}
+	return nil, nil, &Error{Code: CodeNoSubscription, Text: fmt.Sprintf(
+		"this connection has no durable subscription with the id %s", quote(c.Subscription))}
+}
+
+// forgo deletes a durable without consumers. What a transaction holds of it goes
+// too.
+func (m *Machine) forgo(q *queue, out *Effects) {
+	for _, ses := range m.sessions {
+		for _, s := range ses.leaving {
+			if s.queue == q {
+				s.queue, s.flights = &queue{destination: q.destination}, flights{}
+			}
+		}
+		ses.forgetLeft()
+	}
+	m.record(record{kind: KindForgo, queue: q.destination.Name, seqs: []uint64{q.durable.seq}}, out)
+}
+
+func (m *Machine) applyDurable(r *record) {
+	m.enliven(r.seq, durableBytes)
+	if m.recovery.has(r.queue, r.seq) {
+		return
+	}
+	q := m.queue(r.queue)
+	m.dissolve(q)
+	m.attach(&durable{queue: q, seq: r.seq, topic: r.topic, selector: r.selector, noLocal: r.noLocal})
+}
+
+// attach makes the queue of d durable.
+func (m *Machine) attach(d *durable) {
+	d.queue.durable = d
+	m.durables.add(d)
+	if d.hidden() == 1 {
+		d.queue.policy = m.policies.of(Topic(d.topic))
+	}
+}
+
+func (m *Machine) applyForgo(r *record) {
+	q := m.changing(r)
+	if q == nil || q.durable == nil {
+		return
+	}
+	m.dissolve(q)
+	m.clear(q)
+	m.collect(q)
+}
+
+// dissolve makes q a queue like others.
+func (m *Machine) dissolve(q *queue) {
+	if q.durable == nil {
+		return
+	}
+	m.durables.remove(q.durable)
+	if m.recovery == nil {
+		m.live.remove(q.durable.seq, durableBytes)
+	}
+	q.durable = nil
+}
+
+// clear discards all that is in q.
+func (m *Machine) clear(q *queue) {
+	for q.ready > 0 {
+		m.discard(q, q.take())
+	}
+	for _, l := range q.levels {
+		for _, c := range l.chunks {
+			c.unpack()
+		}
+	}
+	var rest []ref
+	q.each(func(at ref) bool {
+		rest = append(rest, at)
+		return true
+	})
+	for _, at := range rest {
+		m.discard(q, at)
+	}
+}

@@ -1,0 +1,217 @@
+package destinations
+
+import "slices"
+
+// publish puts a message wherever it belongs, when that may be several places:
+// the queues that o names, what is durable on its topics, and the subscribers
+// of those topics that are there.
+//
+// What is stored of it is one entry for all of them, which stays in the log
+// until the last has settled it. Only where several topics have durable
+// subscriptions there is an entry for each; they are joined.
+func (m *Machine) publish(c *Command, o Outgoing, out *Effects) {
+	whole, before := m.whole, m.unstored
+	m.whole = whole || len(o.Also) > 0
+	queues := o.queues()
+	for i := range o.parts() {
+		if d := o.part(i); d.Topic && m.place(c, o.Message, queues, d.Name, out) {
+			queues = nil
+			if i < o.parts()-1 {
+				o.Message = o.Message.again()
+			}
+		}
+	}
+	if len(queues) > 0 {
+		m.place(c, o.Message, queues, "", out)
+	}
+	if m.whole = whole; !whole {
+		m.joined = false
+	}
+	m.showAll(o, before, out)
+}
+
+// parts is how many destinations o has.
+func (o *Outgoing) parts() int { return 1 + len(o.Also) }
+
+func (o *Outgoing) part(i int) Destination {
+	if i == 0 {
+		return o.Destination
+	}
+	return o.Also[i-1]
+}
+
+// queues are the names of those that o names.
+func (o *Outgoing) queues() (names []string) {
+	for i := range o.parts() {
+		if d := o.part(i); !d.Topic {
+			names = append(names, d.Name)
+		}
+	}
+	return names
+}
+
+// again is the same message for another topic.
+func (msg *Message) again() *Message {
+	return &Message{Content: msg.Content, HeaderBytes: msg.HeaderBytes, Form: msg.Form, Persistent: msg.Persistent, Props: msg.Props}
+}
+
+// place puts a message into queues and into what is durable on a topic, and says
+// whether there was anything.
+func (m *Machine) place(c *Command, msg *Message, queues []string, topic string, out *Effects) bool {
+	takers, all := m.takersOf(topic, msg, c.Client)
+	switch {
+	case len(takers) == 0 && len(queues) == 0:
+		return false
+	case len(takers) == 0 && len(queues) == 1:
+		m.enqueue(Queue(queues[0]), msg, c.DiskLow, out)
+		return true
+	}
+	for _, name := range queues {
+		m.establish(name, out)
+	}
+	for _, d := range takers {
+		m.dropOldest(d, msg.size(), out)
+	}
+	if msg.Persistent || !c.DiskLow && !m.roomInAll(queues, takers, msg.size()) {
+		r := record{kind: KindPublish, topic: topic, queues: queues, msg: msg, chosen: !all}
+		if r.chosen {
+			r.seqs = seqsOf(takers)
+		}
+		m.record(r, out)
+		return true
+	}
+	msg.publishedOn(topic)
+	m.number(msg)
+	s := slot{seq: m.last, msg: msg, size: slotSize(msg)}
+	for _, name := range queues {
+		m.push(m.queue(name), s, msg.priority(), extra{props: msg.Props.waits()})
+	}
+	for _, d := range takers {
+		m.push(d.queue, s, msg.priority(), extra{props: msg.Props.waits()})
+	}
+	return true
+}
+
+// takersOf are the durables that take a message on a topic; all says that none
+// that matches the topic refuses. They are good until the next call.
+func (m *Machine) takersOf(topic string, msg *Message, client string) (takers []*durable, all bool) {
+	takers, all = m.takers[:0], true
+	m.durables.each(topic, func(d *durable) {
+		if d.takes(msg, client) {
+			takers = append(takers, d)
+		} else {
+			all = false
+		}
+	})
+	m.takers = takers
+	return takers, all
+}
+
+func seqsOf(takers []*durable) []uint64 {
+	seqs := make([]uint64, len(takers))
+	for i, d := range takers {
+		seqs[i] = d.seq
+	}
+	slices.Sort(seqs)
+	return seqs
+}
+
+func (m *Machine) roomInAll(queues []string, takers []*durable, size int64) bool {
+	for _, name := range queues {
+		if !m.room(m.queue(name), size) {
+			return false
+		}
+	}
+	for _, d := range takers {
+		if !m.room(d.queue, size) {
+			return false
+		}
+	}
+	return true
+}
+
+// dropOldest makes room for a message in what a durable subscription may keep
+// while nobody consumes it.
+func (m *Machine) dropOldest(d *durable, size int64, out *Effects) {
+	q, limit := d.queue, d.queue.policy.Durable
+	if !q.offline() {
+		return
+	}
+	m.seqs = m.seqs[:0]
+	for q.ready > 0 && (limit.Messages > 0 && q.ready >= limit.Messages || limit.Bytes > 0 && q.bytes+size > limit.Bytes) {
+		at := q.take()
+		if at.slot().stored() {
+			m.seqs = append(m.seqs, at.slot().seq)
+		} else {
+			m.discard(q, at)
+		}
+		out.Dropped++
+	}
+	m.recordSettle(q, out)
+}
+
+// offline says that q is a durable subscription that nobody consumes.
+func (q *queue) offline() bool {
+	return q.durable != nil && q.consumers == 0 && q.durable.hidden() == 1
+}
+
+// applyPublish puts a message into its queues and what is durable on its topic.
+func (m *Machine) applyPublish(r *record) {
+	r.msg.publishedOn(r.topic)
+	for _, name := range r.queues {
+		m.share(name, r)
+	}
+	if r.topic == "" {
+		return
+	}
+	m.durables.each(r.topic, func(d *durable) {
+		if _, takes := slices.BinarySearch(r.seqs, d.seq); takes || !r.chosen {
+			m.share(d.queue.destination.Name, r)
+		}
+	})
+}
+
+// share puts the message of r into one of its queues, but not twice.
+func (m *Machine) share(queue string, r *record) {
+	if m.recovery.has(queue, r.seq) {
+		return
+	}
+	q := m.queue(queue)
+	if _, twice := q.find(r.seq, 0); twice {
+		return
+	}
+	m.enliven(r.seq, r.msg.size())
+	m.put(q, r)
+}
+
+// showAll gives a copy to each subscriber of the topics of o that is there. before
+// is how many messages were not stored before this one.
+func (m *Machine) showAll(o Outgoing, before uint64, out *Effects) {
+	for i := range o.parts() {
+		d := o.part(i)
+		if !d.Topic || m.topics[d.Name] == nil {
+			continue
+		}
+		if o.Message.n <= before {
+			m.number(o.Message)
+		}
+		m.show(d.Name, o.Message, out)
+	}
+}
+
+// headBytes bounds what the heads of the entries of o take in the log.
+func (m *Machine) headBytes(o Outgoing) int64 {
+	n := int64(o.parts()) * maxHeadBytes
+	for i := range o.parts() {
+		if d := o.part(i); d.Topic {
+			m.durables.each(d.Name, func(*durable) { n += maxTakerBytes })
+		}
+	}
+	return n
+}
+
+// maxTakerBytes bounds what a taker takes in the head of a publish.
+const maxTakerBytes = 10
+
+// maxTargets bounds the queues of one publish.
+const maxTargets = 256
