@@ -39,7 +39,7 @@ var workloads = []struct{ name, text string }{
 	{"unlike", "(color <> 5 OR missing = 1 OR missing IS NULL OR color > 3.5 OR color IN (5)) AND urgent = TRUE AND JMSDeliveryMode = 'PERSISTENT'"},
 }
 
-// It is not parallel: the allocations of other tests would be counted.
+// The tests of this file are not parallel: AllocsPerRun would count what others allocate.
 func TestMatchesAllocatesNothing(t *testing.T) {
 	for _, w := range workloads {
 		s := parsed(t, w.text)
@@ -47,6 +47,18 @@ func TestMatchesAllocatesNothing(t *testing.T) {
 		allocations := testing.AllocsPerRun(100, func() { matched = s.Matches(&lines) })
 		if allocations != 0 || !matched {
 			t.Errorf("%s: %v allocations, matched %v", w.text, allocations, matched)
+		}
+	}
+}
+
+func TestWhatOnlyLooksLikeANumberAllocatesNothing(t *testing.T) {
+	s := parsed(t, "n + 0 IS NULL")
+	for _, text := range []string{".", "-", "e5", ".e5", "1e", "1e+", "1.5.5", "abc", "Infinity", strings.Repeat("1", 100)} {
+		m := block("n:" + text)
+		matched := false
+		allocations := testing.AllocsPerRun(100, func() { matched = s.Matches(&m) })
+		if allocations != 0 || !matched {
+			t.Errorf("%s: %v allocations, null %v", text, allocations, matched)
 		}
 	}
 }

@@ -5,13 +5,7 @@ type literal struct{ is value }
 
 func (l literal) eval(Fields) value { return l.is }
 func (l literal) kind() kind        { return l.is.kind }
-
-func (l literal) binds() int {
-	if text := l.appendText(nil); text[0] == '-' {
-		return bindsSign
-	}
-	return bindsPrimary
-}
+func (l literal) binds() int        { return bindsPrimary } // with its sign: see newSigned
 
 func (l literal) appendText(dst []byte) []byte {
 	switch {

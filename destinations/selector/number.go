@@ -65,9 +65,6 @@ func compareMixed(i int64, f float64) int {
 
 // compute returns a op b; ok is false if that is no number.
 func compute(op byte, a, b number) (_ number, ok bool) {
-	if (op == '/' || op == '%') && b.float() == 0 {
-		return number{}, false
-	}
 	if a.exact && b.exact {
 		if i, ok := computeExact(op, a.i, b.i); ok {
 			return integer(i), true
@@ -76,7 +73,7 @@ func compute(op byte, a, b number) (_ number, ok bool) {
 	return approximate(computeFloat(op, a.float(), b.float()))
 }
 
-// computeExact returns a op b; ok is false if int64 cannot hold it. What is divided by is not 0.
+// computeExact returns a op b; ok is false if int64 cannot hold it, as the infinity of a division by zero.
 func computeExact(op byte, a, b int64) (_ int64, ok bool) {
 	switch op {
 	case '+':
@@ -91,7 +88,11 @@ func computeExact(op byte, a, b int64) (_ int64, ok bool) {
 		}
 		product := a * b
 		return product, (product < 0) == ((a < 0) != (b < 0)) && product/b == a
-	case '/':
+	}
+	if b == 0 {
+		return 0, false
+	}
+	if op == '/' {
 		return a / b, a != math.MinInt64 || b != -1
 	}
 	return a % b, true
@@ -211,10 +212,10 @@ func literalNumber(spelling string, negative bool) (_ number, reason string) {
 func literalFloat(digits, spelling string) (_ number, reason string) {
 	f, err := strconv.ParseFloat(digits, 64)
 	if err != nil && !math.IsInf(f, 0) {
-		return number{}, spelling + " is not a number"
+		return number{}, shortened(spelling) + " is not a number"
 	}
 	if err != nil {
-		return number{}, spelling + " is beyond the numbers of a double"
+		return number{}, shortened(spelling) + " is beyond the numbers of a double"
 	}
 	return number{f: f}, ""
 }
@@ -234,12 +235,12 @@ func literalInteger(digits, spelling string) (_ number, reason string) {
 		return integer(i), ""
 	}
 	if i != 0 {
-		return number{}, spelling + " is beyond the numbers of a long"
+		return number{}, shortened(spelling) + " is beyond the numbers of a long"
 	}
 	if base == 8 {
-		return number{}, spelling + " begins with 0 but is not octal"
+		return number{}, shortened(spelling) + " begins with 0 but is not octal"
 	}
-	return number{}, spelling + " is not a number"
+	return number{}, shortened(spelling) + " is not a number"
 }
 
 // appendNumber writes n so that it is read as n again.

@@ -160,6 +160,15 @@ func TestLikeFindsTheLongestPieceThatMayFloat(t *testing.T) {
 	}
 }
 
+func TestLikeMayHaveLongPiecesAtItsEnds(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("a", 100)
+	s := parsed(t, "x LIKE '_"+long+"%"+long+"%_"+long+"'")
+	if !s.Matches(message{"x", "b" + long + long + "b" + long}) || s.Matches(message{"x", "b" + long + long + "b"}) {
+		t.Error("long pieces at the ends are not compared rightly")
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		"type = 'car' AND color <> 'blue' OR weight > 2500",

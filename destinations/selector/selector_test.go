@@ -225,6 +225,9 @@ func TestConditions(t *testing.T) {
 			true    weight IN ('a', 2500)
 			true    weight IN ('2500')
 			false   weight IN ('2500.0')
+			false   weight IN ('2500.0', 1)
+			true    JMSPriority IN (7.0)
+			true    JMSPriority IN ('7.0')
 			true    debt IN (-3)
 			false   debt IN (3)
 			true    price IN (99.5)
@@ -472,7 +475,7 @@ func TestJMSNamesOfHeadersThatAreMissing(t *testing.T) {
 			t.Errorf("%s is %s, want %s", condition, got, want)
 		}
 	}
-	broken := message{"priority", "high", "redelivered", "perhaps", "persistent", "true"}
+	broken := message{"priority", "high", "redelivered", "perhaps", "persistent", "perhaps"}
 	for condition, want := range map[string]string{
 		"JMSPriority = 4":                "unknown",
 		"JMSRedelivered":                 "unknown",
@@ -498,13 +501,19 @@ func TestHeadersThatAreNumbers(t *testing.T) {
 		"", "-", "+", ".", "-.", "e5", ".e5", "1e", "1e+", "1e5.", "1.5.5", "--1", " 1", "1 ", "0x10", "1L", "1d", "1_000",
 		"NaN", "Infinity", "-Inf", "1e999", "-1e999", "١", strings.Repeat("1", 33),
 	} {
-		if got := truthOf(t, "n + 0 IS NULL", message{"n", text}); got != "true" {
+		if got := truthOf(t, "n + 0 IS NULL AND NOT n > 0 AND NOT n < 0", message{"n", text}); got != "true" {
 			t.Errorf("%q is a number: %s", text, got)
 		}
 	}
-	lowest := message{"n", "-9223372036854775808"}
-	if got := truthOf(t, "n = -9223372036854775808 AND n + 1 = -9223372036854775807", lowest); got != "true" {
-		t.Errorf("the lowest long is not read exactly: %s", got)
+	for n, condition := range map[string]string{
+		"-9223372036854775808": "n = -9223372036854775808 AND n + 1 = -9223372036854775807 AND n = -9223372036854775808.0 AND " +
+			"n IN (-9223372036854775808.0) AND n NOT IN (9223372036854775808.0)",
+		"-9223372036854775809": "n < 0",
+		"9223372036854775809":  "n > 0",
+	} {
+		if got := truthOf(t, condition, message{"n", n}); got != "true" {
+			t.Errorf("%s at %s is %s", condition, n, got)
+		}
 	}
 }
 
@@ -601,6 +610,8 @@ func TestLimits(t *testing.T) {
 	}{
 		{"length", "a = '" + repeat("x", selector.MaxLength-6) + "'", "a = '" + repeat("x", selector.MaxLength-5) + "'",
 			"selector: 8193 octets long, at most 8192 are allowed"},
+		{"length with blanks", "a = 1" + repeat(" ", selector.MaxLength-5), "a = 1" + repeat(" ", selector.MaxLength-4),
+			"selector: 8193 octets long, at most 8192 are allowed"},
 		{"length of the canonical text", "a='" + repeat("x", selector.MaxLength-6) + "'", "a='" + repeat("x", selector.MaxLength-5) + "'",
 			"selector: 8193 octets long, at most 8192 are allowed"},
 		{"parentheses", repeat("(", 64) + "a" + repeat(")", 64), repeat("(", 65) + "a" + repeat(")", 65),
@@ -609,8 +620,8 @@ func TestLimits(t *testing.T) {
 		{"signs", repeat("-", 64) + "a = 1", repeat("-", 65) + "a = 1", "more than 64 parentheses, NOTs and signs"},
 		{"all of these", repeat("NOT (", 31) + "NOT -a = 1" + repeat(")", 31), repeat("NOT (", 31) + "NOT --a = 1" + repeat(")", 31),
 			"more than 64 parentheses, NOTs and signs within one another"},
-		{"nodes of a chain of conditions", "a" + repeat(" OR a", 499), "a" + repeat(" OR a", 500), "more than 1000 literals, identifiers and operators"},
-		{"nodes of a sum", "a = 1" + repeat("+a", 498), "a = 1" + repeat("+a", 499), "more than 1000 literals, identifiers and operators"},
+		{"nodes of a chain of conditions", "NOT a" + repeat(" OR a", 499), "NOT NOT a" + repeat(" OR a", 499), "more than 1000 literals, identifiers and operators"},
+		{"nodes of a sum", "-a = 1" + repeat("+a", 498), "--a = 1" + repeat("+a", 498), "more than 1000 literals, identifiers and operators"},
 	} {
 		if _, err := selector.Parse(of.fits); err != nil {
 			t.Errorf("%s at the limit: %v", of.name, err)
