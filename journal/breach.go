@@ -159,9 +159,11 @@ func (s *source) findSalt(file File) error {
 		}
 		h := s.segmentHeader
 		h.salt = parseMark(b[recordHeaderBytes:]).salt
-		if _, _, ok := parseWholeMark(b, h.seed(), h.salt); ok {
-			s.salt = h.salt
-			return nil
+		for _, h.sparse = range []bool{false, true} {
+			if _, _, ok := parseWholeMark(b, h.seedAt(sc.offset), h.salt); ok {
+				s.salt, s.sparse = h.salt, h.sparse
+				return nil
+			}
 		}
 	}
 	return nil

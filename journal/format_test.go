@@ -83,12 +83,12 @@ func TestFormatIsThatOfTheGoldenFiles(t *testing.T) {
 	if *update {
 		for _, name := range written {
 			content := bytes.TrimRight(disk.Content(name), "\x00")
-			if err := os.WriteFile(filepath.Join("testdata", "format-2", filepath.Base(name)), content, 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join("testdata", "format-3", filepath.Base(name)), content, 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	files := goldenFiles(t, "format-2")
+	files := goldenFiles(t, "format-3")
 	if len(files) != len(written) || len(written) != 4 {
 		t.Fatalf("%d files are written, %d are golden", len(written), len(files))
 	}
@@ -140,7 +140,7 @@ func goldenFiles(t testing.TB, version string) map[string][]byte {
 // begins, and reads them again.
 func TestGoldenJournalsAreReadAndGoOn(t *testing.T) {
 	t.Parallel()
-	for version, first := range map[string]uint64{"format-1": 1, "format-2": 52} {
+	for version, first := range map[string]uint64{"format-1": 1, "format-2": 52, "format-3": 52} {
 		disk := memfs.New()
 		for name, content := range goldenFiles(t, version) {
 			disk.Put(name, content)

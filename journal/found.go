@@ -63,7 +63,7 @@ func (f *found) readSeal(file File) error {
 	if err := readAt(file, f.name(), b, offset); err != nil {
 		return err
 	}
-	h, m, ok := parseWholeMark(b, f.seed(), f.salt)
+	h, m, ok := parseWholeMark(b, f.seedAt(offset), f.salt)
 	if !ok || !h.isSeal() {
 		return nil
 	}

@@ -18,8 +18,12 @@ import (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // imageSeed is the seed of the record headers in a segment, calculated from its header as README.md says.
-func imageSeed(image []byte) uint32 {
+// imageSeed starts the checksum of the record header at offset at.
+func imageSeed(image []byte, at int) uint32 {
 	b := append(append(bytes.Clone(image[16:32]), image[32:40]...), image[56:64]...)
+	if image[8] >= 3 && image[12] == 1 {
+		b = binary.LittleEndian.AppendUint64(b, uint64(at))
+	}
 	return crc32.Checksum(b, castagnoli)
 }
 
@@ -39,16 +43,15 @@ func resealRecord(image []byte, at int) {
 	if size := int(binary.LittleEndian.Uint32(image[at+4:])); size <= len(image)-at-32 {
 		binary.LittleEndian.PutUint32(image[at+20:], crc32.Checksum(image[at+32:at+32+size], castagnoli))
 	}
-	binary.LittleEndian.PutUint32(image[at+28:], crc32.Update(imageSeed(image), castagnoli, image[at:at+28]))
+	binary.LittleEndian.PutUint32(image[at+28:], crc32.Update(imageSeed(image, at), castagnoli, image[at:at+28]))
 }
 
 // plainRecords reads a segment in the plainest way: what Read returns must be the beginning of this.
 func plainRecords(image []byte) (recs []journal.Record) {
-	seed := imageSeed(image)
 	for at := 4096; at+32 <= len(image); {
 		h := image[at:]
 		size := int(binary.LittleEndian.Uint32(h[4:]))
-		if crc32.Update(seed, castagnoli, h[:28]) != binary.LittleEndian.Uint32(h[28:]) || size > len(h)-32 ||
+		if crc32.Update(imageSeed(image, at), castagnoli, h[:28]) != binary.LittleEndian.Uint32(h[28:]) || size > len(h)-32 ||
 			crc32.Checksum(h[32:32+size], castagnoli) != binary.LittleEndian.Uint32(h[20:]) {
 			break
 		}
@@ -121,7 +124,7 @@ func readAny(t *testing.T, segment []byte) {
 // neighbours, with checksums made to fit or not. Nothing may panic, no record may be given whose checksums do not fit, and
 // what Verify takes for sound is read whole.
 func FuzzSealed(f *testing.F) {
-	whole := goldenFiles(f, "format-2")
+	whole := goldenFiles(f, "format-3")
 	names := slices.DeleteFunc(slices.Sorted(maps.Keys(whole)), func(name string) bool { return filepath.Ext(name) != ".seg" })
 	for i, name := range names[:2] {
 		content := whole[name][4096:]

@@ -13,7 +13,7 @@ const (
 	indexEntryBytes = 16
 )
 
-// index tells where in a segment records begin, and sums up all that it holds. A segment of format 2 ends with it.
+// index tells where in a segment records begin, and sums up all that it holds. A sealed segment ends with it since format 2.
 type index struct {
 	records uint64 // of the caller
 	digest  uint32 // CRC of their header CRCs, in order

@@ -13,6 +13,7 @@ type scanner struct {
 	file   File
 	name   string
 	seed   uint32
+	placed bool // see seedAt
 	salt   uint64
 	offset int64 // of the next record
 	end    int64 // of what may be read
@@ -23,7 +24,7 @@ type scanner struct {
 
 func newScanner(file File, h *segmentHeader, offset, end int64, window []byte) scanner {
 	return scanner{
-		file: file, name: h.name(), seed: h.seed(), salt: h.salt, offset: offset, end: end, window: window[:0],
+		file: file, name: h.name(), seed: h.seed(), placed: h.placed(), salt: h.salt, offset: offset, end: end, window: window[:0],
 	}
 }
 
@@ -45,7 +46,7 @@ func (s *scanner) next() (h recordHeader, payload []byte, offset int64, err erro
 	if err != nil {
 		return h, nil, offset, err
 	}
-	h, reason := parseRecordHeader(b, s.seed)
+	h, reason := parseRecordHeader(b, placedSeed(s.seed, s.placed, offset))
 	if reason != "" {
 		return h, nil, offset, corrupt(s.name, offset, "%s", reason)
 	}
@@ -109,7 +110,7 @@ func (s *scanner) aftermath(offset int64) (promised, used int64, err error) {
 		}
 		if rest := bytes.TrimRight(b, "\x00"); len(rest) > 0 {
 			used = s.offset + int64(len(rest))
-			promised = max(promised, s.promisedIn(b))
+			promised = max(promised, s.promisedIn(b, s.offset))
 		}
 		if n == s.end-s.offset {
 			break
@@ -119,13 +120,13 @@ func (s *scanner) aftermath(offset int64) (promised, used int64, err error) {
 	return promised, used, nil
 }
 
-// promisedIn returns the furthest offset promised by the valid marks in b, which begins at a multiple of 8.
-func (s *scanner) promisedIn(b []byte) (promised int64) {
+// promisedIn returns the furthest offset promised by the valid marks in b, which lies at offset, a multiple of 8.
+func (s *scanner) promisedIn(b []byte, offset int64) (promised int64) {
 	for at := 0; at+markBytes <= len(b); at += 8 {
 		if binary.LittleEndian.Uint16(b[at:]) != recordMagic || b[at+2] != typeMark {
 			continue
 		}
-		if _, m, ok := parseWholeMark(b[at:], s.seed, s.salt); ok {
+		if _, m, ok := parseWholeMark(b[at:], placedSeed(s.seed, s.placed, offset+int64(at)), s.salt); ok {
 			promised = max(promised, m.promiseOffset)
 		}
 	}

@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	formatVersion = 2 // of what is written now; older readers do not understand it
+	formatVersion = 3 // of what is written now; older readers do not understand it
 	indexVersion  = 2 // since this one a sealed segment ends with its index
+	placedVersion = 3 // since this one the records of a sparse segment are bound to their offsets
 
 	segmentMagic       = "BATONJNL"
 	segmentHeaderBytes = 4096
@@ -58,6 +59,22 @@ func (h *segmentHeader) seed() uint32 {
 	binary.LittleEndian.PutUint64(b[16:], h.id)
 	binary.LittleEndian.PutUint64(b[24:], h.salt)
 	return crc32.Checksum(b[:], castagnoli)
+}
+
+// seedAt starts the checksum of the record header at offset. Where Seqs have gaps, a sector in the place of another would
+// otherwise pass for the next records, and hide those that it replaced.
+func (h *segmentHeader) seedAt(offset int64) uint32 { return placedSeed(h.seed(), h.placed(), offset) }
+
+// placed says whether seedAt depends on the offset.
+func (h *segmentHeader) placed() bool { return h.sparse && h.version >= placedVersion }
+
+func placedSeed(seed uint32, placed bool, offset int64) uint32 {
+	if !placed {
+		return seed
+	}
+	var b [8]byte
+	binary.LittleEndian.PutUint64(b[:], uint64(offset))
+	return crc32.Update(seed, castagnoli, b[:])
 }
 
 func (h *segmentHeader) encode() []byte {

@@ -32,9 +32,10 @@ func (w *sparseWriter) add(h recordHeader, payload []byte) error {
 	w.buf = append(w.buf, zeros[:recordHeaderBytes]...)
 	w.buf = append(w.buf, payload...)
 	w.buf = append(w.buf, zeros[:recordBytes(len(payload))-recordHeaderBytes-len(payload)]...)
-	h.put(w.buf[at:], w.seed)
+	offset := w.offset + int64(at)
+	h.put(w.buf[at:], placedSeed(w.seed, true, offset))
 	h.crc = binary.LittleEndian.Uint32(w.buf[at+recordHeaderBytes-4:])
-	w.index.add(&h, w.offset+int64(at))
+	w.index.add(&h, offset)
 	w.last = h.seq
 	if len(w.buf) < gatherBytes {
 		return nil
@@ -69,9 +70,9 @@ func (w *sparseWriter) finish(next segmentHeader) (*segment, error) {
 		salt:          w.header.salt,
 	}
 	h := recordHeader{seq: next.firstSeq - 1, epoch: next.epoch, prevChain: next.chain}
-	w.buf = w.index.append(w.buf, h, w.seed)
+	w.buf = w.index.append(w.buf, h, placedSeed(w.seed, true, limit))
 	h.flags = flagSealed
-	w.buf = m.append(w.buf, h, w.seed)
+	w.buf = m.append(w.buf, h, placedSeed(w.seed, true, w.offset+int64(len(w.buf))))
 	if err := w.flush(); err != nil {
 		return nil, err
 	}
