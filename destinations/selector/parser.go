@@ -82,7 +82,7 @@ func (p *parser) require(word string) {
 func (p *parser) node(e expression) expression {
 	p.nodes++
 	if p.nodes > MaxNodes {
-		p.fail(p.token.at, fmt.Sprintf("more than %d literals, identifiers and operators", MaxNodes))
+		p.fail(p.token.at, fmt.Sprintf("more than %d literals, identifiers, operators and %%", MaxNodes))
 	}
 	return e
 }
@@ -247,7 +247,9 @@ func (p *parser) like(of expression, not bool) expression {
 	var err error
 	if l.match, err = newPattern(l.text, escape); err != nil {
 		p.fail(at, err.Error())
+		return l
 	}
+	p.nodes += len(l.match.pieces) - 1 // a "%" takes as much memory as a node
 	return l
 }
 

@@ -4,7 +4,7 @@ package selector
 const (
 	MaxLength = 8 << 10 // octets of the text, as given and as String writes it
 	MaxDepth  = 64      // parentheses, NOTs and signs within one another
-	MaxNodes  = 1000    // literals, identifiers and operators; the members of an IN are not counted
+	MaxNodes  = 1000    // literals, identifiers, operators and the % of patterns; the members of an IN are not counted
 )
 
 // Fields is what a selector reads of a message.

@@ -620,8 +620,9 @@ func TestLimits(t *testing.T) {
 		{"signs", repeat("-", 64) + "a = 1", repeat("-", 65) + "a = 1", "more than 64 parentheses, NOTs and signs"},
 		{"all of these", repeat("NOT (", 31) + "NOT -a = 1" + repeat(")", 31), repeat("NOT (", 31) + "NOT --a = 1" + repeat(")", 31),
 			"more than 64 parentheses, NOTs and signs within one another"},
-		{"nodes of a chain of conditions", "NOT a" + repeat(" OR a", 499), "NOT NOT a" + repeat(" OR a", 499), "more than 1000 literals, identifiers and operators"},
-		{"nodes of a sum", "-a = 1" + repeat("+a", 498), "--a = 1" + repeat("+a", 498), "more than 1000 literals, identifiers and operators"},
+		{"nodes of a chain of conditions", "NOT a" + repeat(" OR a", 499), "NOT NOT a" + repeat(" OR a", 499), "more than 1000 literals, identifiers, operators and %"},
+		{"nodes of a pattern", "a LIKE '" + repeat("%", 998) + "'", "a LIKE '" + repeat("%", 999) + "'", "more than 1000 literals, identifiers, operators and %"},
+		{"nodes of a sum", "-a = 1" + repeat("+a", 498), "--a = 1" + repeat("+a", 498), "more than 1000 literals, identifiers, operators and %"},
 	} {
 		if _, err := selector.Parse(of.fits); err != nil {
 			t.Errorf("%s at the limit: %v", of.name, err)
