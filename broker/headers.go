@@ -55,11 +55,16 @@ const (
 
 // Of SUBSCRIBE and UNSUBSCRIBE.
 const (
-	headerID            = "id" // and of ACK and NACK
-	headerPrefetchCount = "prefetch-count"
-	headerPrefetchSize  = "activemq.prefetchSize"
-	headerWindowSize    = "consumer-window-size"
-	headerRequeue       = "requeue" // and of NACK
+	headerID               = "id" // and of ACK and NACK
+	headerPrefetchCount    = "prefetch-count"
+	headerPrefetchSize     = "activemq.prefetchSize"
+	headerWindowSize       = "consumer-window-size"
+	headerMaximumPending   = "activemq.maximumPendingMessageLimit"
+	headerConsumerPriority = "consumer-priority"
+	headerActiveMQPriority = "activemq.priority"
+	headerXPriority        = "x-priority"
+	headerDispatchAsync    = "activemq.dispatchAsync" // read by nobody
+	headerRequeue          = "requeue"                // and of NACK
 
 	headerSelector              = "selector"
 	headerSubscriptionName      = "activemq.subscriptionName"
@@ -69,6 +74,7 @@ const (
 	headerBrowser               = "browser"
 	headerExclusive             = "exclusive"
 	headerActiveMQExclusive     = "activemq.exclusive"
+	headerSingleActive          = "x-single-active-consumer"
 	headerNoLocal               = "no-local"
 	headerActiveMQNoLocal       = "activemq.noLocal"
 	headerRetroactive           = "activemq.retroactive"

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"maps"
+	"strconv"
 
 	"baton/broker/stomp"
 	"baton/destinations"
@@ -12,7 +13,7 @@ func (s *session) subscribe(f *stomp.Frame, c destinations.Command) error {
 	if err != nil {
 		return err
 	}
-	d, err := s.server.names.Parse(name)
+	d, sources, err := s.server.names.ParseSources(name)
 	if err != nil {
 		return err
 	}
@@ -27,7 +28,8 @@ func (s *session) subscribe(f *stomp.Frame, c destinations.Command) error {
 	if err != nil {
 		return err
 	}
-	c.Op, c.Destination, c.Subscription, c.Consumer = destinations.Subscribe, d, id, consumer
+	c.Op, c.Destination, c.Sources = destinations.Subscribe, d, sources
+	c.Subscription, c.Consumer = id, consumer
 	s.add(c)
 	if s.speaks() == stomp.V10 {
 		if s.unnamed == nil {
@@ -67,9 +69,7 @@ func supported(f *stomp.Frame) error {
 			return refuse(codeUnsupported, "the header %s is not supported", name)
 		}
 	}
-	for _, name := range []string{
-		headerDurable, headerBrowser, headerActiveMQExclusive, headerExclusive, headerNoLocal, headerActiveMQNoLocal, headerRetroactive,
-	} {
+	for _, name := range []string{headerDurable, headerBrowser, headerRetroactive} {
 		on, err := truth(f, name, false)
 		if err != nil {
 			return err
@@ -82,8 +82,8 @@ func supported(f *stomp.Frame) error {
 }
 
 // consumer reads how the subscription wants its messages.
-func (s *session) consumer(f *stomp.Frame) (destinations.Consumer, error) {
-	c := destinations.Consumer{ByMessageID: s.speaks() != stomp.V12}
+func (s *session) consumer(f *stomp.Frame) (c destinations.Consumer, err error) {
+	c.ByMessageID = s.speaks() != stomp.V12
 	requeue, err := truth(f, headerRequeue, true)
 	if err != nil {
 		return c, err
@@ -92,23 +92,89 @@ func (s *session) consumer(f *stomp.Frame) (destinations.Consumer, error) {
 	if c.Ack, err = s.ackMode(f); err != nil {
 		return c, err
 	}
-	for _, name := range []string{headerPrefetchCount, headerPrefetchSize} {
-		n, err := count(f, name, maxPrefetch)
-		if err != nil {
-			return c, err
-		}
-		if c.Prefetch == 0 {
-			c.Prefetch = int(n)
-		}
+	if err := credit(f, &c); err != nil {
+		return c, err
 	}
-	c.PrefetchBytes, err = count(f, headerWindowSize, maxPrefetchBytes)
+	if c.Priority, err = consumerPriority(f); err != nil {
+		return c, err
+	}
+	if c.Exclusive, err = anyTruth(f, headerExclusive, headerActiveMQExclusive, headerSingleActive); err != nil {
+		return c, err
+	}
+	c.NoLocal, err = anyTruth(f, headerNoLocal, headerActiveMQNoLocal)
 	return c, err
 }
 
 const (
 	maxPrefetch      = 65_535
 	maxPrefetchBytes = 256 << 20
+	maxPending       = 10_000_000
 )
+
+// credit reads how much may be in flight to a subscription, and wait for it.
+func credit(f *stomp.Frame, c *destinations.Consumer) error {
+	for _, name := range []string{headerPrefetchCount, headerPrefetchSize} {
+		n, err := count(f, name, maxPrefetch)
+		if err != nil {
+			return err
+		}
+		if c.Prefetch == 0 {
+			c.Prefetch = int(n)
+		}
+	}
+	if err := window(f, c); err != nil {
+		return err
+	}
+	if v, ok := f.Header(headerMaximumPending); ok && string(v) != "-1" { // which is ActiveMQ's default: no limit of its own
+		n, err := count(f, headerMaximumPending, maxPending)
+		c.Pending = int(n)
+		return err
+	}
+	return nil
+}
+
+// window reads the credit in octets. As Artemis has it, 0 is one message at a
+// time, and -1 is no limit.
+func window(f *stomp.Frame, c *destinations.Consumer) (err error) {
+	switch v, _ := f.Header(headerWindowSize); string(v) {
+	case "0":
+		c.Prefetch, c.PrefetchBytes = 1, 0
+	case "-1":
+		c.PrefetchBytes = maxPrefetchBytes
+	default:
+		c.PrefetchBytes, err = count(f, headerWindowSize, maxPrefetchBytes)
+	}
+	return err
+}
+
+// consumerPriority reads the priority among the consumers of a queue.
+func consumerPriority(f *stomp.Frame) (int, error) {
+	for _, name := range []string{headerConsumerPriority, headerActiveMQPriority, headerXPriority} {
+		v, ok := f.Header(name)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseInt(string(v), 10, 32)
+		if err != nil {
+			return 0, refuse(codeHeader, "the header %s must be a number of 32 bits", name)
+		}
+		return int(n), nil
+	}
+	return 0, nil
+}
+
+// anyTruth reads headers that mean the same: it is true if one of them is.
+func anyTruth(f *stomp.Frame, names ...string) (bool, error) {
+	is := false
+	for _, name := range names {
+		on, err := truth(f, name, false)
+		if err != nil {
+			return false, err
+		}
+		is = is || on
+	}
+	return is, nil
+}
 
 func (s *session) ackMode(f *stomp.Frame) (destinations.AckMode, error) {
 	ack, ok := f.Header(headerAck)

@@ -24,7 +24,7 @@ var subscribing = []rule{
 func subscribeDestination(t *testing.T, version string) {
 	h := serve(t, Options{})
 	refuses(t, h, version, "SUBSCRIBE\nid:1\n\n\x00", codeHeader)
-	for _, bad := range []string{"", "a", "/queue/", "/exchange/a", "/topic/*"} {
+	for _, bad := range []string{"", "a", "/queue/", "/exchange/a", "/topic/a*", "/topic/>.a", "/queue/a,b", "/queue/$temp.x,/queue/a", "/topic/$temp.>"} {
 		refuses(t, h, version, "SUBSCRIBE\nid:1\ndestination:"+bad+"\n\n\x00", destinations.CodeBadDestination)
 	}
 }
@@ -127,7 +127,6 @@ func subscribeRefused(t *testing.T, version string) {
 	const subscribe = "SUBSCRIBE\nid:1\ndestination:/queue/a\nreceipt:9\n"
 	for _, header := range []string{
 		"selector:a = 1", "durable:true", "activemq.subscriptionName:s", "durable-subscription-name:s", "browser:true",
-		"exclusive:true", "activemq.exclusive:true", "no-local:true",
 	} {
 		f := refuses(t, h, version, subscribe+header+"\n\n\x00", codeUnsupported)
 		if name, _, _ := strings.Cut(header, ":"); !strings.Contains(f.header("message"), name) || f.header("receipt-id") != "9" {
@@ -136,7 +135,8 @@ func subscribeRefused(t *testing.T, version string) {
 	}
 	for _, header := range []string{
 		"prefetch-count:0", "prefetch-count:-1", "prefetch-count:x", "prefetch-count:65536", "activemq.prefetchSize:0",
-		"consumer-window-size:0", "requeue:no", "durable:yes",
+		"consumer-window-size:-2", "requeue:no", "durable:yes", "exclusive:yes", "no-local:1", "x-priority:high",
+		"activemq.priority:2147483648", "activemq.maximumPendingMessageLimit:-2",
 	} {
 		refuses(t, h, version, subscribe+header+"\n\n\x00", codeHeader)
 	}

@@ -20,8 +20,7 @@ func (m *Machine) acknowledge(now time.Time, c *Command, out *Effects) error {
 	default:
 		s.covered(tag, func(tag uint64, _ *flight) { m.fail(now, s, tag, c.Reject, out) })
 	}
-	s.queue.join(s)
-	m.touch(s.queue)
+	m.replenish(s)
 	return nil
 }
 
@@ -99,23 +98,35 @@ func (s *subscription) covered(tag uint64, fn func(tag uint64, fl *flight)) {
 
 // settle takes the messages that an ACK of tag covers out of the queue.
 func (m *Machine) settle(s *subscription, tag uint64, out *Effects) {
-	m.seqs = m.seqs[:0]
 	s.covered(tag, func(tag uint64, fl *flight) {
-		if fl.at.slot().stored() {
-			m.seqs = append(m.seqs, fl.at.slot().seq)
-			m.land(s, tag)
-		} else {
-			m.discard(s.queue, m.land(s, tag))
-		}
+		m.settleOne(s, tag, fl, out)
 	})
-	m.recordSettle(s.queue, out)
+	m.recordSettle(out)
 }
 
-// recordSettle settles the messages of q in m.seqs.
-func (m *Machine) recordSettle(q *queue, out *Effects) {
-	if len(m.seqs) > 0 {
-		m.record(record{kind: KindSettle, queue: q.destination.Name, seqs: m.seqs}, out)
+// settleOne takes one message out of its queue. If it is stored, recordSettle is
+// what does it: one entry for a run of messages of the same queue.
+func (m *Machine) settleOne(s *subscription, tag uint64, fl *flight, out *Effects) {
+	q := fl.queue
+	if !fl.at.slot().stored() {
+		m.discard(q, m.land(s, tag))
+		m.collect(q)
+		return
 	}
+	if q != m.settled {
+		m.recordSettle(out)
+		m.settled = q
+	}
+	m.seqs = append(m.seqs, fl.at.slot().seq)
+	m.land(s, tag)
+}
+
+// recordSettle settles the messages in m.seqs.
+func (m *Machine) recordSettle(out *Effects) {
+	if len(m.seqs) > 0 {
+		m.record(record{kind: KindSettle, queue: m.settled.destination.Name, seqs: m.seqs}, out)
+	}
+	m.seqs, m.settled = m.seqs[:0], nil
 }
 
 // land ends a flight and returns its credit. The message stays in flight in
@@ -137,7 +148,8 @@ func (m *Machine) land(s *subscription, tag uint64) ref {
 // fail ends a delivery that was in vain: the message returns to its place, or
 // goes to the dead-letter queue when reject is set or it failed too often.
 func (m *Machine) fail(now time.Time, s *subscription, tag uint64, reject bool, out *Effects) {
-	q, at := s.queue, m.land(s, tag)
+	q := s.flights.get(tag).queue
+	at := m.land(s, tag)
 	sl := at.slot()
 	attempts, most := min(int(sl.attempts)+1, maxAttempts), q.policy.Redelivery.MaxDeliveries
 	if m.policies.isDeadLetterQueue(q.destination) {
@@ -170,7 +182,7 @@ func (m *Machine) fail(now time.Time, s *subscription, tag uint64, reject bool, 
 // be there when the person comes.
 func (m *Machine) bury(now time.Time, q *queue, at ref, reason string, attempts int, out *Effects) {
 	sl := at.slot()
-	target := q.policy.DeadLetter.queue(q.deadLetterName())
+	target := q.policy.DeadLetter.queue(q.deadLetterName(sl.msg))
 	dead := &DeadLetter{
 		Reason:      reason,
 		Deliveries:  attempts,
@@ -209,8 +221,7 @@ func (m *Machine) sent(c *Command, out *Effects) {
 		return
 	}
 	m.settle(s, c.Delivery.Tag, out)
-	s.queue.join(s)
-	m.touch(s.queue)
+	m.replenish(s)
 }
 
 // unreadable sets a delivery aside of which the content could not be read:
@@ -225,12 +236,13 @@ func (m *Machine) unreadable(c *Command, out *Effects) {
 	if s == nil {
 		return
 	}
-	if fl := s.flights.get(c.Delivery.Tag); fl == nil || fl.tx != nil || !fl.at.slot().stored() {
+	fl := s.flights.get(c.Delivery.Tag)
+	if fl == nil || fl.tx != nil || !fl.at.slot().stored() {
 		return
 	}
-	s.queue.setAside(m.land(s, c.Delivery.Tag))
+	q := fl.queue
+	q.setAside(m.land(s, c.Delivery.Tag))
 	m.aside++
 	out.SetAside++
-	s.queue.join(s)
-	m.touch(s.queue)
+	m.replenish(s)
 }

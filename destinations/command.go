@@ -9,7 +9,7 @@ const (
 	_           Op = iota
 	Start          // the broker begins; once, after the last Replay and before all else
 	Send           // Destination, Also, Message, Client, DiskLow
-	Subscribe      // Subscription, Destination, Consumer
+	Subscribe      // Subscription, Destination or Sources, Consumer
 	Unsubscribe    // Subscription; with Delete, Consumer.Durable
 	Ack            // Delivery, Tx
 	Nack           // Delivery, Tx, Reject
@@ -36,8 +36,9 @@ type Command struct {
 	Destination  Destination
 	Also         []Destination // of a composite destination, those after the first
 	Message      *Message
-	Client       string // the client-id of who sends
-	Subscription string // the client's own id of a subscription
+	Client       string    // the client-id of who sends
+	Sources      []Pattern // in place of one Destination: several, or with wildcards
+	Subscription string    // the client's own id of a subscription
 	Consumer     Consumer
 	Delivery     DeliveryID
 	Tx           string // transaction; empty: none
@@ -70,6 +71,10 @@ type Consumer struct {
 	Ack           AckMode
 	Prefetch      int       // most messages in flight; 0: the machine's default
 	PrefetchBytes int64     // no further message is sent while this many octets are in flight; 0: the default
+	Pending       int       // most copies that wait for it beyond that, of topics; 0: the default
+	Priority      int       // consumers of lower priority only get what this one has no credit for
+	Exclusive     bool      // of the consumers of a queue that say so, only one gets messages
+	NoLocal       bool      // not what its own session sent
 	RejectNacks   bool      // every NACK dead-letters at once
 	ByMessageID   bool      // the client acknowledges by message id (STOMP 1.0 and 1.1)
 	Durable       DurableID // of a topic's subscription that outlives its consumers; zero: it does not

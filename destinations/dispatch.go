@@ -4,18 +4,18 @@ package destinations
 // each in turn.
 func (m *Machine) dispatch(q *queue, out *Effects) {
 	for q.ready > 0 {
-		s := q.next()
-		if s == nil {
+		src := q.next()
+		if src == nil {
 			return
 		}
-		m.deliver(q, s, q.take(), out)
-		q.join(s)
+		m.deliver(src, q.take(), out)
+		q.join(src)
 	}
 }
 
-func (m *Machine) deliver(q *queue, s *subscription, at ref, out *Effects) {
-	sl := at.slot()
-	tag := s.flights.add(at)
+func (m *Machine) deliver(src *source, at ref, out *Effects) {
+	q, s, sl := src.queue, src.sub, at.slot()
+	tag := s.flights.add(q, at)
 	s.out++
 	s.outBytes += int64(sl.size)
 	id := m.id(sl)

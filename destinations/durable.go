@@ -114,21 +114,28 @@ func (d *durable) takes(_ *Message, client string) bool {
 	return true
 }
 
-// origin is where a message of q was sent, as far as it is known: clients of a
-// durable subscription see the topic.
+// origin is where a message of q was sent, as far as it is known: those who
+// subscribe to several topics see which it was.
 func (q *queue) origin(msg *Message) Destination {
+	durable := q.durable != nil && q.durable.hidden() == 1
 	switch {
-	case q.durable == nil || q.durable.hidden() == 0:
+	case !durable && !q.destination.Topic:
 		return q.destination
 	case msg != nil && msg.topic != nil:
 		return Topic(*msg.topic)
+	case durable:
+		return Topic(q.durable.topic)
 	}
-	return Topic(q.durable.topic)
+	return q.destination
 }
 
 // deadLetterName is what the dead letters of q are called after: its name, or
-// the topic. Of a topic with wildcards it is what is before them.
-func (q *queue) deadLetterName() string {
+// the topic. Of a durable subscription to a topic with wildcards it is what is
+// before them.
+func (q *queue) deadLetterName(msg *Message) string {
+	if q.durable == nil {
+		return q.origin(msg).Name
+	}
 	name := q.origin(nil).Name
 	if i := strings.IndexAny(name, wildcards); i >= 0 {
 		name = strings.TrimSuffix(name[:i], ".")
@@ -146,6 +153,11 @@ func (q *queue) deadLetterName() string {
 // what it holds, and made anew: so JMS has it ("Durable Topic Subscriptions").
 func (m *Machine) subscribeDurable(c *Command, out *Effects) (*queue, error) {
 	id := c.Consumer.Durable
+	if len(c.Sources) == 1 {
+		c.Destination = c.Sources[0].named
+	} else if len(c.Sources) > 1 {
+		return nil, durableError("a durable subscription has one topic, perhaps with wildcards, and not %d destinations", len(c.Sources))
+	}
 	if !c.Destination.Topic {
 		return nil, durableError("%s is a queue: only a subscription of a topic can be durable; a queue keeps its messages anyway", c.Destination)
 	}
@@ -209,9 +221,11 @@ func (m *Machine) unsubscribeDurable(c *Command, out *Effects) error {
 func (m *Machine) locateDurable(c *Command) (*queue, *subscription, error) {
 	id := c.Consumer.Durable
 	if ses := m.sessions[c.Session]; ses != nil {
-		s := ses.byID[c.Subscription]
-		if s != nil && s.queue.durable != nil && (id.Name == "" || s.queue.destination.Name == id.key()) {
-			return s.queue, s, nil
+		if s := ses.byID[c.Subscription]; s != nil && len(s.sources) == 1 {
+			q := s.sources[0].queue
+			if q.durable != nil && (id.Name == "" || q.destination.Name == id.key()) {
+				return q, s, nil
+			}
 		}
 	}
 	if id.Name != "" {
@@ -229,9 +243,11 @@ func (m *Machine) locateDurable(c *Command) (*queue, *subscription, error) {
 func (m *Machine) forgo(q *queue, out *Effects) {
 	for _, ses := range m.sessions {
 		for _, s := range ses.leaving {
-			if s.queue == q {
-				s.queue, s.flights = &queue{destination: q.destination}, flights{}
-			}
+			s.flights.each(0, s.flights.last(), func(tag uint64, fl *flight) {
+				if fl.queue == q {
+					s.flights.remove(tag)
+				}
+			})
 		}
 		ses.forgetLeft()
 	}

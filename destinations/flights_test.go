@@ -18,7 +18,7 @@ func TestFlightsAgainstMap(t *testing.T) {
 			switch op := r.IntN(10); {
 			case op < 5:
 				last++
-				if tag := f.add(ref{i: step}); tag != last {
+				if tag := f.add(nil, ref{i: step}); tag != last {
 					t.Fatalf("tag %d, want %d", tag, last)
 				}
 				want[last] = step
@@ -46,7 +46,7 @@ func TestFlightsWithAStragglerStaySmall(t *testing.T) {
 	want := map[uint64]int{}
 	var last uint64
 	for step := range 20_000 {
-		last = f.add(ref{i: step})
+		last = f.add(nil, ref{i: step})
 		if step%4000 == 7 {
 			want[last] = step
 		} else {
@@ -97,7 +97,7 @@ func TestFlightsAsideAreSettledInPassing(t *testing.T) {
 	const many = 300_000
 	var f flights
 	for i := range many {
-		f.add(ref{i: i})
+		f.add(nil, ref{i: i})
 	}
 	for tag := uint64(1); tag <= many; tag++ {
 		if tag%8 != 0 {

@@ -64,10 +64,16 @@ type Machine struct {
 	durables durables
 	sessions map[uint64]*session
 
+	watchers patternSet[*subscription] // those with wildcards or several destinations
+	watching int                       // patterns in watchers
+	round    uint64                    // counts what was sent to topics while there were such
+	sender   uint64                    // session of the Step in progress
+
 	whole   bool       // the Step in progress is a transaction
 	joined  bool       // and has an entry already
 	touched []*queue   // by the Step in progress: have something new to dispatch
-	seqs    []uint64   // scratch of a settle
+	seqs    []uint64   // to be settled by recordSettle
+	settled *queue     // where they are
 	takers  []*durable // scratch of a publish
 
 	recovery *recovery // while entries are replayed that a checkpoint knows in part
@@ -102,6 +108,7 @@ func (m *Machine) Step(now time.Time, c Command, out *Effects) error {
 }
 
 func (m *Machine) do(now time.Time, c *Command, out *Effects) error {
+	m.sender = c.Session
 	switch c.Op {
 	case Start:
 		m.record(record{kind: KindStart}, out)
@@ -378,6 +385,7 @@ func (m *Machine) queue(name string) *queue {
 		m.queues[name], m.recent = q, q
 		m.roster.add(q)
 		m.bytes += queueBytes
+		m.discovered(q)
 	}
 	return q
 }
@@ -403,13 +411,14 @@ func (m *Machine) collect(q *queue) {
 		delete(m.queues, q.destination.Name)
 		m.recent = nil
 		m.roster.remove(q)
+		q.abandon()
 		m.bytes -= queueBytes
 	}
 }
 
 // touch remembers to dispatch q at the end of the Step.
 func (m *Machine) touch(q *queue) {
-	if q.consumers == 0 {
+	if q.members.empty() {
 		return
 	}
 	if n := len(m.touched); n == 0 || m.touched[n-1] != q {

@@ -902,6 +902,6 @@ func (w *model) compareSub(got *subscription, want *modelSub) {
 		w.t.Fatalf("%s of session %d finds %d message ids, want %d", want.id, want.session.id, len(got.byID), len(want.flights))
 	}
 	if want.queue.destination.Topic {
-		w.compareQueue(got.queue, want.queue)
+		w.compareQueue(got.copies, want.queue)
 	}
 }

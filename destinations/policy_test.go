@@ -143,7 +143,7 @@ func TestPolicyOfPending(t *testing.T) {
 			r.send(Topic(test.topic), newMessage(body, false))
 		}
 		waits := ""
-		q := r.m.sessions[1].subs[0].queue
+		q := r.m.sessions[1].subs[0].sources[0].queue
 		for q.ready > 0 {
 			waits += " " + string(q.take().slot().msg.Content[1:])
 		}

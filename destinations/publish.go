@@ -137,7 +137,7 @@ func (m *Machine) dropOldest(d *durable, size int64, out *Effects) {
 	if !q.offline() {
 		return
 	}
-	m.seqs = m.seqs[:0]
+	m.settled = q
 	for q.ready > 0 && (limit.Messages > 0 && q.ready >= limit.Messages || limit.Bytes > 0 && q.bytes+size > limit.Bytes) {
 		at := q.take()
 		if at.slot().stored() {
@@ -147,7 +147,7 @@ func (m *Machine) dropOldest(d *durable, size int64, out *Effects) {
 		}
 		out.Dropped++
 	}
-	m.recordSettle(q, out)
+	m.recordSettle(out)
 }
 
 // offline says that q is a durable subscription that nobody consumes.
@@ -189,7 +189,7 @@ func (m *Machine) share(queue string, r *record) {
 func (m *Machine) showAll(o Outgoing, before uint64, out *Effects) {
 	for i := range o.parts() {
 		d := o.part(i)
-		if !d.Topic || m.topics[d.Name] == nil {
+		if !d.Topic || m.topics[d.Name] == nil && m.watching == 0 {
 			continue
 		}
 		if o.Message.n <= before {

@@ -1,63 +1,197 @@
 package destinations
 
-// A queue is a backlog and its consumers. A topic's subscription has one too,
+import "slices"
+
+// A queue is a backlog and its consumers. A subscription to topics has one too,
 // with itself as the only consumer.
 type queue struct {
 	destination Destination
 	policy      *Policy
 	durable     *durable // nil: it takes only what is sent to it
 	backlog
-	consumers int
-	turn      fifo[*subscription] // those with credit, who is next first
-	left      int                 // closed ones in turn
-	place     int                 // in Machine.roster
+	consumers int             // those that keep the queue: all but those that came by a wildcard
+	members   roster[*source] // all consumers, oldest first
+	turns     turns
+	exclusive int     // members that want to be the only one
+	active    *source // of these, the one that is; nil: there are none
+	place     int     // in Machine.roster
 }
 
 func (q *queue) seat() *int { return &q.place }
 
-// join puts a consumer that has credit at the end of the turn.
-func (q *queue) join(s *subscription) {
-	if !s.inTurn && !s.closed && s.hasCredit() {
-		s.inTurn = true
-		q.turn.push(s)
+// A source is one queue of those that a subscription consumes. Most consume one.
+type source struct {
+	sub   *subscription
+	queue *queue
+	wild  bool // by a wildcard: the queue may be forgotten nevertheless
+	turn  turnState
+	place int // in queue.members
+	index int // in sub.sources
+}
+
+func (src *source) seat() *int { return &src.place }
+
+// enter makes src a consumer of its queue.
+func (q *queue) enter(src *source) {
+	q.members.add(src)
+	if !src.wild {
+		q.consumers++
+	}
+	q.turns.open(src.sub.consumer.Priority)
+	if src.sub.consumer.Exclusive {
+		q.exclusive++
+		q.elect()
+	}
+	q.join(src)
+}
+
+// leave ends what enter began.
+func (q *queue) leave(src *source) {
+	q.members.remove(src)
+	if !src.wild {
+		q.consumers--
+	}
+	q.turns.leave(src)
+	if src.sub.consumer.Exclusive {
+		q.exclusive--
+		if q.active == src {
+			q.active = nil
+			q.elect()
+		}
+	}
+}
+
+// elect chooses the one consumer of an exclusive queue: of the highest
+// priority, the oldest. It stays until it leaves, for to take over from one that
+// is at work would be two at work. The others stand by, and so do those that did
+// not ask to be alone; they go on when nobody asks any more.
+func (q *queue) elect() {
+	if q.active != nil {
+		return
+	}
+	for _, src := range q.members.places {
+		if src == nil || !src.sub.consumer.Exclusive {
+			continue
+		}
+		if q.active == nil || src.sub.consumer.Priority > q.active.sub.consumer.Priority {
+			q.active = src
+		}
+	}
+	for _, src := range q.members.places {
+		if src != nil {
+			q.join(src)
+		}
+	}
+}
+
+// join puts a consumer at the end of the turn, if it has credit. If not, it is
+// idle until it has.
+func (q *queue) join(src *source) {
+	switch s := src.sub; {
+	case src.turn != outOfTurn || s.closed || q.active != nil && q.active != src:
+	case s.hasCredit():
+		src.turn = inTurn
+		q.turns.push(src)
+	default:
+		src.turn = idle
+		s.idle = append(s.idle, src)
 	}
 }
 
 // next takes the consumer whose turn it is, or nil when none has credit.
-func (q *queue) next() *subscription {
-	for q.turn.len() > 0 {
-		s := q.turn.pop()
-		s.inTurn = false
-		if s.closed {
-			q.left--
-		} else if s.hasCredit() {
-			return s
+func (q *queue) next() *source {
+	for {
+		src := q.turns.pop()
+		if src == nil {
+			return nil
+		}
+		src.turn = outOfTurn
+		if !src.sub.hasCredit() {
+			q.join(src)
+		} else if q.active == nil || q.active == src {
+			return src
+		}
+	}
+}
+
+type turnState uint8
+
+const (
+	outOfTurn turnState = iota // stands by, or is being served
+	inTurn
+	idle // in subscription.idle
+	left // in turn no more, though its place there may not have been cleared yet
+)
+
+// turns are the consumers with credit that wait for messages, by priority: those
+// of a lower one only get what those of the higher ones have no credit for.
+type turns struct {
+	ranks []*rank // highest priority first
+}
+
+// A rank is the turn of one priority: who is next is first.
+type rank struct {
+	priority int
+	members  int // whether in turn or not
+	fifo[*source]
+	left int // closed ones in turn
+}
+
+func (t *turns) find(priority int) (int, bool) {
+	return slices.BinarySearchFunc(t.ranks, priority, func(r *rank, p int) int { return p - r.priority })
+}
+
+// open counts a member.
+func (t *turns) open(priority int) {
+	i, ok := t.find(priority)
+	if !ok {
+		t.ranks = slices.Insert(t.ranks, i, &rank{priority: priority})
+	}
+	t.ranks[i].members++
+}
+
+func (t *turns) push(src *source) {
+	i, _ := t.find(src.sub.consumer.Priority)
+	t.ranks[i].push(src)
+}
+
+// pop takes who is next, nil if there is none.
+func (t *turns) pop() *source {
+	for _, r := range t.ranks {
+		for r.len() > 0 {
+			src := r.fifo.pop()
+			if src.turn != left {
+				return src
+			}
+			r.left--
 		}
 	}
 	return nil
 }
 
-// leave forgets a closed consumer. It keeps its place in the turn until that
-// comes, or until most of the places are of such: so a thousand can leave
-// without a thousand searches.
-func (q *queue) leave(s *subscription) {
-	if !s.inTurn {
+// leave forgets a member. It keeps its place in the turn until that comes, or
+// until most of the places are of such: so a thousand can leave without a
+// thousand searches.
+func (t *turns) leave(src *source) {
+	i, _ := t.find(src.sub.consumer.Priority)
+	r := t.ranks[i]
+	if r.members--; r.members == 0 {
+		src.turn = left
+		t.ranks = slices.Delete(t.ranks, i, i+1)
 		return
 	}
-	q.left++
-	if q.left <= q.turn.len()/2 {
+	waited := src.turn == inTurn
+	src.turn = left
+	if !waited {
 		return
 	}
-	for range q.turn.len() {
-		if s := q.turn.pop(); !s.closed {
-			q.turn.push(s)
+	if r.left++; r.left <= r.len()/2 {
+		return
+	}
+	for range r.len() {
+		if src := r.fifo.pop(); src.turn != left {
+			r.push(src)
 		}
 	}
-	q.left = 0
-}
-
-// A topic is its subscriptions, in the order of their making.
-type topic struct {
-	policy *Policy
-	roster[*subscription]
+	r.left = 0
 }

@@ -22,7 +22,8 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the ma
 //	restart                                    a new machine from the entries of the old one, started
 //	state                                      what is stored, and the figures
 //	S send DEST BODY [nonpersistent] [size=N]  S is the number of a session
-//	S subscribe ID DEST [ack=MODE] [prefetch=N] [bytes=N] [byid] [rejectnacks]
+//	S subscribe ID DEST[,DEST...] [ack=MODE] [prefetch=N] [bytes=N] [byid] [rejectnacks]
+//	                  [priority=N] [exclusive] [nolocal] [pending=N]
 //	S unsubscribe ID
 //	S ack|nack SUB.TAG [reject]                the numbers that the delivery carried
 //	S ack|nack id=SEQ.N [sub=ID]               by message id
@@ -37,6 +38,8 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the ma
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/*.txt")
+	rows, _ := filepath.Glob("testdata/rows/*.txt")
+	files = append(files, rows...)
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no scripts: %v", err)
 	}
@@ -269,7 +272,7 @@ func split(words []string) (args []string, opts map[string]string) {
 		switch {
 		case isOption:
 			opts[name] = value
-		case slices.Contains([]string{"nonpersistent", "byid", "rejectnacks", "reject", "clean", "disklow"}, w):
+		case slices.Contains([]string{"nonpersistent", "byid", "rejectnacks", "reject", "clean", "disklow", "exclusive", "nolocal"}, w):
 			opts[w] = "yes"
 		default:
 			args = append(args, w)
@@ -290,7 +293,8 @@ func (p *player) command(words []string) {
 	case "send":
 		c.Op, c.Destination, c.Message = Send, p.destination(args[0]), p.message(args[1], opts)
 	case "subscribe":
-		c.Op, c.Subscription, c.Destination, c.Consumer = Subscribe, args[0], p.destination(args[1]), p.consumer(opts)
+		c.Op, c.Subscription, c.Consumer = Subscribe, args[0], p.consumer(opts)
+		c.Destination, c.Sources = p.sources(args[1])
 	case "unsubscribe":
 		c.Op, c.Subscription = Unsubscribe, args[0]
 	case "ack", "nack", "sent", "unreadable":
@@ -331,6 +335,22 @@ func (p *player) destination(s string) Destination {
 	return d
 }
 
+// sources reads one destination, or patterns with commas between them.
+func (p *player) sources(s string) (Destination, []Pattern) {
+	if !strings.ContainsAny(s, wildcards+",") {
+		return p.destination(s), nil
+	}
+	var sources []Pattern
+	for _, s := range strings.Split(s, ",") {
+		pattern, err := Names{MaxBytes: 255, DeadLetterPrefixes: []string{"DLQ."}}.ParsePattern(s)
+		if err != nil {
+			p.t.Fatalf("line %d: %v", p.n, err)
+		}
+		sources = append(sources, pattern)
+	}
+	return Destination{}, sources
+}
+
 func (p *player) message(body string, opts map[string]string) *Message {
 	if s := opts["size"]; s != "" {
 		body += strings.Repeat("_", p.number(s)-len(body))
@@ -351,6 +371,13 @@ func (p *player) consumer(opts map[string]string) Consumer {
 	if s := opts["bytes"]; s != "" {
 		c.PrefetchBytes = int64(p.number(s))
 	}
+	if s := opts["priority"]; s != "" {
+		c.Priority = p.number(s)
+	}
+	if s := opts["pending"]; s != "" {
+		c.Pending = p.number(s)
+	}
+	c.Exclusive, c.NoLocal = opts["exclusive"] != "", opts["nolocal"] != ""
 	return c
 }
 

@@ -73,20 +73,31 @@ func (m *Machine) number(msg *Message) {
 
 // show gives a copy to each subscriber of a topic that is there.
 func (m *Machine) show(topic string, msg *Message, out *Effects) {
-	t := m.topics[topic]
-	if t == nil {
-		return
+	if m.watching > 0 {
+		msg = m.onTopic(topic, msg)
 	}
-	for _, s := range t.places {
-		if s != nil {
-			m.offer(s, msg, out)
-		}
+	m.eachSubscriber(Topic(topic), func(s *subscription) { m.offer(s, msg, out) })
+}
+
+// onTopic is msg for those who must be told on which topic it was published.
+func (m *Machine) onTopic(topic string, msg *Message) *Message {
+	switch {
+	case msg.topic == nil:
+		msg.publishedOn(topic)
+	case *msg.topic != topic: // one of several
+		msg = msg.again()
+		msg.publishedOn(topic)
+		m.number(msg)
 	}
+	return msg
 }
 
 // offer gives a copy to one subscriber, within its limit.
 func (m *Machine) offer(s *subscription, msg *Message, out *Effects) {
-	q, p := s.queue, &s.queue.policy.Pending
+	q, p := s.copies, s.copies.policy.Pending
+	if s.consumer.Pending > 0 {
+		p.Messages = s.consumer.Pending
+	}
 	full := q.ready >= p.Messages || q.ready > 0 && q.bytes+msg.size() > p.Bytes
 	if full && (p.Policy == DropNew || p.Policy == DisconnectPending) {
 		out.Dropped++

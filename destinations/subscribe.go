@@ -26,15 +26,18 @@ func (m *Machine) subscribe(c *Command, out *Effects) error {
 		ses = &session{id: c.Session, byID: map[string]*subscription{}}
 		m.sessions[c.Session] = ses
 	}
-	m.enlist(ses, m.newSubscription(ses, c), q)
+	m.enlist(ses, m.newSubscription(ses, c), c, q, out)
 	return nil
 }
 
-// source is the queue that a SUBSCRIBE takes from: for a topic, one of its own.
+// source is the queue that a SUBSCRIBE takes from: for a topic, one of its own;
+// nil if it has several sources.
 func (m *Machine) source(c *Command, out *Effects) (*queue, error) {
 	switch d := c.Destination; {
 	case c.Consumer.Durable != DurableID{}:
 		return m.subscribeDurable(c, out)
+	case len(c.Sources) > 0:
+		return nil, nil
 	case d.Topic:
 		return &queue{destination: d, policy: m.policies.of(d)}, nil
 	default:
@@ -53,23 +56,40 @@ func (m *Machine) newSubscription(ses *session, c *Command) *subscription {
 }
 
 // enlist joins a subscription to its session and to what it takes from.
-func (m *Machine) enlist(ses *session, s *subscription, q *queue) {
+func (m *Machine) enlist(ses *session, s *subscription, c *Command, q *queue, out *Effects) {
 	ses.subs = append(ses.subs, s)
 	ses.byID[s.id] = s
-	s.queue = q
-	if d := q.destination; d.Topic {
-		t := m.topics[d.Name]
-		if t == nil {
-			t = &topic{policy: m.policies.of(d)}
-			m.topics[d.Name] = t
-		}
-		t.add(s)
+	switch {
+	case q == nil:
+		m.watch(s, c.Sources, out)
+	case q.destination.Topic:
+		m.listen(s, q)
+	default:
+		m.consume(s, q, false)
 	}
-	setDefault(&s.consumer.Prefetch, s.queue.policy.Prefetch)
-	setDefault(&s.consumer.PrefetchBytes, s.queue.policy.PrefetchBytes)
-	s.queue.consumers++
-	s.queue.join(s)
-	m.touch(s.queue)
+}
+
+// listen makes s a subscriber of one topic, whose copies wait in q.
+func (m *Machine) listen(s *subscription, q *queue) {
+	d := q.destination
+	t := m.topics[d.Name]
+	if t == nil {
+		t = &topic{policy: q.policy}
+		m.topics[d.Name] = t
+	}
+	t.add(s)
+	s.topic, s.copies = d, q
+	m.consume(s, q, false)
+}
+
+// consume makes s a consumer of q.
+func (m *Machine) consume(s *subscription, q *queue, wild bool) {
+	setDefault(&s.consumer.Prefetch, q.policy.Prefetch)
+	setDefault(&s.consumer.PrefetchBytes, q.policy.PrefetchBytes)
+	src := &source{sub: s, queue: q, wild: wild, index: len(s.sources)}
+	s.sources = append(s.sources, src)
+	q.enter(src)
+	m.touch(q)
 }
 
 func (m *Machine) unsubscribe(c *Command, out *Effects) error {
@@ -93,7 +113,7 @@ func (m *Machine) leave(s *subscription, out *Effects) {
 	if !s.flights.none() {
 		s.session.leaving = append(s.session.leaving, s)
 	}
-	m.collect(s.queue)
+	m.forsake(s)
 	out.Outputs = append(out.Outputs, Output{Kind: Forget, Session: s.session.id, Delivery: Delivery{Sub: s.number}})
 }
 
@@ -108,19 +128,18 @@ func (ses *session) remove(s *subscription) {
 	}
 }
 
-// retire takes a subscription out of its destination: it gets nothing more.
+// retire takes a subscription out of its destinations: it gets nothing more.
 func (m *Machine) retire(s *subscription) {
-	s.closed = true
-	q := s.queue
-	q.consumers--
-	q.leave(s)
-	if !q.destination.Topic {
-		return
+	s.closed, s.idle = true, nil
+	for _, src := range s.sources {
+		src.queue.leave(src)
+		m.touch(src.queue) // another may be the active one now
 	}
-	t := m.topics[q.destination.Name]
-	t.remove(s)
-	if t.empty() {
-		delete(m.topics, q.destination.Name)
+	m.unwatch(s)
+	if t := m.topics[s.topic.Name]; t != nil && s.topic.Topic {
+		if t.remove(s); t.empty() {
+			delete(m.topics, s.topic.Name)
+		}
 	}
 }
 
@@ -129,26 +148,31 @@ func (m *Machine) retire(s *subscription) {
 // acknowledged in a transaction stays with the transaction: COMMIT and ABORT
 // will say what becomes of it.
 func (m *Machine) giveBackAll(s *subscription, keepHeld bool) {
-	q := s.queue
-	if q.destination.Topic {
-		for q.ready > 0 {
-			q.take()
+	s.flights.each(0, s.flights.last(), func(tag uint64, fl *flight) {
+		switch q := fl.queue; {
+		case q == s.copies:
+			s.flights.remove(tag)
+		case fl.tx == nil || !keepHeld:
+			q.giveBack(fl.at)
+			s.flights.remove(tag)
+			m.touch(q)
 		}
-		q.each(func(at ref) bool {
+	})
+	if s.copies != nil {
+		s.copies.each(func(at ref) bool {
 			m.release(at.slot().msg)
 			return true
 		})
-		// A transaction may still refer to the flights.
-		s.queue, s.flights = &queue{destination: q.destination, policy: q.policy}, flights{}
-		return
+		s.copies = nil
 	}
-	s.flights.each(0, s.flights.last(), func(tag uint64, fl *flight) {
-		if fl.tx == nil || !keepHeld {
-			q.giveBack(fl.at)
-			s.flights.remove(tag)
-		}
-	})
-	m.touch(q)
+}
+
+// forsake forgets the queues of a retired subscription that nobody needs now.
+func (m *Machine) forsake(s *subscription) {
+	for _, src := range s.sources {
+		m.collect(src.queue)
+	}
+	s.sources = nil
 }
 
 // disconnect ends all subscriptions of a session and its transactions.
@@ -167,11 +191,11 @@ func (m *Machine) disconnect(now time.Time, c *Command, out *Effects) {
 			m.blame(now, s, c, out)
 		}
 		m.giveBackAll(s, false)
-		m.collect(s.queue)
+		m.forsake(s)
 	}
 	for _, s := range ses.leaving {
 		m.giveBackAll(s, false)
-		m.collect(s.queue)
+		m.forsake(s)
 	}
 }
 
@@ -182,11 +206,11 @@ func (m *Machine) disconnect(now time.Time, c *Command, out *Effects) {
 // would take its neighbours to the dead-letter queue. One that was not wholly
 // written to the consumer did it no harm, and is not counted.
 func (m *Machine) blame(now time.Time, s *subscription, c *Command, out *Effects) {
-	if s.queue.destination.Topic {
-		return
-	}
 	var oldest, open uint64
 	s.flights.each(0, s.flights.last(), func(tag uint64, fl *flight) {
+		if fl.queue == s.copies {
+			return
+		}
 		if oldest == 0 {
 			oldest = tag
 		}

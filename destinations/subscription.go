@@ -30,19 +30,23 @@ type held struct {
 	reject bool
 }
 
-// A subscription is one consumer of a queue. That of a topic consumes a queue
-// of its own, in which its copies wait.
+// A subscription is one consumer of its sources: of queues, and for topics of a
+// queue of its own, in which its copies wait.
 type subscription struct {
 	session  *session
 	id       string
 	number   uint32
-	queue    *queue
+	sources  []*source
+	idle     []*source   // those that would join the turn, were there credit
+	copies   *queue      // of topics; nil if there are none among its destinations
+	topic    Destination // the one topic, if that is all there is
+	watches  []Pattern   // otherwise what it listens to, and queues by wildcards
+	round    uint64      // of Machine, in which it was offered a copy last
 	consumer Consumer
 	out      int   // deliveries that use up credit
 	outBytes int64 // their size
 	flights  flights
 	byID     map[MessageID]uint64 // tag of each flight, if the client acknowledges by message id
-	inTurn   bool                 // waits in queue.turn
 	place    int                  // in its topic
 	open     uint64               // in client mode: transactions hold all flights with a lower tag
 	closed   bool
@@ -58,9 +62,10 @@ func (s *subscription) hasCredit() bool {
 
 // A flight is a delivery that is not settled.
 type flight struct {
-	at   ref
-	tx   *transaction // that holds an acknowledgement of it
-	live bool
+	at    ref
+	queue *queue       // where at is
+	tx    *transaction // that holds an acknowledgement of it
+	live  bool
 }
 
 // flights are the deliveries of a subscription by their tags, which ascend
@@ -86,8 +91,8 @@ func (f *flights) last() uint64 { return f.gone + uint64(f.len()) }
 // none says that nothing is in flight.
 func (f *flights) none() bool { return f.len() == 0 && len(f.aside) == f.landed }
 
-func (f *flights) add(at ref) (tag uint64) {
-	f.push(flight{at: at, live: true})
+func (f *flights) add(q *queue, at ref) (tag uint64) {
+	f.push(flight{at: at, queue: q, live: true})
 	f.live++
 	return f.last()
 }

@@ -89,35 +89,23 @@ func (m *Machine) admitCommit(c *Command) (need int64, err error) {
 // carryOut settles and fails what the transaction held. Runs of ACKs of one
 // subscription become one entry.
 func (m *Machine) carryOut(now time.Time, tx *transaction, out *Effects) {
-	m.seqs = m.seqs[:0]
-	var acked *subscription
-	flush := func() {
-		if acked != nil {
-			m.recordSettle(acked.queue, out)
-		}
-		m.seqs, acked = m.seqs[:0], nil
-	}
+	var acked *subscription // of the run
 	for _, h := range tx.held {
 		fl := h.sub.flights.get(h.tag)
 		if fl == nil || fl.tx != tx {
 			continue // the subscription has ended
 		}
 		if h.nack || h.sub != acked {
-			flush()
+			m.recordSettle(out)
 		}
-		switch at := fl.at; {
-		case h.nack:
+		acked = h.sub
+		if h.nack {
 			m.fail(now, h.sub, h.tag, h.reject, out)
-		case at.slot().stored():
-			acked = h.sub
-			m.seqs = append(m.seqs, at.slot().seq)
-			m.land(h.sub, h.tag)
-		default:
-			m.discard(h.sub.queue, m.land(h.sub, h.tag))
-			m.collect(h.sub.queue)
+		} else {
+			m.settleOne(h.sub, h.tag, fl, out)
 		}
 	}
-	flush()
+	m.recordSettle(out)
 }
 
 // abort forgets what a transaction held: the messages are unacknowledged
@@ -135,8 +123,9 @@ func (m *Machine) abort(c *Command) {
 		case fl == nil || fl.tx != tx:
 			continue // it was a topic's copy and went with its subscription
 		case s.closed:
-			s.queue.giveBack(m.land(s, h.tag))
-			m.touch(s.queue)
+			q := fl.queue
+			q.giveBack(m.land(s, h.tag))
+			m.touch(q)
 		default:
 			fl.tx = nil
 			s.out++

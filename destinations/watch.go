@@ -1,0 +1,151 @@
+package destinations
+
+import (
+	"slices"
+	"strings"
+)
+
+// watch makes s a consumer of all that the patterns name: of queues that are
+// there and of those that will be, and of topics.
+func (m *Machine) watch(s *subscription, patterns []Pattern, out *Effects) {
+	s.watches = patterns
+	for _, p := range patterns {
+		switch {
+		case p.named.Topic:
+			if s.copies == nil {
+				s.copies = &queue{destination: p.named, policy: m.policies.of(p.named)}
+				m.consume(s, s.copies, false)
+			}
+			m.watchFor(s, p)
+		case p.Wild():
+			m.watchFor(s, p)
+			m.consumeAll(s, p)
+		default:
+			m.establish(p.named.Name, out)
+			if q := m.queue(p.named.Name); !s.consumes(q) {
+				m.consume(s, q, false)
+			}
+		}
+	}
+}
+
+func (m *Machine) watchFor(s *subscription, p Pattern) {
+	m.watchers.add(p, s)
+	m.watching++
+}
+
+// unwatch ends what watch began with topics and wildcards.
+func (m *Machine) unwatch(s *subscription) {
+	for _, p := range s.watches {
+		if p.named.Topic || p.Wild() {
+			m.watchers.remove(p, s)
+			m.watching--
+		}
+	}
+}
+
+// consumeAll makes s a consumer of all queues that there are of a pattern.
+func (m *Machine) consumeAll(s *subscription, p Pattern) {
+	for _, q := range m.roster.places {
+		if q != nil && p.Matches(q.destination) && q.visible() {
+			m.discover(s, q)
+		}
+	}
+}
+
+// visible says that clients can name q.
+func (q *queue) visible() bool {
+	_, hidden := durableID(q.destination)
+	return !hidden && !own(q.destination.Name)
+}
+
+// discovered makes those consumers of a new queue who watch for such.
+func (m *Machine) discovered(q *queue) {
+	if m.watching > 0 && q.visible() {
+		m.watchers.each(q.destination, func(s *subscription) { m.discover(s, q) })
+	}
+}
+
+// discover makes s a consumer of a queue that one of its patterns matches,
+// unless it is one. A wildcard in the first part does not stand for dead-letter
+// queues: who consumes everything would consume what was just put aside.
+func (m *Machine) discover(s *subscription, q *queue) {
+	apart := m.policies.isDeadLetterQueue(q.destination) && !s.asksFor(q.destination)
+	if !apart && !(len(s.watches) > 1 && s.consumes(q)) {
+		m.consume(s, q, true)
+	}
+}
+
+// asksFor says whether a pattern with a word as its first part matches d.
+func (s *subscription) asksFor(d Destination) bool {
+	return slices.ContainsFunc(s.watches, func(p Pattern) bool {
+		return strings.IndexAny(p.named.Name, wildcards) != 0 && p.Matches(d)
+	})
+}
+
+func (s *subscription) consumes(q *queue) bool {
+	return slices.ContainsFunc(s.sources, func(src *source) bool { return src.queue == q })
+}
+
+// abandon takes a queue that is forgotten from those who consume it by a
+// wildcard: nothing of it is in flight.
+func (q *queue) abandon() {
+	for _, src := range q.members.places {
+		if src == nil {
+			continue
+		}
+		src.turn = left
+		s := src.sub
+		end := len(s.sources) - 1
+		s.sources[src.index] = s.sources[end]
+		s.sources[src.index].index = src.index
+		s.sources[end] = nil
+		s.sources = s.sources[:end]
+	}
+	q.members = roster[*source]{}
+}
+
+// replenish lets a subscription that may have credit again go on.
+func (m *Machine) replenish(s *subscription) {
+	if len(s.idle) == 0 || !s.hasCredit() {
+		return
+	}
+	for i, src := range s.idle {
+		s.idle[i] = nil
+		if src.turn == idle {
+			src.turn = outOfTurn
+			src.queue.join(src)
+			m.touch(src.queue)
+		}
+	}
+	s.idle = s.idle[:0]
+}
+
+// MaxSources is how many destinations one subscription may name.
+const MaxSources = 16
+
+// ParseSources reads the destinations of a SUBSCRIBE: what Parse reads, or
+// several patterns with commas between them: "/queue/orders.*,/topic/news.>".
+// Of the broker's own names, only those of its topics of reports are allowed.
+func (n Names) ParseSources(s string) (Destination, []Pattern, error) {
+	if !strings.ContainsAny(s, wildcards+",") {
+		d, err := n.Parse(s)
+		return d, nil, err
+	}
+	parts := strings.Split(s, ",")
+	if len(parts) > MaxSources {
+		return Destination{}, nil, destinationError("the destination has %d parts with commas between them; at most %d are allowed", len(parts), MaxSources)
+	}
+	sources := make([]Pattern, 0, len(parts))
+	for _, part := range parts {
+		p, err := n.ParsePattern(part)
+		if err != nil {
+			return Destination{}, nil, err
+		}
+		if own(p.named.Name) && !(p.named.Topic && strings.HasPrefix(p.named.Name, "$SYS.")) {
+			return Destination{}, nil, destinationError("destination names that begin with $ are the broker's own: %s", quote(part))
+		}
+		sources = append(sources, p)
+	}
+	return Destination{}, sources, nil
+}
