@@ -6,17 +6,19 @@ import "time"
 // stomp.heartbeat.send in the file and BATON_STOMP_HEARTBEAT_SEND in the environment. What each means is written in
 // config/baton.yml.
 type Config struct {
-	Data         Data         `mapstructure:"data"`
-	Log          Log          `mapstructure:"log"`
-	STOMP        STOMP        `mapstructure:"stomp"`
-	Memory       Memory       `mapstructure:"memory"`
-	Limits       Limits       `mapstructure:"limits"`
-	Queues       Queues       `mapstructure:"queues"`
-	Topics       Topics       `mapstructure:"topics"`
-	Transactions Transactions `mapstructure:"transactions"`
-	Journal      Journal      `mapstructure:"journal"`
-	IO           IO           `mapstructure:"io"`
-	Shutdown     Shutdown     `mapstructure:"shutdown"`
+	Data         Data          `mapstructure:"data"`
+	Log          Log           `mapstructure:"log"`
+	STOMP        STOMP         `mapstructure:"stomp"`
+	Memory       Memory        `mapstructure:"memory"`
+	Limits       Limits        `mapstructure:"limits"`
+	Queues       Queues        `mapstructure:"queues"`
+	Topics       Topics        `mapstructure:"topics"`
+	Destinations []Destination `mapstructure:"destinations"`
+	Routes       []Route       `mapstructure:"routes"`
+	Transactions Transactions  `mapstructure:"transactions"`
+	Journal      Journal       `mapstructure:"journal"`
+	IO           IO            `mapstructure:"io"`
+	Shutdown     Shutdown      `mapstructure:"shutdown"`
 }
 
 // Data says where the broker keeps what must survive.
@@ -70,7 +72,7 @@ type Limits struct {
 	Mailbox         Bytes         `mapstructure:"mailbox"`
 }
 
-// Queues are the defaults of every queue.
+// Queues are the defaults of every queue; the rules of Config.Destinations override them.
 type Queues struct {
 	Prefetch         int    `mapstructure:"prefetch"` // messages
 	PrefetchBytes    Bytes  `mapstructure:"prefetch_bytes"`
@@ -78,7 +80,7 @@ type Queues struct {
 	DeadLetterPrefix string `mapstructure:"dead_letter_prefix"`
 }
 
-// Topics are the defaults of every topic's subscriptions.
+// Topics are the defaults of every topic's subscriptions; the rules of Config.Destinations override them.
 type Topics struct {
 	PendingMessages int    `mapstructure:"pending_messages"`
 	PendingBytes    Bytes  `mapstructure:"pending_bytes"`
@@ -146,6 +148,8 @@ func Default() Config {
 		},
 		Queues:       Queues{Prefetch: 100, PrefetchBytes: 8 * MiB, MaxDeliveries: 10, DeadLetterPrefix: "DLQ."},
 		Topics:       Topics{PendingMessages: 10000, PendingBytes: 16 * MiB, PendingPolicy: "drop-oldest"},
+		Destinations: []Destination{},
+		Routes:       []Route{},
 		Transactions: Transactions{MaxOpen: 16, MaxFrames: 10000, MaxBytes: 64 * MiB, IdleTimeout: 5 * time.Minute},
 		Journal: Journal{
 			Segment:         64 * MiB,

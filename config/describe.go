@@ -2,7 +2,9 @@ package config
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
+	"time"
 )
 
 // Describe is the effective configuration as YAML, with a comment at each value that is not left at its default: where
@@ -13,15 +15,66 @@ func Describe(s Sources) (string, error) {
 		return "", err
 	}
 	var out strings.Builder
+	describe(&out, settings(&l.config), l.comment)
+	return out.String(), nil
+}
+
+// DescribePolicy is the policy of a destination that these rules of the list destinations match, of which the later ones
+// count more, as YAML with a comment at each value: the rule that it is from, or the key of the default.
+func (c Config) DescribePolicy(rules []int) string {
+	policy := c.DefaultPolicy()
+	fields, from := settings(&policy), map[string]string{}
+	for _, field := range fields {
+		from[field.key] = " # default"
+		if key, ok := defaultKeys[field.key]; ok {
+			from[field.key] = " # from " + key
+		}
+	}
+	for _, i := range rules {
+		for at, field := range settings(&c.Destinations[i].Policy) {
+			if !field.value.IsNil() {
+				fields[at].value = field.value
+				from[field.key] = fmt.Sprintf(" # from destinations[%d], %s", i, c.Destinations[i].Match)
+			}
+		}
+	}
+	var out strings.Builder
+	describe(&out, fields, func(key string) string { return from[key] })
+	return out.String()
+}
+
+// describe writes settings as YAML.
+func describe(out *strings.Builder, list []setting, comment func(key string) string) {
 	var open []string // the sections that the last line stands in
-	for _, setting := range settings(&l.config) {
+	for _, setting := range list {
 		path := strings.Split(setting.key, ".")
 		sections, name := path[:len(path)-1], path[len(path)-1]
-		openSections(&out, open, sections)
+		openSections(out, open, sections)
 		open = sections
-		fmt.Fprintf(&out, "%s%s: %s%s\n", indent(len(sections)), name, setting.yaml(), l.comment(setting.key))
+		fmt.Fprintf(out, "%s%s:", indent(len(sections)), name)
+		if setting.hasEntries() {
+			fmt.Fprintf(out, "%s\n%s", comment(setting.key), entriesText(setting.value))
+		} else {
+			fmt.Fprintf(out, " %s%s\n", yaml(setting.value), comment(setting.key))
+		}
 	}
-	return out.String(), nil
+}
+
+// hasEntries says that the value is a list of entries that have keys, and not empty.
+func (s setting) hasEntries() bool {
+	return s.value.Kind() == reflect.Slice && s.value.Type().Elem().Kind() == reflect.Struct && s.value.Len() > 0
+}
+
+// entriesText is a list of entries, each with what is set in it.
+func entriesText(list reflect.Value) string {
+	var out strings.Builder
+	for i := range list.Len() {
+		var entry strings.Builder
+		describe(&entry, present(list.Index(i).Addr().Interface()), func(string) string { return "" })
+		lines := strings.ReplaceAll(strings.TrimSuffix(entry.String(), "\n"), "\n", "\n"+indent(2))
+		fmt.Fprintf(&out, "%s- %s\n", indent(1), lines)
+	}
+	return out.String()
 }
 
 // openSections writes the headings of the sections that were not open before.
@@ -44,10 +97,22 @@ func (l *loading) comment(key string) string {
 	return ""
 }
 
-// yaml is the value as YAML: texts are quoted, so that none is read back as something else.
-func (s setting) yaml() string {
-	if text, ok := s.value.Interface().(string); ok {
-		return fmt.Sprintf("%q", text)
+// yaml is a value as YAML: texts are quoted, so that none is read back as something else.
+func yaml(value reflect.Value) string {
+	switch value.Kind() {
+	case reflect.Pointer:
+		return yaml(value.Elem())
+	case reflect.Slice:
+		items := make([]string, value.Len())
+		for i := range items {
+			items[i] = yaml(value.Index(i))
+		}
+		return "[" + strings.Join(items, ", ") + "]"
+	case reflect.String:
+		return fmt.Sprintf("%q", value)
 	}
-	return s.text()
+	if d, ok := value.Interface().(time.Duration); ok {
+		return durationText(d)
+	}
+	return fmt.Sprint(value.Interface())
 }

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 
@@ -43,7 +44,7 @@ func TestDescribeLoadsAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := config.Load(config.Sources{File: file(t, text)})
-	if err != nil || got != want {
+	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%v\ngot\n%+v\nwant\n%+v\nfrom\n%s", err, got, want, text)
 	}
 }

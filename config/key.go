@@ -1,31 +1,37 @@
 package config
 
 import (
-	"fmt"
 	"reflect"
 	"slices"
 	"strings"
 	"time"
 )
 
-// setting is one field of a Config under its dotted key.
+// setting is one field of a Config under its dotted key, or of an entry of one of its lists.
 type setting struct {
 	key   string
 	value reflect.Value // settable when the Config was given by pointer
 }
 
-// settings lists every field of cfg in the order in which they are declared.
-func settings(cfg *Config) []setting {
-	return collect(nil, "", reflect.ValueOf(cfg).Elem())
+// settings lists every field of the struct that of points to, in the order in which they are declared.
+func settings(of any) []setting {
+	return collect(nil, "", reflect.ValueOf(of).Elem())
+}
+
+// present lists those that are set, of a struct with fields that need not be.
+func present(of any) []setting {
+	return slices.DeleteFunc(settings(of), func(s setting) bool { return s.value.Kind() == reflect.Pointer && s.value.IsNil() })
 }
 
 func collect(list []setting, prefix string, section reflect.Value) []setting {
 	for i := range section.NumField() {
-		key := prefix + section.Type().Field(i).Tag.Get("mapstructure")
-		if section.Field(i).Kind() == reflect.Struct {
-			list = collect(list, key+".", section.Field(i))
-		} else {
-			list = append(list, setting{key, section.Field(i)})
+		switch field := section.Type().Field(i); {
+		case field.Anonymous:
+			list = collect(list, prefix, section.Field(i))
+		case field.Type.Kind() == reflect.Struct:
+			list = collect(list, prefix+field.Tag.Get("mapstructure")+".", section.Field(i))
+		default:
+			list = append(list, setting{prefix + field.Tag.Get("mapstructure"), section.Field(i)})
 		}
 	}
 	return list
@@ -41,17 +47,23 @@ func Keys() []string {
 	return keys
 }
 
+// entryKeys lists the keys that an entry of a list may have.
+func entryKeys(list string) []string {
+	cfg := Default()
+	var keys []string
+	for _, s := range settings(&cfg) {
+		if s.key == list {
+			for _, field := range settings(reflect.New(s.value.Type().Elem()).Interface()) {
+				keys = append(keys, field.key)
+			}
+		}
+	}
+	return keys
+}
+
 // EnvName is the environment variable of a key: stomp.listen is BATON_STOMP_LISTEN.
 func EnvName(key string) string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
-}
-
-// text is a value as it is written in the file.
-func (s setting) text() string {
-	if d, ok := s.value.Interface().(time.Duration); ok {
-		return durationText(d)
-	}
-	return fmt.Sprint(s.value.Interface())
 }
 
 // durationText is the shortest form that time.ParseDuration reads: 5m rather than 5m0s.

@@ -28,6 +28,9 @@ type Sources struct {
 	File  string         // YAML; none when empty
 	Env   []string       // "NAME=value", as os.Environ gives them; only BATON_ variables count, an empty one is unset
 	Flags map[string]any // values by key, for the flags that were given
+
+	// Check finds what else is wrong with a configuration: what this package cannot know, such as the syntax of a name.
+	Check func(Config) Problems
 }
 
 // Load reads all sources and validates the result. The error is a [Problems] with everything that is wrong.
@@ -39,7 +42,8 @@ func Load(s Sources) (Config, error) {
 // loading is the work of one Load.
 type loading struct {
 	config   Config
-	given    map[string]given // by key: what was set, by the source that won
+	check    func(Config) Problems // or nil
+	given    map[string]given      // by key: what was set, by the source that won
 	problems Problems
 }
 
@@ -49,7 +53,7 @@ type given struct {
 }
 
 func (s Sources) load() *loading {
-	l := &loading{config: Default(), given: map[string]given{}}
+	l := &loading{config: Default(), check: s.Check, given: map[string]given{}}
 	l.readFile(s.File)
 	l.readEnv(s.Env)
 	for _, key := range slices.Sorted(maps.Keys(s.Flags)) {
@@ -72,8 +76,11 @@ func (l *loading) set(key string, value any, source string) {
 
 func unknown(key string, keys []string) string {
 	for _, known := range keys {
-		if strings.HasPrefix(known, key+".") {
+		switch {
+		case strings.HasPrefix(known, key+"."):
 			return "is a section and takes no value of its own; one of its keys is " + known
+		case strings.HasPrefix(key, known+"."):
+			return "unknown key; " + known + " takes one value"
 		}
 	}
 	return "unknown key" + didYouMean(key, keys)
@@ -149,9 +156,30 @@ func (l *loading) decode() {
 		v.Set(key, given.value)
 	}
 	for _, err := range decodeErrors(v.UnmarshalExact(&l.config)) {
-		key := err.Name()
-		l.problems = append(l.problems, Problem{l.given[key].source, key, err.Unwrap().Error()})
+		l.misfit(err.Name(), err.Unwrap().Error())
 	}
+}
+
+// misfit notes what could not be decoded.
+func (l *loading) misfit(key, text string) {
+	source := l.source(key)
+	names, unused := strings.CutPrefix(text, "has invalid keys: ")
+	if !unused {
+		l.problems = append(l.problems, Problem{source, key, text})
+		return
+	}
+	list, _, _ := strings.Cut(key, "[")
+	_, section, _ := strings.Cut(key+".", "].") // "", or "redelivery."
+	for name := range strings.SplitSeq(names, ", ") {
+		text := "unknown key" + didYouMean(section+name, entryKeys(list))
+		l.problems = append(l.problems, Problem{source, key + "." + name, text})
+	}
+}
+
+// source is where the value of a key came from, or of the list that it is in.
+func (l *loading) source(key string) string {
+	list, _, _ := strings.Cut(key, "[")
+	return l.given[list].source
 }
 
 // decodeErrors flattens the tree of wrapped and joined errors that decoding returns: one error a key.
@@ -176,8 +204,13 @@ func decodeErrors(err error) []*mapstructure.DecodeError {
 // convert reads a value from YAML, the environment or a flag as the type of its field. Texts are read strictly, so that
 // a mistake is a problem and never a silent zero.
 func convert(from, to reflect.Value) (any, error) {
-	if to.Kind() == reflect.Struct {
+	switch to.Kind() {
+	case reflect.Pointer: // comes again as what it points to
 		return from.Interface(), nil
+	case reflect.Struct:
+		return parseSection(from)
+	case reflect.Slice:
+		return parseList(from.Interface())
 	}
 	text := fmt.Sprint(from.Interface())
 	switch to.Interface().(type) {
@@ -195,6 +228,29 @@ func convert(from, to reflect.Value) (any, error) {
 		return parseText(from.Interface())
 	}
 	panic("BUG: no conversion to " + to.Type().String())
+}
+
+func parseSection(value reflect.Value) (any, error) {
+	if value.Kind() != reflect.Map {
+		return nil, fmt.Errorf("%v: want keys with values", value)
+	}
+	return value.Interface(), nil
+}
+
+// parseList takes a list from the file, or as a text of YAML: "[{match: /queue/a}]".
+func parseList(value any) (any, error) {
+	list := value
+	if text, ok := value.(string); ok {
+		v := viper.New()
+		v.SetConfigType("yaml")
+		if err := v.ReadConfig(strings.NewReader("list: " + text)); err == nil {
+			list = v.Get("list")
+		}
+	}
+	if _, ok := list.([]any); !ok {
+		return nil, fmt.Errorf("%v: want a list, such as [] or [a, b]", value)
+	}
+	return list, nil
 }
 
 func parse[T any](text string, read func(string) (T, error), want string) (any, error) {
@@ -217,9 +273,13 @@ func parseText(value any) (any, error) {
 
 // validate adds what contradicts, save for keys whose value could not even be read.
 func (l *loading) validate() {
-	for _, problem := range l.config.problems() {
+	problems := l.config.problems()
+	if l.check != nil {
+		problems = append(problems, l.check(l.config)...)
+	}
+	for _, problem := range problems {
 		if !l.problems.has(problem.Key) {
-			problem.Source = l.given[problem.Key].source
+			problem.Source = l.source(problem.Key)
 			l.problems = append(l.problems, problem)
 		}
 	}

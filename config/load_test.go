@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -27,7 +28,7 @@ func TestLoadNothingIsDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got != config.Default() {
+	if !reflect.DeepEqual(got, config.Default()) {
 		t.Errorf("got %+v, want the defaults", got)
 	}
 }
@@ -61,7 +62,7 @@ func TestLaterSourcesWin(t *testing.T) {
 	want.Limits.Headers = 7
 	want.Limits.Body = config.MiB
 	want.Journal.Buffer = 2 * config.MiB
-	if got != want {
+	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got\n%+v\nwant\n%+v", got, want)
 	}
 }

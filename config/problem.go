@@ -33,9 +33,10 @@ func (p Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+// has says whether one is at this key, or at the section or entry that it is in.
 func (p Problems) has(key string) bool {
 	for _, problem := range p {
-		if problem.Key == key {
+		if problem.Key == key || problem.Key != "" && strings.HasPrefix(key, problem.Key+".") {
 			return true
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -60,7 +61,7 @@ func TestSampleLoadsAsDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got != config.Default() {
+	if !reflect.DeepEqual(got, config.Default()) {
 		t.Errorf("%s loads as\n%+v\nwant\n%+v", sample, got, config.Default())
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"net"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,6 +34,8 @@ func (c Config) problems() Problems {
 	v.limits(c.Limits)
 	v.queues(c.Queues)
 	v.topics(c.Topics, c.Limits)
+	v.destinations(c.Destinations, c.Limits)
+	v.routes(c.Routes)
 	v.transactions(c.Transactions, c.Limits)
 	v.journal(c.Journal)
 	v.memory(c)
@@ -100,15 +101,10 @@ func (v *validation) limits(l Limits) {
 
 func (v *validation) queues(q Queues) {
 	v.between("queues.prefetch", q.Prefetch, 1, 65_535)
-	v.positive("queues.prefetch_bytes", int64(q.PrefetchBytes))
-	v.atMost("queues.prefetch_bytes", q.PrefetchBytes, 256*MiB)
+	v.prefetchBytes("queues.prefetch_bytes", q.PrefetchBytes)
 	v.between("queues.max_deliveries", q.MaxDeliveries, 1, 65_535)
-	if !deadLetterPrefix.MatchString(q.DeadLetterPrefix) {
-		v.add("queues.dead_letter_prefix", `%q: want 1 to 32 letters, digits, ".", "_" and "-"`, q.DeadLetterPrefix)
-	}
+	v.deadLetterPrefix("queues.dead_letter_prefix", q.DeadLetterPrefix)
 }
-
-var deadLetterPrefix = regexp.MustCompile(`^[A-Za-z0-9._-]{1,32}$`)
 
 func (v *validation) topics(t Topics, l Limits) {
 	v.positive("topics.pending_messages", int64(t.PendingMessages))

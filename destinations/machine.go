@@ -17,9 +17,10 @@ type Options struct {
 	Pending          Pending
 
 	Policies         *Policies // nil: all destinations are alike
-	MemoryBytes      int64     // of contents and queues in memory; more contents are only in the log; 0: 1 GiB
-	MaxSubscriptions int       // of one session; 0: 1000
-	MaxCommitBytes   int64     // that one transaction may take in the log; 0: 120 MiB
+	Routes           []Route
+	MemoryBytes      int64 // of contents and queues in memory; more contents are only in the log; 0: 1 GiB
+	MaxSubscriptions int   // of one session; 0: 1000
+	MaxCommitBytes   int64 // that one transaction may take in the log; 0: 120 MiB
 }
 
 // WithDefaults returns o with its zero values replaced.

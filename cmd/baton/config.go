@@ -10,7 +10,7 @@ import (
 )
 
 func configCommand() *cobra.Command {
-	return group("config", "Check and print the configuration", configCheckCommand(), configPrintCommand())
+	return group("config", "Check and print the configuration", configCheckCommand(), configPrintCommand(), configPolicyCommand())
 }
 
 func configCheckCommand() *cobra.Command {
@@ -44,8 +44,28 @@ func configPrintCommand() *cobra.Command {
 	}
 }
 
+func configPolicyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "policy NAME [FILE]",
+		Short: "Print the policy of a destination, such as /queue/orders.eu, and which rule each value is from",
+		Args:  cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := config.Load(sources(args[1:]))
+			if err != nil {
+				return err
+			}
+			d, err := names(cfg).Parse(args[0])
+			if err != nil {
+				return usagef("%s", err)
+			}
+			_, err = fmt.Fprint(cmd.OutOrStdout(), cfg.DescribePolicy(policies(cfg).Rules(d)))
+			return err
+		},
+	}
+}
+
 func sources(args []string) config.Sources {
-	s := config.Sources{Env: os.Environ()}
+	s := config.Sources{Env: os.Environ(), Check: checkDestinations}
 	if len(args) == 1 {
 		s.File = args[0]
 	}

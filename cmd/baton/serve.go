@@ -29,7 +29,7 @@ func serveCommand() *cobra.Command {
 ./baton-data and listens on 127.0.0.1:61613, for clients on this machine, without a login.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := config.Load(config.Sources{File: file, Env: os.Environ(), Flags: givenFlags(cmd)})
+			cfg, err := config.Load(config.Sources{File: file, Env: os.Environ(), Flags: givenFlags(cmd), Check: checkDestinations})
 			if err != nil {
 				return err
 			}
@@ -200,14 +200,10 @@ func machineOptions(cfg config.Config) destinations.Options {
 			Bytes:    int64(cfg.Topics.PendingBytes),
 			Policy:   pendingPolicies[cfg.Topics.PendingPolicy],
 		},
+		Policies:         policies(cfg),
+		Routes:           routes(cfg),
 		MaxSubscriptions: cfg.Limits.Subscriptions,
 	}
-}
-
-var pendingPolicies = map[string]destinations.PendingPolicy{
-	"drop-oldest": destinations.DropOldest,
-	"drop-new":    destinations.DropNew,
-	"disconnect":  destinations.DisconnectPending,
 }
 
 var diskFullPolicies = map[string]broker.DiskFullPolicy{

@@ -8,6 +8,7 @@ import (
 
 	"baton/broker"
 	"baton/config"
+	"baton/destinations"
 )
 
 // Every key of the configuration changes what the broker or its journal is told: none is documented and then forgotten.
@@ -43,6 +44,8 @@ func TestEveryKeyIsWired(t *testing.T) {
 		"topics.pending_messages":      "7",
 		"topics.pending_bytes":         "20MiB",
 		"topics.pending_policy":        "disconnect",
+		"destinations":                 "[{match: '/queue/a.*', exclusive: true}]",
+		"routes":                       "[{from: /queue/a, to: [/queue/b]}]",
 		"transactions.max_open":        "7",
 		"transactions.max_frames":      "7",
 		"transactions.max_bytes":       "20MiB",
@@ -86,7 +89,9 @@ func wiring(t *testing.T, flags map[string]any) string {
 	log.OnDurable, log.OnFatal, log.OnSpace, log.Progress = nil, nil, nil, nil
 	options := brokerOptions(cfg, nil, nil)
 	options.Progress = nil
-	return fmt.Sprintf("%+v\n%+v", options, log)
+	policy := options.Machine.Policy(destinations.Queue("a.b"))
+	options.Machine.Policies = nil // an address
+	return fmt.Sprintf("%+v\n%+v\n%+v", options, policy, log)
 }
 
 func TestMaxConnections(t *testing.T) {
