@@ -3,6 +3,7 @@ package config_test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -230,5 +231,29 @@ func TestCheckAddsProblems(t *testing.T) {
 	want := path + ": destinations[0].match: must not be empty\n" + path + ": destinations[0].expiry_queue: nonsense"
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+}
+
+// The page has a row for every field, with its default and the key that holds it.
+func TestPageOfPoliciesHasEveryField(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../docs/policies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := 0
+	for key, line := range entries(config.Default().DescribePolicy(nil)) {
+		value, from, _ := strings.Cut(line, " # ")
+		row := fmt.Sprintf("\n| `%s` | `%s` ", key, value)
+		if inherited, ok := strings.CutPrefix(from, "from "); ok {
+			row += fmt.Sprintf("(`%s`) ", inherited)
+		}
+		if !strings.Contains(string(page), row+"| ") {
+			t.Errorf("missing: %s", row)
+		}
+		fields++
+	}
+	if rows := strings.Count(string(page), "\n| `"); rows != fields+reflect.TypeFor[config.Route]().NumField() {
+		t.Errorf("the page has %d rows for %d fields of policies and those of routes", rows, fields)
 	}
 }

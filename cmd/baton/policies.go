@@ -7,6 +7,7 @@ import (
 
 	"baton/config"
 	"baton/destinations"
+	"baton/destinations/selector"
 )
 
 // names says which names destinations may have, those of dead-letter queues included.
@@ -20,7 +21,7 @@ func names(cfg config.Config) destinations.Names {
 	return n
 }
 
-// checkDestinations finds what is wrong with the patterns and the names of destinations in a configuration.
+// checkDestinations finds what is wrong with the patterns, the names and the selectors in a configuration.
 func checkDestinations(cfg config.Config) config.Problems {
 	c := nameCheck{names: names(cfg)}
 	first := map[destinations.Pattern]int{}
@@ -39,6 +40,9 @@ func checkDestinations(cfg config.Config) config.Problems {
 		c.pattern(fmt.Sprintf("routes[%d].from", i), route.From)
 		for j, to := range route.To {
 			c.destination(fmt.Sprintf("routes[%d].to[%d]", i, j), to)
+		}
+		if _, err := selector.Parse(route.Selector); err != nil {
+			c.add(fmt.Sprintf("routes[%d].selector", i), "%s", err)
 		}
 	}
 	return c.problems
@@ -82,7 +86,7 @@ func policies(cfg config.Config) *destinations.Policies {
 	n, rules := names(cfg), make([]destinations.Rule, len(cfg.Destinations))
 	for i, rule := range cfg.Destinations {
 		rules[i] = destinations.Rule{
-			Match: checkedPattern(n, rule.Match),
+			Match: checked(n.ParsePattern(rule.Match)),
 			Set:   func(p *destinations.Policy) { setPolicy(p, rule.Policy) },
 		}
 	}
@@ -93,27 +97,23 @@ func policies(cfg config.Config) *destinations.Policies {
 func routes(cfg config.Config) []destinations.Route {
 	n, list := names(cfg), []destinations.Route(nil)
 	for _, route := range cfg.Routes {
-		made := destinations.Route{From: checkedPattern(n, route.From), Move: route.Mode == "move", Selector: route.Selector}
+		made := destinations.Route{From: checked(n.ParsePattern(route.From)), Move: route.Mode == "move"}
 		for _, to := range route.To {
-			d, err := n.Parse(to)
-			mustBeChecked(err)
-			made.To = append(made.To, d)
+			made.To = append(made.To, checked(n.Parse(to)))
+		}
+		if route.Selector != "" {
+			made.Selector = checked(selector.Parse(route.Selector))
 		}
 		list = append(list, made)
 	}
 	return list
 }
 
-func checkedPattern(n destinations.Names, text string) destinations.Pattern {
-	p, err := n.ParsePattern(text)
-	mustBeChecked(err)
-	return p
-}
-
-func mustBeChecked(err error) {
+func checked[T any](value T, err error) T {
 	if err != nil {
 		panic("BUG: a configuration that was not checked: " + err.Error())
 	}
+	return value
 }
 
 // setPolicy says what is given in the words of package destinations.
