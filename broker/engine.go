@@ -45,22 +45,23 @@ const tendInterval = time.Second
 
 // An engine owns the machine: it alone steps it.
 type engine struct {
-	machine  *destinations.Machine
-	options  destinations.Options // of the machine
-	log      Log
-	epoch    uint32
-	box      *mailbox
-	budget   *budget
-	logger   *zap.Logger
-	progress func(done, total uint64) // of the start
-	stored   func(messages int)
-	sessions map[uint64]*session // those that have sent a mail and not ended
-	batches  uint64
-	effects  destinations.Effects
-	records  []journal.Record
-	trimmed  uint64 // Last() when the log was last trimmed
-	promised uint64 // Last() when the log was last asked to note that all is durable
-	dropped  dropLog
+	machine   *destinations.Machine
+	options   destinations.Options // of the machine
+	log       Log
+	epoch     uint32
+	box       *mailbox
+	budget    *budget
+	logger    *zap.Logger
+	progress  func(done, total uint64) // of the start
+	stored    func(messages int)
+	sessions  map[uint64]*session // those that have sent a mail and not ended
+	batches   uint64
+	effects   destinations.Effects
+	records   []journal.Record
+	trimmed   uint64  // Last() when the log was last trimmed
+	promised  uint64  // Last() when the log was last asked to note that all is durable
+	dropped   dropLog // copies for topic subscribers
+	unclaimed dropLog // messages for temporary queues
 
 	checkpoints checkpointer
 
@@ -133,9 +134,8 @@ func (e *engine) batch(mails []mail) error {
 		return err
 	}
 	e.deliver()
-	if e.effects.Dropped > 0 {
-		e.dropped.add(e.logger, now, e.effects.Dropped)
-	}
+	e.dropped.add(e.logger, now, e.effects.Dropped)
+	e.unclaimed.add(e.logger, now, e.effects.Unclaimed)
 	return nil
 }
 
@@ -352,17 +352,23 @@ func (e *engine) tend(now time.Time) {
 	}
 }
 
-// A dropLog reports dropped copies without flooding the log.
+// A dropLog reports what was dropped without flooding the log.
 type dropLog struct {
-	count int
+	text  string
+	count int // not reported
+	total int // since the start
 	next  time.Time
 }
 
 func (d *dropLog) add(logger *zap.Logger, now time.Time, n int) {
+	if n == 0 {
+		return
+	}
 	d.count += n
+	d.total += n
 	if now.Before(d.next) {
 		return
 	}
-	logger.Warn("topic subscribers are too slow: copies were dropped", zap.Int("copies", d.count))
+	logger.Warn(d.text, zap.Int("messages", d.count), zap.Int("total", d.total))
 	d.count, d.next = 0, now.Add(10*time.Second)
 }

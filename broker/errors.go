@@ -39,6 +39,7 @@ const (
 	codeTimeout        = "timeout"
 	codeHeartBeat      = "heart-beat-timeout"
 	codeConnections    = "too-many-connections"
+	codeTempLimit      = "too-many-temporary-destinations"
 	codeShutdown       = "shutdown"
 	codeInternal       = "internal-error"
 )

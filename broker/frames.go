@@ -114,14 +114,19 @@ func (s *session) send(f *stomp.Frame, c destinations.Command) error {
 	if err != nil {
 		return err
 	}
+	replyTo, err := s.replyTo(f)
+	if err != nil {
+		return err
+	}
+	persistent = persistent && !target.Temporary()
 	size := sendBytes(target, f)
 	if tx != nil {
-		return s.sendInTransaction(tx, target, newMessage(f, persistent), size, c)
+		return s.sendInTransaction(tx, target, newMessage(f, s.speaks(), persistent, replyTo), size, c)
 	}
 	if err := s.server.budget.take(size); err != nil {
 		return err
 	}
-	msg := newMessage(f, persistent)
+	msg := newMessage(f, s.speaks(), persistent, replyTo)
 	c.Op, c.Destination, c.Message = destinations.Send, target, msg
 	s.addSends(c, len(msg.Content), size)
 	return nil
@@ -136,7 +141,7 @@ func (s *session) target(f *stomp.Frame) (destinations.Destination, error) {
 	if s.lastName != "" && string(name) == s.lastName {
 		return s.lastTarget, nil
 	}
-	d, err := s.server.names.Parse(string(name))
+	d, err := s.destinationNamed(string(name))
 	if err == nil {
 		s.lastName, s.lastTarget = string(name), d
 	}
@@ -144,10 +149,16 @@ func (s *session) target(f *stomp.Frame) (destinations.Destination, error) {
 }
 
 // newMessage copies what a message is out of its frame: one allocation holds
-// the headers and the body as they came.
-func newMessage(f *stomp.Frame, persistent bool) *destinations.Message {
+// the headers and the body as they came. A replyTo takes the place of the header
+// reply-to.
+func newMessage(f *stomp.Frame, v stomp.Version, persistent bool, replyTo string) *destinations.Message {
 	content := make([]byte, 0, f.HeaderBytes()+1+len(f.Body))
-	content, form := f.AppendHeaders(content, reserved)
+	var form stomp.Form
+	if replyTo == "" {
+		content, form = f.AppendHeaders(content, reserved)
+	} else {
+		content, form = appendReplyTo(content, f, v, replyTo)
+	}
 	headerBytes := len(content)
 	content = append(content, '\n')
 	content = append(content, f.Body...)

@@ -33,6 +33,7 @@ const (
 
 // Of SEND.
 const (
+	headerReplyTo    = "reply-to"
 	headerPersistent = "persistent"
 )
 

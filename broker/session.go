@@ -42,6 +42,7 @@ type session struct {
 	begun        uint64                   // transactions, ever
 	lastTarget   destinations.Destination // of the last SEND; most go where the one before went
 	lastName     string                   // the same as the client wrote it
+	temps        map[string]*temp         // temporary destinations by what the client calls them
 	unnamed      map[string]string        // ids of a 1.0 client's subscriptions by their destinations
 
 	stopping atomic.Pointer[clientError] // why the broker ends the session

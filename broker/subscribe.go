@@ -13,7 +13,7 @@ func (s *session) subscribe(f *stomp.Frame, c destinations.Command) error {
 	if err != nil {
 		return err
 	}
-	d, sources, err := s.server.names.ParseSources(name)
+	d, sources, err := s.taken(name)
 	if err != nil {
 		return err
 	}
@@ -205,6 +205,7 @@ func (s *session) unsubscribe(f *stomp.Frame, c destinations.Command) error {
 	}
 	maps.DeleteFunc(s.unnamed, func(_, named string) bool { return named == id })
 	s.addSent(s.out.autoTakenBy(id))
+	s.unsubscribed(id)
 	c.Op, c.Subscription = destinations.Unsubscribe, id
 	s.add(c)
 	return nil

@@ -252,7 +252,13 @@ func (w *frameWriter) deadLetter(b []byte, d *destinations.DeadLetter) []byte {
 
 func appendDestination(dst []byte, v stomp.Version, header string, d destinations.Destination) []byte {
 	var space [300]byte
-	return stomp.AppendHeader(dst, v, header, d.AppendTo(space[:0]))
+	name := space[:0]
+	if d.Temporary() {
+		name = d.AppendOwn(name) // nobody else gets messages of it
+	} else {
+		name = d.AppendTo(name)
+	}
+	return stomp.AppendHeader(dst, v, header, name)
 }
 
 // octets adds content: copied if that is cheaper than a vector of its own.

@@ -177,10 +177,16 @@ func (m *Machine) fail(now time.Time, s *subscription, tag uint64, reject bool, 
 	m.touch(q)
 }
 
-// bury moves a message to the dead-letter queue of q. There it is stored, even
+// bury moves a message to the dead-letter queue of q; a temporary queue has none,
+// for nobody could name it. There it is stored, even
 // if it was not before: what is set aside for a person to look at must still
 // be there when the person comes.
 func (m *Machine) bury(now time.Time, q *queue, at ref, reason string, attempts int, out *Effects) {
+	if q.destination.Temporary() {
+		out.Unclaimed++
+		m.discard(q, at)
+		return
+	}
 	sl := at.slot()
 	target := q.policy.DeadLetter.queue(q.deadLetterName(sl.msg))
 	dead := &DeadLetter{

@@ -28,13 +28,17 @@ func Queue(name string) Destination { return Destination{Name: name} }
 // Topic names the topic called name.
 func Topic(name string) Destination { return Destination{Topic: true, Name: name} }
 
-// String is the destination as clients write it: "/queue/orders.eu".
+// String is the destination as clients write it: "/queue/orders.eu"; the address
+// of a temporary one.
 func (d Destination) String() string { return string(d.AppendTo(nil)) }
 
 // AppendTo appends what String returns to dst.
 func (d Destination) AppendTo(dst []byte) []byte {
 	if id, durable := durableID(d); durable {
 		return id.appendTo(dst)
+	}
+	if d.Temporary() {
+		return d.appendAddress(dst)
 	}
 	if d.Topic {
 		dst = append(dst, topicPrefix...)

@@ -12,6 +12,9 @@ type Effects struct {
 	Outputs []Output
 	// Dropped counts the copies that topic subscribers lost to their limit.
 	Dropped int
+	// Unclaimed counts the messages for temporary queues that were dropped: sent to
+	// one that was gone or full, left by its owner, or refused by it for good.
+	Unclaimed int
 	// SetAside counts the messages that Unreadable set aside.
 	SetAside int
 
@@ -23,7 +26,7 @@ func (e *Effects) Reset() {
 	clear(e.Entries)
 	clear(e.Outputs)
 	e.Entries, e.Outputs = e.Entries[:0], e.Outputs[:0]
-	e.Sync, e.Dropped, e.SetAside = false, 0, 0
+	e.Sync, e.Dropped, e.Unclaimed, e.SetAside = false, 0, 0, 0
 	if cap(e.arena) > 1<<20 {
 		e.arena = nil
 	}

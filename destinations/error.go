@@ -21,4 +21,5 @@ const (
 	CodeTransactionTooBig   = "transaction-too-big"
 	CodeBadDurable          = "bad-durable-subscription"
 	CodeDurableInUse        = "durable-subscription-in-use"
+	CodeNotOwner            = "not-owner"
 )

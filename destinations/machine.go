@@ -152,7 +152,7 @@ func (m *Machine) confirm(c *Command, before uint64, out *Effects) {
 	o := Output{Kind: Receipt, Session: c.Session, ReceiptID: c.Receipt}
 	switch c.Op {
 	case Send:
-		if c.Message.Persistent && (!c.Destination.Topic || m.last > before) {
+		if c.Message.Persistent && !c.Destination.Temporary() && (!c.Destination.Topic || m.last > before) {
 			o.After = m.last
 		}
 	case Subscribe, Unsubscribe:
@@ -408,7 +408,7 @@ func (m *Machine) find(name string) *queue {
 // it is durable.
 func (m *Machine) collect(q *queue) {
 	// A queue that was forgotten before may have a successor of the same name.
-	if q.live == 0 && q.consumers == 0 && q.durable == nil && m.queues[q.destination.Name] == q {
+	if q.live == 0 && q.consumers == 0 && q.durable == nil && q.owner == 0 && m.queues[q.destination.Name] == q {
 		delete(m.queues, q.destination.Name)
 		m.recent = nil
 		m.roster.remove(q)

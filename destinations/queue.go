@@ -15,6 +15,7 @@ type queue struct {
 	exclusive int     // members that want to be the only one
 	active    *source // of these, the one that is; nil: there are none
 	place     int     // in Machine.roster
+	owner     uint64  // session that a temporary queue belongs to; 0: it is none
 }
 
 func (q *queue) seat() *int { return &q.place }

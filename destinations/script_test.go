@@ -171,6 +171,9 @@ func (p *player) step(c Command) {
 	if out.Dropped > 0 {
 		p.say("dropped %d", out.Dropped)
 	}
+	if out.Unclaimed > 0 {
+		p.say("unclaimed %d", out.Unclaimed)
+	}
 	if out.SetAside > 0 {
 		p.say("set aside %d", out.SetAside)
 	}
@@ -327,8 +330,16 @@ func (p *player) command(words []string) {
 
 func (p *player) txKey(c Command) string { return fmt.Sprint(c.Session, " ", c.Tx) }
 
+// destination reads one. The token of all temporary ones is "t".
 func (p *player) destination(s string) Destination {
-	d, err := Names{MaxBytes: 255, DeadLetterPrefixes: []string{"DLQ."}}.Parse(s)
+	names := Names{MaxBytes: 255, DeadLetterPrefixes: []string{"DLQ."}}
+	if d, ok, err := names.ParseTemporary(s); ok && err == nil {
+		return Temporary(d, "t")
+	}
+	if d, ok, err := names.ParseAddress(s); ok && err == nil {
+		return d
+	}
+	d, err := names.Parse(s)
 	if err != nil {
 		p.t.Fatalf("line %d: %v", p.n, err)
 	}

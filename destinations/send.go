@@ -14,13 +14,13 @@ func (m *Machine) send(c *Command, out *Effects) error {
 
 // needs is the memory that a message cannot do without, and the queues that it
 // makes. The content of one that is stored can stay in the log; so can any other,
-// but a topic's. made, if it is not nil, are queues that count already.
+// but one for a topic or a temporary queue. made, if it is not nil, are queues that count already.
 func (m *Machine) needs(o Outgoing, diskLow bool, made map[string]bool) (need int64) {
 	content := diskLow && !o.Message.Persistent
 	for i := range o.parts() {
 		d := o.part(i)
 		switch {
-		case d.Topic:
+		case d.Topic || d.Temporary():
 			content = true
 		case m.find(d.Name) == nil && !made[d.Name]:
 			need += queueBytes
@@ -55,6 +55,10 @@ func (m *Machine) accept(c *Command, o Outgoing, out *Effects) {
 
 // enqueue puts a message into one queue.
 func (m *Machine) enqueue(d Destination, msg *Message, diskLow bool, out *Effects) {
+	if d.Temporary() {
+		m.reply(d, msg, out)
+		return
+	}
 	m.establish(d.Name, out)
 	switch {
 	case msg.Persistent || !diskLow && !m.room(m.queue(d.Name), msg.size()):

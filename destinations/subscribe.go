@@ -40,6 +40,8 @@ func (m *Machine) source(c *Command, out *Effects) (*queue, error) {
 		return nil, nil
 	case d.Topic:
 		return &queue{destination: d, policy: m.policies.of(d)}, nil
+	case d.Temporary():
+		return m.temporary(c)
 	default:
 		m.establish(d.Name, out)
 		return m.queue(d.Name), nil
@@ -65,6 +67,7 @@ func (m *Machine) enlist(ses *session, s *subscription, c *Command, q *queue, ou
 	case q.destination.Topic:
 		m.listen(s, q)
 	default:
+		ses.own(q)
 		m.consume(s, q, false)
 	}
 }
@@ -197,6 +200,7 @@ func (m *Machine) disconnect(now time.Time, c *Command, out *Effects) {
 		m.giveBackAll(s, false)
 		m.forsake(s)
 	}
+	m.dropTemporary(ses, out)
 }
 
 // blame counts a failed delivery for one message that a lost consumer had: the

@@ -14,6 +14,7 @@ type session struct {
 	transactions map[string]*transaction
 	leaving      []*subscription // unsubscribed, but a transaction holds messages of theirs
 	evicted      bool            // its connection is being closed
+	temporary    []*queue        // temporary queues that are its own
 }
 
 // A transaction holds the acknowledgements that a client made in it, until it
