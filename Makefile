@@ -9,11 +9,13 @@ SEED     ?= 1
 IMAGES   ?= 2000
 DIR      ?=
 
-# Programs that the tests speak with, as Debian packages. Only `make test` and `make torture` need them.
+# Programs that the tests speak with, as Debian packages: clients, and the brokers that Baton is compared with. Only
+# `make test` needs both, `make torture` the clients, `make peers` the brokers.
 CLIENTS = python3-stomp ruby-stomp netcat-openbsd
+BROKERS = activemq rabbitmq-server
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint fuzz torture powerloss backlog start soak bench clients
+.PHONY: help build run test lint fuzz peers torture powerloss backlog start soak bench clients brokers
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -24,7 +26,7 @@ build: ## build bin/baton
 run: build ## build and run a broker: 127.0.0.1:61613, data in ./baton-data
 	@exec ./bin/baton serve
 
-test: clients lint ## everything that must hold before a change is merged
+test: clients brokers lint ## everything that must hold before a change is merged
 	@[ -e /dev/loop-control ] && [ "$$(id -u)" = 0 ] || echo "ATTENTION: power loss is NOT tested here, it needs Linux, root and loop devices"
 	$(GO) test -race -timeout 18m ./...
 	$(GO) test -timeout 15m ./journal/...
@@ -42,6 +44,9 @@ fuzz: ## run each fuzz target for FUZZTIME (30s)
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
 		done; \
 	done
+
+peers: brokers ## play the same scripts against Baton, ActiveMQ and RabbitMQ, and compare with docs/migrating.md
+	$(GO) test ./integration/peers -count=1 -v -timeout 10m
 
 torture: clients ## crash and damage a journal STATES (5000000) times and bit by bit, kill -9 a broker CYCLES (1000) times
 	$(GO) test ./journal -run '^(TestCrashAnywhere|TestEveryFlippedBitIsFoundOrHarmless|TestDamagedSectors)$$' -count=1 -v -timeout 24h \
@@ -64,8 +69,13 @@ bench: ## throughput and latency of the running broker, then the Go benchmarks
 	$(GO) run ./bench
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-clients:
-	@missing=; for package in $(CLIENTS); do \
+clients: PACKAGES = $(CLIENTS)
+brokers: PACKAGES = $(BROKERS)
+
+# Debian starts a server that it installs, unless a policy-rc.d forbids it: ours does while we install, for the tests start
+# brokers of their own and nobody has asked for a service.
+clients brokers:
+	@missing=; for package in $(PACKAGES); do \
 		dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; \
 	done; \
 	[ -z "$$missing" ] && exit 0; \
@@ -73,4 +83,9 @@ clients:
 	if [ "$$(id -u)" = 0 ]; then sudo=; \
 	elif sudo -n true 2>/dev/null; then sudo="sudo -n"; \
 	else echo "the tests need$$missing: sudo apt-get install$$missing"; exit 1; fi; \
-	$$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing
+	policy=/usr/sbin/policy-rc.d; \
+	if [ ! -e $$policy ]; then \
+		trap "$$sudo rm -f $$policy" EXIT; trap 'exit 1' INT TERM; \
+		printf '#!/bin/sh\nexit 101\n' | $$sudo tee $$policy >/dev/null; $$sudo chmod 755 $$policy; \
+	fi; \
+	$$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing

@@ -4,6 +4,7 @@
 //	client    a small, fast STOMP client that writes whatever it is told
 //	process   builds the binary, runs it, kills it
 //	disk      a file system whose power can be cut
+//	peers     the same scripts against Baton, ActiveMQ and RabbitMQ
 //	prove     a command that measures: backlog, start, soak
 //	testdata  scripts for clients in other languages
 //
@@ -15,8 +16,8 @@
 // Invariants: no test looks inside the broker or shares code with it; a broker whose log holds a data race or a panic fails
 // its test; a wait has a bound and none is a measurement; whatever is random prints its seed.
 //
-// The tests need a go command, and for the clients in other languages Debian's python3-stomp, ruby-stomp and netcat-openbsd;
-// a missing one is a failure. All traffic stays on the loopback interface, every broker has a port and a data directory of
+// The tests need a go command, and for the clients in other languages Debian's python3-stomp, ruby-stomp and netcat-openbsd,
+// for peers its activemq and rabbitmq-server; a missing one is a failure. All traffic stays on the loopback interface, every broker has a port and a data directory of
 // its own.
 //
 // A longer crash campaign, and the repetition of one:

@@ -89,14 +89,13 @@ func launch(o Options) (*Broker, io.Reader, error) {
 	}
 	cmd := exec.Command(o.Binary, "serve", "--listen", listen, "--data", o.Data)
 	cmd.Env = append(os.Environ(), o.Env...)
-	cmd.SysProcAttr = dieWithParent()
 	b := &Broker{cmd: cmd, log: &log{}, exited: make(chan struct{})}
 	cmd.Stderr = b.log
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := start(cmd); err != nil {
+	if err := StartChild(cmd); err != nil {
 		return nil, nil, fmt.Errorf("start baton serve: %w", err)
 	}
 	return b, stdout, nil

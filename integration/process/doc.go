@@ -6,7 +6,7 @@
 //	                       └─ or returns why it ended
 //
 // Invariants: a Broker that Start returned accepts connections; every process is reaped by Kill, Terminate or Wait; on
-// Linux the kernel kills the broker when this process dies first.
+// Linux the kernel kills the broker, and any other program that StartChild started, when this process dies first.
 //
 // An example:
 //
