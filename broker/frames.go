@@ -205,7 +205,7 @@ func (s *session) acknowledge(f *stomp.Frame, c destinations.Command) error {
 	if err != nil {
 		return err
 	}
-	c.Reject = !requeue
+	c.Refusal.Reject = !requeue
 	tx, err := s.openTransaction(f)
 	if err != nil {
 		return err

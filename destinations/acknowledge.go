@@ -3,11 +3,10 @@ package destinations
 import (
 	"fmt"
 	"sort"
-	"time"
 )
 
 // acknowledge carries out an ACK or NACK, or holds it for its transaction.
-func (m *Machine) acknowledge(now time.Time, c *Command, out *Effects) error {
+func (m *Machine) acknowledge(c *Command, out *Effects) error {
 	s, tag, err := m.locate(c)
 	if err != nil || s == nil || s.consumer.Ack == AckAuto {
 		return err
@@ -18,7 +17,7 @@ func (m *Machine) acknowledge(now time.Time, c *Command, out *Effects) error {
 	case c.Op == Ack:
 		m.settle(s, tag, out)
 	default:
-		s.covered(tag, func(tag uint64, _ *flight) { m.fail(now, s, tag, c.Reject, out) })
+		s.covered(tag, func(tag uint64, _ *flight) { m.fail(s, tag, c.Refusal, out) })
 	}
 	m.replenish(s)
 	return nil
@@ -143,77 +142,6 @@ func (m *Machine) land(s *subscription, tag uint64) ref {
 	}
 	s.flights.remove(tag)
 	return at
-}
-
-// fail ends a delivery that was in vain: the message returns to its place, or
-// goes to the dead-letter queue when reject is set or it failed too often.
-func (m *Machine) fail(now time.Time, s *subscription, tag uint64, reject bool, out *Effects) {
-	q := s.flights.get(tag).queue
-	at := m.land(s, tag)
-	sl := at.slot()
-	attempts, most := min(int(sl.attempts)+1, maxAttempts), q.policy.Redelivery.MaxDeliveries
-	if m.policies.isDeadLetterQueue(q.destination) {
-		// It keeps what it has: there is nowhere else to go. To count for ever
-		// would fill the log.
-		attempts = min(attempts, max(most, int(sl.attempts)))
-	} else {
-		switch {
-		case reject || s.consumer.RejectNacks:
-			m.bury(now, q, at, ReasonRejected, attempts, out)
-			return
-		case attempts >= most:
-			m.bury(now, q, at, ReasonMaxDeliveries, attempts, out)
-			return
-		}
-	}
-	if attempts == int(sl.attempts) {
-		// Nothing new to remember.
-	} else if sl.stored() {
-		m.record(record{kind: KindAttempt, queue: q.destination.Name, seqs: []uint64{sl.seq}, attempts: attempts}, out)
-	} else {
-		at.setAttempts(attempts)
-	}
-	q.giveBack(at)
-	m.touch(q)
-}
-
-// bury moves a message to the dead-letter queue of q; a temporary queue has none,
-// for nobody could name it. There it is stored, even
-// if it was not before: what is set aside for a person to look at must still
-// be there when the person comes.
-func (m *Machine) bury(now time.Time, q *queue, at ref, reason string, attempts int, out *Effects) {
-	if q.destination.Temporary() {
-		out.Unclaimed++
-		m.discard(q, at)
-		return
-	}
-	sl := at.slot()
-	target := q.policy.DeadLetter.queue(q.deadLetterName(sl.msg))
-	dead := &DeadLetter{
-		Reason:      reason,
-		Deliveries:  attempts,
-		Time:        time.UnixMilli(now.UnixMilli()).UTC(),
-		Destination: q.origin(sl.msg),
-		ID:          m.id(sl),
-	}
-	if sl.stored() {
-		m.record(record{
-			kind: KindMove, queue: q.destination.Name, seqs: []uint64{sl.seq},
-			target: target, dead: dead, content: at.content(), size: sl.size,
-		}, out)
-		return
-	}
-	if sl.msg.buried {
-		// Another subscriber of its topic refused it too: it is there already.
-		m.discard(q, at)
-		return
-	}
-	sl.msg.buried = true
-	msg := *sl.msg
-	msg.Persistent, msg.Props, msg.n, msg.refs = true, nil, 0, 0
-	m.record(record{kind: KindEnqueue, queue: target, msg: &msg, dead: dead}, out)
-	m.discard(q, at)
-	m.collect(q)
 }
 
 // sent settles what an auto subscription was sent.

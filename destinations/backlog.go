@@ -19,6 +19,7 @@ const (
 	slotReady slotState = iota
 	slotFlying
 	slotAside // its content could not be read: it is left alone
+	slotHeld  // it waits until it may be delivered again
 	slotGone
 )
 
@@ -60,7 +61,9 @@ type extra struct {
 	dead    *DeadLetter // why it is in a dead-letter queue
 	content uint64      // Seq of the entry that holds the content; 0: the one that put it here
 	props   *Props      // see Props.waits
-	until   int64       // Unix ms before which it is not delivered again; 0: at once
+	until   int64       // Unix ms before which it is not delivered again, or does not come again; 0: at once
+	latest  uint64      // of one that waits for its time: Seq of the newest entry that says when that is; 0: none does
+	left    int32       // and how often it comes after that time
 }
 
 // A ref is the place of a slot. It is valid while the slot is not gone.
@@ -94,8 +97,13 @@ func (r ref) content() uint64 {
 	return r.slot().seq
 }
 
-func (r ref) setAttempts(n int) {
+// setAttempts says how often it was delivered in vain, and when it may be again.
+func (r ref) setAttempts(n int, until int64) {
 	r.slot().attempts = uint16(n)
+	if x := r.extra(); x.until != until {
+		x.until = until
+		r.setExtra(x)
+	}
 	r.c.image = nil
 }
 
@@ -122,32 +130,37 @@ func (b *backlog) level(priority uint8) *level {
 	return l
 }
 
-// push adds a ready slot at the end of its level.
-func (b *backlog) push(s slot, priority uint8, x extra) ref {
+// push adds a slot that is ready, or in the level of those that wait will be, at
+// the end of a level.
+func (b *backlog) push(s slot, level uint8, x extra) ref {
 	s.state = slotReady
-	at := b.level(priority).push(s, x)
+	at := b.level(level).push(s, x)
 	if s.msg != nil {
 		b.resident += int64(s.size)
 	}
-	b.ready++
 	b.live++
-	b.bytes += int64(s.size)
+	if level != levelWaiting {
+		b.ready++
+		b.bytes += int64(s.size)
+	}
 	return at
 }
 
 // restore adds a packed chunk, c, with messages that are all ready.
-func (b *backlog) restore(c *chunk, priority uint8, image []byte, o outline) {
-	b.level(priority).restore(c, image, o)
-	b.ready += o.n
+func (b *backlog) restore(c *chunk, level uint8, image []byte, o outline) {
+	b.level(level).restore(c, image, o)
 	b.live += o.n
-	b.bytes += o.bytes
+	if level != levelWaiting {
+		b.ready += o.n
+		b.bytes += o.bytes
+	}
 }
 
 // first returns the place of the ready slot that is next: the oldest of the
 // highest priority. There must be one.
 func (b *backlog) first() ref {
 	for _, l := range b.levels {
-		if l.ready > 0 {
+		if l.ready > 0 && l.priority != levelWaiting {
 			return l.first()
 		}
 	}
@@ -161,16 +174,46 @@ func (b *backlog) take() ref {
 	return r
 }
 
+// least returns the place of the ready slot that matters least: the oldest of the
+// lowest priority. There must be one.
+func (b *backlog) least() ref {
+	for _, l := range slices.Backward(b.levels) {
+		if l.ready > 0 && l.priority != levelWaiting {
+			return l.first()
+		}
+	}
+	panic("BUG: a message is looked for where none is ready")
+}
+
 // fly puts a ready slot in flight.
 func (b *backlog) fly(r ref) {
 	s := r.slot()
 	if s.state != slotReady {
 		panic("BUG: a message is taken that is not ready")
 	}
-	s.state = slotFlying
+	b.unready(r, slotFlying)
+}
+
+// hold keeps a ready slot from being taken, until it is let go.
+func (b *backlog) hold(r ref) { b.unready(r, slotHeld) }
+
+// letGo makes a slot ready that was held.
+func (b *backlog) letGo(r ref) { b.makeReady(r) }
+
+func (b *backlog) unready(r ref, state slotState) {
+	s := r.slot()
+	s.state = state
 	b.level(r.c.priority).unready(r)
 	b.ready--
 	b.bytes -= int64(s.size)
+}
+
+func (b *backlog) makeReady(r ref) {
+	s := r.slot()
+	s.state = slotReady
+	b.level(r.c.priority).makeReady(r)
+	b.ready++
+	b.bytes += int64(s.size)
 }
 
 // giveBack makes a slot in flight ready again, in its old place.
@@ -183,10 +226,7 @@ func (b *backlog) giveBack(r ref) {
 		s.marks |= markReturned
 		r.c.image = nil
 	}
-	s.state = slotReady
-	b.level(r.c.priority).makeReady(r)
-	b.ready++
-	b.bytes += int64(s.size)
+	b.makeReady(r)
 }
 
 // setAside leaves a slot in flight alone: it is not ready again.
@@ -201,8 +241,10 @@ func (b *backlog) remove(r ref) {
 		panic("BUG: a message is settled twice")
 	case slotReady:
 		l.unready(r)
-		b.ready--
-		b.bytes -= int64(s.size)
+		if l.priority != levelWaiting {
+			b.ready--
+			b.bytes -= int64(s.size)
+		}
 	}
 	if s.msg != nil {
 		b.resident -= int64(s.size)
@@ -212,9 +254,13 @@ func (b *backlog) remove(r ref) {
 }
 
 // find returns the place of the message with this seq and, if it is not stored,
-// this number. For one that is stored, n is 0.
+// this number. For one that is stored, n is 0. Those that wait for their time are
+// not found, see findWaiting.
 func (b *backlog) find(seq, n uint64) (ref, bool) {
 	for _, l := range b.levels {
+		if l.priority == levelWaiting {
+			continue
+		}
 		if at, ok := l.find(seq, n); ok {
 			return at, true
 		}
@@ -222,7 +268,8 @@ func (b *backlog) find(seq, n uint64) (ref, bool) {
 	return ref{}, false
 }
 
-// each calls fn for every message that is not settled, the highest priority and
+// each calls fn for every message that is not settled, first those that wait for
+// their time, then the highest priority and
 // of that the oldest first, until it returns false. A ref into a packed chunk is
 // of a copy: it is good for reading.
 func (b *backlog) each(fn func(at ref) bool) {

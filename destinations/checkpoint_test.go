@@ -45,7 +45,7 @@ func backlogged(tb testing.TB) *rig {
 		r.ack(tag)
 	}
 	r.step(Command{Op: Nack, Session: 1, Delivery: DeliveryID{Sub: 1, Tag: 20}})
-	r.step(Command{Op: Nack, Session: 1, Delivery: DeliveryID{Sub: 1, Tag: 21}, Reject: true})
+	r.step(Command{Op: Nack, Session: 1, Delivery: DeliveryID{Sub: 1, Tag: 21}, Refusal: Refusal{Reject: true}})
 	r.step(Command{Op: Disconnect, Session: 1, Clean: true})
 	return r
 }

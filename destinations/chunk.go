@@ -10,6 +10,7 @@ type chunk struct {
 	number     int
 	last       uint64   // seq of the newest slot
 	lastNumber uint64   // the number of its message, see slot.number
+	expires    int64    // nothing in it that is not with a consumer expires before; Unix ms
 	slots      []slot   // nil when packed, and when full and nothing lives in it
 	extras     []*extra // by slot, of those that have one; may be shorter than slots
 	image      []byte   // of what is stored; nil when it has changed since
@@ -51,6 +52,7 @@ func (c *chunk) setExtra(i int, x extra) {
 	}
 	if c.extras[i] = nil; x != (extra{}) {
 		c.extras[i] = &x
+		c.expires = min(c.expires, x.expires())
 	}
 }
 

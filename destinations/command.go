@@ -1,5 +1,7 @@
 package destinations
 
+import "time"
+
 // An Op is what a Command asks for.
 type Op uint8
 
@@ -12,12 +14,13 @@ const (
 	Subscribe      // Subscription, Destination or Sources, Consumer
 	Unsubscribe    // Subscription; with Delete, Consumer.Durable
 	Ack            // Delivery, Tx
-	Nack           // Delivery, Tx, Reject
+	Nack           // Delivery, Tx, Refusal
 	Commit         // Tx, Sends, Client, DiskLow
 	Abort          // Tx
 	Disconnect     // Clean, Written
 	Sent           // Delivery.Sub and .Tag: everything up to it, of an auto subscription, was written to its socket
 	Unreadable     // Delivery.Sub and .Tag: its content could not be read; posted before a later delivery of its subscription is written
+	Tick           // nothing: what is due by now happens, see Machine.NextTick; Session is 0
 	Note           // nothing but the receipt: keeps receipts in order for what the machine need not know
 )
 
@@ -25,7 +28,6 @@ const (
 type Command struct {
 	Op      Op
 	Clean   bool // Disconnect: the client said goodbye; its unacknowledged messages count no failed delivery
-	Reject  bool // Nack: dead-letter at once instead of redelivering
 	Delete  bool // Unsubscribe: the durable subscription goes too, also when this session has no subscription of it
 	DiskLow bool // messages that need not be stored are refused rather than stored, when memory has no room for them
 	Session uint64
@@ -41,6 +43,7 @@ type Command struct {
 	Subscription string    // the client's own id of a subscription
 	Consumer     Consumer
 	Delivery     DeliveryID
+	Refusal      Refusal
 	Tx           string // transaction; empty: none
 	Sends        []Outgoing
 
@@ -69,16 +72,23 @@ const (
 // A Consumer is how a subscription wants its messages.
 type Consumer struct {
 	Ack           AckMode
-	Prefetch      int       // most messages in flight; 0: the machine's default
-	PrefetchBytes int64     // no further message is sent while this many octets are in flight; 0: the default
-	Pending       int       // most copies that wait for it beyond that, of topics; 0: the default
-	Priority      int       // consumers of lower priority only get what this one has no credit for
-	Exclusive     bool      // of the consumers of a queue that say so, only one gets messages
-	NoLocal       bool      // not what its own session sent
-	RejectNacks   bool      // every NACK dead-letters at once
-	ByMessageID   bool      // the client acknowledges by message id (STOMP 1.0 and 1.1)
-	Durable       DurableID // of a topic's subscription that outlives its consumers; zero: it does not
-	Shared        bool      // Durable may have several consumers, if all say so
+	Prefetch      int         // most messages in flight; 0: the machine's default
+	PrefetchBytes int64       // no further message is sent while this many octets are in flight; 0: the default
+	Pending       int         // most copies that wait for it beyond that, of topics; 0: the default
+	Priority      int         // consumers of lower priority only get what this one has no credit for
+	Exclusive     bool        // of the consumers of a queue that say so, only one gets messages
+	NoLocal       bool        // not what its own session sent
+	Redelivery    *Redelivery // of what it refuses, where it differs from the policy: fields that are 0 do not, a negative Delay is none; nil: none do
+	RejectNacks   bool        // every NACK dead-letters at once
+	ByMessageID   bool        // the client acknowledges by message id (STOMP 1.0 and 1.1)
+	Durable       DurableID   // of a topic's subscription that outlives its consumers; zero: it does not
+	Shared        bool        // Durable may have several consumers, if all say so
+}
+
+// A Refusal is what a NACK says beyond that. The zero value is nothing.
+type Refusal struct {
+	Reject bool          // dead-letter at once instead of redelivering
+	Delay  time.Duration // before the message is delivered again; 0: as the policy says; negative: none
 }
 
 // A DeliveryID says which delivery an Ack or Nack is about. With ByMessage,

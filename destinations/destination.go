@@ -40,6 +40,9 @@ func (d Destination) AppendTo(dst []byte) []byte {
 	if d.Temporary() {
 		return d.appendAddress(dst)
 	}
+	if topic, ok := strings.CutPrefix(d.Name, schedulePrefix); ok {
+		return append(append(dst, "/schedule/"...), topic...)
+	}
 	if d.Topic {
 		dst = append(dst, topicPrefix...)
 	} else {

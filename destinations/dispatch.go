@@ -8,7 +8,13 @@ func (m *Machine) dispatch(q *queue, out *Effects) {
 		if src == nil {
 			return
 		}
-		m.deliver(src, q.take(), out)
+		at, ok := m.nextFit(q, out)
+		if !ok {
+			q.putBack(src)
+			return
+		}
+		q.fly(at)
+		m.deliver(src, at, out)
 		q.join(src)
 	}
 }

@@ -26,6 +26,9 @@ func (id DurableID) key() string { return durablePrefix + id.Client + durablePre
 // topic of clients.
 func durableID(d Destination) (id DurableID, ok bool) {
 	rest, ok := strings.CutPrefix(d.Name, durablePrefix)
+	if ok && strings.HasPrefix(d.Name, schedulePrefix) {
+		return id, false
+	}
 	id.Client, id.Name, _ = strings.Cut(rest, durablePrefix)
 	return id, ok
 }

@@ -15,6 +15,8 @@ type Effects struct {
 	// Unclaimed counts the messages for temporary queues that were dropped: sent to
 	// one that was gone or full, left by its owner, or refused by it for good.
 	Unclaimed int
+	// Expired counts the messages that nobody got in time.
+	Expired int
 	// SetAside counts the messages that Unreadable set aside.
 	SetAside int
 
@@ -26,7 +28,7 @@ func (e *Effects) Reset() {
 	clear(e.Entries)
 	clear(e.Outputs)
 	e.Entries, e.Outputs = e.Entries[:0], e.Outputs[:0]
-	e.Sync, e.Dropped, e.Unclaimed, e.SetAside = false, 0, 0, 0
+	e.Sync, e.Dropped, e.Unclaimed, e.Expired, e.SetAside = false, 0, 0, 0, 0
 	if cap(e.arena) > 1<<20 {
 		e.arena = nil
 	}

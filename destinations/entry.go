@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -20,16 +21,18 @@ const (
 	KindPublish EntryKind = 6 // a message was put into several queues
 	KindDurable EntryKind = 7 // a durable subscription was made
 	KindForgo   EntryKind = 8 // and deleted
+
+	KindSchedule EntryKind = 10 // a message that waited for its time has come
 )
 
 var kindNames = [...]string{
 	KindStart: "start", KindEnqueue: "enqueue", KindSettle: "settle", KindMove: "move", KindAttempt: "attempt",
-	KindPublish: "publish", KindDurable: "durable", KindForgo: "forgo",
+	KindPublish: "publish", KindDurable: "durable", KindForgo: "forgo", KindSchedule: "schedule",
 }
 
 // String is the name of the kind.
 func (k EntryKind) String() string {
-	if k == 0 || int(k) >= len(kindNames) {
+	if int(k) >= len(kindNames) || kindNames[k] == "" {
 		return fmt.Sprintf("kind %d", uint8(k))
 	}
 	return kindNames[k]
@@ -46,11 +49,12 @@ func (k EntryKind) String() string {
 //	enqueue  queue, flags, form, length of the header lines, dead letter if flag 1, Props if flag 2; then Body: the content
 //	settle   queue, how many, first seq, then the difference to the one before
 //	move     queue, seq, target queue, dead letter, Seq of the entry with the content, size as the machine counts it
-//	attempt  queue, seq, attempts
+//	attempt  queue, seq, attempts, and until when it is not delivered again, unless that is at once, in Unix ms
 //	publish  topic, how many queues, each, flags, takers if flag 4, form, length of the header lines, properties if
 //	         flag 2; then Body: the content
 //	durable  queue, topic, flags (1: no-local), selector
 //	forgo    queue, Seq of the durable entry
+//	schedule queue, seq, when it comes again in Unix ms, or 0, and how often after that (zigzag)
 //
 // The queue of a durable subscription has a name that begins with NUL, see
 // DurableID. A publish puts the message into its queues, and into those of the
@@ -99,6 +103,9 @@ type record struct {
 	content  uint64      // move: Seq of the entry with the content
 	seqs     []uint64    // settle: all; move, attempt and forgo: the one; publish with chosen: the takers, ascending
 	attempts int         // attempt
+	until    int64       // attempt: of the next delivery; 0: at once
+	next     int64       // schedule: when it comes again; 0: not
+	left     int32       // schedule: and how often after that
 	topic    string      // publish and durable; empty: none
 	queues   []string    // publish
 	chosen   bool        // publish: not all that match take it
@@ -144,6 +151,13 @@ func (r *record) encode(dst []byte) []byte {
 	case KindAttempt:
 		dst = binary.AppendUvarint(dst, r.seqs[0])
 		dst = binary.AppendUvarint(dst, uint64(r.attempts))
+		if r.until != 0 {
+			dst = binary.AppendUvarint(dst, uint64(r.until))
+		}
+	case KindSchedule:
+		dst = binary.AppendUvarint(dst, r.seqs[0])
+		dst = binary.AppendUvarint(dst, uint64(r.next))
+		dst = binary.AppendVarint(dst, int64(r.left))
 	case KindDurable:
 		dst = appendString(dst, r.topic)
 		dst = binary.AppendUvarint(dst, bitIf(r.noLocal, flagNoLocal))
@@ -266,6 +280,16 @@ func (e Entry) decode() (record, error) {
 	case KindAttempt:
 		r.seqs = []uint64{d.uvarint()}
 		r.attempts = int(min(d.uvarint(), maxAttempts))
+		if len(d.data) > 0 {
+			r.until = d.millis()
+			d.bad = d.bad || r.until == 0
+		}
+	case KindSchedule:
+		r.seqs = []uint64{d.uvarint()}
+		r.next = d.millis()
+		left := d.varint()
+		d.bad = d.bad || left < -1 || left > math.MaxInt32
+		r.left = int32(left)
 	case KindDurable:
 		r.topic = d.string()
 		flags := d.uvarint()
@@ -316,6 +340,13 @@ func (d *decoder) longUvarint() uint64 {
 func (d *decoder) varint() int64 {
 	v := d.uvarint()
 	return int64(v>>1) ^ -int64(v&1)
+}
+
+// millis reads a time after 1970.
+func (d *decoder) millis() int64 {
+	v := d.uvarint()
+	d.bad = d.bad || v > math.MaxInt64
+	return int64(v)
 }
 
 func (d *decoder) uint32() uint32 {
@@ -375,7 +406,7 @@ func (d *decoder) message(r *record, e Entry, flags, form, headerBytes uint64) {
 	var props *Props
 	if flags&flagProps != 0 {
 		props = &Props{}
-		d.props(props)
+		d.props(props, true)
 	}
 	content := d.data
 	if len(e.Head) > 0 {
@@ -449,7 +480,17 @@ func (e Entry) String() string {
 	case KindMove:
 		return fmt.Sprintf("move %s %d to %s %s content=%d", Queue(r.queue), r.seqs[0], Queue(r.target), r.dead, r.content)
 	case KindAttempt:
-		return fmt.Sprintf("attempt %s %d attempts=%d", Queue(r.queue), r.seqs[0], r.attempts)
+		s := fmt.Sprintf("attempt %s %d attempts=%d", Queue(r.queue), r.seqs[0], r.attempts)
+		if r.until != 0 {
+			s += fmt.Sprintf(" until=%d", r.until)
+		}
+		return s
+	case KindSchedule:
+		s := fmt.Sprintf("schedule %s %d", Queue(r.queue), r.seqs[0])
+		if r.next != 0 {
+			s += fmt.Sprintf(" next=%d left=%d", r.next, r.left)
+		}
+		return s
 	case KindDurable:
 		return fmt.Sprintf("durable %s of %s%s", Queue(r.queue), Topic(r.topic), r.limits())
 	case KindForgo:

@@ -37,6 +37,9 @@ func sampleRecords() []record {
 		{seq: 7, kind: KindMove, queue: "a", seqs: []uint64{3}, target: "DLQ.a", dead: dead(), content: 2, size: math.MaxUint32},
 		{seq: 8, kind: KindEnqueue, queue: "a", msg: urgent},
 		{seq: 9, kind: KindEnqueue, queue: "DLQ.news", msg: plain, dead: dead()},
+		{seq: 90, kind: KindAttempt, queue: "a", seqs: []uint64{4}, attempts: 1, until: math.MaxInt64},
+		{seq: 91, kind: KindSchedule, queue: "a", seqs: []uint64{4}, next: math.MaxInt64, left: -1},
+		{seq: 92, kind: KindSchedule, queue: "a", seqs: []uint64{4}},
 		{seq: math.MaxUint64, kind: KindAttempt, queue: "a", seqs: []uint64{4}, attempts: maxAttempts},
 	}
 }
@@ -140,7 +143,7 @@ func TestEntryDecodeRefusesWrongLengths(t *testing.T) {
 		}
 		for n := range contentStart {
 			cut := Entry{Seq: e.Seq, Kind: e.Kind, Body: e.Body[:n]}
-			if r.kind == KindMove && n == len(e.Body)-6 {
+			if r.kind == KindMove && n == len(e.Body)-6 || r.until != 0 && n == len(e.Body)-9 {
 				continue // as early versions wrote it
 			}
 			if _, err := cut.decode(); err == nil || !strings.Contains(err.Error(), fmt.Sprint("entry ", e.Seq)) {

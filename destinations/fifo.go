@@ -29,6 +29,14 @@ func (f *fifo[T]) push(v T) {
 	*f.at(f.n - 1) = v
 }
 
+// unpop puts v at the front.
+func (f *fifo[T]) unpop(v T) {
+	f.push(v) // for the room
+	f.head = (f.head + len(f.ring) - 1) % len(f.ring)
+	*f.at(0) = v
+	*f.at(f.n) = *new(T)
+}
+
 // pop removes the value at the front. A ring that a burst made large is given
 // back once it is empty.
 func (f *fifo[T]) pop() T {

@@ -3,6 +3,7 @@ package destinations
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 	"slices"
 	"time"
 )
@@ -26,7 +27,9 @@ import (
 // the one before, time in milliseconds, original Seq and content; and original N.
 // An extra is which of these follow, a bit each: 1 the content, of a slot without
 // a dead letter, as a difference (zigzag) to the seq; 2 Props, as Props.encode has
-// them; 4 until when it is not delivered again, in Unix ms (zigzag). Everything is an unsigned varint or a string, as in an Entry.
+// them; 4 until when it is not delivered again, or when it comes again, in Unix ms
+// (zigzag); 8 the entry that says so, as a difference (zigzag) to the seq, and how
+// often it comes after that (zigzag). Everything is an unsigned varint or a string, as in an Entry.
 
 // maxSeq bounds the Seqs of an image, so that adding them up cannot wrap.
 const maxSeq = 1 << 56
@@ -157,12 +160,13 @@ type outline struct {
 	n           int
 	first, last uint64
 	bytes       int64 // of all sizes
+	expires     int64 // when the first of them does; never if none does
 }
 
 // outlineOf checks all of an image, and returns its outline. It takes no memory.
 func outlineOf(image []byte) (outline, error) {
 	d := decoder{data: image}
-	o := outline{}
+	o := outline{expires: never}
 	n := d.uvarint()
 	if n == 0 || n > chunkSlots {
 		return o, errImage
@@ -181,7 +185,7 @@ func outlineOf(image []byte) (outline, error) {
 		d.letters(o.n, nil)
 	}
 	if len(d.data) > 0 {
-		d.extras(o.n, nil, nil)
+		o.expires = d.extras(o.n, nil, nil)
 	}
 	if d.bad || len(d.data) > 0 || o.last > maxSeq {
 		return o, errImage
@@ -308,6 +312,7 @@ const (
 	extraContent = 1 << iota
 	extraProps
 	extraUntil
+	extraLatest
 	extraEnd
 )
 
@@ -321,6 +326,9 @@ func (x *extra) fields() (set uint64) {
 	}
 	if x.until != 0 {
 		set |= extraUntil
+	}
+	if x.latest != 0 {
+		set |= extraLatest
 	}
 	return set
 }
@@ -349,13 +357,18 @@ func (c *chunk) appendExtras(dst []byte) []byte {
 		if set&extraUntil != 0 {
 			dst = binary.AppendVarint(dst, x.until)
 		}
+		if set&extraLatest != 0 {
+			dst = binary.AppendVarint(dst, int64(x.latest-s.seq))
+			dst = binary.AppendVarint(dst, int64(x.left))
+		}
 	}
 	return dst
 }
 
 // extras reads those of n slots into to, or, if that is nil, only checks that it
-// can.
-func (d *decoder) extras(n int, slots []slot, to []*extra) {
+// can. It returns when the first of them expires.
+func (d *decoder) extras(n int, slots []slot, to []*extra) (expires int64) {
+	expires = never
 	for i := range n {
 		set := d.uvarint()
 		d.bad = d.bad || set >= extraEnd
@@ -363,13 +376,8 @@ func (d *decoder) extras(n int, slots []slot, to []*extra) {
 			continue
 		}
 		var x extra
-		if to != nil {
-			if to[i] != nil {
-				x = *to[i]
-			}
-			if set&extraProps != 0 {
-				x.props = &Props{}
-			}
+		if to != nil && to[i] != nil {
+			x = *to[i]
 		}
 		if set&extraContent != 0 {
 			content := uint64(d.varint())
@@ -378,16 +386,32 @@ func (d *decoder) extras(n int, slots []slot, to []*extra) {
 			}
 		}
 		if set&extraProps != 0 {
-			d.props(x.props)
+			var p Props
+			d.props(&p, to != nil)
+			if p.Expires != 0 {
+				expires = min(expires, p.Expires)
+			}
+			if to != nil {
+				kept := p
+				x.props = &kept
+			}
 		}
 		if set&extraUntil != 0 {
 			x.until = d.varint()
 		}
+		if set&extraLatest != 0 {
+			latest, left := uint64(d.varint()), d.varint()
+			d.bad = d.bad || left < -1 || left > math.MaxInt32
+			if slots != nil {
+				x.latest, x.left = slots[i].seq+latest, int32(left)
+			}
+		}
 		if d.bad {
-			return
+			return expires
 		}
 		if to != nil {
 			to[i] = &x
 		}
 	}
+	return expires
 }

@@ -52,6 +52,9 @@ func randomExtra(r *rand.Rand, seq uint64) (x extra) {
 	if r.IntN(3) == 0 {
 		x.until = r.Int64()
 	}
+	if r.IntN(3) == 0 {
+		x.latest, x.left = r.Uint64N(seq)+1, r.Int32()
+	}
 	return x
 }
 
@@ -108,9 +111,12 @@ func TestImageRoundTrip(t *testing.T) {
 		if !slices.Equal(slots, wantSlots) || !reflect.DeepEqual(extras, wantExtras) {
 			t.Fatalf("read back are\n%+v\n%+v, want\n%+v\n%+v", slots, extras, wantSlots, wantExtras)
 		}
-		want := outline{n: len(slots), first: slots[0].seq, last: slots[len(slots)-1].seq}
+		want := outline{n: len(slots), first: slots[0].seq, last: slots[len(slots)-1].seq, expires: never}
 		for _, s := range slots {
 			want.bytes += int64(s.size)
+		}
+		for _, x := range extras {
+			want.expires = min(want.expires, x.expires())
 		}
 		if o, err := outlineOf(image); err != nil || o != want {
 			t.Fatalf("the outline is %+v, %v; want %+v", o, err, want)
@@ -157,7 +163,10 @@ func checkImage(t *testing.T, image []byte) {
 			t.Fatalf("seq %d follows %d", s.seq, slots[i-1].seq)
 		}
 	}
-	got := outline{n: len(slots), first: slots[0].seq, last: slots[len(slots)-1].seq, bytes: bytes}
+	got := outline{n: len(slots), first: slots[0].seq, last: slots[len(slots)-1].seq, bytes: bytes, expires: never}
+	for _, x := range extras {
+		got.expires = min(got.expires, x.expires())
+	}
 	if got != o || len(extras) > len(slots) || o.n > chunkSlots {
 		t.Fatalf("of %x the outline is %+v, but read are %+v", image, o, got)
 	}

@@ -32,7 +32,7 @@ func (l *level) push(s slot, x extra) ref {
 
 // grow adds a chunk with room. The one before is packed, if it can be.
 func (l *level) grow() *chunk {
-	c := &chunk{}
+	c := &chunk{expires: never}
 	if n := len(l.chunks); n > 0 {
 		l.chunks[n-1].pack()
 		c.slots = make([]slot, 0, chunkSlots)
@@ -54,7 +54,7 @@ func (l *level) link(c *chunk) {
 
 // restore adds a packed chunk, c, with messages that are all ready.
 func (l *level) restore(c *chunk, image []byte, o outline) {
-	*c = chunk{last: o.last, image: image, ready: int16(o.n), live: int16(o.n), full: true}
+	*c = chunk{last: o.last, expires: o.expires, image: image, ready: int16(o.n), live: int16(o.n), full: true}
 	l.link(c)
 	l.ready += o.n
 }
@@ -84,6 +84,7 @@ func (l *level) unready(r ref) {
 func (l *level) makeReady(r ref) {
 	l.ready++
 	r.c.ready++
+	r.c.expires = min(r.c.expires, r.c.extra(r.i).expires())
 	r.c.next = min(r.c.next, int16(r.i))
 	l.cursor = min(l.cursor, r.c.number)
 }
@@ -103,7 +104,7 @@ func (l *level) release(c *chunk) {
 		return
 	}
 	if len(l.chunks) == 1 { // a queue that is kept empty needs no new chunk
-		*c = chunk{number: c.number, priority: c.priority, slots: c.slots[:0]}
+		*c = chunk{number: c.number, priority: c.priority, expires: never, slots: c.slots[:0]}
 		return
 	}
 	c.slots, c.extras = nil, nil

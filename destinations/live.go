@@ -92,6 +92,9 @@ func (l *Live) Keep(e Entry, gone func(seq uint64) bool) (bool, error) {
 	if l.stretches.has(e.Seq) {
 		return true, nil
 	}
+	if r.kind == KindSchedule && r.next != 0 {
+		return false, nil // a later one says more
+	}
 	for _, seq := range r.seqs {
 		if !gone(seq) {
 			return true, nil

@@ -70,6 +70,12 @@ type Machine struct {
 	round    uint64                    // counts what was sent to topics while there were such
 	sender   uint64                    // session of the Step in progress
 
+	now     time.Time // of the Step in progress
+	millis  int64     // the same in Unix ms
+	work    int       // that the Tick in progress may still do
+	timers  timers
+	started bool // timers are set only from then on
+
 	whole   bool       // the Step in progress is a transaction
 	joined  bool       // and has an entry already
 	touched []*queue   // by the Step in progress: have something new to dispatch
@@ -96,7 +102,8 @@ func New(o Options) *Machine {
 // changed nothing.
 func (m *Machine) Step(now time.Time, c Command, out *Effects) error {
 	before := m.last
-	if err := m.do(now, &c, out); err != nil {
+	m.now, m.millis = now, now.UnixMilli()
+	if err := m.do(&c, out); err != nil {
 		return err
 	}
 	m.confirm(&c, before, out)
@@ -108,11 +115,12 @@ func (m *Machine) Step(now time.Time, c Command, out *Effects) error {
 	return nil
 }
 
-func (m *Machine) do(now time.Time, c *Command, out *Effects) error {
+func (m *Machine) do(c *Command, out *Effects) error {
 	m.sender = c.Session
 	switch c.Op {
 	case Start:
 		m.record(record{kind: KindStart}, out)
+		m.startTimers()
 		return nil
 	case Send:
 		return m.send(c, out)
@@ -121,20 +129,23 @@ func (m *Machine) do(now time.Time, c *Command, out *Effects) error {
 	case Unsubscribe:
 		return m.unsubscribe(c, out)
 	case Ack, Nack:
-		return m.acknowledge(now, c, out)
+		return m.acknowledge(c, out)
 	case Commit:
-		return m.commit(now, c, out)
+		return m.commit(c, out)
 	case Abort:
 		m.abort(c)
 		return nil
 	case Disconnect:
-		m.disconnect(now, c, out)
+		m.disconnect(c, out)
 		return nil
 	case Sent:
 		m.sent(c, out)
 		return nil
 	case Unreadable:
 		m.unreadable(c, out)
+		return nil
+	case Tick:
+		m.tick(out)
 		return nil
 	case Note:
 		return nil
@@ -241,8 +252,12 @@ func (m *Machine) apply(r *record) {
 	case KindAttempt:
 		if q := m.changing(r); q != nil {
 			if at, ok := q.find(r.seqs[0], 0); ok {
-				at.setAttempts(r.attempts)
+				at.setAttempts(r.attempts, r.until)
 			}
+		}
+	case KindSchedule:
+		if q := m.changing(r); q != nil {
+			m.applySchedule(q, r)
 		}
 	case KindPublish:
 		m.applyPublish(r)
@@ -273,7 +288,7 @@ func (m *Machine) put(q *queue, r *record) {
 			s.msg.Content, r.replayed = slices.Clone(s.msg.Content), false
 		}
 	}
-	m.push(q, s, r.msg.priority(), extra{dead: r.dead, props: r.msg.Props.waits()})
+	m.push(q, s, r.msg.level(), extra{dead: r.dead, props: r.msg.Props.waits()})
 }
 
 func (m *Machine) applySettle(q *queue, r *record) {
@@ -331,6 +346,9 @@ func (m *Machine) expire(at ref) {
 	if s.seq != content {
 		m.live.remove(s.seq, moveBytes)
 	}
+	if latest := at.extra().latest; latest != 0 {
+		m.live.remove(latest, moveBytes)
+	}
 }
 
 // room says whether a message of this size may be in memory for q. What a queue
@@ -342,15 +360,18 @@ func (m *Machine) room(q *queue, size int64) bool {
 
 func slotSize(msg *Message) uint32 { return uint32(min(msg.size(), 1<<32-1)) }
 
-// push adds a message that is ready at the end of those in q of its priority, and
-// counts its memory.
-func (m *Machine) push(q *queue, s slot, priority uint8, x extra) {
+// push adds a message that is ready, or waits for its time, at the end of its
+// level of q, and counts its memory.
+func (m *Machine) push(q *queue, s slot, level uint8, x extra) {
 	if s.msg != nil {
 		if s.msg.refs++; s.msg.refs == 1 {
 			m.bytes += s.msg.size()
 		}
 	}
-	q.push(s, priority, x)
+	at := q.push(s, level, x)
+	if x.props != nil {
+		m.setTimes(q, at)
+	}
 	m.touch(q)
 }
 
@@ -414,6 +435,8 @@ func (m *Machine) collect(q *queue) {
 		m.roster.remove(q)
 		q.abandon()
 		m.bytes -= queueBytes
+		m.stopTimer(&q.timer)
+		q.waits = nil
 	}
 }
 

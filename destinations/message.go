@@ -55,7 +55,7 @@ type MessageID struct{ Seq, N uint64 }
 
 // A DeadLetter says why and whence a message is in a dead-letter queue.
 type DeadLetter struct {
-	Reason      string      // ReasonMaxDeliveries or ReasonRejected
+	Reason      string      // one of the Reason constants
 	Deliveries  int         // how often it was delivered in vain
 	Time        time.Time   // when it was moved, to the millisecond
 	Destination Destination // where it was
@@ -66,4 +66,5 @@ type DeadLetter struct {
 const (
 	ReasonMaxDeliveries = "max-deliveries" // refused or left unacknowledged too often
 	ReasonRejected      = "rejected"       // a consumer said that it shall not come back
+	ReasonExpired       = "expired"        // nobody got it in time
 )

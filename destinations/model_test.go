@@ -554,11 +554,11 @@ func (w *model) acknowledge(c Command) string {
 		case f.tx != "" || s.consumer.Ack == AckIndividual && f.tag != tag:
 		case c.Tx != "":
 			f.tx = c.Tx
-			s.session.held[c.Tx] = append(s.session.held[c.Tx], modelHeld{s, f, c.Op == Nack, c.Reject})
+			s.session.held[c.Tx] = append(s.session.held[c.Tx], modelHeld{s, f, c.Op == Nack, c.Refusal.Reject})
 		case c.Op == Ack:
 			w.settle(s, f)
 		default:
-			w.fail(s, f, c.Reject)
+			w.fail(s, f, c.Refusal.Reject)
 		}
 	}
 	return ""

@@ -294,7 +294,7 @@ func (p *program) drawDelivery(c *Command) {
 	if !written && p.pick("in tx", 2) == 0 {
 		c.Tx = oneOf(p, "tx", []string{"x", "x", "x", "y"})
 	}
-	c.Reject = c.Op == Nack && p.pick("reject", 4) == 0
+	c.Refusal.Reject = c.Op == Nack && p.pick("reject", 4) == 0
 	if len(subs) == 0 || p.pick("wild", 20) == 0 {
 		c.Delivery.Sub, c.Delivery.Tag = uint32(p.pick("sub", 5)), uint64(p.pick("tag", 10))
 		if !written && p.pick("wild id", 2) == 1 {

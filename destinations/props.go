@@ -13,11 +13,11 @@ type Props struct {
 	Priority uint8  // 0 to 9, higher first; see DefaultPriority
 	Expires  int64  // Unix ms when it is of no use any more; 0: never
 	Deliver  int64  // Unix ms when it may be delivered first; 0: at once
-	Delay    int64  // ms from Step's now, that Step resolves into Deliver; 0: none
+	Delay    int64  // ms from Step's now, or with Cron from each of its times, that Step resolves into Deliver; 0: none
 	TTL      int64  // ms from Step's now, that Step resolves into Expires; 0: none
 	Period   int64  // ms from one copy to the next of a message that repeats
 	Repeat   int32  // how many copies follow the first; with Cron, how many follow each of its times
-	Cron     string // five fields; a copy at each of these times; empty: none
+	Cron     string // a copy comes at each of these times, see CheckCron; empty: none
 	Group    string // JMSXGroupID: those of a group go to one consumer, in order; empty: none
 	GroupSeq int32  // JMSXGroupSeq; negative: the group is closed after it
 	DedupID  string // those with an id that was seen lately are accepted and dropped; empty: none
@@ -33,10 +33,14 @@ const MaxPriority = 9
 // MaxPropBytes bounds each string in Props.
 const MaxPropBytes = 512
 
-// priority is that of the message.
-func (m *Message) priority() uint8 {
-	if m.Props == nil {
+// level is where the message goes in a queue: its priority, unless it waits for
+// its time.
+func (m *Message) level() uint8 {
+	switch {
+	case m.Props == nil:
 		return DefaultPriority
+	case m.Props.Deliver != 0:
+		return levelWaiting
 	}
 	return m.Props.Priority
 }
@@ -72,6 +76,7 @@ const (
 	propGroupSeq
 	propDedupID
 	propKey
+	propDelay
 	propsEnd
 )
 
@@ -92,6 +97,7 @@ func (p *Props) fields() (set uint64) {
 	add(p.GroupSeq != 0, propGroupSeq)
 	add(p.DedupID != "", propDedupID)
 	add(p.Key != "", propKey)
+	add(p.Delay != 0 && p.Cron != "", propDelay)
 	return set
 }
 
@@ -120,17 +126,13 @@ func (p *Props) encode(dst []byte) []byte {
 	number(propGroupSeq, int64(p.GroupSeq))
 	text(propDedupID, p.DedupID)
 	text(propKey, p.Key)
+	number(propDelay, p.Delay)
 	return dst
 }
 
-// props reads what encode wrote into p, or, if that is nil, only checks that it
-// can.
-func (d *decoder) props(p *Props) {
-	var space Props
-	keep := p != nil
-	if !keep {
-		p = &space
-	}
+// props reads what encode wrote into p. Unless it keeps them, texts are only
+// checked.
+func (d *decoder) props(p *Props, keep bool) {
 	set := d.uvarint()
 	d.bad = d.bad || set >= propsEnd
 	number := func(field uint64, least, most, otherwise int64) int64 {
@@ -163,6 +165,7 @@ func (d *decoder) props(p *Props) {
 	p.GroupSeq = int32(number(propGroupSeq, -most32-1, most32, 0))
 	p.DedupID = text(propDedupID)
 	p.Key = text(propKey)
+	p.Delay = number(propDelay, 0, most, 0)
 }
 
 // String lists what p has, each with a space before it.
@@ -187,5 +190,6 @@ func (p *Props) String() string {
 	add(propGroupSeq, "group-seq", p.GroupSeq)
 	add(propDedupID, "dedup", quote(p.DedupID))
 	add(propKey, "key", quote(p.Key))
+	add(propDelay, "delay", p.Delay)
 	return b.String()
 }

@@ -84,10 +84,10 @@ func (m *Machine) place(c *Command, msg *Message, queues []string, topic string,
 	m.number(msg)
 	s := slot{seq: m.last, msg: msg, size: slotSize(msg)}
 	for _, name := range queues {
-		m.push(m.queue(name), s, msg.priority(), extra{props: msg.Props.waits()})
+		m.push(m.queue(name), s, msg.level(), extra{props: msg.Props.waits()})
 	}
 	for _, d := range takers {
-		m.push(d.queue, s, msg.priority(), extra{props: msg.Props.waits()})
+		m.push(d.queue, s, msg.level(), extra{props: msg.Props.waits()})
 	}
 	return true
 }

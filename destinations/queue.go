@@ -16,6 +16,8 @@ type queue struct {
 	active    *source // of these, the one that is; nil: there are none
 	place     int     // in Machine.roster
 	owner     uint64  // session that a temporary queue belongs to; 0: it is none
+	timer     timer   // of the first of waits and of what expires
+	waits     waits   // may have some that have gone
 }
 
 func (q *queue) seat() *int { return &q.place }
@@ -113,6 +115,13 @@ func (q *queue) next() *source {
 			return src
 		}
 	}
+}
+
+// putBack lets src, which next took, be next again.
+func (q *queue) putBack(src *source) {
+	src.turn = inTurn
+	i, _ := q.turns.find(src.sub.consumer.Priority)
+	q.turns.ranks[i].unpop(src)
 }
 
 type turnState uint8

@@ -222,10 +222,10 @@ func TestContentOfAMessageMovedTwice(t *testing.T) {
 	step(m, Command{Op: Send, Destination: Queue("q"), Message: newMessage("x", true)})
 	content := m.Last()
 	goOn(m)
-	take(m, "q", Command{Op: Nack, Reject: true})
+	take(m, "q", Command{Op: Nack, Refusal: Refusal{Reject: true}})
 	m = replayed(t, Options{DeadLetterPrefix: "DEAD."}, entries)
 	goOn(m)
-	take(m, "DLQ.q", Command{Op: Nack, Reject: true})
+	take(m, "DLQ.q", Command{Op: Nack, Refusal: Refusal{Reject: true}})
 	if oldest := m.Oldest(); oldest > content || oldest <= content-stretch {
 		t.Errorf("entries from %d on are needed, but the content is in %d", oldest, content)
 	}

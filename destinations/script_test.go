@@ -21,11 +21,15 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the ma
 //	machine [OPTION=N...]                      a new machine, started
 //	restart                                    a new machine from the entries of the old one, started
 //	state                                      what is stored, and the figures
+//	at TIME                                    it is so much after the beginning; what is due before is not done
+//	tick                                       what is due is done, and says when to tick next
 //	S send DEST BODY [nonpersistent] [size=N]  S is the number of a session
+//	    [priority=N] [ttl=TIME] [expires=TIME] [delay=TIME] [deliver=TIME] [period=TIME] [repeat=N] [cron=F_F_F_F_F]
 //	S subscribe ID DEST[,DEST...] [ack=MODE] [prefetch=N] [bytes=N] [byid] [rejectnacks]
 //	                  [priority=N] [exclusive] [nolocal] [pending=N]
+//	    [redelivery-delay=TIME] [multiplier=N] [max-delay=TIME] [most=N]
 //	S unsubscribe ID
-//	S ack|nack SUB.TAG [reject]                the numbers that the delivery carried
+//	S ack|nack SUB.TAG [reject] [delay=TIME]   the numbers that the delivery carried
 //	S ack|nack id=SEQ.N [sub=ID]               by message id
 //	S sent SUB.TAG
 //	S unreadable SUB.TAG
@@ -37,11 +41,13 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the ma
 // and commit take disklow.
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("testdata/*.txt")
-	rows, _ := filepath.Glob("testdata/rows/*.txt")
-	files = append(files, rows...)
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no scripts: %v", err)
+	var files []string
+	for _, pattern := range []string{"testdata/*.txt", "testdata/rows/*.txt"} {
+		some, err := filepath.Glob(pattern)
+		if err != nil || len(some) == 0 {
+			t.Fatalf("no scripts %s: %v", pattern, err)
+		}
+		files = append(files, some...)
 	}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
@@ -100,7 +106,7 @@ func play(t *testing.T, text string) string {
 	return out.String()
 }
 
-// scriptTime is the time of every command in a script.
+// scriptTime is when a script begins.
 var scriptTime = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 // A player runs the commands of one script.
@@ -112,6 +118,7 @@ type player struct {
 	entries []Entry               // all of the machine, as a log gives them back
 	sends   map[string][]Outgoing // of open transactions, by session and transaction
 	effects []string
+	now     time.Time
 }
 
 func (p *player) play(words []string) []string {
@@ -119,13 +126,17 @@ func (p *player) play(words []string) []string {
 	switch words[0] {
 	case "machine":
 		p.opts = p.options(words[1:])
-		p.m, p.entries, p.sends = New(p.opts), nil, map[string][]Outgoing{}
+		p.m, p.entries, p.sends, p.now = New(p.opts), nil, map[string][]Outgoing{}, scriptTime
 		p.step(Command{Op: Start})
 	case "restart":
 		p.m, p.sends = replayed(p.t, p.opts, p.entries), map[string][]Outgoing{}
 		p.step(Command{Op: Start})
 	case "state":
 		p.state()
+	case "at":
+		p.now = scriptTime.Add(p.duration(words[1]))
+	case "tick":
+		p.tick()
 	default:
 		p.command(words)
 	}
@@ -144,6 +155,23 @@ func (p *player) state() {
 	}
 }
 
+func (p *player) tick() {
+	p.step(Command{Op: Tick})
+	if next, ok := p.m.NextTick(); ok {
+		p.say("next %s", next.Sub(scriptTime))
+	} else {
+		p.say("next never")
+	}
+}
+
+func (p *player) duration(s string) time.Duration {
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		p.t.Fatalf("line %d: %v", p.n, err)
+	}
+	return d
+}
+
 func (p *player) say(format string, args ...any) {
 	p.effects = append(p.effects, fmt.Sprintf(format, args...))
 }
@@ -151,7 +179,7 @@ func (p *player) say(format string, args ...any) {
 // step carries out c and says its effects.
 func (p *player) step(c Command) {
 	var out Effects
-	if err := p.m.Step(scriptTime, c, &out); err != nil {
+	if err := p.m.Step(p.now, c, &out); err != nil {
 		p.say("%d refused %s: %s", c.Session, err.(*Error).Code, err)
 		if len(out.Entries)+len(out.Outputs) > 0 {
 			p.t.Fatalf("line %d: a refused command has effects: %+v", p.n, out)
@@ -173,6 +201,9 @@ func (p *player) step(c Command) {
 	}
 	if out.Unclaimed > 0 {
 		p.say("unclaimed %d", out.Unclaimed)
+	}
+	if out.Expired > 0 {
+		p.say("expired %d", out.Expired)
 	}
 	if out.SetAside > 0 {
 		p.say("set aside %d", out.SetAside)
@@ -229,6 +260,9 @@ func bodyText(m *Message) string {
 }
 
 func (p *player) options(words []string) (o Options) {
+	if _, opts := split(words); len(opts) > 0 {
+		o.Policies = p.policy(opts)
+	}
 	for _, w := range words {
 		name, value, _ := strings.Cut(w, "=")
 		switch name {
@@ -252,6 +286,8 @@ func (p *player) options(words []string) (o Options) {
 			o.Pending.Bytes = int64(p.number(value))
 		case "policy":
 			o.Pending.Policy = map[string]PendingPolicy{"drop-new": DropNew, "disconnect": DisconnectPending}[value]
+		case "redelivery-delay", "multiplier", "max-delay", "most", "jitter", "keep-order", "priorities", "expiry-queue", "message-ttl", "max-ttl", "delivery-delay":
+			// of the policy
 		default:
 			p.t.Fatalf("line %d: unknown option %q", p.n, w)
 		}
@@ -275,7 +311,7 @@ func split(words []string) (args []string, opts map[string]string) {
 		switch {
 		case isOption:
 			opts[name] = value
-		case slices.Contains([]string{"nonpersistent", "byid", "rejectnacks", "reject", "clean", "disklow", "exclusive", "nolocal"}, w):
+		case slices.Contains([]string{"nonpersistent", "byid", "rejectnacks", "reject", "clean", "disklow", "exclusive", "nolocal", "keep-order"}, w):
 			opts[w] = "yes"
 		default:
 			args = append(args, w)
@@ -290,8 +326,13 @@ func (p *player) command(words []string) {
 	verb := words[1]
 	args, opts := split(words[2:])
 	c.Receipt, c.WantReceipt = opts["receipt"], opts["receipt"] != ""
-	c.Tx, c.Reject, c.Clean = opts["tx"], opts["reject"] != "", opts["clean"] != ""
+	c.Tx, c.Refusal.Reject, c.Clean = opts["tx"], opts["reject"] != "", opts["clean"] != ""
 	c.DiskLow = opts["disklow"] != ""
+	if s := opts["delay"]; s != "" && verb == "nack" {
+		if c.Refusal.Delay = p.duration(s); c.Refusal.Delay == 0 {
+			c.Refusal.Delay = -1
+		}
+	}
 	switch verb {
 	case "send":
 		c.Op, c.Destination, c.Message = Send, p.destination(args[0]), p.message(args[1], opts)
@@ -366,7 +407,40 @@ func (p *player) message(body string, opts map[string]string) *Message {
 	if s := opts["size"]; s != "" {
 		body += strings.Repeat("_", p.number(s)-len(body))
 	}
-	return newMessage(body, opts["nonpersistent"] == "")
+	msg := newMessage(body, opts["nonpersistent"] == "")
+	msg.Props = p.props(opts)
+	return msg
+}
+
+// props reads those of a send; nil if there are none. Times are durations after
+// the beginning.
+func (p *player) props(opts map[string]string) *Props {
+	props := Props{Priority: DefaultPriority, Cron: strings.ReplaceAll(opts["cron"], "_", " "), Group: opts["group"]}
+	millis := func(name string) int64 {
+		if opts[name] == "" {
+			return 0
+		}
+		return p.duration(opts[name]).Milliseconds()
+	}
+	number := func(name string, otherwise int) int {
+		if opts[name] == "" {
+			return otherwise
+		}
+		return p.number(opts[name])
+	}
+	props.Priority = uint8(number("priority", DefaultPriority))
+	props.TTL, props.Delay, props.Period = millis("ttl"), millis("delay"), millis("period")
+	props.Repeat = int32(number("repeat", 0))
+	if opts["expires"] != "" {
+		props.Expires = scriptTime.UnixMilli() + millis("expires")
+	}
+	if opts["deliver"] != "" {
+		props.Deliver = scriptTime.UnixMilli() + millis("deliver")
+	}
+	if props == (Props{Priority: DefaultPriority}) {
+		return nil
+	}
+	return &props
 }
 
 func newMessage(body string, persistent bool) *Message {
@@ -389,7 +463,54 @@ func (p *player) consumer(opts map[string]string) Consumer {
 		c.Pending = p.number(s)
 	}
 	c.Exclusive, c.NoLocal = opts["exclusive"] != "", opts["nolocal"] != ""
+	var r Redelivery
+	if p.redelivery(&r, opts); r != (Redelivery{}) {
+		c.Redelivery = &r
+	}
 	return c
+}
+
+// redelivery reads what a policy and a subscription can say of it.
+func (p *player) redelivery(r *Redelivery, opts map[string]string) {
+	if s := opts["redelivery-delay"]; s != "" {
+		r.Delay = p.duration(s)
+	}
+	if s := opts["multiplier"]; s != "" {
+		r.Multiplier = float64(p.number(s))
+	}
+	if s := opts["max-delay"]; s != "" {
+		r.MaxDelay = p.duration(s)
+	}
+	if s := opts["most"]; s != "" {
+		r.MaxDeliveries = p.number(s)
+	}
+}
+
+// policy is what the options of a machine say of all destinations.
+func (p *player) policy(opts map[string]string) *Policies {
+	set := func(policy *Policy) {
+		p.redelivery(&policy.Redelivery, opts)
+		if s := opts["jitter"]; s != "" {
+			policy.Redelivery.Jitter = float64(p.number(s)) / 100
+		}
+		policy.Redelivery.KeepOrder = opts["keep-order"] != ""
+		policy.Priorities = opts["priorities"] == ""
+		if s := opts["expiry-queue"]; s != "" {
+			policy.ExpiryQueue = Queue(s)
+		}
+		for name, field := range map[string]*time.Duration{
+			"message-ttl": &policy.MessageTTL, "max-ttl": &policy.MaxTTL, "delivery-delay": &policy.DeliveryDelay,
+		} {
+			if s := opts[name]; s != "" {
+				*field = p.duration(s)
+			}
+		}
+	}
+	var rules []Rule
+	for _, d := range []Destination{Queue(">"), Topic(">")} {
+		rules = append(rules, Rule{Match: Pattern{d}, Set: set})
+	}
+	return NewPolicies(rules)
 }
 
 // delivery reads "SUB.TAG", or "id=SEQ.N".

@@ -46,6 +46,11 @@ func (m *Machine) admit(size int64) error {
 
 // accept puts a message where it belongs.
 func (m *Machine) accept(c *Command, o Outgoing, out *Effects) {
+	m.resolve(o.Message, m.policyOf(o.Destination))
+	if o.Message.level() == levelWaiting {
+		m.schedule(c, o, out)
+		return
+	}
 	if o.Destination.Topic || len(o.Also) > 0 {
 		m.publish(c, o, out)
 		return
@@ -65,7 +70,7 @@ func (m *Machine) enqueue(d Destination, msg *Message, diskLow bool, out *Effect
 		m.record(record{kind: KindEnqueue, queue: d.Name, msg: msg}, out)
 	default:
 		m.number(msg)
-		m.push(m.queue(d.Name), slot{seq: m.last, msg: msg, size: slotSize(msg)}, msg.priority(), extra{props: msg.Props.waits()})
+		m.push(m.queue(d.Name), slot{seq: m.last, msg: msg, size: slotSize(msg)}, msg.level(), extra{props: msg.Props.waits()})
 	}
 }
 
@@ -115,9 +120,9 @@ func (m *Machine) offer(s *subscription, msg *Message, out *Effects) {
 		return
 	}
 	for q.ready > 0 && (q.ready >= p.Messages || q.bytes+msg.size() > p.Bytes) {
-		m.discard(q, q.take())
+		m.discard(q, q.least())
 		out.Dropped++
 	}
-	m.push(q, slot{seq: m.last, msg: msg, size: slotSize(msg)}, msg.priority(), extra{props: msg.Props.waits()})
+	m.push(q, slot{seq: m.last, msg: msg, size: slotSize(msg)}, msg.level(), extra{props: msg.Props.waits()})
 	m.dispatch(q, out)
 }

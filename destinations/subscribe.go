@@ -2,7 +2,6 @@ package destinations
 
 import (
 	"fmt"
-	"time"
 )
 
 func (m *Machine) subscribe(c *Command, out *Effects) error {
@@ -156,7 +155,7 @@ func (m *Machine) giveBackAll(s *subscription, keepHeld bool) {
 		case q == s.copies:
 			s.flights.remove(tag)
 		case fl.tx == nil || !keepHeld:
-			q.giveBack(fl.at)
+			m.giveBack(q, fl.at)
 			s.flights.remove(tag)
 			m.touch(q)
 		}
@@ -166,6 +165,7 @@ func (m *Machine) giveBackAll(s *subscription, keepHeld bool) {
 			m.release(at.slot().msg)
 			return true
 		})
+		m.stopTimer(&s.copies.timer)
 		s.copies = nil
 	}
 }
@@ -179,7 +179,7 @@ func (m *Machine) forsake(s *subscription) {
 }
 
 // disconnect ends all subscriptions of a session and its transactions.
-func (m *Machine) disconnect(now time.Time, c *Command, out *Effects) {
+func (m *Machine) disconnect(c *Command, out *Effects) {
 	ses := m.sessions[c.Session]
 	if ses == nil {
 		return
@@ -191,7 +191,7 @@ func (m *Machine) disconnect(now time.Time, c *Command, out *Effects) {
 	}
 	for _, s := range ses.subs {
 		if !c.Clean && s.consumer.Ack != AckAuto {
-			m.blame(now, s, c, out)
+			m.blame(s, c, out)
 		}
 		m.giveBackAll(s, false)
 		m.forsake(s)
@@ -209,7 +209,7 @@ func (m *Machine) disconnect(now time.Time, c *Command, out *Effects) {
 // were they counted too, a consumer that dies of one message again and again
 // would take its neighbours to the dead-letter queue. One that was not wholly
 // written to the consumer did it no harm, and is not counted.
-func (m *Machine) blame(now time.Time, s *subscription, c *Command, out *Effects) {
+func (m *Machine) blame(s *subscription, c *Command, out *Effects) {
 	var oldest, open uint64
 	s.flights.each(0, s.flights.last(), func(tag uint64, fl *flight) {
 		if fl.queue == s.copies {
@@ -227,6 +227,6 @@ func (m *Machine) blame(now time.Time, s *subscription, c *Command, out *Effects
 		suspect = oldest
 	}
 	if suspect != 0 && (c.Written == nil || suspect <= c.Written[s.number]) {
-		m.fail(now, s, suspect, false, out)
+		m.fail(s, suspect, Refusal{}, out)
 	}
 }

@@ -25,10 +25,10 @@ type transaction struct {
 }
 
 type held struct {
-	sub    *subscription
-	tag    uint64
-	nack   bool
-	reject bool
+	sub     *subscription
+	tag     uint64
+	nack    bool
+	refusal Refusal // of a nack
 }
 
 // A subscription is one consumer of its sources: of queues, and for topics of a

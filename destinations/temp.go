@@ -136,17 +136,15 @@ func (m *Machine) reply(d Destination, msg *Message, out *Effects) {
 		return
 	}
 	m.number(msg)
-	m.push(q, slot{seq: m.last, msg: msg, size: slotSize(msg)}, msg.priority(), extra{props: msg.Props.waits()})
+	m.push(q, slot{seq: m.last, msg: msg, size: slotSize(msg)}, msg.level(), extra{props: msg.Props.waits()})
 }
 
 // dropTemporary forgets the temporary queues of a session that has ended, with
 // what nobody took.
 func (m *Machine) dropTemporary(ses *session, out *Effects) {
 	for _, q := range ses.temporary {
-		out.Unclaimed += q.ready
-		for q.ready > 0 {
-			m.discard(q, q.take())
-		}
+		out.Unclaimed += q.live
+		m.clear(q)
 		q.owner = 0
 		m.collect(q)
 	}

@@ -3,7 +3,6 @@ package destinations
 import (
 	"fmt"
 	"slices"
-	"time"
 )
 
 // hold keeps the acknowledgement of what c covers for its transaction. The
@@ -27,7 +26,7 @@ func (m *Machine) hold(s *subscription, tag uint64, c *Command) {
 		}
 		s.out--
 		s.outBytes -= int64(fl.at.slot().size)
-		tx.held = append(tx.held, held{sub: s, tag: tag, nack: c.Op == Nack, reject: c.Reject})
+		tx.held = append(tx.held, held{sub: s, tag: tag, nack: c.Op == Nack, refusal: c.Refusal})
 	})
 	if s.consumer.Ack == AckClient {
 		s.open = max(s.open, tag+1)
@@ -47,14 +46,14 @@ func entrySize(s *slot, nack bool) int64 {
 }
 
 // commit carries out what a transaction held, and its sends.
-func (m *Machine) commit(now time.Time, c *Command, out *Effects) error {
+func (m *Machine) commit(c *Command, out *Effects) error {
 	need, err := m.admitCommit(c)
 	if err != nil {
 		return err
 	}
 	m.whole, m.reserved = true, need
 	if tx := m.takeTransaction(c); tx != nil {
-		m.carryOut(now, tx, out)
+		m.carryOut(tx, out)
 		m.sessions[c.Session].forgetLeft()
 	}
 	for _, s := range c.Sends {
@@ -88,7 +87,7 @@ func (m *Machine) admitCommit(c *Command) (need int64, err error) {
 
 // carryOut settles and fails what the transaction held. Runs of ACKs of one
 // subscription become one entry.
-func (m *Machine) carryOut(now time.Time, tx *transaction, out *Effects) {
+func (m *Machine) carryOut(tx *transaction, out *Effects) {
 	var acked *subscription // of the run
 	for _, h := range tx.held {
 		fl := h.sub.flights.get(h.tag)
@@ -100,7 +99,7 @@ func (m *Machine) carryOut(now time.Time, tx *transaction, out *Effects) {
 		}
 		acked = h.sub
 		if h.nack {
-			m.fail(now, h.sub, h.tag, h.reject, out)
+			m.fail(h.sub, h.tag, h.refusal, out)
 		} else {
 			m.settleOne(h.sub, h.tag, fl, out)
 		}
@@ -124,7 +123,7 @@ func (m *Machine) abort(c *Command) {
 			continue // it was a topic's copy and went with its subscription
 		case s.closed:
 			q := fl.queue
-			q.giveBack(m.land(s, h.tag))
+			m.giveBack(q, m.land(s, h.tag))
 			m.touch(q)
 		default:
 			fl.tx = nil

@@ -59,7 +59,7 @@ func (o *owner) send(queue string, n, size int) {
 // consume takes n messages of a queue one by one and answers each with op; a Nack is for good.
 func (o *owner) consume(queue string, n int, op destinations.Op) {
 	o.t.Helper()
-	o.answer(queue, n, destinations.Command{Op: op, Reject: true})
+	o.answer(queue, n, destinations.Command{Op: op, Refusal: destinations.Refusal{Reject: true}})
 }
 
 // answer takes n messages of a queue one by one and gives each the same answer.

@@ -1,0 +1,259 @@
+package destinations
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/robfig/cron/v3"
+)
+
+// levelWaiting is where messages wait that are not to be delivered before their
+// time: a level of their own, in the order in which they came. When it is time
+// for one, a copy of it joins the queue at its end, and it goes, or waits on if
+// it repeats. Both share the content.
+const levelWaiting = MaxPriority + 1
+
+// waiting returns the level of those that wait for their time, nil if none ever
+// did.
+func (b *backlog) waiting() *level {
+	if len(b.levels) > 0 && b.levels[0].priority == levelWaiting {
+		return b.levels[0]
+	}
+	return nil
+}
+
+// findWaiting is find for those that wait for their time.
+func (b *backlog) findWaiting(seq, n uint64) (ref, bool) {
+	if l := b.waiting(); l != nil {
+		return l.find(seq, n)
+	}
+	return ref{}, false
+}
+
+// comes is when it is time for a message that waits: what its schedule entries
+// say, or before the first of them its Props.
+func (x *extra) comes() int64 {
+	if x.until != 0 {
+		return x.until
+	}
+	return x.props.Deliver
+}
+
+// again is when a message comes that has come just now, and how many times more
+// then, until its next time by Cron. Times that have passed, because nobody was
+// there to see them, are left out. at is 0 when it does not come again.
+func (p *Props) again(came int64, left int32, now int64) (at int64, then int32) {
+	if left != 0 && p.Period > 0 {
+		at = came + p.Period
+		if at <= now {
+			at += (now - at + p.Period) / p.Period * p.Period
+		}
+		return at, max(left-1, -1)
+	}
+	if p.Cron == "" {
+		return 0, 0
+	}
+	next := nextByCron(p.Cron, now)
+	if next == 0 {
+		return 0, 0
+	}
+	return next + p.Delay, p.Repeat
+}
+
+// cronFields are minute, hour, day of the month, month and day of the week.
+var cronFields = cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow)
+
+// CheckCron says what is wrong with a Props.Cron. Its times are in UTC.
+func CheckCron(text string) error {
+	if strings.Contains(text, "=") { // a time zone, which the machine's host may not know
+		return fmt.Errorf("%s: only the five fields minute, hour, day of the month, month and day of the week are allowed", quote(text))
+	}
+	_, err := cronFields.Parse(text)
+	return err
+}
+
+// nextByCron is the first time after now, both in Unix ms; 0 if there is none.
+func nextByCron(text string, now int64) int64 {
+	schedule, err := cronFields.Parse(text)
+	if err != nil {
+		return 0 // a later version may allow what this one does not
+	}
+	next := schedule.Next(time.UnixMilli(now).UTC())
+	if next.IsZero() {
+		return 0
+	}
+	return next.UnixMilli()
+}
+
+// resolve puts times where a message sent to d says how long, and adds what the
+// policy of d says.
+func (m *Machine) resolve(msg *Message, policy *Policy) {
+	if msg.Props == nil && policy.MessageTTL == 0 && policy.MaxTTL == 0 && policy.DeliveryDelay == 0 {
+		return
+	}
+	p := Props{Priority: DefaultPriority}
+	if msg.Props != nil {
+		p = *msg.Props
+	}
+	if !policy.Priorities {
+		p.Priority = DefaultPriority
+	}
+	m.resolveDelivery(&p, policy)
+	m.resolveExpiry(&p, policy)
+	if msg.Props = nil; p.fields() != 0 {
+		msg.Props = &p
+	}
+}
+
+func (m *Machine) resolveDelivery(p *Props, policy *Policy) {
+	if p.Deliver == 0 && p.Delay == 0 && p.Cron == "" {
+		p.Delay = policy.DeliveryDelay.Milliseconds()
+	}
+	switch {
+	case p.Cron != "":
+		if p.Deliver = nextByCron(p.Cron, m.millis); p.Deliver != 0 {
+			p.Deliver += p.Delay
+		}
+		return // which needs the delay again
+	case p.Delay > 0:
+		p.Deliver = m.millis + p.Delay
+	case p.Deliver <= m.millis:
+		p.Deliver = 0
+		if p.Period > 0 && p.Repeat != 0 {
+			p.Deliver = m.millis // the first of several
+		}
+	}
+	p.Delay = 0
+	if p.Deliver == 0 {
+		p.Period, p.Repeat = 0, 0
+	}
+}
+
+// resolveExpiry lets a message that is delivered later live so much longer.
+func (m *Machine) resolveExpiry(p *Props, policy *Policy) {
+	from := max(m.millis, p.Deliver)
+	if p.TTL == 0 && p.Expires == 0 {
+		p.TTL = policy.MessageTTL.Milliseconds()
+	}
+	if p.TTL > 0 && p.Expires == 0 {
+		p.Expires = from + p.TTL
+	}
+	if most := policy.MaxTTL.Milliseconds(); most > 0 && (p.Expires == 0 || p.Expires > from+most) {
+		p.Expires = from + most
+	}
+	p.TTL = 0
+}
+
+// due lets a message of q that waited come.
+func (m *Machine) due(q *queue, at ref, out *Effects) {
+	x, sl := at.extra(), at.slot()
+	left := x.left
+	if x.until == 0 {
+		left = x.props.Repeat
+	}
+	next, left := x.props.again(x.comes(), left, m.millis)
+	if x.expires() <= m.millis {
+		next = 0
+	}
+	var msg *Message
+	if sl.msg != nil {
+		msg = sl.msg.again()
+		msg.Props = x.props.come()
+	}
+	whole := m.whole
+	topic, isTopic := strings.CutPrefix(q.destination.Name, schedulePrefix)
+	if isTopic && msg == nil {
+		return // whoever can read it brings it, see Recall
+	}
+	if isTopic {
+		m.whole = true
+		m.publish(&Command{}, Outgoing{Destination: Topic(topic), Message: msg}, out)
+	}
+	switch {
+	case sl.stored():
+		m.record(record{kind: KindSchedule, queue: q.destination.Name, seqs: []uint64{sl.seq}, next: next, left: left}, out)
+	case next == 0:
+		m.discard(q, at)
+	default:
+		at.setExtra(extra{props: x.props, until: next, left: left})
+		m.await(q, at.slot(), next)
+	}
+	if !sl.stored() && !isTopic {
+		m.number(msg)
+		m.push(q, slot{seq: m.last, msg: msg, size: slotSize(msg)}, x.props.Priority, extra{props: msg.Props.waits()})
+	}
+	if m.whole = whole; !whole {
+		m.joined = false
+	}
+}
+
+// come is what p is when the message has come.
+func (p *Props) come() *Props {
+	come := *p
+	come.Deliver, come.Delay, come.Period, come.Repeat, come.Cron, come.DedupID = 0, 0, 0, 0, "", ""
+	return &come
+}
+
+// applySchedule puts a copy of a message that waited at the end of its queue. The
+// copy is called by the entry, and so is when the message comes again. What waits
+// for a topic has been published meanwhile.
+func (m *Machine) applySchedule(q *queue, r *record) {
+	at, ok := q.findWaiting(r.seqs[0], 0)
+	if !ok {
+		return
+	}
+	x, s, content := at.extra(), *at.slot(), at.content()
+	if r.next != 0 {
+		m.enliven(r.seq, moveBytes)
+		if m.recovery == nil && x.latest != 0 {
+			m.live.remove(x.latest, moveBytes)
+		}
+		at.setExtra(extra{content: x.content, props: x.props, until: r.next, left: r.left, latest: r.seq})
+		m.await(q, at.slot(), r.next)
+	}
+	if !strings.HasPrefix(r.queue, schedulePrefix) {
+		m.enliven(r.seq, moveBytes)
+		m.enliven(content, int64(s.size))
+		m.push(q, slot{seq: r.seq, msg: s.msg, size: s.size, marks: markStored}, x.props.Priority,
+			extra{content: content, props: x.props.come().waits()})
+	}
+	if r.next == 0 {
+		m.discard(q, at)
+	}
+}
+
+// policyOf is the policy of a destination, whether it is there or not.
+func (m *Machine) policyOf(d Destination) *Policy {
+	if d.Topic {
+		if t := m.topics[d.Name]; t != nil {
+			return t.policy
+		}
+	} else if q := m.find(d.Name); q != nil {
+		return q.policy
+	}
+	return m.policies.of(d)
+}
+
+// schedulePrefix begins the name of the queue in which the messages of a topic
+// wait for their time. No durable subscription is called so, nor can clients.
+const schedulePrefix = "\x00\x00\x00"
+
+// schedule puts a message that is to wait into each of its destinations.
+func (m *Machine) schedule(c *Command, o Outgoing, out *Effects) {
+	whole := m.whole
+	m.whole = whole || len(o.Also) > 0
+	for i := range o.parts() {
+		d := o.part(i)
+		if d.Topic {
+			d = Queue(schedulePrefix + d.Name)
+		}
+		if i > 0 {
+			o.Message = o.Message.again()
+		}
+		m.enqueue(d, o.Message, c.DiskLow, out)
+	}
+	if m.whole = whole; !whole {
+		m.joined = false
+	}
+}
