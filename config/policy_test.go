@@ -184,7 +184,10 @@ func TestValidatePolicy(t *testing.T) {
 func TestDefaultPolicyIsValidAndWhole(t *testing.T) {
 	t.Parallel()
 	cfg := config.Default()
-	cfg.Destinations = []config.Destination{{Match: "/queue/a", Policy: cfg.DefaultPolicy()}}
+	cfg.Destinations = []config.Destination{
+		{Match: "/queue/a", Policy: cfg.DefaultPolicy()},
+		{Match: "/queue/b", Policy: config.Policy{MessageTTL: new(time.Hour), MaxTTL: new(time.Duration(0))}}, // 0: no limit
+	}
 	if err := cfg.Validate(); err != nil {
 		t.Error(err)
 	}

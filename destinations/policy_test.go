@@ -113,6 +113,7 @@ func TestDeadLettersStayInEveryDeadLetterQueue(t *testing.T) {
 		"/queue/>", maxDeliveries(1),
 		"/queue/a", func(p *Policy) { p.DeadLetter.Shared = Queue("dead") },
 		"/queue/b", func(p *Policy) { p.DeadLetter.Prefix = "X." },
+		"/queue/d", func(p *Policy) { p.DeadLetter = DeadLetterTo{Shared: Queue("dead")} },
 	)
 	for name, stays := range map[string]bool{"dead": true, "X.b": true, "DLQ.c": true, "dead.a": false, "c": false} {
 		r := newRig(t, Options{Policies: policies})
@@ -126,6 +127,25 @@ func TestDeadLettersStayInEveryDeadLetterQueue(t *testing.T) {
 	got := Options{Policies: policies}.DeadLetterPrefixes()
 	if !slices.Equal(got, []string{"DLQ.", "X."}) {
 		t.Errorf("prefixes: %q", got)
+	}
+}
+
+// A dead letter that was refused more often than a new policy counts keeps its
+// count: nothing is logged.
+func TestDeadLettersKeepTheirCount(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Options{MaxDeliveries: 3})
+	r.subscribe(1, Queue("DLQ.a"), Consumer{Ack: AckIndividual})
+	r.send(Queue("DLQ.a"), newMessage("m", true))
+	for tag := range uint64(3) {
+		r.nack(tag + 1)
+	}
+	fewer := *r.m.find("DLQ.a").policy
+	fewer.Redelivery.MaxDeliveries = 1
+	r.m.find("DLQ.a").policy = &fewer
+	r.nack(4)
+	if n, d := len(r.out.Entries), r.out.Outputs[0].Delivery; n != 0 || d.Deliveries != 4 {
+		t.Errorf("%d entries, delivery %d; want none and the fourth", n, d.Deliveries)
 	}
 }
 

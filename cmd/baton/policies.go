@@ -28,7 +28,7 @@ func checkDestinations(cfg config.Config) config.Problems {
 	for i, rule := range cfg.Destinations {
 		at := fmt.Sprintf("destinations[%d].", i)
 		match := c.pattern(at+"match", rule.Match)
-		if other, twice := first[match]; twice && match != (destinations.Pattern{}) {
+		if other, twice := first[match]; twice { // one that cannot be read has a problem already
 			c.add(at+"match", "%s is what destinations[%d] matches: write one rule for both", match, other)
 		} else {
 			first[match] = i
@@ -173,12 +173,8 @@ func setChoice[T any](to *T, given *string, choices map[string]T) {
 }
 
 func setQueue(to *destinations.Destination, given *string) {
-	switch {
-	case given == nil:
-	case *given == "":
-		*to = destinations.Destination{}
-	default:
-		*to = destinations.Queue(strings.TrimPrefix(*given, "/queue/"))
+	if given != nil {
+		*to = destinations.Queue(strings.TrimPrefix(*given, "/queue/")) // of an empty text: none
 	}
 }
 

@@ -119,3 +119,19 @@ func TestRoutesAreWired(t *testing.T) {
 		t.Errorf("got\n%q\nwant\n%q", got, want)
 	}
 }
+
+// The dead letters of a destination with the longest name can be fetched, whichever rule gives their queue its prefix.
+func TestNamesOfDeadLetterQueues(t *testing.T) {
+	t.Parallel()
+	cfg := config.Default()
+	cfg.Destinations = []config.Destination{{Match: "/queue/a", Policy: config.Policy{DeadLetter: config.DeadLetter{Prefix: new("dead.")}}}}
+	longest := strings.Repeat("a", cfg.Limits.DestinationName)
+	for _, prefix := range []string{"DLQ.", "dead."} {
+		if _, err := names(cfg).Parse("/queue/" + prefix + longest); err != nil {
+			t.Errorf("%s: %v", prefix, err)
+		}
+	}
+	if _, err := names(cfg).Parse("/queue/other" + longest); err == nil {
+		t.Error("any other name may be longer too")
+	}
+}
