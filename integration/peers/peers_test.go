@@ -213,10 +213,12 @@ func TestStopLeavesNothing(t *testing.T) {
 	}
 	p.Stop()
 	// The machine's own helpers end by themselves when they read the end of its pipe.
+	gone, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
 	for len(processesIn(t, dir)) > 0 {
 		select {
 		case <-time.After(10 * time.Millisecond):
-		case <-ctx.Done():
+		case <-gone.Done():
 			t.Fatalf("left behind: %v", processesIn(t, dir))
 		}
 	}

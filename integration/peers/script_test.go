@@ -83,6 +83,8 @@ func TestCompare(t *testing.T) {
 		"other peer listed":     {differs, []Difference{{"nack", "again", "rabbitmq", "last", "one", "why"}}, nil, "not listed"},
 		"no longer":             {same, listed, nil, "no such difference"},
 		"another difference":    {differs, []Difference{{"nack", "again", "activemq", "two", "one", "why"}}, nil, "but it is"},
+		"Baton does otherwise":  {differs, []Difference{{"nack", "again", "activemq", "last", "two", "why"}}, nil, "but it is"},
+		"other step listed":     {differs, []Difference{{"nack", "later", "activemq", "last", "one", "why"}}, nil, "not listed"},
 		"no label":              {early, nil, nil, "line 2 differs"},
 		"marked":                {differs, nil, mark, ""},
 		"built":                 {same, nil, mark, "remove its mark"},
