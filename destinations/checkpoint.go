@@ -142,6 +142,7 @@ func (c *Checkpoint) finish() {
 		c.parts = append(c.parts, Part{kind: partDurables, durables: rest[:n]})
 		rest = rest[n:]
 	}
+	c.captureWindows()
 	c.parts = append(c.parts, Part{kind: partEnd, from: c.from, upto: c.upto, start: c.m.start})
 }
 
@@ -152,6 +153,9 @@ type Part struct {
 	sections  []section        // partQueues
 	stretches stretches        // partLive, partShares
 	durables  []durableSection // partDurables
+
+	destination Destination // partWindow
+	sightings   []sighting  // partWindow
 
 	from, upto, start uint64 // partEnd
 }
@@ -167,6 +171,7 @@ const (
 	partQueues      partKind = 4
 	partShares      partKind = 5
 	partDurables    partKind = 6
+	partWindow      partKind = 7
 )
 
 // A section is a level of a queue as of one entry, or a piece of it. All of a
@@ -186,6 +191,8 @@ type section struct {
 //	shares  for each stretch: number, how many are shared, and each: its offset, as the
 //	        difference to the one before, and its holders beyond the first
 //	durables for each: queue, Seq of its durable entry, topic, flags, selector, as in that entry
+//	window  destination (0 queue or 1 topic, name), and for each id, oldest first: Seq of its entry
+//	        or 0, time in milliseconds, id
 //	end     From, Upto, Seq of the newest start entry
 //
 // in varints and strings as an Entry has them, words little-endian.
@@ -208,6 +215,8 @@ func (p Part) AppendTo(dst []byte) []byte {
 		for i := range p.durables {
 			dst = p.durables[i].appendTo(dst)
 		}
+	case partWindow:
+		dst = p.appendWindow(dst)
 	case partEnd:
 		dst = binary.AppendUvarint(dst, p.from)
 		dst = binary.AppendUvarint(dst, p.upto)

@@ -17,6 +17,9 @@ type Effects struct {
 	Unclaimed int
 	// Expired counts the messages that nobody got in time.
 	Expired int
+	// Duplicates counts the messages that were accepted and dropped, for their
+	// deduplication id was seen before.
+	Duplicates int
 	// SetAside counts the messages that Unreadable set aside.
 	SetAside int
 
@@ -28,7 +31,8 @@ func (e *Effects) Reset() {
 	clear(e.Entries)
 	clear(e.Outputs)
 	e.Entries, e.Outputs = e.Entries[:0], e.Outputs[:0]
-	e.Sync, e.Dropped, e.Unclaimed, e.Expired, e.SetAside = false, 0, 0, 0, 0
+	e.Sync, e.Dropped, e.Unclaimed, e.Duplicates = false, 0, 0, 0
+	e.Expired, e.SetAside = 0, 0
 	if cap(e.arena) > 1<<20 {
 		e.arena = nil
 	}

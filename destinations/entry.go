@@ -13,21 +13,21 @@ type EntryKind uint8
 
 // The kinds of entries.
 const (
-	KindStart   EntryKind = 1 // the broker started; what is unacknowledged is redelivered from here on
-	KindEnqueue EntryKind = 2 // a message was put into a queue
-	KindSettle  EntryKind = 3 // messages left a queue for good
-	KindMove    EntryKind = 4 // a message went from a queue to a dead-letter queue
-	KindAttempt EntryKind = 5 // a message was delivered in vain
-	KindPublish EntryKind = 6 // a message was put into several queues
-	KindDurable EntryKind = 7 // a durable subscription was made
-	KindForgo   EntryKind = 8 // and deleted
-
+	KindStart    EntryKind = 1  // the broker started; what is unacknowledged is redelivered from here on
+	KindEnqueue  EntryKind = 2  // a message was put into a queue
+	KindSettle   EntryKind = 3  // messages left a queue for good
+	KindMove     EntryKind = 4  // a message went from a queue to a dead-letter queue
+	KindAttempt  EntryKind = 5  // a message was delivered in vain
+	KindPublish  EntryKind = 6  // a message was put into several queues
+	KindDurable  EntryKind = 7  // a durable subscription was made
+	KindForgo    EntryKind = 8  // and deleted
+	KindDedup    EntryKind = 9  // the deduplication id of the message before it
 	KindSchedule EntryKind = 10 // a message that waited for its time has come
 )
 
 var kindNames = [...]string{
 	KindStart: "start", KindEnqueue: "enqueue", KindSettle: "settle", KindMove: "move", KindAttempt: "attempt",
-	KindPublish: "publish", KindDurable: "durable", KindForgo: "forgo", KindSchedule: "schedule",
+	KindPublish: "publish", KindDurable: "durable", KindForgo: "forgo", KindSchedule: "schedule", KindDedup: "dedup",
 }
 
 // String is the name of the kind.
@@ -55,6 +55,7 @@ func (k EntryKind) String() string {
 //	durable  queue, topic, flags (1: no-local), selector
 //	forgo    queue, Seq of the durable entry
 //	schedule queue, seq, when it comes again in Unix ms, or 0, and how often after that (zigzag)
+//	dedup    queue and topic, one of them empty; time in milliseconds, id
 //
 // The queue of a durable subscription has a name that begins with NUL, see
 // DurableID. A publish puts the message into its queues, and into those of the
@@ -106,11 +107,13 @@ type record struct {
 	until    int64       // attempt: of the next delivery; 0: at once
 	next     int64       // schedule: when it comes again; 0: not
 	left     int32       // schedule: and how often after that
-	topic    string      // publish and durable; empty: none
+	topic    string      // publish, durable and dedup; empty: none
 	queues   []string    // publish
 	chosen   bool        // publish: not all that match take it
 	selector string      // durable
 	noLocal  bool        // durable
+	id       string      // dedup
+	at       int64       // dedup: Unix ms
 }
 
 // encode appends the head of r to dst.
@@ -162,6 +165,8 @@ func (r *record) encode(dst []byte) []byte {
 		dst = appendString(dst, r.topic)
 		dst = binary.AppendUvarint(dst, bitIf(r.noLocal, flagNoLocal))
 		dst = appendString(dst, r.selector)
+	case KindDedup:
+		dst = r.encodeDedup(dst)
 	case KindForgo:
 		dst = binary.AppendUvarint(dst, r.seqs[0])
 	}
@@ -297,6 +302,8 @@ func (e Entry) decode() (record, error) {
 		r.selector = d.string()
 	case KindForgo:
 		r.seqs = []uint64{d.uvarint()}
+	case KindDedup:
+		d.dedup(&r)
 	default:
 		return r, fmt.Errorf("entry %d has the unknown kind %d: it was written by a newer version", e.Seq, e.Kind)
 	}
@@ -493,6 +500,8 @@ func (e Entry) String() string {
 		return s
 	case KindDurable:
 		return fmt.Sprintf("durable %s of %s%s", Queue(r.queue), Topic(r.topic), r.limits())
+	case KindDedup:
+		return fmt.Sprintf("dedup %s %q", r.destination(), r.id)
 	case KindForgo:
 		return fmt.Sprintf("forgo %s %d", Queue(r.queue), r.seqs[0])
 	default:

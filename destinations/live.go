@@ -79,7 +79,7 @@ func (l *Live) Keep(e Entry, gone func(seq uint64) bool) (bool, error) {
 	switch e.Kind {
 	case KindStart:
 		return e.Seq >= l.start, nil
-	case KindEnqueue, KindPublish, KindDurable:
+	case KindEnqueue, KindPublish, KindDurable, KindDedup:
 		return l.stretches.has(e.Seq), nil
 	}
 	r, err := e.decode()

@@ -64,6 +64,8 @@ type Machine struct {
 	topics   map[string]*topic
 	durables durables
 	sessions map[uint64]*session
+	windows  map[Destination]*window // of deduplication ids
+	trimmed  time.Time               // when all windows were looked at
 
 	watchers patternSet[*subscription] // those with wildcards or several destinations
 	watching int                       // patterns in watchers
@@ -117,6 +119,9 @@ func (m *Machine) Step(now time.Time, c Command, out *Effects) error {
 
 func (m *Machine) do(c *Command, out *Effects) error {
 	m.sender = c.Session
+	if len(m.windows) > 0 {
+		m.trimWindows()
+	}
 	switch c.Op {
 	case Start:
 		m.record(record{kind: KindStart}, out)
@@ -163,7 +168,9 @@ func (m *Machine) confirm(c *Command, before uint64, out *Effects) {
 	o := Output{Kind: Receipt, Session: c.Session, ReceiptID: c.Receipt}
 	switch c.Op {
 	case Send:
-		if c.Message.Persistent && !c.Destination.Temporary() && (!c.Destination.Topic || m.last > before) {
+		// What a duplicate is one of may not be durable yet.
+		if c.Message.Persistent && !c.Destination.Temporary() &&
+			(!c.Destination.Topic || m.last > before || c.Message.Props != nil && c.Message.Props.DedupID != "") {
 			o.After = m.last
 		}
 	case Subscribe, Unsubscribe:
@@ -265,6 +272,8 @@ func (m *Machine) apply(r *record) {
 		m.applyDurable(r)
 	case KindForgo:
 		m.applyForgo(r)
+	case KindDedup:
+		m.applyDedup(r)
 	}
 }
 

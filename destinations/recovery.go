@@ -56,6 +56,8 @@ func (m *Machine) Restore(part []byte) error {
 		return m.restoreShares(&d)
 	case partDurables:
 		return m.restoreDurables(&d)
+	case partWindow:
+		return m.restoreWindow(&d)
 	case partEnd:
 		return m.restoreEnd(&d)
 	default:

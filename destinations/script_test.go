@@ -205,6 +205,9 @@ func (p *player) step(c Command) {
 	if out.Expired > 0 {
 		p.say("expired %d", out.Expired)
 	}
+	if out.Duplicates > 0 {
+		p.say("duplicates %d", out.Duplicates)
+	}
 	if out.SetAside > 0 {
 		p.say("set aside %d", out.SetAside)
 	}
@@ -415,7 +418,7 @@ func (p *player) message(body string, opts map[string]string) *Message {
 // props reads those of a send; nil if there are none. Times are durations after
 // the beginning.
 func (p *player) props(opts map[string]string) *Props {
-	props := Props{Priority: DefaultPriority, Cron: strings.ReplaceAll(opts["cron"], "_", " "), Group: opts["group"]}
+	props := Props{Priority: DefaultPriority, Cron: strings.ReplaceAll(opts["cron"], "_", " "), Group: opts["group"], DedupID: opts["dedup"]}
 	millis := func(name string) int64 {
 		if opts[name] == "" {
 			return 0

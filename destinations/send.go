@@ -8,13 +8,14 @@ func (m *Machine) send(c *Command, out *Effects) error {
 	if err := m.admit(m.needs(o, c.DiskLow, nil)); err != nil {
 		return err
 	}
-	m.accept(c, o, out)
+	m.acceptOnce(c, o, false, out)
 	return nil
 }
 
 // needs is the memory that a message cannot do without, and the queues that it
 // makes. The content of one that is stored can stay in the log; so can any other,
-// but one for a topic or a temporary queue. made, if it is not nil, are queues that count already.
+// but one for a topic or a temporary queue. made, if it is not nil, are queues
+// that count already.
 func (m *Machine) needs(o Outgoing, diskLow bool, made map[string]bool) (need int64) {
 	content := diskLow && !o.Message.Persistent
 	for i := range o.parts() {
@@ -31,6 +32,9 @@ func (m *Machine) needs(o Outgoing, diskLow bool, made map[string]bool) (need in
 	}
 	if content {
 		need += o.Message.size()
+	}
+	if id := m.dedupID(o); id != "" {
+		need += (&sighting{id: id}).size()
 	}
 	return need
 }

@@ -56,8 +56,9 @@ func (m *Machine) commit(c *Command, out *Effects) error {
 		m.carryOut(tx, out)
 		m.sessions[c.Session].forgetLeft()
 	}
+	repeated := m.onlyDuplicates(c.Sends)
 	for _, s := range c.Sends {
-		m.accept(c, s, out)
+		m.acceptOnce(c, s, repeated, out)
 	}
 	m.whole, m.joined, m.reserved = false, false, 0
 	return nil
