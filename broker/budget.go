@@ -37,7 +37,7 @@ func (b *budget) take(octets int) error {
 func (b *budget) give(octets int) { b.coming.Add(-int64(octets)) }
 
 // sendBytes is what the message of a SEND takes until the machine holds it.
-func sendBytes(d destinations.Destination, f *stomp.Frame) int {
+func sendBytes(o *destinations.Outgoing, f *stomp.Frame) int {
 	const overhead = 256
-	return f.HeaderBytes() + len(f.Body) + len(d.Name) + overhead
+	return f.HeaderBytes() + len(f.Body) + len(o.Destination.Name) + overhead
 }

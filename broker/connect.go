@@ -24,6 +24,9 @@ func (s *session) connect(f *stomp.Frame) error {
 			return err
 		}
 	}
+	if id, ok := f.Header(headerClientID); ok {
+		s.clientID = string(id)
+	}
 	s.version.Store(uint32(version))
 	s.reader.SetVersion(version)
 	s.reader.SetLimits(s.server.opts.FrameLimits)

@@ -62,6 +62,7 @@ func (w *frameWriter) readAll() (known int) {
 				m.Content = small[begin:len(small):len(small)]
 			}
 			d.Message = m
+			published(d)
 		case isLost(err), w.retry.isLost(err):
 			w.s.unreadable(d, err)
 		default:
@@ -223,5 +224,23 @@ func (o *outage) end(read bool) {
 	o.mu.Unlock()
 	if over && read {
 		o.logger.Info("messages can be read from the journal again")
+	}
+}
+
+// published says on which topic the message of d was published, if the
+// destinations did not know: that of a durable subscription with wildcards is
+// only in the log.
+func published(d *destinations.Delivery) {
+	if d.Message.Topic() == "" {
+		return
+	}
+	topic := destinations.Topic(d.Message.Topic())
+	if d.Destination.Topic {
+		d.Destination = topic
+	}
+	if d.Dead != nil && d.Dead.Destination.Topic {
+		dead := *d.Dead // others have it too
+		dead.Destination = topic
+		d.Dead = &dead
 	}
 }

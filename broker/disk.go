@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,16 +62,11 @@ func (d *disk) full() error {
 }
 
 // stores says whether c puts messages into the log.
-func stores(c *destinations.Command) bool {
+func (e *engine) stores(c *destinations.Command) bool {
 	if c.Op == destinations.Send {
-		return !c.Destination.Topic && c.Message.Persistent
+		return e.machine.Stores(destinations.Outgoing{Destination: c.Destination, Also: c.Also, Message: c.Message})
 	}
-	for i := range c.Sends {
-		if s := &c.Sends[i]; !s.Destination.Topic && s.Message.Persistent {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(c.Sends, e.machine.Stores)
 }
 
 // sends says whether c has messages. Those of one session keep their order, so
@@ -81,7 +77,7 @@ func sends(c *destinations.Command) bool { return c.Op == destinations.Send || l
 // parked, or refused with an error for the client.
 func (e *engine) ration(m *mail) (parked bool, err error) {
 	hold := e.disk.policy == HoldSends && !e.stopping.Load()
-	switch stored := stores(&m.command); {
+	switch stored := e.stores(&m.command); {
 	case hold && (stored || len(m.from.parked) > 0 && sends(&m.command)):
 		e.park(m)
 		return true, nil

@@ -118,34 +118,48 @@ func (s *session) send(f *stomp.Frame, c destinations.Command) error {
 	if err != nil {
 		return err
 	}
-	persistent = persistent && !target.Temporary()
-	size := sendBytes(target, f)
+	persistent = persistent && !target.Destination.Temporary()
+	size := sendBytes(&target, f)
 	if tx != nil {
-		return s.sendInTransaction(tx, target, newMessage(f, s.speaks(), persistent, replyTo), size, c)
+		target.Message = newMessage(f, s.speaks(), persistent, replyTo)
+		return s.sendInTransaction(tx, target, size, c)
 	}
 	if err := s.server.budget.take(size); err != nil {
 		return err
 	}
 	msg := newMessage(f, s.speaks(), persistent, replyTo)
-	c.Op, c.Destination, c.Message = destinations.Send, target, msg
+	c.Op, c.Destination, c.Also, c.Message, c.Client = destinations.Send, target.Destination, target.Also, msg, s.clientID
 	s.addSends(c, len(msg.Content), size)
 	return nil
 }
 
-// target is the destination of a SEND.
-func (s *session) target(f *stomp.Frame) (destinations.Destination, error) {
+// target is where a SEND goes: an Outgoing without its message.
+func (s *session) target(f *stomp.Frame) (destinations.Outgoing, error) {
 	name, ok := f.Header(headerDestination)
 	if !ok {
-		return destinations.Destination{}, refuse(codeHeader, "the header destination is missing")
+		return destinations.Outgoing{}, refuse(codeHeader, "the header destination is missing")
 	}
 	if s.lastName != "" && string(name) == s.lastName {
 		return s.lastTarget, nil
 	}
-	d, err := s.destinationNamed(string(name))
+	target, err := s.targetNamed(string(name))
 	if err == nil {
-		s.lastName, s.lastTarget = string(name), d
+		s.lastName, s.lastTarget = string(name), target
 	}
-	return d, err
+	return target, err
+}
+
+// targetNamed reads one destination, or a composite one.
+func (s *session) targetNamed(name string) (destinations.Outgoing, error) {
+	if !strings.Contains(name, ",") {
+		d, err := s.destinationNamed(name)
+		return destinations.Outgoing{Destination: d}, err
+	}
+	all, err := s.server.names.ParseAll(name)
+	if err != nil {
+		return destinations.Outgoing{}, err
+	}
+	return destinations.Outgoing{Destination: all[0], Also: all[1:]}, nil
 }
 
 // newMessage copies what a message is out of its frame: one allocation holds

@@ -29,6 +29,7 @@ const (
 	headerServer        = "server"
 	headerLogin         = "login"
 	headerPasscode      = "passcode"
+	headerClientID      = "client-id"
 )
 
 // Of SEND.
@@ -72,6 +73,8 @@ const (
 	headerDurableSubscription   = "durable-subscription-name"
 	headerDurableSubscriberName = "durable-subscriber-name"
 	headerDurable               = "durable"
+	headerAutoDelete            = "auto-delete"
+	headerShared                = "shared"
 	headerBrowser               = "browser"
 	headerExclusive             = "exclusive"
 	headerActiveMQExclusive     = "activemq.exclusive"

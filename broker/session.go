@@ -27,6 +27,7 @@ type session struct {
 	reader     *stomp.Reader
 	since      time.Time // when the connection was accepted
 	connected  bool
+	clientID   string        // what the client calls itself; empty: it does not
 	version    atomic.Uint32 // a stomp.Version, set before CONNECTED
 	beatWithin time.Duration // the client is cut when nothing comes for so long; 0: never
 	deadlines  deadlines
@@ -39,11 +40,11 @@ type session struct {
 	bytes        int    // of the messages in mails
 	sends        bool   // there are messages in mails
 	transactions map[string]*transaction
-	begun        uint64                   // transactions, ever
-	lastTarget   destinations.Destination // of the last SEND; most go where the one before went
-	lastName     string                   // the same as the client wrote it
-	temps        map[string]*temp         // temporary destinations by what the client calls them
-	unnamed      map[string]string        // ids of a 1.0 client's subscriptions by their destinations
+	begun        uint64                // transactions, ever
+	lastTarget   destinations.Outgoing // of the last SEND, without its message; most go where the one before went
+	lastName     string                // the same as the client wrote it
+	temps        map[string]*temp      // temporary destinations by what the client calls them
+	unnamed      map[string]string     // ids of a 1.0 client's subscriptions by their destinations
 
 	stopping atomic.Pointer[clientError] // why the broker ends the session
 	ending   atomic.Bool                 // nothing more is read: the writer must not take long

@@ -28,6 +28,11 @@ func (s *session) subscribe(f *stomp.Frame, c destinations.Command) error {
 	if err != nil {
 		return err
 	}
+	durable, err := s.durable(f, id, name)
+	if err != nil {
+		return err
+	}
+	consumer.Durable, consumer.Shared = durable.id, durable.shared
 	c.Op, c.Destination, c.Sources = destinations.Subscribe, d, sources
 	c.Subscription, c.Consumer = id, consumer
 	s.add(c)
@@ -62,14 +67,10 @@ func (s *session) subscriptionID(f *stomp.Frame, destination string) (string, er
 // supported refuses a SUBSCRIBE whose headers ask for what is not there yet:
 // to ignore them would give the wrong messages to the wrong consumers.
 func supported(f *stomp.Frame) error {
-	for _, name := range []string{
-		headerSelector, headerSubscriptionName, headerDurableSubscription, headerDurableSubscriberName,
-	} {
-		if v, ok := f.Header(name); ok && len(v) > 0 {
-			return refuse(codeUnsupported, "the header %s is not supported", name)
-		}
+	if v, ok := f.Header(headerSelector); ok && len(v) > 0 {
+		return refuse(codeUnsupported, "the header %s is not supported", headerSelector)
 	}
-	for _, name := range []string{headerDurable, headerBrowser, headerRetroactive} {
+	for _, name := range []string{headerBrowser, headerRetroactive} {
 		on, err := truth(f, name, false)
 		if err != nil {
 			return err
@@ -195,6 +196,11 @@ func (s *session) ackMode(f *stomp.Frame) (destinations.AckMode, error) {
 func (s *session) unsubscribe(f *stomp.Frame, c destinations.Command) error {
 	destination, _ := f.Header(headerDestination)
 	id, err := s.subscriptionID(f, string(destination))
+	header, _, _ := durableName(f)
+	if err != nil && header == "" { // a durable subscription is deleted by its name
+		return err
+	}
+	durable, err := s.durable(f, id, string(destination))
 	if err != nil {
 		return err
 	}
@@ -206,7 +212,7 @@ func (s *session) unsubscribe(f *stomp.Frame, c destinations.Command) error {
 	maps.DeleteFunc(s.unnamed, func(_, named string) bool { return named == id })
 	s.addSent(s.out.autoTakenBy(id))
 	s.unsubscribed(id)
-	c.Op, c.Subscription = destinations.Unsubscribe, id
+	c.Op, c.Subscription, c.Delete, c.Consumer.Durable = destinations.Unsubscribe, id, durable.asked, durable.id
 	s.add(c)
 	return nil
 }

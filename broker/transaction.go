@@ -92,11 +92,11 @@ func (s *session) grow(tx *transaction, bytes, taken int) error {
 // sendInTransaction keeps a message, that takes so much of the budget, until
 // COMMIT. Its receipt says that it was taken, not that it is safe: the receipt
 // of the COMMIT says that.
-func (s *session) sendInTransaction(tx *transaction, d destinations.Destination, msg *destinations.Message, taken int, c destinations.Command) error {
-	if err := s.grow(tx, len(msg.Content), taken); err != nil {
+func (s *session) sendInTransaction(tx *transaction, o destinations.Outgoing, taken int, c destinations.Command) error {
+	if err := s.grow(tx, len(o.Message.Content), taken); err != nil {
 		return err
 	}
-	tx.sends = append(tx.sends, destinations.Outgoing{Destination: d, Message: msg})
+	tx.sends = append(tx.sends, o)
 	s.note(c)
 	return nil
 }
@@ -107,7 +107,7 @@ func (s *session) commit(f *stomp.Frame, c destinations.Command) error {
 	if err != nil {
 		return err
 	}
-	c.Op, c.Tx, c.Sends = destinations.Commit, tx.key, tx.sends
+	c.Op, c.Tx, c.Sends, c.Client = destinations.Commit, tx.key, tx.sends, s.clientID
 	if len(tx.sends) > 0 {
 		s.addSends(c, tx.bytes, tx.taken)
 	} else {

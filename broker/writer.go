@@ -211,6 +211,8 @@ func (w *frameWriter) message(d *destinations.Delivery) {
 	}
 	if d.Dead != nil {
 		b = w.deadLetter(b, d.Dead)
+	} else if topic := m.Topic(); topic != "" && !d.Destination.Topic {
+		b = appendDestination(b, v, headerOriginalDestination, destinations.Topic(topic))
 	}
 	body := m.Content[m.HeaderBytes+1:]
 	b = append(b, headerContentLength+":"...)
@@ -229,8 +231,10 @@ func (w *frameWriter) message(d *destinations.Delivery) {
 	}
 }
 
+// copyFor tells the copies of a topic's message apart that one connection may
+// have. One that is stored has an id for ever, whoever gets it.
 func copyFor(d *destinations.Delivery) uint32 {
-	if d.Destination.Topic {
+	if d.Destination.Topic && d.Content == 0 {
 		return d.Sub
 	}
 	return 0

@@ -87,12 +87,16 @@ type durables struct {
 
 func (s *durables) add(d *durable) {
 	s.topics.add(d.pattern(), d)
-	s.count += d.hidden()
+	if d.queue.hidden() {
+		s.count++
+	}
 }
 
 func (s *durables) remove(d *durable) {
 	s.topics.remove(d.pattern(), d)
-	s.count -= d.hidden()
+	if d.queue.hidden() {
+		s.count--
+	}
 }
 
 // each calls fn for those that match the topic of this name.
@@ -100,27 +104,22 @@ func (s *durables) each(topic string, fn func(*durable)) { s.topics.each(Topic(t
 
 func (d *durable) pattern() Pattern { return Pattern{Topic(d.topic)} }
 
-// hidden is 1 for a durable subscription, and 0 for the queue of a virtual
-// topic, which clients see.
-func (d *durable) hidden() int {
-	if _, hidden := durableID(d.queue.destination); hidden {
-		return 1
-	}
-	return 0
+// hidden says that q is a durable subscription, and not a queue that clients see.
+func (q *queue) hidden() bool {
+	_, durable := durableID(q.destination)
+	return durable && q.durable != nil
 }
 
 // takes says whether d wants a message that this client sends.
 func (d *durable) takes(_ *Message, client string) bool {
-	if id, hidden := durableID(d.queue.destination); hidden && d.noLocal && id.Client == client {
-		return false
-	}
-	return true
+	id, _ := durableID(d.queue.destination)
+	return !d.noLocal || id.Client != client
 }
 
 // origin is where a message of q was sent, as far as it is known: those who
 // subscribe to several topics see which it was.
 func (q *queue) origin(msg *Message) Destination {
-	durable := q.durable != nil && q.durable.hidden() == 1
+	durable := q.hidden()
 	switch {
 	case !durable && !q.destination.Topic:
 		return q.destination
@@ -167,10 +166,13 @@ func (m *Machine) subscribeDurable(c *Command, out *Effects) (*queue, error) {
 	if err := id.check(); err != nil {
 		return nil, err
 	}
-	want := record{kind: KindDurable, queue: id.key(), topic: c.Destination.Name}
+	if c.Consumer.NoLocal && id.Client == "" {
+		return nil, durableError("no-local of a durable subscription needs a client-id: it is about what the client of that name sends")
+	}
+	want := record{kind: KindDurable, queue: id.key(), topic: c.Destination.Name, noLocal: c.Consumer.NoLocal}
 	q := m.find(want.queue)
 	switch {
-	case q == nil:
+	case q == nil || q.durable == nil:
 		if err := m.admit(queueBytes); err != nil {
 			return nil, err
 		}
@@ -224,11 +226,9 @@ func (m *Machine) unsubscribeDurable(c *Command, out *Effects) error {
 func (m *Machine) locateDurable(c *Command) (*queue, *subscription, error) {
 	id := c.Consumer.Durable
 	if ses := m.sessions[c.Session]; ses != nil {
-		if s := ses.byID[c.Subscription]; s != nil && len(s.sources) == 1 {
-			q := s.sources[0].queue
-			if q.durable != nil && (id.Name == "" || q.destination.Name == id.key()) {
-				return q, s, nil
-			}
+		s := ses.byID[c.Subscription]
+		if s != nil && s.durable() && (id.Name == "" || s.sources[0].queue.destination.Name == id.key()) {
+			return s.sources[0].queue, s, nil
 		}
 	}
 	if id.Name != "" {
@@ -239,6 +239,21 @@ func (m *Machine) locateDurable(c *Command) (*queue, *subscription, error) {
 	}
 	return nil, nil, &Error{Code: CodeNoSubscription, Text: fmt.Sprintf(
 		"this connection has no durable subscription with the id %s", quote(c.Subscription))}
+}
+
+// durable says that s consumes a durable subscription.
+func (s *subscription) durable() bool {
+	return len(s.sources) == 1 && s.sources[0].queue.hidden()
+}
+
+// hasPlain says that an UNSUBSCRIBE, which names no durable subscription, is about
+// one of the session that is not durable: there is nothing to delete.
+func (ses *session) hasPlain(c *Command) bool {
+	if ses == nil || c.Consumer.Durable.Name != "" {
+		return false
+	}
+	s := ses.byID[c.Subscription]
+	return s != nil && !s.durable()
 }
 
 // forgo deletes a durable without consumers. What a transaction holds of it goes
@@ -271,7 +286,7 @@ func (m *Machine) applyDurable(r *record) {
 func (m *Machine) attach(d *durable) {
 	d.queue.durable = d
 	m.durables.add(d)
-	if d.hidden() == 1 {
+	if d.queue.hidden() {
 		d.queue.policy = m.policies.of(Topic(d.topic))
 	}
 }

@@ -152,7 +152,7 @@ func (m *Machine) dropOldest(d *durable, size int64, out *Effects) {
 
 // offline says that q is a durable subscription that nobody consumes.
 func (q *queue) offline() bool {
-	return q.durable != nil && q.consumers == 0 && q.durable.hidden() == 1
+	return q.durable != nil && q.consumers == 0 && q.hidden()
 }
 
 // applyPublish puts a message into its queues and what is durable on its topic.
@@ -197,6 +197,23 @@ func (m *Machine) showAll(o Outgoing, before uint64, out *Effects) {
 		}
 		m.show(d.Name, o.Message, out)
 	}
+}
+
+// Stores says whether o puts something into the log, however much room there is
+// in memory.
+func (m *Machine) Stores(o Outgoing) bool {
+	if !o.Message.Persistent {
+		return false
+	}
+	stores := false
+	for i := range o.parts() {
+		d := o.part(i)
+		stores = stores || !d.Topic && !d.Temporary()
+		if d.Topic {
+			m.durables.each(d.Name, func(*durable) { stores = true })
+		}
+	}
+	return stores
 }
 
 // headBytes bounds what the heads of the entries of o take in the log.

@@ -23,12 +23,13 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the ma
 //	state                                      what is stored, and the figures
 //	at TIME                                    it is so much after the beginning; what is due before is not done
 //	tick                                       what is due is done, and says when to tick next
-//	S send DEST BODY [nonpersistent] [size=N]  S is the number of a session
+//	S send DEST[,DEST...] BODY [nonpersistent] [size=N] [client=ID]
 //	    [priority=N] [ttl=TIME] [expires=TIME] [delay=TIME] [deliver=TIME] [period=TIME] [repeat=N] [cron=F_F_F_F_F]
+//	                                           S is the number of a session
 //	S subscribe ID DEST[,DEST...] [ack=MODE] [prefetch=N] [bytes=N] [byid] [rejectnacks]
-//	                  [priority=N] [exclusive] [nolocal] [pending=N]
+//	    [priority=N] [exclusive] [nolocal] [pending=N] [durable=CLIENT/NAME] [shared]
 //	    [redelivery-delay=TIME] [multiplier=N] [max-delay=TIME] [most=N]
-//	S unsubscribe ID
+//	S unsubscribe ID [delete] [durable=CLIENT/NAME]
 //	S ack|nack SUB.TAG [reject] [delay=TIME]   the numbers that the delivery carried
 //	S ack|nack id=SEQ.N [sub=ID]               by message id
 //	S sent SUB.TAG
@@ -289,7 +290,7 @@ func (p *player) options(words []string) (o Options) {
 			o.Pending.Bytes = int64(p.number(value))
 		case "policy":
 			o.Pending.Policy = map[string]PendingPolicy{"drop-new": DropNew, "disconnect": DisconnectPending}[value]
-		case "redelivery-delay", "multiplier", "max-delay", "most", "jitter", "keep-order", "priorities", "expiry-queue", "message-ttl", "max-ttl", "delivery-delay":
+		case "redelivery-delay", "multiplier", "max-delay", "most", "jitter", "keep-order", "priorities", "expiry-queue", "message-ttl", "max-ttl", "delivery-delay", "offline":
 			// of the policy
 		default:
 			p.t.Fatalf("line %d: unknown option %q", p.n, w)
@@ -314,7 +315,7 @@ func split(words []string) (args []string, opts map[string]string) {
 		switch {
 		case isOption:
 			opts[name] = value
-		case slices.Contains([]string{"nonpersistent", "byid", "rejectnacks", "reject", "clean", "disklow", "exclusive", "nolocal", "keep-order"}, w):
+		case slices.Contains([]string{"nonpersistent", "byid", "rejectnacks", "reject", "clean", "disklow", "exclusive", "nolocal", "keep-order", "shared", "delete"}, w):
 			opts[w] = "yes"
 		default:
 			args = append(args, w)
@@ -338,12 +339,13 @@ func (p *player) command(words []string) {
 	}
 	switch verb {
 	case "send":
-		c.Op, c.Destination, c.Message = Send, p.destination(args[0]), p.message(args[1], opts)
+		all := p.destinations(args[0])
+		c.Op, c.Destination, c.Also, c.Message, c.Client = Send, all[0], all[1:], p.message(args[1], opts), opts["client"]
 	case "subscribe":
 		c.Op, c.Subscription, c.Consumer = Subscribe, args[0], p.consumer(opts)
 		c.Destination, c.Sources = p.sources(args[1])
 	case "unsubscribe":
-		c.Op, c.Subscription = Unsubscribe, args[0]
+		c.Op, c.Subscription, c.Delete, c.Consumer = Unsubscribe, args[0], opts["delete"] != "", p.consumer(opts)
 	case "ack", "nack", "sent", "unreadable":
 		c.Op = map[string]Op{"ack": Ack, "nack": Nack, "sent": Sent, "unreadable": Unreadable}[verb]
 		c.Delivery, c.Subscription = p.delivery(args, opts), opts["sub"]
@@ -366,7 +368,7 @@ func (p *player) command(words []string) {
 		p.t.Fatalf("line %d: unknown command %q", p.n, verb)
 	}
 	if c.Op == Send && c.Tx != "" { // kept by the session, as the broker does
-		p.sends[p.txKey(c)] = append(p.sends[p.txKey(c)], Outgoing{Destination: c.Destination, Message: c.Message})
+		p.sends[p.txKey(c)] = append(p.sends[p.txKey(c)], Outgoing{Destination: c.Destination, Also: c.Also, Message: c.Message})
 		return
 	}
 	p.step(c)
@@ -404,6 +406,18 @@ func (p *player) sources(s string) (Destination, []Pattern) {
 		sources = append(sources, pattern)
 	}
 	return Destination{}, sources
+}
+
+// destinations reads those of a SEND.
+func (p *player) destinations(s string) []Destination {
+	if !strings.Contains(s, ",") {
+		return []Destination{p.destination(s)}
+	}
+	all, err := Names{MaxBytes: 255, DeadLetterPrefixes: []string{"DLQ."}}.ParseAll(s)
+	if err != nil {
+		p.t.Fatalf("line %d: %v", p.n, err)
+	}
+	return all
 }
 
 func (p *player) message(body string, opts map[string]string) *Message {
@@ -453,6 +467,8 @@ func newMessage(body string, persistent bool) *Message {
 func (p *player) consumer(opts map[string]string) Consumer {
 	c := Consumer{ByMessageID: opts["byid"] != "", RejectNacks: opts["rejectnacks"] != ""}
 	c.Ack = map[string]AckMode{"client": AckClient, "individual": AckIndividual}[opts["ack"]]
+	c.Durable.Client, c.Durable.Name, _ = strings.Cut(opts["durable"], "/")
+	c.Shared = opts["shared"] != ""
 	if s := opts["prefetch"]; s != "" {
 		c.Prefetch = p.number(s)
 	}
@@ -498,6 +514,9 @@ func (p *player) policy(opts map[string]string) *Policies {
 		}
 		policy.Redelivery.KeepOrder = opts["keep-order"] != ""
 		policy.Priorities = opts["priorities"] == ""
+		if s := opts["offline"]; s != "" {
+			policy.Durable.Messages = p.number(s)
+		}
 		if s := opts["expiry-queue"]; s != "" {
 			policy.ExpiryQueue = Queue(s)
 		}

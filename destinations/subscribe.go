@@ -95,10 +95,10 @@ func (m *Machine) consume(s *subscription, q *queue, wild bool) {
 }
 
 func (m *Machine) unsubscribe(c *Command, out *Effects) error {
-	if c.Delete {
+	ses := m.sessions[c.Session]
+	if c.Delete && !ses.hasPlain(c) {
 		return m.unsubscribeDurable(c, out)
 	}
-	ses := m.sessions[c.Session]
 	if ses == nil || ses.byID[c.Subscription] == nil {
 		return &Error{Code: CodeNoSubscription, Text: fmt.Sprintf(
 			"this connection has no subscription with the id %s", quote(c.Subscription))}
