@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -46,4 +47,47 @@ func consumerHeaders(t *testing.T, version string) {
 	one.nothing()
 	one.ack("ACK", version, first)
 	one.message("two")
+}
+
+// A selector reads the headers as the client meant them, escaped or not.
+func TestSelector(t *testing.T) {
+	t.Parallel()
+	for _, version := range everyVersion {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			h := serve(t, Options{})
+			c := h.connect(version)
+			colon := map[bool]string{true: ":", false: `\c`}[version == "1.0"]
+			for i, destination := range []string{"/queue/a", "/topic/a"} {
+				c.subscribe(fmt.Sprint(i), destination, "client", "selector:kind = 'a"+colon+"b' AND size > 5")
+				for _, headers := range []string{"kind:a\nsize:9", "kind:a" + colon + "b\nsize:5", "kind:a" + colon + "b\nsize:6", "size:9"} {
+					c.say("SEND\ndestination:" + destination + "\n" + headers + "\n\n" + headers[len(headers)-1:])
+				}
+				c.message("6", "destination:"+destination)
+				c.nothing()
+			}
+		})
+	}
+}
+
+// What has no room in memory is read from the journal, to be examined and to be
+// delivered.
+func TestSelectorReadsTheJournal(t *testing.T) {
+	t.Parallel()
+	h := serve(t, Options{MemoryBytes: 1 << 20})
+	c := h.connect("1.2")
+	const messages, every = 3000, 500
+	body := strings.Repeat("x", 1000)
+	for i := range messages {
+		c.say(fmt.Sprintf("SEND\ndestination:/queue/a\nn:%d\n\n%d %s", i%every, i, body))
+	}
+	c.do("SEND\ndestination:/queue/b", "end")
+	c.subscribe("s", "/queue/a", "client-individual", "selector:n = 7", "prefetch-count:1")
+	for i := 7; i < messages; i += every {
+		c.ack("ACK", "1.2", c.message(fmt.Sprintf("%d %s", i, body)))
+	}
+	c.nothing()
+	other := h.connect("1.2")
+	other.subscribe("all", "/queue/a", "client-individual", "prefetch-count:1")
+	other.message("0 " + body)
 }

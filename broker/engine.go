@@ -64,6 +64,7 @@ type engine struct {
 	unclaimed dropLog // messages for temporary queues
 
 	checkpoints checkpointer
+	examiner    *examiner
 
 	disk     disk
 	low      bool       // the disk, as of the batch in progress
@@ -150,6 +151,9 @@ func (e *engine) step(now time.Time, m *mail) {
 		return
 	case destinations.Unreadable:
 		e.setAside(now, m)
+		return
+	case destinations.Examined:
+		_ = e.machine.Step(now, m.command, &e.effects) // it is not refused
 		return
 	}
 	if s.ended || s.refused && m.command.Op != destinations.Sent {
@@ -261,6 +265,11 @@ func (e *engine) deliver() {
 	outputs := e.effects.Outputs
 	for i := range outputs {
 		o := &outputs[i]
+		if o.Kind == destinations.Examine {
+			e.examiner.ask(o)
+			e.announce(e.examiner.gate, o.After)
+			continue
+		}
 		s := e.sessions[o.Session]
 		if s == nil {
 			continue

@@ -87,6 +87,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.MemoryBytes, 1<<30)
 	o.Machine.MemoryBytes = o.MemoryBytes - o.MemoryBytes/comingShare - o.MemoryBytes/fetchShare
 	o.Machine = o.Machine.WithDefaults()
+	o.Machine.Fields = fieldsOf
 	setDefault(&o.ConnectTimeout, 5*time.Second)
 	setDefault(&o.WriteTimeout, 10*time.Second)
 	setDefault(&o.Linger, 2*time.Second)

@@ -43,7 +43,7 @@ func New(o Options) *Server {
 	o = o.withDefaults()
 	fetches := o.MemoryBytes / fetchShare
 	memory := &budget{limit: o.MemoryBytes - fetches}
-	return &Server{
+	s := &Server{
 		opts:    o,
 		names:   destinations.Names{MaxBytes: o.MaxNameBytes, DeadLetterPrefixes: o.Machine.DeadLetterPrefixes()},
 		budget:  memory,
@@ -71,6 +71,8 @@ func New(o Options) *Server {
 		perIP:       map[string]int{},
 		turningAway: make(chan struct{}, 64),
 	}
+	s.engine.examiner = newExaminer(s.engine, s.fetches, o.Logger)
+	return s
 }
 
 // Durable tells the server that the log is durable up to seq. It does not
@@ -133,6 +135,8 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 			s.Fail(err)
 		}
 	})
+	var examiner sync.WaitGroup
+	examiner.Go(s.engine.examiner.run)
 	accepted := make(chan error, 1)
 	s.running.Go(func() { accepted <- s.accept(listener) })
 	var err error
@@ -146,6 +150,8 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	}
 	s.abandon(listener)
 	engine.Wait()
+	close(s.engine.examiner.stopped)
+	examiner.Wait()
 	if err == nil {
 		err = s.lastCheckpoint()
 	}

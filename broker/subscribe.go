@@ -6,6 +6,7 @@ import (
 
 	"baton/broker/stomp"
 	"baton/destinations"
+	"baton/destinations/selector"
 )
 
 func (s *session) subscribe(f *stomp.Frame, c destinations.Command) error {
@@ -67,9 +68,6 @@ func (s *session) subscriptionID(f *stomp.Frame, destination string) (string, er
 // supported refuses a SUBSCRIBE whose headers ask for what is not there yet:
 // to ignore them would give the wrong messages to the wrong consumers.
 func supported(f *stomp.Frame) error {
-	if v, ok := f.Header(headerSelector); ok && len(v) > 0 {
-		return refuse(codeUnsupported, "the header %s is not supported", headerSelector)
-	}
 	for _, name := range []string{headerBrowser, headerRetroactive} {
 		on, err := truth(f, name, false)
 		if err != nil {
@@ -102,7 +100,10 @@ func (s *session) consumer(f *stomp.Frame) (c destinations.Consumer, err error) 
 	if c.Exclusive, err = anyTruth(f, headerExclusive, headerActiveMQExclusive, headerSingleActive); err != nil {
 		return c, err
 	}
-	c.NoLocal, err = anyTruth(f, headerNoLocal, headerActiveMQNoLocal)
+	if c.NoLocal, err = anyTruth(f, headerNoLocal, headerActiveMQNoLocal); err != nil {
+		return c, err
+	}
+	c.Selector, err = selectorOf(f)
 	return c, err
 }
 
@@ -146,6 +147,19 @@ func window(f *stomp.Frame, c *destinations.Consumer) (err error) {
 		c.PrefetchBytes, err = count(f, headerWindowSize, maxPrefetchBytes)
 	}
 	return err
+}
+
+// selectorOf reads the selector, nil if there is none or it is empty.
+func selectorOf(f *stomp.Frame) (*selector.Selector, error) {
+	text, ok := f.Header(headerSelector)
+	if !ok || len(text) == 0 {
+		return nil, nil
+	}
+	sel, err := selector.Parse(string(text))
+	if err != nil {
+		return nil, refuse(codeHeader, "the header selector: %s", err)
+	}
+	return sel, nil
 }
 
 // consumerPriority reads the priority among the consumers of a queue.

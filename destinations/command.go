@@ -1,6 +1,10 @@
 package destinations
 
-import "time"
+import (
+	"time"
+
+	"baton/destinations/selector"
+)
 
 // An Op is what a Command asks for.
 type Op uint8
@@ -21,6 +25,7 @@ const (
 	Sent           // Delivery.Sub and .Tag: everything up to it, of an auto subscription, was written to its socket
 	Unreadable     // Delivery.Sub and .Tag: its content could not be read; posted before a later delivery of its subscription is written
 	Tick           // nothing: what is due by now happens, see Machine.NextTick; Session is 0
+	Examined       // Examination, with its Matches
 	Note           // nothing but the receipt: keeps receipts in order for what the machine need not know
 )
 
@@ -47,6 +52,8 @@ type Command struct {
 	Tx           string // transaction; empty: none
 	Sends        []Outgoing
 
+	Examination *Examination
+
 	// Disconnect: the newest delivery of each subscription that was wholly written
 	// to its socket, by Delivery.Sub; none of those without. Nil: all were.
 	Written map[uint32]uint64
@@ -72,17 +79,18 @@ const (
 // A Consumer is how a subscription wants its messages.
 type Consumer struct {
 	Ack           AckMode
-	Prefetch      int         // most messages in flight; 0: the machine's default
-	PrefetchBytes int64       // no further message is sent while this many octets are in flight; 0: the default
-	Pending       int         // most copies that wait for it beyond that, of topics; 0: the default
-	Priority      int         // consumers of lower priority only get what this one has no credit for
-	Exclusive     bool        // of the consumers of a queue that say so, only one gets messages
-	NoLocal       bool        // not what its own session sent
-	Redelivery    *Redelivery // of what it refuses, where it differs from the policy: fields that are 0 do not, a negative Delay is none; nil: none do
-	RejectNacks   bool        // every NACK dead-letters at once
-	ByMessageID   bool        // the client acknowledges by message id (STOMP 1.0 and 1.1)
-	Durable       DurableID   // of a topic's subscription that outlives its consumers; zero: it does not
-	Shared        bool        // Durable may have several consumers, if all say so
+	Prefetch      int                // most messages in flight; 0: the machine's default
+	PrefetchBytes int64              // no further message is sent while this many octets are in flight; 0: the default
+	Pending       int                // most copies that wait for it beyond that, of topics; 0: the default
+	Priority      int                // consumers of lower priority only get what this one has no credit for
+	Exclusive     bool               // of the consumers of a queue that say so, only one gets messages
+	NoLocal       bool               // not what its own session sent
+	Selector      *selector.Selector // only what matches; nil: everything
+	Redelivery    *Redelivery        // of what it refuses, where it differs from the policy: fields that are 0 do not, a negative Delay is none; nil: none do
+	RejectNacks   bool               // every NACK dead-letters at once
+	ByMessageID   bool               // the client acknowledges by message id (STOMP 1.0 and 1.1)
+	Durable       DurableID          // of a topic's subscription that outlives its consumers; zero: it does not
+	Shared        bool               // Durable may have several consumers, if all say so
 }
 
 // A Refusal is what a NACK says beyond that. The zero value is nothing.

@@ -3,6 +3,10 @@ package destinations
 // dispatch gives the ready messages of q to the consumers that have credit,
 // each in turn.
 func (m *Machine) dispatch(q *queue, out *Effects) {
+	if len(q.views) > 0 {
+		m.dispatchViews(q, out)
+		return
+	}
 	for q.ready > 0 {
 		src := q.next()
 		if src == nil {
@@ -16,6 +20,74 @@ func (m *Machine) dispatch(q *queue, out *Effects) {
 		q.fly(at)
 		m.deliver(src, at, out)
 		q.join(src)
+	}
+}
+
+// dispatchViews does that for a queue with selectors. Of those who want some
+// message, the one of the highest priority is next; among equals, views take
+// turns.
+func (m *Machine) dispatchViews(q *queue, out *Effects) {
+	for _, v := range q.views {
+		m.look(v, out)
+	}
+	for {
+		t, v, at := m.choose(q, out)
+		if t == nil {
+			return
+		}
+		src := q.nextOf(t)
+		if src == nil {
+			continue // of this turn nobody had credit
+		}
+		q.fly(at)
+		m.deliver(src, at, out)
+		q.join(src)
+		if v != nil {
+			m.look(v, out)
+		}
+	}
+}
+
+// choose returns the turn of those who get the next message, their view and the
+// message; without a view it is of those who take everything.
+func (m *Machine) choose(q *queue, out *Effects) (best *turns, from *view, next ref) {
+	var priority, served int
+	n := len(q.views) + 1
+	for i := range n {
+		k := (q.served + 1 + i) % n
+		t, v := &q.turns, (*view)(nil)
+		if k > 0 {
+			v = q.views[k-1]
+			t = &v.turns
+		}
+		p, ok := t.top()
+		if !ok || best != nil && p <= priority {
+			continue
+		}
+		if at, ok := m.nextIn(q, v, out); ok {
+			best, from, next, priority, served = t, v, at, p, k
+		}
+	}
+	q.served = served
+	return best, from, next
+}
+
+// nextIn is nextFit for those of a view.
+func (m *Machine) nextIn(q *queue, v *view, out *Effects) (ref, bool) {
+	if v == nil {
+		return m.nextFit(q, out)
+	}
+	for {
+		at, ok := v.first()
+		if !ok {
+			return at, false
+		}
+		switch m.fitness(q, at, out) {
+		case fit:
+			return at, true
+		case waiting:
+			return at, false
+		}
 	}
 }
 

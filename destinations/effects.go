@@ -48,17 +48,19 @@ const (
 	Deliver            // send Delivery to the session
 	Receipt            // send RECEIPT with ReceiptID
 	Forget             // Delivery.Sub has ended: of its deliveries, those not yet written must not be
+	Examine            // Examination is to be answered by a command; Session is 0
 	Evict              // answer ERROR with Err and close
 )
 
 // An Output is something for one session.
 type Output struct {
-	Kind      OutputKind
-	Session   uint64
-	After     uint64 // Seq that must be durable first; 0: none
-	ReceiptID string
-	Delivery  Delivery
-	Err       error
+	Kind        OutputKind
+	Session     uint64
+	After       uint64 // Seq that must be durable first; 0: none
+	ReceiptID   string
+	Delivery    Delivery
+	Examination *Examination
+	Err         error
 }
 
 // A Delivery is a message on its way to a subscription.

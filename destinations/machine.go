@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"baton/destinations/selector"
 )
 
 // Options sets the machine's limits and policies. Zero values are the defaults.
@@ -21,6 +23,10 @@ type Options struct {
 	MemoryBytes      int64 // of contents and queues in memory; more contents are only in the log; 0: 1 GiB
 	MaxSubscriptions int   // of one session; 0: 1000
 	MaxCommitBytes   int64 // that one transaction may take in the log; 0: 120 MiB
+
+	// Fields are those of a message that selectors read. It is called only when
+	// there are selectors, and what it returns is used before the next call.
+	Fields func(*Message) selector.Fields
 }
 
 // WithDefaults returns o with its zero values replaced.
@@ -69,6 +75,7 @@ type Machine struct {
 
 	watchers patternSet[*subscription] // those with wildcards or several destinations
 	watching int                       // patterns in watchers
+	viewed   uint64                    // views ever made
 	round    uint64                    // counts what was sent to topics while there were such
 	sender   uint64                    // session of the Step in progress
 
@@ -151,6 +158,9 @@ func (m *Machine) do(c *Command, out *Effects) error {
 		return nil
 	case Tick:
 		m.tick(out)
+		return nil
+	case Examined:
+		m.examined(c.Examination)
 		return nil
 	case Note:
 		return nil
@@ -443,6 +453,7 @@ func (m *Machine) collect(q *queue) {
 		m.recent = nil
 		m.roster.remove(q)
 		q.abandon()
+		m.bytes -= int64(len(q.views)) * viewBytes
 		m.bytes -= queueBytes
 		m.stopTimer(&q.timer)
 		q.waits = nil

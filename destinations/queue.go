@@ -11,13 +11,15 @@ type queue struct {
 	backlog
 	consumers int             // those that keep the queue: all but those that came by a wildcard
 	members   roster[*source] // all consumers, oldest first
-	turns     turns
-	exclusive int     // members that want to be the only one
-	active    *source // of these, the one that is; nil: there are none
-	place     int     // in Machine.roster
-	owner     uint64  // session that a temporary queue belongs to; 0: it is none
-	timer     timer   // of the first of waits and of what expires
-	waits     waits   // may have some that have gone
+	turns     turns           // of those without a selector
+	views     []*view         // of those with one
+	served    int             // of these, which got a message last; see choose
+	exclusive int             // members that want to be the only one
+	active    *source         // of these, the one that is; nil: there are none
+	place     int             // in Machine.roster
+	owner     uint64          // session that a temporary queue belongs to; 0: it is none
+	timer     timer           // of the first of waits and of what expires
+	waits     waits           // may have some that have gone
 }
 
 func (q *queue) seat() *int { return &q.place }
@@ -26,7 +28,8 @@ func (q *queue) seat() *int { return &q.place }
 type source struct {
 	sub   *subscription
 	queue *queue
-	wild  bool // by a wildcard: the queue may be forgotten nevertheless
+	view  *view // nil: it takes everything
+	wild  bool  // by a wildcard: the queue may be forgotten nevertheless
 	turn  turnState
 	place int // in queue.members
 	index int // in sub.sources
@@ -40,7 +43,7 @@ func (q *queue) enter(src *source) {
 	if !src.wild {
 		q.consumers++
 	}
-	q.turns.open(src.sub.consumer.Priority)
+	src.turns().open(src.sub.consumer.Priority)
 	if src.sub.consumer.Exclusive {
 		q.exclusive++
 		q.elect()
@@ -54,7 +57,7 @@ func (q *queue) leave(src *source) {
 	if !src.wild {
 		q.consumers--
 	}
-	q.turns.leave(src)
+	src.turns().leave(src)
 	if src.sub.consumer.Exclusive {
 		q.exclusive--
 		if q.active == src {
@@ -94,7 +97,7 @@ func (q *queue) join(src *source) {
 	case src.turn != outOfTurn || s.closed || q.active != nil && q.active != src:
 	case s.hasCredit():
 		src.turn = inTurn
-		q.turns.push(src)
+		src.turns().push(src)
 	default:
 		src.turn = idle
 		s.idle = append(s.idle, src)
@@ -102,9 +105,11 @@ func (q *queue) join(src *source) {
 }
 
 // next takes the consumer whose turn it is, or nil when none has credit.
-func (q *queue) next() *source {
+func (q *queue) next() *source { return q.nextOf(&q.turns) }
+
+func (q *queue) nextOf(t *turns) *source {
 	for {
-		src := q.turns.pop()
+		src := t.pop()
 		if src == nil {
 			return nil
 		}
@@ -122,6 +127,33 @@ func (q *queue) putBack(src *source) {
 	src.turn = inTurn
 	i, _ := q.turns.find(src.sub.consumer.Priority)
 	q.turns.ranks[i].unpop(src)
+}
+
+// turns are those that src waits in.
+func (src *source) turns() *turns {
+	if src.view != nil {
+		return &src.view.turns
+	}
+	return &src.queue.turns
+}
+
+// giveBack makes a message in flight ready again, in its old place.
+func (q *queue) giveBack(at ref) {
+	q.backlog.giveBack(at)
+	q.returned(at)
+}
+
+// letGo makes a message ready that was held.
+func (q *queue) letGo(at ref) {
+	q.backlog.letGo(at)
+	q.returned(at)
+}
+
+// returned has the views look at a message again.
+func (q *queue) returned(at ref) {
+	for _, v := range q.views {
+		v.returned(at)
+	}
 }
 
 type turnState uint8
@@ -177,6 +209,21 @@ func (t *turns) pop() *source {
 		}
 	}
 	return nil
+}
+
+// top returns the highest priority of those who wait.
+func (t *turns) top() (priority int, ok bool) {
+	for _, r := range t.ranks {
+		if r.len() > r.left {
+			return r.priority, true
+		}
+	}
+	return 0, false
+}
+
+func (t *turns) empty() bool {
+	_, ok := t.top()
+	return !ok
 }
 
 // leave forgets a member. It keeps its place in the turn until that comes, or

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"baton/destinations/selector"
 )
 
 var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the machine does now")
@@ -27,7 +29,7 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the ma
 //	    [priority=N] [ttl=TIME] [expires=TIME] [delay=TIME] [deliver=TIME] [period=TIME] [repeat=N] [cron=F_F_F_F_F]
 //	                                           S is the number of a session
 //	S subscribe ID DEST[,DEST...] [ack=MODE] [prefetch=N] [bytes=N] [byid] [rejectnacks]
-//	    [priority=N] [exclusive] [nolocal] [pending=N] [durable=CLIENT/NAME] [shared]
+//	    [priority=N] [exclusive] [nolocal] [pending=N] [durable=CLIENT/NAME] [shared] [selector=TEXT, _ for a space]
 //	    [redelivery-delay=TIME] [multiplier=N] [max-delay=TIME] [most=N]
 //	S unsubscribe ID [delete] [durable=CLIENT/NAME]
 //	S ack|nack SUB.TAG [reject] [delay=TIME]   the numbers that the delivery carried
@@ -37,6 +39,7 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the ma
 //	S commit|abort TX
 //	S disconnect [clean] [written=SUB.TAG]     of that subscription, and of no other, so much was written; 0.0: nothing was
 //	S note
+//	examined [N]                               answers the oldest Examination; of its first N messages only
 //
 // All but sent and unreadable take receipt=R; send, ack and nack take tx=T; send
 // and commit take disklow.
@@ -120,6 +123,8 @@ type player struct {
 	sends   map[string][]Outgoing // of open transactions, by session and transaction
 	effects []string
 	now     time.Time
+
+	examinations []*Examination // not answered
 }
 
 func (p *player) play(words []string) []string {
@@ -127,6 +132,7 @@ func (p *player) play(words []string) []string {
 	switch words[0] {
 	case "machine":
 		p.opts = p.options(words[1:])
+		p.opts.Fields, p.examinations = bodyFields, nil
 		p.m, p.entries, p.sends, p.now = New(p.opts), nil, map[string][]Outgoing{}, scriptTime
 		p.step(Command{Op: Start})
 	case "restart":
@@ -138,6 +144,8 @@ func (p *player) play(words []string) []string {
 		p.now = scriptTime.Add(p.duration(words[1]))
 	case "tick":
 		p.tick()
+	case "examined":
+		p.examined(words[1:])
 	default:
 		p.command(words)
 	}
@@ -221,6 +229,9 @@ func (p *player) outputText(o Output) string {
 		return fmt.Sprintf("%d <- RECEIPT %s%s", o.Session, o.ReceiptID, afterText(o))
 	case Forget:
 		return fmt.Sprintf("%d forget %d", o.Session, d.Sub)
+	case Examine:
+		p.examinations = append(p.examinations, o.Examination)
+		return fmt.Sprintf("examine %s %v%s", o.Examination.Queue, o.Examination.Contents, afterText(o))
 	case Evict:
 		return fmt.Sprintf("%d evict %s: %s", o.Session, o.Err.(*Error).Code, o.Err)
 	}
@@ -481,6 +492,13 @@ func (p *player) consumer(opts map[string]string) Consumer {
 	if s := opts["pending"]; s != "" {
 		c.Pending = p.number(s)
 	}
+	if s := opts["selector"]; s != "" {
+		sel, err := selector.Parse(strings.ReplaceAll(s, "_", " "))
+		if err != nil {
+			p.t.Fatalf("line %d: %v", p.n, err)
+		}
+		c.Selector = sel
+	}
 	c.Exclusive, c.NoLocal = opts["exclusive"] != "", opts["nolocal"] != ""
 	var r Redelivery
 	if p.redelivery(&r, opts); r != (Redelivery{}) {
@@ -533,6 +551,49 @@ func (p *player) policy(opts map[string]string) *Policies {
 		rules = append(rules, Rule{Match: Pattern{d}, Set: set})
 	}
 	return NewPolicies(rules)
+}
+
+// examined answers the oldest examination as the broker does: it reads the log.
+func (p *player) examined(words []string) {
+	if len(p.examinations) == 0 {
+		p.say("nothing was asked")
+		return
+	}
+	e := p.examinations[0]
+	p.examinations = p.examinations[1:]
+	n := len(e.Contents)
+	if len(words) > 0 {
+		n = p.number(words[0])
+	}
+	e.Matches = matches(p.t, p.entries, e)[:n]
+	p.step(Command{Op: Examined, Examination: e})
+}
+
+// matches are the answer to e, by what the log has.
+func matches(t tester, log []Entry, e *Examination) (answer []bool) {
+	for _, seq := range e.Contents {
+		i := slices.IndexFunc(log, func(e Entry) bool { return e.Seq == seq })
+		msg, err := log[i].Message()
+		if err != nil {
+			t.Fatalf("%v", err)
+		}
+		answer = append(answer, e.Selector.Matches(bodyFields(msg)))
+	}
+	return answer
+}
+
+// bodyFields takes a body of the form "name,field:value,..." apart.
+func bodyFields(msg *Message) selector.Fields { return bodied(bodyText(msg)) }
+
+type bodied string
+
+func (b bodied) Field(name string) ([]byte, bool) {
+	for _, part := range strings.Split(string(b), ",") {
+		if n, v, ok := strings.Cut(part, ":"); ok && n == name {
+			return []byte(v), true
+		}
+	}
+	return nil, false
 }
 
 // delivery reads "SUB.TAG", or "id=SEQ.N".

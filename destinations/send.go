@@ -89,7 +89,7 @@ func (m *Machine) show(topic string, msg *Message, out *Effects) {
 	if m.watching > 0 {
 		msg = m.onTopic(topic, msg)
 	}
-	m.eachSubscriber(Topic(topic), func(s *subscription) { m.offer(s, msg, out) })
+	m.eachSubscriber(Topic(topic), msg, func(s *subscription) { m.offer(s, msg, out) })
 }
 
 // onTopic is msg for those who must be told on which topic it was published.

@@ -89,6 +89,10 @@ func (m *Machine) consume(s *subscription, q *queue, wild bool) {
 	setDefault(&s.consumer.Prefetch, q.policy.Prefetch)
 	setDefault(&s.consumer.PrefetchBytes, q.policy.PrefetchBytes)
 	src := &source{sub: s, queue: q, wild: wild, index: len(s.sources)}
+	if sel := s.consumer.Selector; sel != nil && q != s.copies && !(q.durable != nil && q.durable.selector == sel.String()) {
+		src.view = m.view(q, sel)
+		src.view.members++
+	}
 	s.sources = append(s.sources, src)
 	q.enter(src)
 	m.touch(q)
@@ -135,6 +139,7 @@ func (m *Machine) retire(s *subscription) {
 	s.closed, s.idle = true, nil
 	for _, src := range s.sources {
 		src.queue.leave(src)
+		m.forgetView(src.view)
 		m.touch(src.queue) // another may be the active one now
 	}
 	m.unwatch(s)

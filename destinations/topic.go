@@ -10,10 +10,10 @@ type topic struct {
 // eachSubscriber calls fn for those who get a copy of what is sent to a topic,
 // each once: those of the topic itself first, in the order of their
 // making, then those with wildcards, the least specific first.
-func (m *Machine) eachSubscriber(d Destination, fn func(*subscription)) {
+func (m *Machine) eachSubscriber(d Destination, msg *Message, fn func(*subscription)) {
 	if t := m.topics[d.Name]; t != nil {
 		for _, s := range t.places {
-			if s != nil && s.hears(m.sender) {
+			if s != nil && m.hears(s, msg) {
 				fn(s)
 			}
 		}
@@ -23,14 +23,14 @@ func (m *Machine) eachSubscriber(d Destination, fn func(*subscription)) {
 	}
 	m.round++
 	m.watchers.each(d, func(s *subscription) {
-		if s.round != m.round && s.hears(m.sender) {
+		if s.round != m.round && m.hears(s, msg) {
 			s.round = m.round // another of its patterns may match too
 			fn(s)
 		}
 	})
 }
 
-// hears says whether a topic's subscription wants what this session sends.
-func (s *subscription) hears(session uint64) bool {
-	return !s.consumer.NoLocal || s.session.id != session
+// hears says whether a topic's subscription wants msg.
+func (m *Machine) hears(s *subscription, msg *Message) bool {
+	return !(s.consumer.NoLocal && s.session.id == m.sender) && m.selects(s.consumer.Selector, msg)
 }

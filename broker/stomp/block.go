@@ -97,6 +97,26 @@ func AppendBlock(dst, block []byte, from Form, to Version) []byte {
 	return dst
 }
 
+// LineValue returns the value of one line, without its LF, of a block of the form from, if its header has this name. It
+// allocates only for what is escaped.
+func LineValue(line []byte, from Form, name string) (value []byte, ok bool) {
+	head, value, found := bytes.Cut(line, colon)
+	v := from.Version()
+	if v.trims() {
+		head, value = trimBlanks(head), trimBlanks(value)
+	}
+	if !found {
+		return nil, false
+	}
+	if from.Plain() || !v.escapes() || bytes.IndexByte(line, '\\') < 0 {
+		return value, string(head) == name
+	}
+	if head, ok = AppendUnescaped(nil, head, v); !ok || string(head) != name {
+		return nil, false
+	}
+	return AppendUnescaped(nil, value, v)
+}
+
 // appendLine appends one line of a block in another version; ok is false if that cannot express it.
 func appendLine(dst, line []byte, from, to Version) (_ []byte, ok bool) {
 	name, value, found := bytes.Cut(line, colon)

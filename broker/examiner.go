@@ -1,0 +1,126 @@
+package broker
+
+import (
+	"errors"
+	"sync"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+
+	"baton/destinations"
+)
+
+// An examiner reads what selectors must be asked about and is only in the log,
+// beside the engine: one message after the other.
+type examiner struct {
+	engine  *engine
+	fetches *allowance
+	logger  *zap.Logger
+	gate    *outbox // holds nothing; is woken when something may be durable
+	share   share
+	stopped chan struct{}
+
+	mu    sync.Mutex
+	asked []examination // in the order of asking; a view asks for one at a time
+}
+
+// An examination may begin when after is durable.
+type examination struct {
+	*destinations.Examination
+	after uint64
+}
+
+func newExaminer(e *engine, fetches *allowance, logger *zap.Logger) *examiner {
+	return &examiner{engine: e, fetches: fetches, logger: logger, gate: newOutbox(), share: newShare(), stopped: make(chan struct{})}
+}
+
+// ask is called by the engine, which sees to it that the gate is woken.
+func (x *examiner) ask(o *destinations.Output) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.asked = append(x.asked, examination{o.Examination, o.After})
+}
+
+// run answers until stopped is closed.
+func (x *examiner) run() {
+	for {
+		select {
+		case <-x.gate.wake:
+		case <-x.stopped:
+			return
+		}
+		for {
+			q, ok := x.next()
+			if !ok {
+				break
+			}
+			if !x.answer(q) {
+				return
+			}
+		}
+	}
+}
+
+// next takes the first that may begin.
+func (x *examiner) next() (examination, bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	durable := x.engine.durable.Load()
+	for i, q := range x.asked {
+		if q.after <= durable {
+			x.asked = append(x.asked[:i], x.asked[i+1:]...)
+			return q, true
+		}
+	}
+	return examination{}, false
+}
+
+// answer examines q and tells the engine. It returns false when it is stopped.
+func (x *examiner) answer(q examination) bool {
+	if len(q.Contents) > 0 {
+		if !x.fetches.ask(&x.share, q.Largest+blockBytes) {
+			select {
+			case <-x.share.granted:
+			case <-x.stopped:
+				return false
+			}
+		}
+		ok := x.examine(q)
+		x.fetches.leave(&x.share)
+		if !ok {
+			return false
+		}
+	}
+	c := destinations.Command{Op: destinations.Examined, Examination: q.Examination}
+	return x.engine.box.put([]mail{{command: c}}, 8*len(q.Contents), false)
+}
+
+// examineFor is how long one examination may take: what it has found is
+// delivered then, and other views have their turn.
+const examineFor = 20 * time.Millisecond
+
+// examine reads what is asked for, as far as it can, and returns false when it
+// is stopped. What the log will not give back matches nothing: whoever takes it
+// for another reason will find out. Other errors may pass.
+func (x *examiner) examine(q examination) bool {
+	begun := time.Now()
+	for _, seq := range q.Contents {
+		m, err := readMessage(x.engine.log, seq)
+		if err != nil && !isLost(err) && !errors.Is(err, syscall.EIO) {
+			x.logger.Error("messages cannot be read from the journal for now: consumers with selectors wait",
+				zap.Stringer("destination", q.Queue), zap.Error(err))
+			select {
+			case <-time.After(longestPause):
+			case <-x.stopped:
+				return false
+			}
+			return true
+		}
+		q.Matches = append(q.Matches, err == nil && q.Selector.Matches(fieldsOf(m)))
+		if time.Since(begun) > examineFor {
+			return true
+		}
+	}
+	return true
+}
