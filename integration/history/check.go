@@ -4,11 +4,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 )
 
 // Check judges a history that ended with a drain. It takes time and memory proportional to the number of Ops.
 func Check(ops []Op) *Report {
-	c := &checker{txs: map[uint32]*tx{}, last: map[stream]uint32{}}
+	c := &checker{txs: map[uint32]*tx{}, last: map[stream]uint32{}, groups: map[groupName]*group{}, rankings: map[uint32]*ranking{}}
 	for _, op := range ops {
 		c.collect(op)
 	}
@@ -33,6 +34,13 @@ type message struct {
 	tx         uint32
 	queue      uint32
 	hash       uint64
+	delayed    bool
+	due        time.Duration // not to be delivered before, for one that is delayed
+	group      uint32
+	priority   uint8
+	waits      bool   // replay: promised and not yet delivered
+	refused    uint32 // replay: the highest count of a NACK that was receipted
+	name       uint64 // replay: as it was delivered first
 }
 
 // fate is how a transaction ended.
@@ -52,12 +60,20 @@ type tx struct {
 }
 
 // stream is a place where order is promised: what one client receives of one producer through one queue.
-type stream struct{ client, producer, queue uint32 }
+type stream struct {
+	client   uint32 // 0: any, for a group has one consumer at a time
+	producer uint32
+	queue    uint32
+	group    uint32
+	priority uint8
+}
 
 type checker struct {
 	producers [][]message // by producer, then N-1
 	txs       map[uint32]*tx
 	last      map[stream]uint32
+	groups    map[groupName]*group
+	rankings  map[uint32]*ranking // by queue
 	report    Report
 }
 
@@ -105,7 +121,9 @@ func (c *checker) tx(n uint32) *tx {
 func (c *checker) collect(op Op) {
 	switch op.Kind {
 	case Sent:
-		*c.grow(op.Message) = message{sent: true, tx: op.Tx, queue: op.Queue, hash: op.Hash}
+		*c.grow(op.Message) = message{
+			sent: true, tx: op.Tx, queue: op.Queue, hash: op.Hash, group: op.Group, priority: op.Priority, delayed: op.Delay > 0, due: op.At + op.Delay,
+		}
 		c.report.Messages++
 		if op.Tx != 0 {
 			t := c.tx(op.Tx)
@@ -151,10 +169,20 @@ func (c *checker) decideFates() {
 // replay is the second pass, in order: what was seen when, and what had been promised by then.
 func (c *checker) replay(op Op) {
 	switch op.Kind {
+	case SendReceipted:
+		c.wait(op)
 	case Delivered:
 		c.deliver(op)
 	case Acked:
 		c.ack(op)
+	case Nacked:
+		c.giveBack(op)
+	case NackReceipted:
+		if m := c.at(op.Message); m != nil {
+			m.refused = max(m.refused, op.Count)
+		}
+	case Leaving:
+		c.leave(op.Client)
 	case AckReceipted:
 		// The receipt of an ACK inside a transaction says only that it was noted.
 		if m := c.at(op.Message); m != nil && op.Tx == 0 {
@@ -188,18 +216,49 @@ func (c *checker) deliver(op Op) {
 	} else if m.settledBy != 0 {
 		c.report.add(TornTx, "%v, acknowledged in transaction %d, whose messages were delivered", op, m.settledBy)
 	}
-	c.checkOrder(op)
+	c.checkTime(op, m)
+	c.checkName(op, m)
+	c.checkCount(op, m)
+	c.checkGroup(op, m)
+	c.checkPriority(op, m)
+	c.checkOrder(op, m)
 	c.checkFlag(op, m)
 	m.again = true
 	m.maySettled = m.maySettled || op.Auto
 }
 
-// checkOrder looks at new messages only: those given back go to the front of the queue, and say so.
-func (c *checker) checkOrder(op Op) {
-	if op.Redelivered {
+// wholeMilliseconds is what a broker that counts in them may be early.
+const wholeMilliseconds = time.Millisecond
+
+func (c *checker) checkTime(op Op, m *message) {
+	if m.delayed && op.At+wholeMilliseconds <= m.due {
+		c.report.add(Early, "%v, due at %v", op, m.due)
+	}
+}
+
+func (c *checker) checkName(op Op, m *message) {
+	if m.name != 0 && op.Name != m.name {
+		c.report.add(Doubled, "%v, delivered before as %x", op, m.name)
+	}
+	m.name = op.Name
+}
+
+func (c *checker) checkCount(op Op, m *message) {
+	if op.Count > 0 && op.Count <= m.refused {
+		c.report.add(CountFell, "%v, refused before at %d", op, m.refused)
+	}
+}
+
+// checkOrder looks at new messages only: those given back go to the front of the queue, and say so. Nor does it look at
+// those that were delayed, which are in order of their times.
+func (c *checker) checkOrder(op Op, m *message) {
+	if op.Redelivered || m.delayed {
 		return
 	}
-	at := stream{op.Client, op.Message.Producer, op.Queue}
+	at := stream{op.Client, op.Message.Producer, op.Queue, m.group, m.priority}
+	if m.group != 0 {
+		at.client = 0
+	}
 	if last := c.last[at]; op.Message.N < last {
 		c.report.add(OrderInversion, "%v, after %d of the same producer", op, last)
 		return
@@ -222,6 +281,8 @@ func (c *checker) ack(op Op) {
 	if m == nil {
 		return // already reported as unexpected when it was delivered
 	}
+	c.credit(op, m)
+	c.groupOf(m).settle(op.Message)
 	if op.Tx == 0 {
 		m.maySettled = true
 		return

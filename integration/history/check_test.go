@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	. "baton/integration/history"
 )
@@ -35,6 +36,44 @@ func again(client, n uint32) Op {
 
 func in(tx uint32, op Op) Op {
 	op.Tx = tx
+	return op
+}
+
+func grouped(op Op) Op {
+	op.Group = 3
+	return op
+}
+
+func nacked(client, n uint32) Op { return Op{Kind: Nacked, Client: client, Message: id(n), Queue: 9} }
+
+func by(client uint32, op Op) Op {
+	op.Client = client
+	return op
+}
+
+func ranked(priority uint8, n uint32) Op {
+	op := sent(n)
+	op.Priority = priority
+	return op
+}
+
+func counted(count uint32, op Op) Op {
+	op.Count = count
+	return op
+}
+
+func named(name uint64, op Op) Op {
+	op.Name = name
+	return op
+}
+
+func delayed(op Op) Op {
+	op.Delay = time.Second
+	return op
+}
+
+func at(after time.Duration, op Op) Op {
+	op.At = after
 	return op
 }
 
@@ -134,6 +173,44 @@ func TestCheck(t *testing.T) {
 			[]Op{sent(1), {Kind: Delivered, Message: id(1), Queue: 9, Hash: 8}, acked(1)}, map[Finding]int{Altered: 1, Recovered: 1}},
 		{"another queue",
 			[]Op{sent(1), {Kind: Delivered, Message: id(1), Queue: 8, Hash: 7}, acked(1)}, map[Finding]int{Altered: 1, Recovered: 1}},
+		{"a delayed message at its time, and another out of order",
+			[]Op{delayed(sent(1)), sent(2), got(1, 2), at(time.Second, got(1, 1)), acked(1), acked(2)}, map[Finding]int{Recovered: 2}},
+		{"a delayed message too early",
+			[]Op{delayed(sent(1)), at(999*time.Millisecond, got(1, 1)), acked(1)}, map[Finding]int{Early: 1, Recovered: 1}},
+		{"twice in the queue",
+			[]Op{sent(1), named(5, got(1, 1)), named(6, again(2, 1)), acked(1)}, map[Finding]int{Doubled: 1, Recovered: 1, DupFlagged: 1}},
+		{"a count that rises above that of a receipted NACK",
+			[]Op{sent(1), counted(2, got(1, 1)), {Kind: NackReceipted, Message: id(1), Count: 2}, counted(3, again(2, 1)), acked(1)},
+			map[Finding]int{Recovered: 1, DupFlagged: 1}},
+		{"a count that fell",
+			[]Op{sent(1), counted(2, got(1, 1)), {Kind: NackReceipted, Message: id(1), Count: 2}, counted(2, again(2, 1)), acked(1)},
+			map[Finding]int{CountFell: 1, Recovered: 1, DupFlagged: 1}},
+		{"a group moves when its owner has acknowledged all",
+			[]Op{grouped(sent(1)), grouped(sent(2)), got(1, 1), acked(1), got(2, 2), acked(2)}, map[Finding]int{Recovered: 2}},
+		{"a group moves when its owner leaves",
+			[]Op{grouped(sent(1)), grouped(sent(2)), got(1, 1), {Kind: Leaving, Client: 1}, again(2, 1), got(2, 2), acked(1), acked(2)},
+			map[Finding]int{Recovered: 2, DupFlagged: 1}},
+		{"a group with two owners",
+			[]Op{grouped(sent(1)), grouped(sent(2)), got(1, 1), got(2, 2), acked(1), acked(2)}, map[Finding]int{TwoOwners: 1, Recovered: 2}},
+		{"two clients without a group",
+			[]Op{sent(1), sent(2), got(1, 1), got(2, 2), acked(1), acked(2)}, map[Finding]int{Recovered: 2}},
+		{"a message of a group overtakes one given back",
+			[]Op{grouped(sent(1)), grouped(sent(2)), got(1, 1), nacked(1, 1), got(1, 2), again(1, 1), acked(1), acked(2)},
+			map[Finding]int{GroupInversion: 1, Recovered: 2, DupFlagged: 1}},
+		{"a message of a group overtakes one whose owner left",
+			[]Op{grouped(sent(1)), grouped(sent(2)), got(1, 1), {Kind: Leaving, Client: 1}, got(2, 2), again(2, 1), acked(1), acked(2)},
+			map[Finding]int{GroupInversion: 1, Recovered: 2, DupFlagged: 1}},
+		{"a group out of order over two clients",
+			[]Op{grouped(sent(1)), grouped(sent(2)), got(1, 2), acked(2), got(2, 1), acked(1)}, map[Finding]int{OrderInversion: 1, Recovered: 2}},
+		{"priorities out of order, of which one was not promised when the other was chosen",
+			[]Op{ranked(1, 1), ranked(9, 2), ranked(0, 3), receipted(1), receipted(3), got(1, 3), by(1, acked(3)), receipted(2), got(1, 1),
+				by(1, acked(1)), got(1, 2), acked(2)}, nil},
+		{"a message while one of higher priority is ready",
+			[]Op{ranked(1, 1), ranked(9, 2), ranked(0, 3), receipted(1), receipted(2), receipted(3), got(1, 3), by(1, acked(3)), got(1, 1),
+				by(1, acked(1)), got(1, 2), acked(2)}, map[Finding]int{PriorityInversion: 1}},
+		{"out of order in a priority",
+			[]Op{ranked(1, 1), ranked(1, 2), ranked(5, 3), got(1, 3), got(1, 2), got(1, 1), acked(1), acked(2), acked(3)},
+			map[Finding]int{OrderInversion: 1, Recovered: 3}},
 		{"left after the drain",
 			[]Op{{Kind: Left, Message: id(1)}}, map[Finding]int{NotEmptyAtEnd: 1}},
 	}

@@ -14,8 +14,12 @@
 //   - Read a dead connection to its end before its messages can reach another client: wait for every client of a killed
 //     broker before the next one starts. Else an old delivery is written down after a new one and looks like a fault.
 //   - A cumulative ACK is recorded once for each message that it covers.
-//   - Producers number their messages 1, 2, 3 … and go on counting after a reconnect; every connection has a client number
-//     of its own.
+//   - Producers number their messages 1, 2, 3 …, may leave numbers out, and go on counting after a reconnect; every
+//     connection has a client number of its own.
+//   - A message that goes to several places is recorded as one for each, with ids of their own, sent in one transaction:
+//     that is what all or none means. A SEND that is written again, to be sure, is not recorded again.
+//   - A queue whose messages have priorities has one consumer at a time, with a prefetch of 1 while others send: only then
+//     does an acknowledgement tell when the next message was chosen.
 //   - The history ends with a drain: every message left is received and acknowledged with a receipt, and whatever still
 //     comes after that is recorded as Left.
 //

@@ -20,16 +20,20 @@ const (
 	Delivered                     // a MESSAGE came
 	Acked                         // a client is about to write an ACK that covers this message
 	AckReceipted                  // the RECEIPT of that ACK came
+	Nacked                        // a client is about to write a NACK of this message
+	NackReceipted                 // the RECEIPT of that NACK came
 	Began                         // a client is about to write BEGIN
 	Committing                    // a client is about to write COMMIT
 	Committed                     // the RECEIPT of that COMMIT came
 	Aborting                      // a client is about to write ABORT
+	Leaving                       // a client is about to close its connection, or has lost it, and reads no more
 	Left                          // a MESSAGE came after the drain had emptied the queue
 )
 
 var kindNames = [...]string{
 	Sent: "sent", SendReceipted: "send-receipted", Delivered: "delivered", Acked: "acked", AckReceipted: "ack-receipted",
-	Began: "began", Committing: "committing", Committed: "committed", Aborting: "aborting", Left: "left",
+	Nacked: "nacked", NackReceipted: "nack-receipted", Began: "began", Committing: "committing", Committed: "committed", Aborting: "aborting",
+	Leaving: "leaving", Left: "left",
 }
 
 func (k Kind) String() string { return kindNames[k] }
@@ -62,11 +66,17 @@ type Op struct {
 	Hash        uint64 // of the body, for Sent and Delivered
 	Redelivered bool   // Delivered: the MESSAGE said redelivered:true
 	Auto        bool   // Delivered: the subscription's ack mode is auto, so the delivery settles the message
+
+	Delay    time.Duration // Sent: it may not be delivered before At + Delay
+	Group    uint32        // Sent: its message group in its queue; 0: none
+	Priority uint8         // Sent: 0 to 9; of no concern when all messages of a queue have the same
+	Count    uint32        // Delivered and NackReceipted: which delivery of the message it is, as the broker counts; 0: not told
+	Name     uint64        // Delivered: hash of the broker's own name of the message, its message-id; 0: not told
 }
 
 func (o Op) String() string {
-	return fmt.Sprintf("%v client=%d %v message=%v queue=%d tx=%d hash=%016x redelivered=%v auto=%v",
-		o.At, o.Client, o.Kind, o.Message, o.Queue, o.Tx, o.Hash, o.Redelivered, o.Auto)
+	return fmt.Sprintf("%v client=%d %v message=%v queue=%d tx=%d hash=%016x redelivered=%v auto=%v delay=%v group=%d priority=%d count=%d name=%x",
+		o.At, o.Client, o.Kind, o.Message, o.Queue, o.Tx, o.Hash, o.Redelivered, o.Auto, o.Delay, o.Group, o.Priority, o.Count, o.Name)
 }
 
 var crcTable = crc64.MakeTable(crc64.ECMA)

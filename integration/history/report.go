@@ -9,26 +9,33 @@ import (
 type Finding uint8
 
 const (
-	LostPrefix     Finding = iota // promised and never settled; before the producer's first message that was delivered
-	LostMiddle                    // promised and never settled; between two that were delivered
-	LostPostfix                   // promised and never settled; after the producer's last message that was delivered
-	Unexpected                    // delivered, never sent
-	Recovered                     // legal: no receipt, delivered all the same
-	DupFlagged                    // legal: delivered again, with redelivered:true
-	DupUnflagged                  // delivered again without redelivered:true
-	Resurrected                   // delivered after its acknowledgement was receipted
-	AbortedVisible                // delivered, although its transaction was never committed
-	TornTx                        // a transaction of which only a part took effect
-	Phantom                       // delivered without a promise, never settled, and gone
-	OrderInversion                // one client got an earlier message of a producer's queue after a later one, both new
-	Altered                       // delivered with another body or on another queue than it was sent
-	NotEmptyAtEnd                 // left in a queue after the drain
+	LostPrefix        Finding = iota // promised and never settled; before the producer's first message that was delivered
+	LostMiddle                       // promised and never settled; between two that were delivered
+	LostPostfix                      // promised and never settled; after the producer's last message that was delivered
+	Unexpected                       // delivered, never sent
+	Recovered                        // legal: no receipt, delivered all the same
+	DupFlagged                       // legal: delivered again, with redelivered:true
+	DupUnflagged                     // delivered again without redelivered:true
+	Resurrected                      // delivered after its acknowledgement was receipted
+	AbortedVisible                   // delivered, although its transaction was never committed
+	TornTx                           // a transaction of which only a part took effect
+	Phantom                          // delivered without a promise, never settled, and gone
+	OrderInversion                   // one client got an earlier message of a producer's queue after a later one, both new
+	Altered                          // delivered with another body or on another queue than it was sent
+	Early                            // delivered before its time
+	Doubled                          // delivered under two names: the broker holds it twice
+	CountFell                        // delivered again with a count that is not above that of a NACK with a receipt
+	TwoOwners                        // delivered to one client while another held a message of its group
+	GroupInversion                   // delivered while an earlier message of its group, given back, was not
+	PriorityInversion                // delivered while one of higher priority was ready
+	NotEmptyAtEnd                    // left in a queue after the drain
 	findings
 )
 
 var findingNames = [findings]string{
 	"lost-prefix", "lost-middle", "lost-postfix", "unexpected", "recovered", "dup-flagged", "dup-unflagged", "resurrected",
-	"aborted-visible", "torn-tx", "phantom", "order-inversion", "altered", "not-empty-at-end",
+	"aborted-visible", "torn-tx", "phantom", "order-inversion", "altered", "early", "doubled",
+	"count-fell", "two-owners", "group-inversion", "priority-inversion", "not-empty-at-end",
 }
 
 func (f Finding) String() string { return findingNames[f] }
