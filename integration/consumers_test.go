@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -15,28 +16,30 @@ type consuming struct {
 	c        *client.Conn
 	client   uint32
 	promises map[string]history.Op // what a RECEIPT would mean, by receipt-id
-	covers   map[string][]held     // the messages that the receipt settles
+	covers   map[string][]held     // the messages that the receipt settles or gives back
 }
 
 // held is a message that was delivered and not yet acknowledged.
 type held struct {
-	id    history.ID
-	queue uint32
-	ack   string
+	id            history.ID
+	queue         uint32
+	ack           string
+	count         uint32 // which delivery it was
+	replyTo       string
+	correlationID string
 }
 
-// consume subscribes to queues and hands every message to take, until the connection is lost or take returns an error.
+// consume subscribes to places and hands every message to take, until the connection is lost or take returns an error.
 func (w worker) consume(mode string, from []uint32, take func(*consuming, held) error) error {
-	c, number, err := w.dial()
+	c, number, err := w.dial(client.Options{})
 	if err != nil {
 		return err
 	}
 	defer c.Close()
+	defer w.history.Add(history.Op{Kind: history.Leaving, Client: number})
 	s := &consuming{worker: w, c: c, client: number, promises: map[string]history.Op{}, covers: map[string][]held{}}
 	for _, queue := range from {
-		err := c.Write("SUBSCRIBE", nil, "destination", queues[queue], "id", strconv.Itoa(int(queue)),
-			"ack", mode, "prefetch-count", strconv.Itoa(prefetch))
-		if err != nil {
+		if err := subscribeTo(c, mode, queue); err != nil {
 			return err
 		}
 	}
@@ -44,6 +47,13 @@ func (w worker) consume(mode string, from []uint32, take func(*consuming, held) 
 		err = s.next(take)
 	}
 	return s.lastWord(err)
+}
+
+// subscribeTo writes SUBSCRIBE with the number of the place as id.
+func subscribeTo(c *client.Conn, mode string, queue uint32) error {
+	p := places[queue]
+	return c.Write("SUBSCRIBE", nil, "destination", p.destination, "id", strconv.Itoa(int(queue)), "ack", mode,
+		"prefetch-count", strconv.Itoa(cmp.Or(p.prefetch, prefetch)))
 }
 
 // lastWord looks for an ERROR frame that explains why a write failed.
@@ -77,7 +87,8 @@ func (s *consuming) delivered(f *client.Frame) (held, error) {
 		return held{}, err
 	}
 	s.history.Add(op)
-	return held{id: op.Message, queue: op.Queue, ack: f.Header("ack")}, nil
+	return held{id: op.Message, queue: op.Queue, ack: f.Header("ack"), count: op.Count,
+		replyTo: f.Header("reply-to"), correlationID: f.Header("correlation-id")}, nil
 }
 
 func deliveredOp(f *client.Frame, number uint32) (history.Op, error) {
@@ -86,9 +97,14 @@ func deliveredOp(f *client.Frame, number uint32) (history.Op, error) {
 	if f.Command != "MESSAGE" || err != nil || err2 != nil || f.Header("ack") == "" {
 		return history.Op{}, protocolError(fmt.Sprintf("a consumer got %s", f))
 	}
+	count, err := strconv.Atoi(cmp.Or(f.Header("delivery-count"), "1"))
+	if err != nil || f.Header("message-id") == "" {
+		return history.Op{}, protocolError(fmt.Sprintf("a consumer got %s", f))
+	}
 	return history.Op{
 		Kind: history.Delivered, Client: number, Message: id, Queue: uint32(queue),
-		Hash: history.Hash(f.Body), Redelivered: f.Header("redelivered") == "true",
+		Hash: history.Hash(f.Body), Name: history.Hash([]byte(f.Header("message-id"))),
+		Redelivered: f.Header("redelivered") == "true", Count: uint32(count),
 	}, nil
 }
 
@@ -102,7 +118,7 @@ func (s *consuming) receipted(receipt string) error {
 		s.history.Add(op)
 	}
 	for _, m := range s.covers[receipt] {
-		s.history.Add(history.Op{Kind: history.AckReceipted, Client: s.client, Message: m.id, Queue: m.queue})
+		s.history.Add(history.Op{Kind: op.Kind, Client: s.client, Message: m.id, Queue: m.queue, Count: m.count})
 	}
 	delete(s.covers, receipt)
 	return nil
@@ -123,13 +139,25 @@ func (s *consuming) ack(receipt bool, messages ...held) error {
 	return s.c.Write("ACK", nil, "id", last.ack, "receipt", name)
 }
 
+// nack refuses a message, two times out of three with a receipt.
+func (s *consuming) nack(m held) error {
+	s.history.Add(history.Op{Kind: history.Nacked, Client: s.client, Message: m.id, Queue: m.queue})
+	if s.rng.IntN(3) == 0 {
+		return s.c.Write("NACK", nil, "id", m.ack)
+	}
+	name := fmt.Sprintf("n%v-%d", m.id, m.count)
+	s.promises[name] = history.Op{Kind: history.NackReceipted}
+	s.covers[name] = []held{m}
+	return s.c.Write("NACK", nil, "id", m.ack, "receipt", name)
+}
+
 // individual acknowledges each message by itself, every third with a receipt, and in disorder: the one before last first.
 // One in twenty it refuses, and gets it again.
-func (w worker) individual() error {
+func (w worker) individual(from uint32) error {
 	var waiting []held
-	return w.consume("client-individual", []uint32{queueA}, func(s *consuming, m held) error {
+	return w.consume("client-individual", []uint32{from}, func(s *consuming, m held) error {
 		if w.rng.IntN(20) == 0 {
-			return s.c.Write("NACK", nil, "id", m.ack)
+			return s.nack(m)
 		}
 		waiting = append(waiting, m)
 		if len(waiting) < 2 {
@@ -190,7 +218,7 @@ func (s *consuming) settleTogether(messages []held) error {
 			return err
 		}
 	}
-	if err := s.load.send(s.c, s.rng, s.client, forwarder, queueC, tx); err != nil {
+	if err := s.load.send(s.c, s.rng, s.client, sending{producer: forwarder, places: []uint32{queueC}, tx: tx}); err != nil {
 		return err
 	}
 	return s.endTogether(tx, messages)
@@ -232,10 +260,10 @@ func (s *consuming) leave() error {
 }
 
 // erratic acknowledges half of what it gets, then drops the connection and comes back, until the broker has gone.
-func (w worker) erratic() error {
+func (w worker) erratic(from ...uint32) error {
 	for {
 		got, end := 0, 1+w.rng.IntN(prefetch)
-		err := w.consume("client-individual", []uint32{queueB, queueC}, func(s *consuming, m held) error {
+		err := w.consume("client-individual", from, func(s *consuming, m held) error {
 			if got++; got >= end {
 				return s.leave()
 			}

@@ -8,19 +8,24 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"baton/integration/client"
 	"baton/integration/history"
 )
 
-// load is four producers and four consumers that work on three queues until their broker dies, and write down all they do:
+// load is clients that work until their broker dies, and write down all they do. The plain ones, four producers and four
+// consumers on three queues, are always there:
 //
 //	receipts ──> a ──> individual, transactional ──> c
 //	receipts ──> b ──> cumulative, erratic              c ──> erratic
 //	transactions, mixed ──> a and b
+//
+// Those of each feature come and go from one broker to the next.
 type load struct {
 	history *history.History
 	clients atomic.Uint32 // connections so far; numbers them
@@ -29,33 +34,87 @@ type load struct {
 }
 
 const (
-	producers = 5  // four, and the transactional consumer, which forwards
-	prefetch  = 20 // of every consumer
-	window    = 64 // SENDs and COMMITs of a producer that wait for receipts
-	forwarder = 4  // the producer number of the transactional consumer
+	prefetch = 20 // of a consumer, at most
+	window   = 64 // SENDs and COMMITs of a producer that wait for receipts
 )
 
-// Queue numbers in the history are places in this list.
-var queues = [...]string{"/queue/a", "/queue/b", "/queue/c"}
+// Producers by their numbers in the history, beside the first four.
+const (
+	forwarder = 4 + iota // the transactional consumer
+	requester
+	producers
+)
+
+// place is where messages wait for consumers. The history knows it by its number as a queue.
+type place struct {
+	destination string   // that is subscribed to
+	prefetch    int      // of its consumers; 0: prefetch
+	end         []string // headers that put a message behind all others
+}
 
 const (
 	queueA = iota
 	queueB
 	queueC
+	queueRequests
 )
+
+var places = [...]place{
+	queueA:        {destination: "/queue/a"},
+	queueB:        {destination: "/queue/b"},
+	queueC:        {destination: "/queue/c"},
+	queueRequests: {destination: "/queue/requests"},
+}
+
+// feature is something that a broker has to remember, and the clients that use it.
+type feature struct {
+	name string
+	jobs []func(worker) error
+}
+
+var plain = feature{"plain", []func(worker) error{
+	func(w worker) error { return w.plain(0, queueA, 0) },
+	func(w worker) error { return w.plain(1, queueB, 0) },
+	func(w worker) error { return w.plain(2, queueA, 1) },
+	func(w worker) error { return w.plain(3, queueB, 0.3) },
+	func(w worker) error { return w.individual(queueA) },
+	worker.cumulative, worker.transactional,
+	func(w worker) error { return w.erratic(queueB, queueC) },
+}}
+
+// features beside the plain work.
+var features = []feature{temporary}
+
+// mix is the plain work and that of some features. The seed chooses them.
+type mix []feature
+
+func chooseMix(rng *rand.Rand) mix {
+	chosen := mix{plain}
+	for _, f := range features {
+		if rng.IntN(2) == 0 {
+			chosen = append(chosen, f)
+		}
+	}
+	return chosen
+}
+
+func (m mix) String() string {
+	names := make([]string, len(m))
+	for i, f := range m {
+		names[i] = f.name
+	}
+	return strings.Join(names, ", ")
+}
 
 func newLoad() *load { return &load{history: history.New()} }
 
-// start lets all clients work at the broker. The returned wait returns when all have lost their connections; an error is
-// something that a dying broker does not excuse.
-func (l *load) start(ctx context.Context, addr string, rng *rand.Rand) (wait func() error) {
+// start lets a mix of clients work at the broker. The returned wait returns when all have lost their connections; an error
+// is something that a dying broker does not excuse.
+func (l *load) start(ctx context.Context, addr string, rng *rand.Rand, chosen mix) (wait func() error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
-	jobs := []func(worker) error{
-		func(w worker) error { return w.produce(0, queueA, 0) },
-		func(w worker) error { return w.produce(1, queueB, 0) },
-		func(w worker) error { return w.produce(2, queueA, 1) },
-		func(w worker) error { return w.produce(3, queueB, 0.3) },
-		worker.individual, worker.cumulative, worker.transactional, worker.erratic,
+	var jobs []func(worker) error
+	for _, f := range chosen {
+		jobs = append(jobs, f.jobs...)
 	}
 	errs := make([]error, len(jobs))
 	var all sync.WaitGroup
@@ -96,8 +155,8 @@ type worker struct {
 	rng  *rand.Rand
 }
 
-func (w worker) dial() (*client.Conn, uint32, error) {
-	c, err := client.Dial(w.ctx, w.addr, client.Options{})
+func (w worker) dial(o client.Options) (*client.Conn, uint32, error) {
+	c, err := client.Dial(w.ctx, w.addr, o)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -107,22 +166,37 @@ func (w worker) dial() (*client.Conn, uint32, error) {
 	return c, w.clients.Add(1), nil
 }
 
-// produce sends to one queue, and inside transactions to a and b, as fast as the window allows. A share of its work, 0 to
-// 1, is transactions.
-func (w worker) produce(producer uint32, queue uint32, transactions float64) error {
-	c, number, err := w.dial()
+// plain sends to one queue, and inside transactions to a and b. A share of its work, 0 to 1, is transactions.
+func (w worker) plain(producer, queue uint32, transactions float64) error {
+	return w.produce(func(p *producing) error {
+		if w.rng.Float64() < transactions {
+			return p.transaction(func(tx uint32) error {
+				return p.send(sending{producer: producer, places: []uint32{uint32(w.rng.IntN(2))}, tx: tx})
+			})
+		}
+		return p.send(sending{producer: producer, places: []uint32{queue}})
+	})
+}
+
+// produce calls next as fast as the window allows, each time for one SEND or transaction, until the connection is lost.
+func (w worker) produce(next func(*producing) error) error {
+	return w.converse(func(*producing) error { return nil }, next)
+}
+
+// converse is produce for who gets answers: begin is called once, before anything is read.
+func (w worker) converse(begin, next func(*producing) error) error {
+	c, number, err := w.dial(client.Options{})
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	p := &producing{worker: w, c: c, client: number, producer: producer, slots: make(chan struct{}, window), done: make(chan struct{})}
-	go p.readReceipts()
+	p := &producing{worker: w, c: c, client: number, slots: make(chan struct{}, window), done: make(chan struct{})}
+	if err := begin(p); err != nil {
+		return err
+	}
+	go p.read()
 	for p.acquire() && err == nil {
-		if w.rng.Float64() < transactions {
-			err = p.transaction()
-		} else {
-			err = p.send(queue, 0)
-		}
+		err = next(p)
 	}
 	<-p.done // reads on to the end, to see an ERROR that came before it
 	return p.failed
@@ -132,10 +206,10 @@ type producing struct {
 	worker
 	c        *client.Conn
 	client   uint32
-	producer uint32
-	slots    chan struct{} // one taken by each SEND or COMMIT without its receipt
-	done     chan struct{} // closed when the reader has ended
-	failed   error         // why; read after done
+	answered func(*client.Frame) error // takes a MESSAGE; nil: none is due
+	slots    chan struct{}             // one taken by each SEND or COMMIT without its receipt
+	done     chan struct{}             // closed when the reader has ended
+	failed   error                     // why; read after done
 }
 
 // acquire waits for room in the window, and flushes before it has to wait. It returns false when the connection is lost.
@@ -156,18 +230,19 @@ func (p *producing) acquire() bool {
 	}
 }
 
-func (p *producing) readReceipts() {
+func (p *producing) read() {
 	defer close(p.done)
-	for {
+	for p.failed == nil {
 		f, err := p.c.Next()
-		if err == nil {
-			err = p.receipted(f)
-		}
-		if err != nil {
+		switch {
+		case err != nil:
 			p.failed = err
-			return
+		case f.Command == "MESSAGE" && p.answered != nil:
+			p.failed = p.answered(f)
+		default:
+			p.failed = p.receipted(f)
+			<-p.slots
 		}
-		<-p.slots
 	}
 }
 
@@ -187,21 +262,32 @@ func (p *producing) receipted(f *client.Frame) error {
 	return err
 }
 
-// send writes the next message of the producer: with a receipt when it stands alone.
-func (p *producing) send(queue, tx uint32) error {
-	return p.load.send(p.c, p.rng, p.client, p.producer, queue, tx)
+// sending is what a SEND says beside its body.
+type sending struct {
+	producer uint32
+	places   []uint32      // where the message must arrive
+	tx       uint32        // 0: none
+	delay    time.Duration // 0: at once
+	priority uint8
+	headers  []string // more of them; a destination other than that of its one place goes here
 }
 
-func (l *load) send(c *client.Conn, rng *rand.Rand, number, producer, queue, tx uint32) error {
-	l.numbers[producer]++
-	id := history.ID{Producer: producer, N: l.numbers[producer]}
+// send writes the next message of a producer: with a receipt when it stands alone.
+func (p *producing) send(s sending) error {
+	return p.load.send(p.c, p.rng, p.client, s)
+}
+
+func (l *load) send(c *client.Conn, rng *rand.Rand, number uint32, s sending) error {
+	l.numbers[s.producer]++
+	id := history.ID{Producer: s.producer, N: l.numbers[s.producer]}
 	body := randomBody(rng)
-	l.history.Add(history.Op{Kind: history.Sent, Client: number, Message: id, Queue: queue, Tx: tx, Hash: history.Hash(body)})
-	headers := []string{"destination", queues[queue], "x-id", id.String()}
-	if tx == 0 {
+	l.history.Add(history.Op{Kind: history.Sent, Client: number, Message: id, Queue: s.places[0], Tx: s.tx, Hash: history.Hash(body),
+		Delay: s.delay, Priority: s.priority})
+	headers := append(s.headers, "destination", places[s.places[0]].destination, "x-id", id.String())
+	if s.tx == 0 {
 		headers = append(headers, "receipt", "s"+id.String())
 	} else {
-		headers = append(headers, "transaction", strconv.Itoa(int(tx)))
+		headers = append(headers, "transaction", strconv.Itoa(int(s.tx)))
 	}
 	return c.Write("SEND", body, headers...)
 }
@@ -219,16 +305,16 @@ func randomBody(rng *rand.Rand) []byte {
 	return body
 }
 
-// transaction sends some messages to a and b, sometimes many, and commits five times out of six. The slot it holds is freed
-// by the receipt.
-func (p *producing) transaction() error {
+// transaction sends some messages, sometimes many, and commits five times out of six. The slot it holds is freed by the
+// receipt.
+func (p *producing) transaction(send func(tx uint32) error) error {
 	tx := p.begin(p.c, p.client)
 	size := 1 + p.rng.IntN(6)
 	if p.rng.IntN(20) == 0 {
 		size *= 30
 	}
 	for range size {
-		if err := p.send(uint32(p.rng.IntN(2)), tx); err != nil {
+		if err := send(tx); err != nil {
 			return err
 		}
 	}

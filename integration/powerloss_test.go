@@ -93,7 +93,7 @@ func (o *outage) cutPower(t *testing.T) {
 	}
 	b := start(t, o.brokerOn(t, mounted))
 	rest(o.rng)
-	wait := o.start(t.Context(), b.Addr, o.rng)
+	wait := o.start(t.Context(), b.Addr, o.rng, chooseMix(o.rng))
 	stalled := o.history.Await(within(t), o.history.Len()+1+o.rng.IntN(8_000))
 	cut := o.disk.Cut()
 	var exit *process.ExitError

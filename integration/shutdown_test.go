@@ -23,7 +23,7 @@ func TestTerminateUnderLoad(t *testing.T) {
 	l := newLoad()
 	for range 3 {
 		b := start(t, o)
-		wait := l.start(t.Context(), b.Addr, rand.New(rand.NewPCG(1, 2)))
+		wait := l.start(t.Context(), b.Addr, rand.New(rand.NewPCG(1, 2)), mix{plain})
 		must(t, "load", l.history.Await(within(t), l.history.Len()+3000))
 		terminate(t, b)
 		checkFarewells(t, wait())

@@ -15,6 +15,7 @@ import (
 type Options struct {
 	Version   string // accept-version; "": 1.2; "1.0" sends no accept-version at all
 	HeartBeat string // the header's value, such as "500,500"; "": no header
+	ClientID  string // "": no client-id
 }
 
 // Conn is a connection to a broker. One goroutine may read (Next, Call) while others write (Write, Flush).
@@ -71,6 +72,9 @@ func Handshake(conn net.Conn, o Options) (*Conn, error) {
 	}
 	if o.HeartBeat != "" {
 		headers = append(headers, "heart-beat", o.HeartBeat)
+	}
+	if o.ClientID != "" {
+		headers = append(headers, "client-id", o.ClientID)
 	}
 	if err := c.Write("CONNECT", nil, headers...); err != nil {
 		return nil, err

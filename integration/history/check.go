@@ -227,11 +227,11 @@ func (c *checker) deliver(op Op) {
 	m.maySettled = m.maySettled || op.Auto
 }
 
-// wholeMilliseconds is what a broker that counts in them may be early.
-const wholeMilliseconds = time.Millisecond
+// rounding is how early a broker may be that counts whole milliseconds.
+const rounding = time.Millisecond
 
 func (c *checker) checkTime(op Op, m *message) {
-	if m.delayed && op.At+wholeMilliseconds <= m.due {
+	if m.delayed && op.At+rounding <= m.due {
 		c.report.add(Early, "%v, due at %v", op, m.due)
 	}
 }
