@@ -39,5 +39,5 @@ func (b *budget) give(octets int) { b.coming.Add(-int64(octets)) }
 // sendBytes is what the message of a SEND takes until the machine holds it.
 func sendBytes(o *destinations.Outgoing, f *stomp.Frame) int {
 	const overhead = 256
-	return f.HeaderBytes() + len(f.Body) + len(o.Destination.Name) + overhead
+	return f.HeaderBytes() + stampBytes + len(f.Body) + len(o.Destination.Name) + overhead
 }

@@ -56,6 +56,9 @@ type engine struct {
 	stored    func(messages int)
 	sessions  map[uint64]*session // those that have sent a mail and not ended
 	batches   uint64
+	ticked    time.Time   // when what was due was last done
+	alarm     *time.Timer // for when something is due again
+	ringing   time.Time   // when alarm goes off; zero: it does not
 	effects   destinations.Effects
 	records   []journal.Record
 	trimmed   uint64  // Last() when the log was last trimmed
@@ -89,6 +92,10 @@ type waiter struct {
 func (e *engine) run() error {
 	tick := time.NewTicker(tendInterval)
 	defer tick.Stop()
+	e.alarm = time.NewTimer(time.Hour)
+	e.alarm.Stop()
+	defer e.alarm.Stop()
+	e.setAlarm(time.Now())
 	var mails []mail
 	for {
 		e.checkpoints.write(e.durable.Load())
@@ -96,6 +103,12 @@ func (e *engine) run() error {
 		case <-e.box.wake:
 		case now := <-tick.C:
 			e.tend(now)
+			continue
+		case <-e.alarm.C:
+			e.ringing = time.Time{}
+			if err := e.batch(nil); err != nil {
+				return err
+			}
 			continue
 		case <-e.checkpoints.turn():
 			e.checkpoints.slice()
@@ -122,6 +135,7 @@ func (e *engine) batch(mails []mail) error {
 	e.batches++
 	e.effects.Reset()
 	e.low = e.disk.low.Load()
+	e.tick(now)
 	taken := e.unpark(now)
 	for i := range mails {
 		e.step(now, &mails[i])
@@ -137,7 +151,38 @@ func (e *engine) batch(mails []mail) error {
 	e.deliver()
 	e.dropped.add(e.logger, now, e.effects.Dropped)
 	e.unclaimed.add(e.logger, now, e.effects.Unclaimed)
+	e.setAlarm(now)
 	return nil
+}
+
+// tickInterval is how often what is due is done at most: a little late, and then
+// more of it together.
+const tickInterval = 20 * time.Millisecond
+
+// tick lets the machine do what is due.
+func (e *engine) tick(now time.Time) {
+	if next, ok := e.machine.NextTick(); !ok || next.After(now) || now.Sub(e.ticked) < tickInterval {
+		return
+	}
+	e.ticked = now
+	_ = e.machine.Step(now, destinations.Command{Op: destinations.Tick}, &e.effects) // a Tick is not refused
+}
+
+// setAlarm sees to it that there is a batch when something is due.
+func (e *engine) setAlarm(now time.Time) {
+	next, ok := e.machine.NextTick()
+	if soonest := e.ticked.Add(tickInterval); ok && next.Before(soonest) {
+		next = soonest
+	}
+	switch {
+	case !ok && e.ringing.IsZero(), ok && next.Equal(e.ringing):
+	case !ok:
+		e.alarm.Stop()
+		e.ringing = time.Time{}
+	default:
+		e.alarm.Reset(next.Sub(now))
+		e.ringing = next
+	}
 }
 
 // step carries out one mail. After the first that is refused, nothing else that

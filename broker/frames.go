@@ -2,6 +2,7 @@ package broker
 
 import (
 	"strings"
+	"time"
 
 	"baton/broker/stomp"
 	"baton/destinations"
@@ -118,16 +119,22 @@ func (s *session) send(f *stomp.Frame, c destinations.Command) error {
 	if err != nil {
 		return err
 	}
+	props, stamped, err := properties(f)
+	if err != nil {
+		return err
+	}
 	persistent = persistent && !target.Destination.Temporary()
 	size := sendBytes(&target, f)
 	if tx != nil {
-		target.Message = newMessage(f, s.speaks(), persistent, replyTo)
+		target.Message = newMessage(f, s.speaks(), persistent, stamped, replyTo)
+		target.Message.Props = props
 		return s.sendInTransaction(tx, target, size, c)
 	}
 	if err := s.server.budget.take(size); err != nil {
 		return err
 	}
-	msg := newMessage(f, s.speaks(), persistent, replyTo)
+	msg := newMessage(f, s.speaks(), persistent, stamped, replyTo)
+	msg.Props = props
 	c.Op, c.Destination, c.Also, c.Message, c.Client = destinations.Send, target.Destination, target.Also, msg, s.clientID
 	s.addSends(c, len(msg.Content), size)
 	return nil
@@ -164,14 +171,17 @@ func (s *session) targetNamed(name string) (destinations.Outgoing, error) {
 
 // newMessage copies what a message is out of its frame: one allocation holds
 // the headers and the body as they came. A replyTo takes the place of the header
-// reply-to.
-func newMessage(f *stomp.Frame, v stomp.Version, persistent bool, replyTo string) *destinations.Message {
-	content := make([]byte, 0, f.HeaderBytes()+1+len(f.Body))
+// reply-to, and a timestamp is added where there is none.
+func newMessage(f *stomp.Frame, v stomp.Version, persistent, stamped bool, replyTo string) *destinations.Message {
+	content := make([]byte, 0, f.HeaderBytes()+stampBytes+1+len(f.Body))
 	var form stomp.Form
 	if replyTo == "" {
 		content, form = f.AppendHeaders(content, reserved)
 	} else {
 		content, form = appendReplyTo(content, f, v, replyTo)
+	}
+	if !stamped {
+		content = appendStamp(content, time.Now())
 	}
 	headerBytes := len(content)
 	content = append(content, '\n')
@@ -188,6 +198,7 @@ func reserved(name []byte) bool {
 		headerMessageID, headerSubscription, headerAck, headerRedelivered, headerDeliveryCount,
 		headerJMSXDeliveryCount, headerJMSXUserID, headerReceiptID, headerVersion, headerSession, headerServer, headerHeartBeat,
 		headerOriginalDestination, headerOriginalMessageID, headerDLQReason, headerDLQCount, headerDLQTime,
+		headerExpires, headerScheduledDelay, headerXDelay, headerScheduledTime, headerScheduledPeriod, headerScheduledRepeat, headerScheduledCron,
 		headerDropped:
 		return true
 	}
@@ -220,6 +231,12 @@ func (s *session) acknowledge(f *stomp.Frame, c destinations.Command) error {
 		return err
 	}
 	c.Refusal.Reject = !requeue
+	if c.Op == destinations.Nack {
+		r := propertyReader{frame: f}
+		if c.Refusal.Delay = r.delay(headerDelay); r.err != nil {
+			return r.err
+		}
+	}
 	tx, err := s.openTransaction(f)
 	if err != nil {
 		return err

@@ -36,6 +36,27 @@ const (
 const (
 	headerReplyTo    = "reply-to"
 	headerPersistent = "persistent"
+
+	headerTimestamp  = "timestamp" // and of MESSAGE
+	headerPriority   = "priority"
+	headerExpires    = "expires" // and of MESSAGE
+	headerExpiration = "expiration"
+	headerMessageTTL = "x-message-ttl"
+
+	headerScheduledDelay  = "AMQ_SCHEDULED_DELAY"
+	headerXDelay          = "x-delay"
+	headerScheduledTime   = "AMQ_SCHEDULED_TIME"
+	headerScheduledPeriod = "AMQ_SCHEDULED_PERIOD"
+	headerScheduledRepeat = "AMQ_SCHEDULED_REPEAT"
+	headerScheduledCron   = "AMQ_SCHEDULED_CRON"
+
+	headerGroupID          = "JMSXGroupID"
+	headerGroupSeq         = "JMSXGroupSeq"
+	headerDeduplicationID  = "deduplication-id"
+	headerDuplicateID      = "_AMQ_DUPL_ID"
+	headerXDeduplicationID = "x-deduplication-id"
+	headerLastValueKey     = "last-value-key"
+	headerLastValueName    = "_AMQ_LVQ_NAME"
 )
 
 // Of MESSAGE.
@@ -68,6 +89,11 @@ const (
 	headerDispatchAsync    = "activemq.dispatchAsync" // read by nobody
 	headerRequeue          = "requeue"                // and of NACK
 
+	headerRedeliveryDelay      = "x-redelivery-delay"
+	headerRedeliveryMultiplier = "x-redelivery-multiplier"
+	headerMaxRedeliveryDelay   = "x-max-redelivery-delay"
+	headerMaxDeliveries        = "x-max-deliveries"
+
 	headerSelector              = "selector"
 	headerSubscriptionName      = "activemq.subscriptionName"
 	headerDurableSubscription   = "durable-subscription-name"
@@ -82,4 +108,9 @@ const (
 	headerNoLocal               = "no-local"
 	headerActiveMQNoLocal       = "activemq.noLocal"
 	headerRetroactive           = "activemq.retroactive"
+)
+
+// Of NACK.
+const (
+	headerDelay = "delay"
 )

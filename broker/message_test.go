@@ -98,7 +98,7 @@ func headerOrder(t *testing.T, version string) {
 	if version == "1.2" {
 		want = append(want, "ack")
 	}
-	if got := m.names(); !slices.Equal(got, append(slices.Clone(want), "content-length", "foo", "bar", "content-type")) {
+	if got := m.names(); !slices.Equal(got, append(slices.Clone(want), "content-length", "foo", "bar", "content-type", "timestamp")) {
 		t.Errorf("got %q", got)
 	}
 	c.do("UNSUBSCRIBE\nid:1")

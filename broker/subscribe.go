@@ -100,6 +100,9 @@ func (s *session) consumer(f *stomp.Frame) (c destinations.Consumer, err error) 
 	if c.Exclusive, err = anyTruth(f, headerExclusive, headerActiveMQExclusive, headerSingleActive); err != nil {
 		return c, err
 	}
+	if c.Redelivery, err = redelivery(f); err != nil {
+		return c, err
+	}
 	if c.NoLocal, err = anyTruth(f, headerNoLocal, headerActiveMQNoLocal); err != nil {
 		return c, err
 	}

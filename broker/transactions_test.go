@@ -253,7 +253,7 @@ func transactionLimits(t *testing.T, version string) {
 	c.say(send + "\n\n")
 	c.refused(codeTxLimit)
 	c = begin()
-	c.do(send, strings.Repeat("x", 99)) // and the line end between headers and body
+	c.do(send, strings.Repeat("x", 99-stampBytes)) // and the timestamp, and the line end behind the headers
 	c.say(send + "\n\n")
 	c.refused(codeTxLimit)
 	c = begin()

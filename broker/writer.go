@@ -207,12 +207,19 @@ func (w *frameWriter) message(d *destinations.Delivery) {
 	if d.Redelivered || d.Deliveries > 1 {
 		b = append(b, headerRedelivered+":true\n"+headerDeliveryCount+":"...)
 		b = strconv.AppendInt(b, int64(d.Deliveries), 10)
+		b = append(b, "\n"+headerJMSXDeliveryCount+":"...)
+		b = strconv.AppendInt(b, int64(d.Deliveries), 10)
 		b = append(b, '\n')
 	}
 	if d.Dead != nil {
 		b = w.deadLetter(b, d.Dead)
 	} else if topic := m.Topic(); topic != "" && !d.Destination.Topic {
 		b = appendDestination(b, v, headerOriginalDestination, destinations.Topic(topic))
+	}
+	if m.Props != nil && m.Props.Expires != 0 {
+		b = append(b, headerExpires+":"...)
+		b = strconv.AppendInt(b, m.Props.Expires, 10)
+		b = append(b, '\n')
 	}
 	body := m.Content[m.HeaderBytes+1:]
 	b = append(b, headerContentLength+":"...)

@@ -1,0 +1,194 @@
+package broker
+
+import (
+	"strconv"
+	"time"
+
+	"baton/broker/stomp"
+	"baton/destinations"
+)
+
+// properties reads what the headers of a SEND ask for beyond being delivered;
+// nil if that is nothing. stamped says that the client wrote a timestamp.
+func properties(f *stomp.Frame) (p *destinations.Props, stamped bool, err error) {
+	asked := false
+	for name := range f.Headers() {
+		switch string(name) {
+		case headerTimestamp:
+			stamped = true
+		case headerPriority, headerExpires, headerExpiration, headerMessageTTL,
+			headerScheduledDelay, headerXDelay, headerScheduledTime, headerScheduledPeriod, headerScheduledRepeat, headerScheduledCron,
+			headerGroupID, headerGroupSeq, headerDeduplicationID, headerDuplicateID, headerXDeduplicationID,
+			headerLastValueKey, headerLastValueName:
+			asked = true
+		}
+	}
+	if !asked {
+		return nil, stamped, nil
+	}
+	r := propertyReader{frame: f}
+	p = &destinations.Props{
+		Priority: r.priority(),
+		Expires:  r.number(0, headerExpires),
+		TTL:      r.number(0, headerExpiration, headerMessageTTL),
+		Delay:    r.number(0, headerScheduledDelay, headerXDelay),
+		Deliver:  r.number(0, headerScheduledTime),
+		Period:   r.number(0, headerScheduledPeriod),
+		Repeat:   int32(min(r.number(-1, headerScheduledRepeat), 1<<31-1)),
+		Cron:     r.cron(),
+		Group:    r.text(headerGroupID),
+		GroupSeq: r.groupSeq(),
+		DedupID:  r.text(headerDeduplicationID, headerDuplicateID, headerXDeduplicationID),
+		Key:      r.text(headerLastValueKey, headerLastValueName),
+	}
+	return p, stamped, r.err
+}
+
+// A propertyReader reads headers, each by the first of its names that is there,
+// and remembers the first error.
+type propertyReader struct {
+	frame *stomp.Frame
+	err   error
+}
+
+func (r *propertyReader) fail(format string, args ...any) {
+	if r.err == nil {
+		r.err = refuse(codeHeader, format, args...)
+	}
+}
+
+func (r *propertyReader) header(names ...string) (value []byte, name string) {
+	for _, name := range names {
+		if v, ok := r.frame.Header(name); ok && len(v) > 0 {
+			return v, name
+		}
+	}
+	return nil, ""
+}
+
+// maxMillis bounds times and durations in ms, so that they can be added up.
+const maxMillis = 1 << 53
+
+// number reads one from least on; 0 if it is not there.
+func (r *propertyReader) number(least int64, names ...string) int64 {
+	v, name := r.header(names...)
+	if v == nil {
+		return 0
+	}
+	n, err := strconv.ParseInt(string(v), 10, 64)
+	if err != nil || n < least || n > maxMillis {
+		r.fail("the header %s must be a number from %d to %d", name, least, int64(maxMillis))
+		return 0
+	}
+	return n
+}
+
+// priority reads it. As in ActiveMQ, one beyond the ends is that of the end.
+func (r *propertyReader) priority() uint8 {
+	v, name := r.header(headerPriority)
+	if v == nil {
+		return destinations.DefaultPriority
+	}
+	n, err := strconv.Atoi(string(v))
+	if err != nil {
+		r.fail("the header %s must be a number from 0 to %d", name, destinations.MaxPriority)
+	}
+	return uint8(min(max(n, 0), destinations.MaxPriority))
+}
+
+func (r *propertyReader) groupSeq() int32 {
+	v, name := r.header(headerGroupSeq)
+	if v == nil {
+		return 0
+	}
+	n, err := strconv.ParseInt(string(v), 10, 32)
+	if err != nil {
+		r.fail("the header %s must be a number of 32 bits", name)
+	}
+	return int32(n)
+}
+
+func (r *propertyReader) text(names ...string) string {
+	v, name := r.header(names...)
+	if len(v) > destinations.MaxPropBytes {
+		r.fail("the header %s has %d octets; at most %d are allowed", name, len(v), destinations.MaxPropBytes)
+		return ""
+	}
+	return string(v)
+}
+
+func (r *propertyReader) cron() string {
+	text := r.text(headerScheduledCron)
+	if text == "" {
+		return ""
+	}
+	if err := destinations.CheckCron(text); err != nil {
+		r.fail("the header %s cannot be read: %v", headerScheduledCron, err)
+	}
+	return text
+}
+
+// stampBytes is what a timestamp takes as a header line.
+const stampBytes = len(headerTimestamp) + len(":1767323045678\n")
+
+// appendStamp appends a header line that says when a message came. It stays with
+// it, so that it is the same at each delivery.
+func appendStamp(dst []byte, now time.Time) []byte {
+	dst = append(dst, headerTimestamp+":"...)
+	dst = strconv.AppendInt(dst, now.UnixMilli(), 10)
+	return append(dst, '\n')
+}
+
+// redelivery reads how a subscription wants what it refuses to come again; nil if
+// it does not say.
+func redelivery(f *stomp.Frame) (*destinations.Redelivery, error) {
+	r := propertyReader{frame: f}
+	own := destinations.Redelivery{
+		MaxDeliveries: int(r.within(1, maxDeliveries, headerMaxDeliveries)),
+		MaxDelay:      time.Duration(r.within(1, maxRedeliveryMillis, headerMaxRedeliveryDelay)) * time.Millisecond,
+		Delay:         r.delay(headerRedeliveryDelay),
+		Multiplier:    r.multiplier(),
+	}
+	if r.err != nil || own == (destinations.Redelivery{}) {
+		return nil, r.err
+	}
+	return &own, nil
+}
+
+const (
+	maxDeliveries       = 65_535
+	maxRedeliveryMillis = 365 * 24 * 60 * 60 * 1000
+	maxMultiplier       = 1000
+)
+
+// within reads a number from least to most; 0 if it is not there.
+func (r *propertyReader) within(least, most int64, name string) int64 {
+	n := r.number(least, name)
+	if n > most {
+		r.fail("the header %s must be a number from %d to %d", name, least, most)
+	}
+	return n
+}
+
+// delay reads how long a message waits before its next delivery: 0 if it does not
+// say, negative if it says not at all.
+func (r *propertyReader) delay(name string) time.Duration {
+	n := r.within(0, maxRedeliveryMillis, name)
+	if v, _ := r.header(name); v != nil && n == 0 {
+		return -1
+	}
+	return time.Duration(n) * time.Millisecond
+}
+
+func (r *propertyReader) multiplier() float64 {
+	v, name := r.header(headerRedeliveryMultiplier)
+	if v == nil {
+		return 0
+	}
+	x, err := strconv.ParseFloat(string(v), 64)
+	if err != nil || !(x >= 1 && x <= maxMultiplier) {
+		r.fail("the header %s must be a number from 1 to %d", name, maxMultiplier)
+		return 0
+	}
+	return x
+}
