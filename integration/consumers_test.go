@@ -31,7 +31,7 @@ type held struct {
 
 // consume subscribes to places and hands every message to take, until the connection is lost or take returns an error.
 func (w worker) consume(mode string, from []uint32, take func(*consuming, held) error) error {
-	c, number, err := w.dial(client.Options{})
+	c, number, err := w.dial(client.Options{ClientID: places[from[0]].client})
 	if err != nil {
 		return err
 	}
@@ -52,8 +52,8 @@ func (w worker) consume(mode string, from []uint32, take func(*consuming, held) 
 // subscribeTo writes SUBSCRIBE with the number of the place as id.
 func subscribeTo(c *client.Conn, mode string, queue uint32) error {
 	p := places[queue]
-	return c.Write("SUBSCRIBE", nil, "destination", p.destination, "id", strconv.Itoa(int(queue)), "ack", mode,
-		"prefetch-count", strconv.Itoa(cmp.Or(p.prefetch, prefetch)))
+	return c.Write("SUBSCRIBE", nil, append([]string{"destination", p.destination, "id", strconv.Itoa(int(queue)), "ack", mode,
+		"prefetch-count", strconv.Itoa(cmp.Or(p.prefetch, prefetch))}, p.durable...)...)
 }
 
 // lastWord looks for an ERROR frame that explains why a write failed.
@@ -102,7 +102,7 @@ func deliveredOp(f *client.Frame, number uint32) (history.Op, error) {
 		return history.Op{}, protocolError(fmt.Sprintf("a consumer got %s", f))
 	}
 	return history.Op{
-		Kind: history.Delivered, Client: number, Message: id, Queue: uint32(queue),
+		Kind: history.Delivered, Client: number, Message: copyOf(id, uint32(queue)), Queue: uint32(queue),
 		Hash: history.Hash(f.Body), Name: history.Hash([]byte(f.Header("message-id"))),
 		Redelivered: f.Header("redelivered") == "true", Count: uint32(count),
 	}, nil

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,7 @@ type load struct {
 	clients atomic.Uint32 // connections so far; numbers them
 	txs     atomic.Uint32 // transactions so far
 	numbers [producers]uint32
+	begun   bool // whoever gets copies has subscribed
 }
 
 const (
@@ -42,12 +44,15 @@ const (
 const (
 	forwarder = 4 + iota // the transactional consumer
 	requester
+	copier // the last, for a copy's producer has the number of its place added
 	producers
 )
 
 // place is where messages wait for consumers. The history knows it by its number as a queue.
 type place struct {
 	destination string   // that is subscribed to
+	client      string   // client-id of the consumer; "": none
+	durable     []string // headers of SUBSCRIBE that make messages wait here without a consumer
 	prefetch    int      // of its consumers; 0: prefetch
 	end         []string // headers that put a message behind all others
 }
@@ -57,13 +62,27 @@ const (
 	queueB
 	queueC
 	queueRequests
+	queueLeft
+	queueRight
+	virtualA
+	virtualB
+	durableActiveMQ
+	durableArtemis
+	durableRabbitMQ
 )
 
 var places = [...]place{
-	queueA:        {destination: "/queue/a"},
-	queueB:        {destination: "/queue/b"},
-	queueC:        {destination: "/queue/c"},
-	queueRequests: {destination: "/queue/requests"},
+	queueA:          {destination: "/queue/a"},
+	queueB:          {destination: "/queue/b"},
+	queueC:          {destination: "/queue/c"},
+	queueRequests:   {destination: "/queue/requests"},
+	queueLeft:       {destination: "/queue/left"},
+	queueRight:      {destination: "/queue/right"},
+	virtualA:        {destination: "/queue/Consumer.A.VirtualTopic.copied"},
+	virtualB:        {destination: "/queue/Consumer.B.VirtualTopic.copied"},
+	durableActiveMQ: {destination: "/topic/copied", client: "one", durable: []string{"activemq.subscriptionName", "copies"}},
+	durableArtemis:  {destination: "/topic/copied", client: "two", durable: []string{"durable-subscription-name", "copies"}},
+	durableRabbitMQ: {destination: "/topic/copied", durable: []string{"durable", "true", "auto-delete", "false"}},
 }
 
 // feature is something that a broker has to remember, and the clients that use it.
@@ -83,7 +102,7 @@ var plain = feature{"plain", []func(worker) error{
 }}
 
 // features beside the plain work.
-var features = []feature{temporary}
+var features = []feature{copied, temporary}
 
 // mix is the plain work and that of some features. The seed chooses them.
 type mix []feature
@@ -112,6 +131,12 @@ func newLoad() *load { return &load{history: history.New()} }
 // is something that a dying broker does not excuse.
 func (l *load) start(ctx context.Context, addr string, rng *rand.Rand, chosen mix) (wait func() error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
+	if !l.begun {
+		l.begun = true
+		if err := (worker{load: l, ctx: ctx, addr: addr}).subscribeAll(); err != nil {
+			return func() error { cancel(); return err }
+		}
+	}
 	var jobs []func(worker) error
 	for _, f := range chosen {
 		jobs = append(jobs, f.jobs...)
@@ -265,11 +290,12 @@ func (p *producing) receipted(f *client.Frame) error {
 // sending is what a SEND says beside its body.
 type sending struct {
 	producer uint32
-	places   []uint32      // where the message must arrive
+	places   []uint32      // where the message must arrive; to several only the copier sends
+	to       string        // destination; "": that of its place
 	tx       uint32        // 0: none
 	delay    time.Duration // 0: at once
 	priority uint8
-	headers  []string // more of them; a destination other than that of its one place goes here
+	headers  []string // more of them
 }
 
 // send writes the next message of a producer: with a receipt when it stands alone.
@@ -281,11 +307,22 @@ func (l *load) send(c *client.Conn, rng *rand.Rand, number uint32, s sending) er
 	l.numbers[s.producer]++
 	id := history.ID{Producer: s.producer, N: l.numbers[s.producer]}
 	body := randomBody(rng)
-	l.history.Add(history.Op{Kind: history.Sent, Client: number, Message: id, Queue: s.places[0], Tx: s.tx, Hash: history.Hash(body),
-		Delay: s.delay, Priority: s.priority})
-	headers := append(s.headers, "destination", places[s.places[0]].destination, "x-id", id.String())
-	if s.tx == 0 {
-		headers = append(headers, "receipt", "s"+id.String())
+	receipt := "s" + id.String()
+	alone := s.tx == 0
+	if alone && s.producer == copier {
+		s.tx = l.txs.Add(1) // for the history only
+		receipt = "t" + strconv.Itoa(int(s.tx))
+	}
+	for _, place := range s.places {
+		l.history.Add(history.Op{Kind: history.Sent, Client: number, Message: copyOf(id, place), Queue: place, Tx: s.tx,
+			Hash: history.Hash(body), Delay: s.delay, Priority: s.priority})
+	}
+	if alone && s.tx != 0 {
+		l.history.Add(history.Op{Kind: history.Committing, Client: number, Tx: s.tx})
+	}
+	headers := append(s.headers, "destination", cmp.Or(s.to, places[s.places[0]].destination), "x-id", id.String())
+	if alone {
+		headers = append(headers, "receipt", receipt)
 	} else {
 		headers = append(headers, "transaction", strconv.Itoa(int(s.tx)))
 	}
