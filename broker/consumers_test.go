@@ -91,3 +91,28 @@ func TestSelectorReadsTheJournal(t *testing.T) {
 	other.subscribe("all", "/queue/a", "client-individual", "prefetch-count:1")
 	other.message("0 " + body)
 }
+
+// A browser sees what is there, takes nothing, and is told the end.
+func TestBrowser(t *testing.T) {
+	t.Parallel()
+	for _, version := range everyVersion {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			h := serve(t, Options{MemoryBytes: 64 << 10})
+			h.send("/queue/a", "one", strings.Repeat("x", 50_000), "three")
+			worker, c := h.connect(version), h.connect(version)
+			worker.subscribe("w", "/queue/a", "client", "prefetch-count:1")
+			one := worker.message("one")
+			c.subscribe("b", "/queue/a", "client", "browser:true", "prefetch-count:1")
+			for _, body := range []string{"one", strings.Repeat("x", 50_000), "three"} {
+				if _, ok := c.message(body, "subscription:b").lookup("ack"); ok {
+					t.Error("a browser is asked to acknowledge")
+				}
+			}
+			c.message("", "subscription:b", "browser:end", "message-id:0", "destination:/queue/a")
+			c.do("UNSUBSCRIBE\nid:b")
+			worker.ack("ACK", version, one)
+			worker.message(strings.Repeat("x", 50_000))
+		})
+	}
+}

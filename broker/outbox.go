@@ -82,7 +82,7 @@ func (o *outbox) push(out *destinations.Output) (gate uint64) {
 func (o *outbox) forget(gone func(*destinations.Delivery) bool) {
 	kept := o.items[:0]
 	for i := o.head; i < len(o.items); i++ {
-		if it := &o.items[i]; it.Kind != destinations.Deliver || !gone(&it.Delivery) {
+		if it := &o.items[i]; it.Kind != destinations.Deliver && it.Kind != destinations.Browsed || !gone(&it.Delivery) {
 			kept = append(kept, *it)
 		}
 	}

@@ -68,14 +68,12 @@ func (s *session) subscriptionID(f *stomp.Frame, destination string) (string, er
 // supported refuses a SUBSCRIBE whose headers ask for what is not there yet:
 // to ignore them would give the wrong messages to the wrong consumers.
 func supported(f *stomp.Frame) error {
-	for _, name := range []string{headerBrowser, headerRetroactive} {
-		on, err := truth(f, name, false)
-		if err != nil {
-			return err
-		}
-		if on {
-			return refuse(codeUnsupported, "the header %s:true is not supported", name)
-		}
+	on, err := truth(f, headerRetroactive, false)
+	if err != nil {
+		return err
+	}
+	if on {
+		return refuse(codeUnsupported, "the header %s:true is not supported", headerRetroactive)
 	}
 	return nil
 }
@@ -104,6 +102,9 @@ func (s *session) consumer(f *stomp.Frame) (c destinations.Consumer, err error) 
 		return c, err
 	}
 	if c.NoLocal, err = anyTruth(f, headerNoLocal, headerActiveMQNoLocal); err != nil {
+		return c, err
+	}
+	if c.Browse, err = truth(f, headerBrowser, false); err != nil {
 		return c, err
 	}
 	c.Selector, err = selectorOf(f)

@@ -126,7 +126,7 @@ func subscribeRefused(t *testing.T, version string) {
 	h := serve(t, Options{Machine: destinations.Options{MaxSubscriptions: 2}})
 	const subscribe = "SUBSCRIBE\nid:1\ndestination:/queue/a\nreceipt:9\n"
 	for _, header := range []string{
-		"browser:true", "activemq.retroactive:true",
+		"activemq.retroactive:true",
 	} {
 		f := refuses(t, h, version, subscribe+header+"\n\n\x00", codeUnsupported)
 		if name, _, _ := strings.Cut(header, ":"); !strings.Contains(f.header("message"), name) || f.header("receipt-id") != "9" {

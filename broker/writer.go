@@ -180,6 +180,8 @@ func (w *frameWriter) encode(o *destinations.Output) {
 		w.buf = append(w.buf, '\n', 0)
 	case destinations.Deliver:
 		w.message(&o.Delivery)
+	case destinations.Browsed:
+		w.browsed(&o.Delivery)
 	case destinations.Evict:
 		w.buf = appendError(w.buf, w.version, o.Err)
 	case outputEnd:
@@ -240,6 +242,16 @@ func (w *frameWriter) message(d *destinations.Delivery) {
 
 // copyFor tells the copies of a topic's message apart that one connection may
 // have. One that is stored has an id for ever, whoever gets it.
+// browsed encodes the MESSAGE that ends a browse, as ActiveMQ writes it.
+func (w *frameWriter) browsed(d *destinations.Delivery) {
+	b := appendDestination(append(w.buf, "MESSAGE\n"...), w.version, headerDestination, d.Destination)
+	b = append(b, headerMessageID+":0\n"...)
+	if w.version != stomp.V10 || !strings.HasPrefix(d.Subscription, implicit) {
+		b = stomp.AppendHeader(b, w.version, headerSubscription, d.Subscription)
+	}
+	w.buf = append(b, headerBrowser+":end\n"+headerContentLength+":0\n\n\x00"...)
+}
+
 func copyFor(d *destinations.Delivery) uint32 {
 	if d.Destination.Topic && d.Content == 0 {
 		return d.Sub

@@ -171,7 +171,15 @@ func (m *Machine) unreadable(c *Command, out *Effects) {
 		return
 	}
 	fl := s.flights.get(c.Delivery.Tag)
-	if fl == nil || fl.tx != nil || !fl.at.slot().stored() {
+	if fl == nil || fl.tx != nil {
+		return
+	}
+	if fl.queue.browser != nil {
+		m.settleOne(s, c.Delivery.Tag, fl, out)
+		m.replenish(s)
+		return
+	}
+	if !fl.at.slot().stored() {
 		return
 	}
 	q := fl.queue

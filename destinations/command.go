@@ -85,6 +85,7 @@ type Consumer struct {
 	Priority      int                // consumers of lower priority only get what this one has no credit for
 	Exclusive     bool               // of the consumers of a queue that say so, only one gets messages
 	NoLocal       bool               // not what its own session sent
+	Browse        bool               // a copy of what is in a queue, and nothing else
 	Selector      *selector.Selector // only what matches; nil: everything
 	Redelivery    *Redelivery        // of what it refuses, where it differs from the policy: fields that are 0 do not, a negative Delay is none; nil: none do
 	RejectNacks   bool               // every NACK dead-letters at once

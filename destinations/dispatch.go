@@ -3,8 +3,12 @@ package destinations
 // dispatch gives the ready messages of q to the consumers that have credit,
 // each in turn.
 func (m *Machine) dispatch(q *queue, out *Effects) {
-	if len(q.views) > 0 {
+	switch {
+	case len(q.views) > 0:
 		m.dispatchViews(q, out)
+		return
+	case q.browser != nil:
+		m.showNext(q, out)
 		return
 	}
 	for q.ready > 0 {
@@ -92,20 +96,25 @@ func (m *Machine) nextIn(q *queue, v *view, out *Effects) (ref, bool) {
 }
 
 func (m *Machine) deliver(src *source, at ref, out *Effects) {
-	q, s, sl := src.queue, src.sub, at.slot()
-	tag := s.flights.add(q, at)
+	s, sl := src.sub, at.slot()
+	tag := s.flights.add(src.queue, at)
 	s.out++
 	s.outBytes += int64(sl.size)
-	id := m.id(sl)
 	if s.byID != nil {
-		s.byID[id] = tag
+		s.byID[m.id(sl)] = tag
 	}
+	m.emit(src, at, tag, out)
+}
+
+// emit puts the delivery of a message out.
+func (m *Machine) emit(src *source, at ref, tag uint64, out *Effects) {
+	q, s, sl := src.queue, src.sub, at.slot()
 	o := Output{Kind: Deliver, Session: s.session.id, Delivery: Delivery{
 		Subscription: s.id,
 		Sub:          s.number,
 		Tag:          tag,
 		Ack:          s.consumer.Ack,
-		ID:           id,
+		ID:           m.id(sl),
 		Destination:  q.origin(sl.msg),
 		Message:      sl.msg,
 		Size:         int64(sl.size) - messageOverhead,

@@ -48,6 +48,7 @@ const (
 	Deliver            // send Delivery to the session
 	Receipt            // send RECEIPT with ReceiptID
 	Forget             // Delivery.Sub has ended: of its deliveries, those not yet written must not be
+	Browsed            // a browser has seen everything: Delivery names the subscription and its queue
 	Examine            // Examination is to be answered by a command; Session is 0
 	Evict              // answer ERROR with Err and close
 )

@@ -13,6 +13,7 @@ type queue struct {
 	members   roster[*source] // all consumers, oldest first
 	turns     turns           // of those without a selector
 	views     []*view         // of those with one
+	browser   *browser        // that the copies here are for; nil: there is none
 	served    int             // of these, which got a message last; see choose
 	exclusive int             // members that want to be the only one
 	active    *source         // of these, the one that is; nil: there are none

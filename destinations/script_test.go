@@ -29,7 +29,7 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the ma
 //	    [priority=N] [ttl=TIME] [expires=TIME] [delay=TIME] [deliver=TIME] [period=TIME] [repeat=N] [cron=F_F_F_F_F]
 //	                                           S is the number of a session
 //	S subscribe ID DEST[,DEST...] [ack=MODE] [prefetch=N] [bytes=N] [byid] [rejectnacks]
-//	    [priority=N] [exclusive] [nolocal] [pending=N] [durable=CLIENT/NAME] [shared] [selector=TEXT, _ for a space]
+//	    [priority=N] [exclusive] [nolocal] [browse] [pending=N] [durable=CLIENT/NAME] [shared] [selector=TEXT, _ for a space]
 //	    [redelivery-delay=TIME] [multiplier=N] [max-delay=TIME] [most=N]
 //	S unsubscribe ID [delete] [durable=CLIENT/NAME]
 //	S ack|nack SUB.TAG [reject] [delay=TIME]   the numbers that the delivery carried
@@ -229,6 +229,8 @@ func (p *player) outputText(o Output) string {
 		return fmt.Sprintf("%d <- RECEIPT %s%s", o.Session, o.ReceiptID, afterText(o))
 	case Forget:
 		return fmt.Sprintf("%d forget %d", o.Session, d.Sub)
+	case Browsed:
+		return fmt.Sprintf("%d <- END of %s to %s", o.Session, d.Destination, d.Subscription)
 	case Examine:
 		p.examinations = append(p.examinations, o.Examination)
 		return fmt.Sprintf("examine %s %v%s", o.Examination.Queue, o.Examination.Contents, afterText(o))
@@ -326,7 +328,7 @@ func split(words []string) (args []string, opts map[string]string) {
 		switch {
 		case isOption:
 			opts[name] = value
-		case slices.Contains([]string{"nonpersistent", "byid", "rejectnacks", "reject", "clean", "disklow", "exclusive", "nolocal", "keep-order", "shared", "delete"}, w):
+		case slices.Contains([]string{"nonpersistent", "byid", "rejectnacks", "reject", "clean", "disklow", "exclusive", "nolocal", "browse", "keep-order", "shared", "delete"}, w):
 			opts[w] = "yes"
 		default:
 			args = append(args, w)
@@ -499,6 +501,7 @@ func (p *player) consumer(opts map[string]string) Consumer {
 		}
 		c.Selector = sel
 	}
+	c.Browse = opts["browse"] != ""
 	c.Exclusive, c.NoLocal = opts["exclusive"] != "", opts["nolocal"] != ""
 	var r Redelivery
 	if p.redelivery(&r, opts); r != (Redelivery{}) {

@@ -33,6 +33,8 @@ func (m *Machine) subscribe(c *Command, out *Effects) error {
 // nil if it has several sources.
 func (m *Machine) source(c *Command, out *Effects) (*queue, error) {
 	switch d := c.Destination; {
+	case c.Consumer.Browse:
+		return m.browse(c)
 	case c.Consumer.Durable != DurableID{}:
 		return m.subscribeDurable(c, out)
 	case len(c.Sources) > 0:
@@ -63,6 +65,9 @@ func (m *Machine) enlist(ses *session, s *subscription, c *Command, q *queue, ou
 	switch {
 	case q == nil:
 		m.watch(s, c.Sources, out)
+	case q.browser != nil:
+		s.copies = q
+		m.consume(s, q, false)
 	case q.destination.Topic:
 		m.listen(s, q)
 	default:
