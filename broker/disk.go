@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -73,21 +74,29 @@ func (e *engine) stores(c *destinations.Command) bool {
 // none overtakes another that is parked.
 func sends(c *destinations.Command) bool { return c.Op == destinations.Send || len(c.Sends) > 0 }
 
-// ration says what becomes of a mail while the disk is low: it is carried out,
-// parked, or refused with an error for the client.
+// ration says what becomes of a mail while the disk is low, or another of its
+// session is parked: it is carried out, parked, or refused with an error for the
+// client.
 func (e *engine) ration(m *mail) (parked bool, err error) {
-	hold := e.disk.policy == HoldSends && !e.stopping.Load()
-	switch stored := e.stores(&m.command); {
-	case hold && (stored || len(m.from.parked) > 0 && sends(&m.command)):
+	stored := e.stores(&m.command)
+	hold := e.low && stored && e.disk.policy == HoldSends || len(m.from.parked) > 0 && sends(&m.command)
+	switch {
+	case hold && !e.stopping.Load():
 		e.park(m)
 		return true, nil
-	case stored:
+	case e.low && stored:
 		return false, e.disk.full()
 	}
 	return false, nil
 }
 
-// park keeps a mail until there is room.
+// waits says that the machine lets a command wait, for its queue is full.
+func waits(err error) bool {
+	var e *destinations.Error
+	return errors.As(err, &e) && e.Wait
+}
+
+// park keeps a mail until there is room: on the disk, or in its queue.
 func (e *engine) park(m *mail) {
 	s := m.from
 	if len(s.parked) == 0 {
@@ -107,6 +116,10 @@ func (e *engine) unpark(now time.Time) (taken int) {
 	parked := e.parked
 	e.parked = nil
 	for _, s := range parked {
+		if !e.stopping.Load() && e.machine.Waits(&s.parked[0].command) {
+			e.parked = append(e.parked, s)
+			continue
+		}
 		for i, mails := 0, e.leaveLot(s); i < len(mails); i++ {
 			e.step(now, &mails[i])
 			taken += mails[i].taken
@@ -132,7 +145,7 @@ func (e *engine) dropParked(s *session) {
 	}
 	clear(e.parked[len(kept):])
 	e.parked = kept
-	s.logger.Warn("the connection ended while its messages waited for the disk: they were not stored", zap.Int("commands", len(mails)))
+	s.logger.Warn("the connection ended while its messages waited for room: they were not stored", zap.Int("commands", len(mails)))
 }
 
 func (e *engine) leaveLot(s *session) []mail {

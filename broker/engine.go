@@ -45,26 +45,27 @@ const tendInterval = time.Second
 
 // An engine owns the machine: it alone steps it.
 type engine struct {
-	machine   *destinations.Machine
-	options   destinations.Options // of the machine
-	log       Log
-	epoch     uint32
-	box       *mailbox
-	budget    *budget
-	logger    *zap.Logger
-	progress  func(done, total uint64) // of the start
-	stored    func(messages int)
-	sessions  map[uint64]*session // those that have sent a mail and not ended
-	batches   uint64
-	ticked    time.Time   // when what was due was last done
-	alarm     *time.Timer // for when something is due again
-	ringing   time.Time   // when alarm goes off; zero: it does not
-	effects   destinations.Effects
-	records   []journal.Record
-	trimmed   uint64  // Last() when the log was last trimmed
-	promised  uint64  // Last() when the log was last asked to note that all is durable
-	dropped   dropLog // copies for topic subscribers
-	unclaimed dropLog // messages for temporary queues
+	machine    *destinations.Machine
+	options    destinations.Options // of the machine
+	log        Log
+	epoch      uint32
+	box        *mailbox
+	budget     *budget
+	logger     *zap.Logger
+	progress   func(done, total uint64) // of the start
+	stored     func(messages int)
+	sessions   map[uint64]*session // those that have sent a mail and not ended
+	batches    uint64
+	ticked     time.Time   // when what was due was last done
+	alarm      *time.Timer // for when something is due again
+	ringing    time.Time   // when alarm goes off; zero: it does not
+	effects    destinations.Effects
+	records    []journal.Record
+	trimmed    uint64  // Last() when the log was last trimmed
+	promised   uint64  // Last() when the log was last asked to note that all is durable
+	dropped    dropLog // copies for topic subscribers
+	unclaimed  dropLog // messages for temporary queues
+	overflowed dropLog // messages of queues that are full
 
 	checkpoints checkpointer
 	examiner    *examiner
@@ -141,6 +142,7 @@ func (e *engine) batch(mails []mail) error {
 		e.step(now, &mails[i])
 		taken += mails[i].taken
 	}
+	taken += e.unpark(now) // some of these may have made place
 	// The machine holds it now, or nobody does. Counted twice for a moment, it
 	// could have others refused.
 	e.budget.give(taken)
@@ -151,6 +153,7 @@ func (e *engine) batch(mails []mail) error {
 	e.deliver()
 	e.dropped.add(e.logger, now, e.effects.Dropped)
 	e.unclaimed.add(e.logger, now, e.effects.Unclaimed)
+	e.overflowed.add(e.logger, now, e.effects.Overflowed)
 	e.setAlarm(now)
 	return nil
 }
@@ -206,7 +209,7 @@ func (e *engine) step(now time.Time, m *mail) {
 	}
 	e.sessions[s.id] = s
 	err := m.fail
-	if err == nil && e.low {
+	if err == nil && (e.low || len(s.parked) > 0) {
 		var parked bool
 		if parked, err = e.ration(m); parked {
 			return
@@ -215,6 +218,10 @@ func (e *engine) step(now time.Time, m *mail) {
 	if err == nil {
 		m.command.DiskLow = e.low
 		err = e.machine.Step(now, m.command, &e.effects)
+	}
+	if waits(err) && !e.stopping.Load() {
+		e.park(m)
+		return
 	}
 	if err != nil {
 		s.refused = true

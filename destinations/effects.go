@@ -20,6 +20,8 @@ type Effects struct {
 	// Duplicates counts the messages that were accepted and dropped, for their
 	// deduplication id was seen before.
 	Duplicates int
+	// Overflowed counts the messages that queues dropped, for they were full.
+	Overflowed int
 	// SetAside counts the messages that Unreadable set aside.
 	SetAside int
 
@@ -32,7 +34,7 @@ func (e *Effects) Reset() {
 	clear(e.Outputs)
 	e.Entries, e.Outputs = e.Entries[:0], e.Outputs[:0]
 	e.Sync, e.Dropped, e.Unclaimed, e.Duplicates = false, 0, 0, 0
-	e.Expired, e.SetAside = 0, 0
+	e.Expired, e.Overflowed, e.SetAside = 0, 0, 0
 	if cap(e.arena) > 1<<20 {
 		e.arena = nil
 	}

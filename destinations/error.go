@@ -5,6 +5,7 @@ package destinations
 type Error struct {
 	Code string // stable, for programs: one of the Code constants
 	Text string // for people: what is wrong and where
+	Wait bool   // the same command may be carried out later: when something has left the queue
 }
 
 func (e *Error) Error() string { return e.Text }
@@ -22,4 +23,5 @@ const (
 	CodeBadDurable          = "bad-durable-subscription"
 	CodeDurableInUse        = "durable-subscription-in-use"
 	CodeNotOwner            = "not-owner"
+	CodeQueueFull           = "queue-full"
 )

@@ -72,6 +72,9 @@ func (m *Machine) place(c *Command, msg *Message, queues []string, topic string,
 	for _, d := range takers {
 		m.dropOldest(d, msg.size(), out)
 	}
+	if queues = m.queuesTaking(queues, msg.size(), out); len(queues) == 0 && len(takers) == 0 {
+		return true
+	}
 	if msg.Persistent || !c.DiskLow && !m.roomInAll(queues, takers, msg.size()) {
 		r := record{kind: KindPublish, topic: topic, queues: queues, msg: msg, chosen: !all}
 		if r.chosen {
@@ -137,17 +140,7 @@ func (m *Machine) dropOldest(d *durable, size int64, out *Effects) {
 	if !q.offline() {
 		return
 	}
-	m.settled = q
-	for q.ready > 0 && (limit.Messages > 0 && q.ready >= limit.Messages || limit.Bytes > 0 && q.bytes+size > limit.Bytes) {
-		at := q.take()
-		if at.slot().stored() {
-			m.seqs = append(m.seqs, at.slot().seq)
-		} else {
-			m.discard(q, at)
-		}
-		out.Dropped++
-	}
-	m.recordSettle(out)
+	out.Dropped += m.makePlace(q, limit.Messages, limit.Bytes, size, out)
 }
 
 // offline says that q is a durable subscription that nobody consumes.

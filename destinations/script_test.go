@@ -217,6 +217,9 @@ func (p *player) step(c Command) {
 	if out.Duplicates > 0 {
 		p.say("duplicates %d", out.Duplicates)
 	}
+	if out.Overflowed > 0 {
+		p.say("overflowed %d", out.Overflowed)
+	}
 	if out.SetAside > 0 {
 		p.say("set aside %d", out.SetAside)
 	}
@@ -303,7 +306,8 @@ func (p *player) options(words []string) (o Options) {
 			o.Pending.Bytes = int64(p.number(value))
 		case "policy":
 			o.Pending.Policy = map[string]PendingPolicy{"drop-new": DropNew, "disconnect": DisconnectPending}[value]
-		case "redelivery-delay", "multiplier", "max-delay", "most", "jitter", "keep-order", "priorities", "expiry-queue", "message-ttl", "max-ttl", "delivery-delay", "offline":
+		case "redelivery-delay", "multiplier", "max-delay", "most", "jitter", "keep-order", "priorities", "expiry-queue", "message-ttl", "max-ttl", "delivery-delay", "offline",
+			"max-messages", "max-bytes", "on-full":
 			// of the policy
 		default:
 			p.t.Fatalf("line %d: unknown option %q", p.n, w)
@@ -550,8 +554,19 @@ func (p *player) policy(opts map[string]string) *Policies {
 		}
 	}
 	var rules []Rule
+	full := map[string]OnFull{"block": FullBlock, "reject": FullReject, "drop-oldest": FullDropOldest, "drop-new": FullDropNew}
+	limit := func(policy *Policy) {
+		set(policy)
+		if s := opts["max-messages"]; s != "" {
+			policy.MaxMessages = p.number(s)
+		}
+		if s := opts["max-bytes"]; s != "" {
+			policy.MaxBytes = int64(p.number(s))
+		}
+		policy.OnFull = full[opts["on-full"]]
+	}
 	for _, d := range []Destination{Queue(">"), Topic(">")} {
-		rules = append(rules, Rule{Match: Pattern{d}, Set: set})
+		rules = append(rules, Rule{Match: Pattern{d}, Set: limit})
 	}
 	return NewPolicies(rules)
 }

@@ -8,6 +8,9 @@ func (m *Machine) send(c *Command, out *Effects) error {
 	if err := m.admit(m.needs(o, c.DiskLow, nil)); err != nil {
 		return err
 	}
+	if err := m.admitPlace(o, nil); err != nil {
+		return err
+	}
 	m.acceptOnce(c, o, false, out)
 	return nil
 }
@@ -69,6 +72,9 @@ func (m *Machine) enqueue(d Destination, msg *Message, diskLow bool, out *Effect
 		return
 	}
 	m.establish(d.Name, out)
+	if q := m.find(d.Name); q != nil && !m.takes(q, msg.size(), out) {
+		return
+	}
 	switch {
 	case msg.Persistent || !diskLow && !m.room(m.queue(d.Name), msg.size()):
 		m.record(record{kind: KindEnqueue, queue: d.Name, msg: msg}, out)

@@ -76,6 +76,12 @@ func (m *Machine) admitCommit(c *Command) (need int64, err error) {
 	if err := m.admit(need); err != nil {
 		return 0, err
 	}
+	ahead := map[*queue]tally{}
+	for _, s := range c.Sends {
+		if err := m.admitPlace(s, ahead); err != nil {
+			return 0, err
+		}
+	}
 	if tx := m.transaction(c); tx != nil {
 		size += tx.size
 	}

@@ -1,0 +1,105 @@
+package destinations
+
+import "fmt"
+
+// full says whether q has no place for a further message of this size, when so
+// many of so many octets are on their way into it. What consumers have is not
+// counted. A message larger than the limit still goes into an empty queue.
+func (q *queue) full(ahead tally, size int64) bool {
+	n, p := q.ready+ahead.messages, q.policy
+	return p.MaxMessages > 0 && n >= p.MaxMessages || p.MaxBytes > 0 && n > 0 && q.bytes+ahead.bytes+size > p.MaxBytes
+}
+
+// A tally is what a transaction puts into a queue before the message in question.
+type tally struct {
+	messages int
+	bytes    int64
+}
+
+// admitPlace checks that the queues of o take it: those that refuse what is
+// beyond their limit, or let it wait. A transaction is refused when it does not
+// fit whole, but waits only for its beginning, for it may never fit whole. ahead
+// counts what it sends; nil: it is no transaction.
+func (m *Machine) admitPlace(o Outgoing, ahead map[*queue]tally) error {
+	for i := range o.parts() {
+		d := o.part(i)
+		if d.Topic {
+			continue
+		}
+		q := m.find(d.Name)
+		if q == nil || q.policy.OnFull != FullReject && q.policy.OnFull != FullBlock || m.dedupID(o) != "" && m.duplicate(o) {
+			continue
+		}
+		wait, before := q.policy.OnFull == FullBlock, ahead[q]
+		if wait {
+			before = tally{}
+		}
+		if q.full(before, o.Message.size()) {
+			return &Error{Code: CodeQueueFull, Wait: wait, Text: fmt.Sprintf(
+				"%s is full: %d messages of %d octets wait in it", quote(d.String()), q.ready, q.bytes)}
+		}
+		if ahead != nil {
+			ahead[q] = tally{before.messages + 1, before.bytes + o.Message.size()}
+		}
+	}
+	return nil
+}
+
+// takes says whether q takes a further message of this size, after it has made
+// place for it if its policy says so.
+func (m *Machine) takes(q *queue, size int64, out *Effects) bool {
+	if !q.full(tally{}, size) {
+		return true
+	}
+	switch q.policy.OnFull {
+	case FullDropNew:
+		out.Overflowed++
+		return false
+	case FullDropOldest:
+		out.Overflowed += m.makePlace(q, q.policy.MaxMessages, q.policy.MaxBytes, size, out)
+	}
+	return true
+}
+
+// makePlace drops the oldest of q that no consumer has, until a message of this
+// size fits into the limits; 0 is none. It returns how many it dropped.
+func (m *Machine) makePlace(q *queue, messages int, bytes, size int64, out *Effects) (dropped int) {
+	m.settled = q
+	for q.ready > 0 && (messages > 0 && q.ready >= messages || bytes > 0 && q.bytes+size > bytes) {
+		at := q.take()
+		if at.slot().stored() {
+			m.seqs = append(m.seqs, at.slot().seq)
+		} else {
+			m.discard(q, at)
+		}
+		dropped++
+	}
+	m.recordSettle(out)
+	return dropped
+}
+
+// queuesTaking are those of the named queues that take a message of this size.
+func (m *Machine) queuesTaking(names []string, size int64, out *Effects) []string {
+	kept := names[:0]
+	for _, name := range names {
+		if q := m.find(name); q == nil || m.takes(q, size, out) {
+			kept = append(kept, name)
+		}
+	}
+	return kept
+}
+
+// Waits says whether c, a Send or a Commit, would be refused with an Error that
+// says Wait.
+func (m *Machine) Waits(c *Command) bool {
+	sends := c.Sends
+	if c.Op == Send {
+		sends = []Outgoing{{c.Destination, c.Also, c.Message}}
+	}
+	for _, o := range sends {
+		if e, ok := m.admitPlace(o, nil).(*Error); ok && e.Wait {
+			return true
+		}
+	}
+	return false
+}
