@@ -32,7 +32,8 @@ type load struct {
 	clients atomic.Uint32 // connections so far; numbers them
 	txs     atomic.Uint32 // transactions so far
 	numbers [producers]uint32
-	begun   bool // whoever gets copies has subscribed
+	begun   bool         // whoever gets copies has subscribed
+	last    []identified // sent by the deduplicator; the oldest first
 }
 
 const (
@@ -43,6 +44,9 @@ const (
 // Producers by their numbers in the history, beside the first four.
 const (
 	forwarder = 4 + iota // the transactional consumer
+	scheduler
+	deduplicator
+	ranker
 	requester
 	copier // the last, for a copy's producer has the number of its place added
 	producers
@@ -61,6 +65,9 @@ const (
 	queueA = iota
 	queueB
 	queueC
+	queueScheduled
+	queueDeduplicated
+	queueRanked
 	queueRequests
 	queueLeft
 	queueRight
@@ -72,9 +79,14 @@ const (
 )
 
 var places = [...]place{
-	queueA:          {destination: "/queue/a"},
-	queueB:          {destination: "/queue/b"},
-	queueC:          {destination: "/queue/c"},
+	queueA: {destination: "/queue/a"},
+	queueB: {destination: "/queue/b"},
+	queueC: {destination: "/queue/c"},
+	// What was sent later and waits as long as any comes last.
+	queueScheduled:    {destination: "/queue/scheduled", end: []string{"AMQ_SCHEDULED_DELAY", fmt.Sprint(maxDelay.Milliseconds())}},
+	queueDeduplicated: {destination: "/queue/deduplicated"},
+	// A credit of one message tells when each was chosen.
+	queueRanked:     {destination: "/queue/ranked", prefetch: 1, end: []string{"priority", "0"}},
 	queueRequests:   {destination: "/queue/requests"},
 	queueLeft:       {destination: "/queue/left"},
 	queueRight:      {destination: "/queue/right"},
@@ -102,7 +114,7 @@ var plain = feature{"plain", []func(worker) error{
 }}
 
 // features beside the plain work.
-var features = []feature{copied, temporary}
+var features = []feature{scheduled, deduplicated, ranked, copied, temporary}
 
 // mix is the plain work and that of some features. The seed chooses them.
 type mix []feature
@@ -303,9 +315,14 @@ func (p *producing) send(s sending) error {
 	return p.load.send(p.c, p.rng, p.client, s)
 }
 
+// number is the id of the next message of a producer.
+func (l *load) number(producer uint32) history.ID {
+	l.numbers[producer]++
+	return history.ID{Producer: producer, N: l.numbers[producer]}
+}
+
 func (l *load) send(c *client.Conn, rng *rand.Rand, number uint32, s sending) error {
-	l.numbers[s.producer]++
-	id := history.ID{Producer: s.producer, N: l.numbers[s.producer]}
+	id := l.number(s.producer)
 	body := randomBody(rng)
 	receipt := "s" + id.String()
 	alone := s.tx == 0

@@ -1,0 +1,40 @@
+package integration
+
+import "baton/integration/history"
+
+// deduplicated messages are sent again after each crash, and are in their queue once.
+var deduplicated = feature{"deduplication", []func(worker) error{
+	worker.sendAgain,
+	func(w worker) error { return w.individual(queueDeduplicated) },
+}}
+
+// repeated is how many of the last messages are sent again: all that may have had no receipt, and some that had one.
+const repeated = window + 20
+
+// identified is a message with a deduplication-id, which is its own.
+type identified struct {
+	id   history.ID
+	body []byte
+}
+
+func (w worker) sendAgain() error {
+	again := w.last
+	return w.produce(func(p *producing) error {
+		if len(again) > 0 {
+			m := again[0]
+			again = again[1:]
+			return p.write(m)
+		}
+		m := identified{p.number(deduplicator), randomBody(p.rng)}
+		if w.last = append(w.last, m); len(w.last) > repeated {
+			w.last = w.last[1:]
+		}
+		p.history.Add(history.Op{Kind: history.Sent, Client: p.client, Message: m.id, Queue: queueDeduplicated, Hash: history.Hash(m.body)})
+		return p.write(m)
+	})
+}
+
+func (p *producing) write(m identified) error {
+	return p.c.Write("SEND", m.body, "destination", places[queueDeduplicated].destination, "x-id", m.id.String(),
+		"deduplication-id", m.id.String(), "receipt", "s"+m.id.String())
+}
