@@ -15,7 +15,7 @@ CLIENTS = python3-stomp ruby-stomp netcat-openbsd
 BROKERS = activemq rabbitmq-server
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint fuzz peers torture powerloss backlog start soak bench clients brokers
+.PHONY: help build run test lint fuzz peers torture powerloss backlog start soak durable bench clients brokers
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -64,6 +64,9 @@ start: ## time to the first MESSAGE with 1 and 10 million messages on disk; need
 
 soak: ## 30 minutes of traffic beside one dead letter: disk use; data in DIR
 	$(GO) run ./integration/prove soak -dir "$(DIR)"
+
+durable: ## 100 durable subscribers, 100,000 messages: one copy on disk; data in DIR
+	$(GO) run ./integration/prove durable -dir "$(DIR)"
 
 bench: ## throughput and latency of the running broker, then the Go benchmarks
 	$(GO) run ./bench

@@ -5,7 +5,7 @@
 //	process   builds the binary, runs it, kills it
 //	disk      a file system whose power can be cut
 //	peers     the same scripts against Baton, ActiveMQ and RabbitMQ
-//	prove     a command that measures: backlog, start, soak
+//	prove     a command that measures: backlog, start, soak, durable
 //	testdata  scripts for clients in other languages
 //
 //	           ┌─ go-stomp, stomp.py, Ruby stomp, netcat ─┐

@@ -17,7 +17,12 @@ const stall = 2 * time.Minute
 
 // dial connects a client that ends with ctx, or when the broker stalls.
 func dial(ctx context.Context, addr string) (c *client.Conn, hangUp func(), err error) {
-	c, err = client.Dial(ctx, addr, client.Options{})
+	return dialAs(ctx, addr, "")
+}
+
+// dialAs is dial for a client that has a client-id.
+func dialAs(ctx context.Context, addr, clientID string) (c *client.Conn, hangUp func(), err error) {
+	c, err = client.Dial(ctx, addr, client.Options{ClientID: clientID})
 	if err != nil {
 		return nil, nil, err
 	}

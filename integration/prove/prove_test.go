@@ -77,10 +77,16 @@ func TestStart(t *testing.T) {
 	}
 }
 
+// A message of a topic is on disk once, however many durable subscriptions wait for it.
+func TestDurable(t *testing.T) {
+	t.Parallel()
+	expect(t, &durable{count: 2_000, subscribers: 20, segment: 64 << 10, disk: 1 << 20})
+}
+
 func TestProveRefuses(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{nil, {"everything"}} {
-		if err := prove(t.Context(), args, io.Discard); err == nil || !strings.Contains(err.Error(), "backlog, start, soak") {
+		if err := prove(t.Context(), args, io.Discard); err == nil || !strings.Contains(err.Error(), "backlog, start, soak, durable") {
 			t.Errorf("%q: %v", args, err)
 		}
 	}

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"baton/integration/client"
+	"baton/integration/process"
+)
+
+// durable publishes on a topic with many durable subscriptions, kills the broker, lets each subscriber take all, and watches
+// the disk.
+type durable struct {
+	count       int
+	subscribers int
+	segment     int64 // journal.segment, bytes
+	disk        int64 // bytes that may be on disk when all have taken all
+}
+
+const (
+	durableTopic = "/topic/durable"
+	durableName  = "durable" // of each client's subscription
+	copiesMost   = 1.5       // of the bodies that may be on disk before anybody takes them
+	atOnce       = 10        // subscribers
+)
+
+func (p *durable) flags(f *flag.FlagSet) {
+	f.IntVar(&p.count, "count", 100_000, "messages of 1 KiB")
+	f.IntVar(&p.subscribers, "subscribers", 100, "durable subscriptions of the topic")
+	f.Int64Var(&p.segment, "segment", 8<<20, "journal.segment of the broker, in bytes")
+	f.Int64Var(&p.disk, "disk", 64<<20, "bytes that may be on disk a minute after the last subscriber")
+}
+
+func (p *durable) run(ctx context.Context, s *stage) error {
+	b, err := p.start(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer func() { b.Kill() }()
+	if err := p.each(ctx, func(ctx context.Context, client string) error { return attach(ctx, b.Addr, client) }); err != nil {
+		return explain(err, b)
+	}
+	if err := produce(ctx, b.Addr, durableTopic, 0, uint64(p.count), nil); err != nil {
+		return explain(err, b)
+	}
+	published, err := diskUse(s.dir)
+	if err != nil {
+		return err
+	}
+	s.printf("%d subscribers, %d messages of %d B: %s on disk", p.subscribers, p.count, messageBytes, mebibytes(published))
+	b.Kill()
+	if b, err = p.start(ctx, s); err != nil {
+		return err
+	}
+	if err := p.each(ctx, func(ctx context.Context, client string) error { return p.takeAll(ctx, b.Addr, client) }); err != nil {
+		return explain(err, b)
+	}
+	left, err := s.awaitDiskUse(ctx, p.disk, returned)
+	if err != nil {
+		return err
+	}
+	p.judge(s, published, left)
+	return b.Terminate(ctx)
+}
+
+func (p *durable) start(ctx context.Context, s *stage) (*process.Broker, error) {
+	return s.start(ctx, fmt.Sprintf("BATON_JOURNAL_SEGMENT=%d", p.segment))
+}
+
+// each does the work of all subscribers, some at a time.
+func (p *durable) each(ctx context.Context, work func(ctx context.Context, client string) error) error {
+	all, ctx := errgroup.WithContext(ctx)
+	all.SetLimit(atOnce)
+	for n := range p.subscribers {
+		all.Go(func() error {
+			client := fmt.Sprintf("subscriber-%d", n)
+			if err := work(ctx, client); err != nil {
+				return fmt.Errorf("%s: %w", client, err)
+			}
+			return nil
+		})
+	}
+	return all.Wait()
+}
+
+// subscribeDurably subscribes a client to the topic.
+func subscribeDurably(ctx context.Context, addr, clientID string) (c *client.Conn, hangUp func(), err error) {
+	c, hangUp, err = dialAs(ctx, addr, clientID)
+	if err != nil {
+		return nil, nil, err
+	}
+	err = c.Call("SUBSCRIBE", nil, "destination", durableTopic, "id", "0", "activemq.subscriptionName", durableName,
+		"ack", "client", "prefetch-count", "1000")
+	if err != nil {
+		hangUp()
+		return nil, nil, err
+	}
+	return c, hangUp, nil
+}
+
+// attach begins a durable subscription and leaves.
+func attach(ctx context.Context, addr, clientID string) error {
+	c, hangUp, err := subscribeDurably(ctx, addr, clientID)
+	if err != nil {
+		return err
+	}
+	defer hangUp()
+	return c.Call("DISCONNECT", nil)
+}
+
+// takeAll takes all messages, which must come in order and whole.
+func (p *durable) takeAll(ctx context.Context, addr, clientID string) error {
+	c, hangUp, err := subscribeDurably(ctx, addr, clientID)
+	if err != nil {
+		return err
+	}
+	defer hangUp()
+	for number := range uint64(p.count) {
+		f, err := c.Receive()
+		if err != nil {
+			return fmt.Errorf("message %d: %w", number, err)
+		}
+		if err := checkBody(f.Body, number); err != nil {
+			return err
+		}
+		if number%100 == 99 || number == uint64(p.count)-1 {
+			err = c.Write("ACK", nil, "id", f.Header("ack"))
+		}
+		if err != nil {
+			return err
+		}
+		patiently(c, number)
+	}
+	return c.Call("DISCONNECT", nil)
+}
+
+func (p *durable) judge(s *stage, published, left int64) {
+	copies := float64(published) / float64(p.count*messageBytes)
+	s.printf("")
+	s.judge(verdict{
+		criterion: fmt.Sprintf("disk use for %d durable subscriptions, to the bodies", p.subscribers), holds: copies < copiesMost,
+		measured: fmt.Sprintf("%.2f times", copies), wanted: fmt.Sprintf("less than %.1f times", copiesMost),
+	})
+	s.judge(verdict{
+		criterion: "taken by each after kill -9, in order, every body whole", holds: true, // takeAll returns an error otherwise
+		measured: fmt.Sprint(p.count), wanted: fmt.Sprint(p.count),
+	})
+	s.judge(verdict{
+		criterion: "disk use after the last has acknowledged", holds: left <= p.disk,
+		measured: mebibytes(left), wanted: fmt.Sprintf("at most %s within %v", mebibytes(p.disk), returned),
+	})
+}
