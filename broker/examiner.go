@@ -117,6 +117,10 @@ func (x *examiner) examine(q examination) bool {
 			}
 			return true
 		}
+		if q.Selector == nil {
+			q.Message = m
+			return true
+		}
 		q.Matches = append(q.Matches, err == nil && q.Selector.Matches(fieldsOf(m)))
 		if time.Since(begun) > examineFor {
 			return true

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bytes"
+	"strconv"
 
 	"baton/broker/stomp"
 	"baton/destinations"
@@ -17,6 +18,12 @@ func fieldsOf(m *destinations.Message) selector.Fields { return (*fields)(m) }
 
 // Field returns the value of the first header of this name.
 func (f *fields) Field(name string) ([]byte, bool) {
+	if name == headerExpires { // which the broker writes, see reserved
+		if f.Props == nil || f.Props.Expires == 0 {
+			return nil, false
+		}
+		return strconv.AppendInt(nil, f.Props.Expires, 10), true
+	}
 	block, form := f.Content[:f.HeaderBytes], stomp.Form(f.Form)
 	for len(block) > 0 {
 		var line []byte

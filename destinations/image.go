@@ -161,6 +161,7 @@ type outline struct {
 	first, last uint64
 	bytes       int64 // of all sizes
 	expires     int64 // when the first of them does; never if none does
+	waiting     int   // how many have a time before which they are not delivered
 }
 
 // outlineOf checks all of an image, and returns its outline. It takes no memory.
@@ -185,7 +186,7 @@ func outlineOf(image []byte) (outline, error) {
 		d.letters(o.n, nil)
 	}
 	if len(d.data) > 0 {
-		o.expires = d.extras(o.n, nil, nil)
+		o.expires, o.waiting = d.extras(o.n, nil, nil)
 	}
 	if d.bad || len(d.data) > 0 || o.last > maxSeq {
 		return o, errImage
@@ -366,8 +367,9 @@ func (c *chunk) appendExtras(dst []byte) []byte {
 }
 
 // extras reads those of n slots into to, or, if that is nil, only checks that it
-// can. It returns when the first of them expires.
-func (d *decoder) extras(n int, slots []slot, to []*extra) (expires int64) {
+// can. It returns when the first of them expires, and how many have a time before
+// which they are not delivered.
+func (d *decoder) extras(n int, slots []slot, to []*extra) (expires int64, waiting int) {
 	expires = never
 	for i := range n {
 		set := d.uvarint()
@@ -391,6 +393,9 @@ func (d *decoder) extras(n int, slots []slot, to []*extra) (expires int64) {
 			if p.Expires != 0 {
 				expires = min(expires, p.Expires)
 			}
+			if p.Deliver != 0 {
+				waiting++
+			}
 			if to != nil {
 				kept := p
 				x.props = &kept
@@ -407,11 +412,11 @@ func (d *decoder) extras(n int, slots []slot, to []*extra) (expires int64) {
 			}
 		}
 		if d.bad {
-			return expires
+			return expires, waiting
 		}
 		if to != nil {
 			to[i] = &x
 		}
 	}
-	return expires
+	return expires, waiting
 }

@@ -115,11 +115,19 @@ func TestImageRoundTrip(t *testing.T) {
 		for _, s := range slots {
 			want.bytes += int64(s.size)
 		}
-		for _, x := range extras {
-			want.expires = min(want.expires, x.expires())
-		}
+		want.times(extras)
 		if o, err := outlineOf(image); err != nil || o != want {
 			t.Fatalf("the outline is %+v, %v; want %+v", o, err, want)
+		}
+	}
+}
+
+// times sets what an outline says of times.
+func (o *outline) times(extras []*extra) {
+	for _, x := range extras {
+		o.expires = min(o.expires, x.expires())
+		if x != nil && x.props != nil && x.props.Deliver != 0 {
+			o.waiting++
 		}
 	}
 }
@@ -164,9 +172,7 @@ func checkImage(t *testing.T, image []byte) {
 		}
 	}
 	got := outline{n: len(slots), first: slots[0].seq, last: slots[len(slots)-1].seq, bytes: bytes, expires: never}
-	for _, x := range extras {
-		got.expires = min(got.expires, x.expires())
-	}
+	got.times(extras)
 	if got != o || len(extras) > len(slots) || o.n > chunkSlots {
 		t.Fatalf("of %x the outline is %+v, but read are %+v", image, o, got)
 	}

@@ -160,7 +160,11 @@ func (m *Machine) do(c *Command, out *Effects) error {
 		m.tick(out)
 		return nil
 	case Examined:
-		m.examined(c.Examination)
+		if c.Examination.Selector == nil {
+			m.brought(c.Examination, out)
+		} else {
+			m.examined(c.Examination)
+		}
 		return nil
 	case Note:
 		return nil

@@ -74,7 +74,7 @@ func (m *Machine) restoreQueues(d *decoder, plain bool) error {
 			priority = d.uvarint()
 		}
 		images := d.uvarint()
-		if before, more := m.recovery.asOf[name]; d.bad || asOf > maxSeq || priority > MaxPriority || more && before != asOf {
+		if before, more := m.recovery.asOf[name]; d.bad || asOf > maxSeq || priority > levelWaiting || more && before != asOf {
 			return fmt.Errorf("a section of the checkpoint about %s is malformed", quote(name))
 		}
 		m.recovery.asOf[name] = asOf
@@ -110,7 +110,7 @@ func (m *Machine) restoreImages(name string, priority uint8, d *decoder, n int, 
 		if err != nil {
 			return err
 		}
-		if n := len(l.chunks); o.last > asOf || n > 0 && o.first <= l.chunks[n-1].last {
+		if n := len(l.chunks); o.last > asOf || priority == levelWaiting && o.waiting < o.n || n > 0 && o.first <= l.chunks[n-1].last {
 			return errImage
 		}
 		at := len(space)

@@ -145,8 +145,9 @@ func (m *Machine) resolveExpiry(p *Props, policy *Policy) {
 	p.TTL = 0
 }
 
-// due lets a message of q that waited come.
-func (m *Machine) due(q *queue, at ref, out *Effects) {
+// due lets a message of q that waited come. content is the message itself, nil if
+// it is only in the log: what is published must be brought from there first.
+func (m *Machine) due(q *queue, at ref, content *Message, out *Effects) {
 	x, sl := at.extra(), at.slot()
 	left := x.left
 	if x.until == 0 {
@@ -156,16 +157,19 @@ func (m *Machine) due(q *queue, at ref, out *Effects) {
 	if x.expires() <= m.millis {
 		next = 0
 	}
+	topic, isTopic := strings.CutPrefix(q.destination.Name, schedulePrefix)
+	if isTopic && content == nil {
+		out.Outputs = append(out.Outputs, Output{Kind: Examine, After: at.content(), Examination: &Examination{
+			Queue: q.destination, Contents: []uint64{at.content()}, Largest: int64(sl.size), waiting: sl.seq,
+		}})
+		return
+	}
 	var msg *Message
-	if sl.msg != nil {
-		msg = sl.msg.again()
+	if content != nil {
+		msg = content.again()
 		msg.Props = x.props.come()
 	}
 	whole := m.whole
-	topic, isTopic := strings.CutPrefix(q.destination.Name, schedulePrefix)
-	if isTopic && msg == nil {
-		return // whoever can read it brings it, see Recall
-	}
 	if isTopic {
 		m.whole = true
 		m.publish(&Command{}, Outgoing{Destination: Topic(topic), Message: msg}, out)
@@ -185,6 +189,27 @@ func (m *Machine) due(q *queue, at ref, out *Effects) {
 	}
 	if m.whole = whole; !whole {
 		m.joined = false
+	}
+}
+
+// broughtPause is how long it takes until a message that could not be read is
+// asked for again.
+const broughtPause = time.Minute
+
+// brought lets a message come that was asked for.
+func (m *Machine) brought(e *Examination, out *Effects) {
+	q := m.find(e.Queue.Name)
+	if q == nil {
+		return
+	}
+	at, ok := q.findWaiting(e.waiting, 0)
+	switch {
+	case !ok:
+	case e.Message == nil:
+		m.await(q, at.slot(), m.millis+broughtPause.Milliseconds())
+	default:
+		m.due(q, at, e.Message, out)
+		m.collect(q)
 	}
 }
 

@@ -153,7 +153,7 @@ func (q *queue) ring(m *Machine, out *Effects) {
 // awaited does what was due at w, unless the message has gone meanwhile.
 func (m *Machine) awaited(q *queue, w wait, out *Effects) {
 	if at, ok := q.findWaiting(w.seq, w.n); ok {
-		m.due(q, at, out)
+		m.due(q, at, at.slot().msg, out)
 	} else if at, ok := q.find(w.seq, w.n); ok && at.slot().state == slotHeld {
 		q.letGo(at)
 	}

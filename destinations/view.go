@@ -52,13 +52,16 @@ type inquiry struct {
 }
 
 // An Examination asks which of some messages, whose content is only in the log,
-// match a selector. The caller reads them and answers with Examined.
+// match a selector. The caller reads them and answers with Examined. Without a
+// selector it asks for the one message itself.
 type Examination struct {
 	Queue    Destination
 	Selector *selector.Selector
 	Contents []uint64 // Seqs of the entries that hold the messages; may be none
 	Largest  int64    // octets of the largest of them
 	Matches  []bool   // the answer, by Contents; if shorter, the rest was not examined
+	Message  *Message // the answer if there is no Selector; nil: it cannot be read
+	waiting  uint64   // Seq of that message in Queue
 	view     uint64
 }
 
