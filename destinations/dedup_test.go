@@ -199,3 +199,19 @@ func TestDedupSeenAgain(t *testing.T) {
 		t.Error("the newer sighting was forgotten with the older one")
 	}
 }
+
+// The log has a message and its id, or neither; what follows stands alone.
+func TestDedupIsJoined(t *testing.T) {
+	t.Parallel()
+	d := newDeduper(t, 3, time.Hour)
+	msg := newMessage("m", true)
+	msg.Props = &Props{Priority: DefaultPriority, DedupID: "a"}
+	out := d.step(Command{Op: Send, Session: 1, Destination: Queue("other"), Message: msg})
+	if n := len(out.Entries); n != 2 || out.Entries[0].Joined || !out.Entries[1].Joined {
+		t.Errorf("got %+v, want a message and its id, joined", out.Entries)
+	}
+	out = d.step(Command{Op: Send, Session: 1, Destination: Queue("other"), Message: newMessage("m", true)})
+	if out.Entries[0].Joined {
+		t.Error("the next message is joined to them")
+	}
+}

@@ -319,3 +319,27 @@ func TestGoStompSeesTheError(t *testing.T) {
 		t.Errorf("the ERROR does not name the receipt: %+v", value)
 	}
 }
+
+// Request and reply as go-stomp does it: a Subscribe with a reply-to header sends
+// nothing, and the SEND of the request subscribes.
+func TestGoStompReplyTo(t *testing.T) {
+	t.Parallel()
+	forEachVersion(t, func(t *testing.T, b *process.Broker, c *stomp.Conn) {
+		const replies = "/temp-queue/replies"
+		answers, err := c.Subscribe(replies, stomp.AckAuto, stomp.SubscribeOpt.Header(stomp.ReplyToHeader, replies))
+		if err != nil {
+			t.Fatal(err)
+		}
+		worker := dialGoStomp(t, b)
+		work := subscribe(t, worker, "/queue/work", stomp.AckAuto)
+		for i := range 3 {
+			sendGoStomp(t, c, "/queue/work", fmt.Sprint("question ", i), stomp.SendOpt.Header(stomp.ReplyToHeader, replies))
+			question := receive(t, work, fmt.Sprint("question ", i), false)
+			sendGoStomp(t, worker, question.Header.Get(stomp.ReplyToHeader), fmt.Sprint("answer ", i))
+			receive(t, answers, fmt.Sprint("answer ", i), false)
+		}
+		if err := answers.Unsubscribe(); err != nil {
+			t.Error(err)
+		}
+	})
+}
