@@ -197,7 +197,7 @@ func reserved(name []byte) bool {
 	case headerDestination, headerReceipt, headerTransaction, headerContentLength, headerLogin, headerPasscode,
 		headerMessageID, headerSubscription, headerAck, headerRedelivered, headerDeliveryCount,
 		headerJMSXDeliveryCount, headerJMSXUserID, headerReceiptID, headerVersion, headerSession, headerServer, headerHeartBeat,
-		headerOriginalDestination, headerOriginalMessageID, headerDLQReason, headerDLQCount, headerDLQTime,
+		headerGroupFirst, headerOriginalDestination, headerOriginalMessageID, headerDLQReason, headerDLQCount, headerDLQTime,
 		headerExpires, headerScheduledDelay, headerXDelay, headerScheduledTime, headerScheduledPeriod, headerScheduledRepeat, headerScheduledCron,
 		headerDropped:
 		return true

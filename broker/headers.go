@@ -51,6 +51,7 @@ const (
 	headerScheduledCron   = "AMQ_SCHEDULED_CRON"
 
 	headerGroupID          = "JMSXGroupID"
+	headerGroupFirst       = "JMSXGroupFirstForConsumer"
 	headerGroupSeq         = "JMSXGroupSeq"
 	headerDeduplicationID  = "deduplication-id"
 	headerDuplicateID      = "_AMQ_DUPL_ID"

@@ -213,6 +213,9 @@ func (w *frameWriter) message(d *destinations.Delivery) {
 		b = strconv.AppendInt(b, int64(d.Deliveries), 10)
 		b = append(b, '\n')
 	}
+	if d.GroupFirst {
+		b = append(b, headerGroupFirst+":true\n"...)
+	}
 	if d.Dead != nil {
 		b = w.deadLetter(b, d.Dead)
 	} else if topic := m.Topic(); topic != "" && !d.Destination.Topic {

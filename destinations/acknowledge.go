@@ -137,6 +137,9 @@ func (m *Machine) land(s *subscription, tag uint64) ref {
 		s.out--
 		s.outBytes -= int64(at.slot().size)
 	}
+	if g := fl.queue.groupOf(at); g != nil && g.owner.sub == s && g.under > 0 {
+		g.under--
+	}
 	if s.byID != nil {
 		delete(s.byID, m.id(at.slot()))
 	}

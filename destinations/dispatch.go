@@ -4,7 +4,7 @@ package destinations
 // each in turn.
 func (m *Machine) dispatch(q *queue, out *Effects) {
 	switch {
-	case len(q.views) > 0:
+	case len(q.views) > 0 || q.groups != nil:
 		m.dispatchViews(q, out)
 		return
 	case q.browser != nil:
@@ -21,13 +21,18 @@ func (m *Machine) dispatch(q *queue, out *Effects) {
 			q.putBack(src)
 			return
 		}
+		if at.group() != "" {
+			q.putBack(src)
+			m.dispatchViews(q, out)
+			return
+		}
 		q.fly(at)
 		m.deliver(src, at, out)
 		q.join(src)
 	}
 }
 
-// dispatchViews does that for a queue with selectors. Of those who want some
+// dispatchViews does that for a queue with selectors or groups. Of those who want some
 // message, the one of the highest priority is next; among equals, views take
 // turns.
 func (m *Machine) dispatchViews(q *queue, out *Effects) {
@@ -35,6 +40,9 @@ func (m *Machine) dispatchViews(q *queue, out *Effects) {
 		m.look(v, out)
 	}
 	for {
+		if q.groups != nil {
+			m.servePark(q, out)
+		}
 		t, v, at := m.choose(q, out)
 		if t == nil {
 			return
@@ -43,9 +51,19 @@ func (m *Machine) dispatchViews(q *queue, out *Effects) {
 		if src == nil {
 			continue // of this turn nobody had credit
 		}
-		q.fly(at)
-		m.deliver(src, at, out)
-		q.join(src)
+		to := src
+		if at.group() != "" {
+			to = m.addressee(q, src, v, at)
+		}
+		if to != nil {
+			q.fly(at)
+			m.deliver(to, at, out)
+		}
+		if to == src {
+			q.join(src)
+		} else {
+			q.putBack(src)
+		}
 		if v != nil {
 			m.look(v, out)
 		}
@@ -103,7 +121,9 @@ func (m *Machine) deliver(src *source, at ref, out *Effects) {
 	if s.byID != nil {
 		s.byID[m.id(sl)] = tag
 	}
+	first := at.group() != "" && m.delivered(src, at)
 	m.emit(src, at, tag, out)
+	out.Outputs[len(out.Outputs)-1].Delivery.GroupFirst = first
 }
 
 // emit puts the delivery of a message out.

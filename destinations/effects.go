@@ -79,5 +79,6 @@ type Delivery struct {
 	Size         int64       // of Message.Content, in octets
 	Redelivered  bool        // the message may have been delivered before
 	Deliveries   int         // how often it was delivered in vain, and 1
+	GroupFirst   bool        // the first of its group for this consumer
 	Dead         *DeadLetter // set in a dead-letter queue
 }

@@ -457,7 +457,7 @@ func (m *Machine) collect(q *queue) {
 		m.recent = nil
 		m.roster.remove(q)
 		q.abandon()
-		m.bytes -= int64(len(q.views)) * viewBytes
+		m.bytes -= int64(len(q.views))*viewBytes + int64(len(q.groups))*groupBytes
 		m.bytes -= queueBytes
 		m.stopTimer(&q.timer)
 		q.waits = nil

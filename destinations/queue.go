@@ -9,18 +9,19 @@ type queue struct {
 	policy      *Policy
 	durable     *durable // nil: it takes only what is sent to it
 	backlog
-	consumers int             // those that keep the queue: all but those that came by a wildcard
-	members   roster[*source] // all consumers, oldest first
-	turns     turns           // of those without a selector
-	views     []*view         // of those with one
-	browser   *browser        // that the copies here are for; nil: there is none
-	served    int             // of these, which got a message last; see choose
-	exclusive int             // members that want to be the only one
-	active    *source         // of these, the one that is; nil: there are none
-	place     int             // in Machine.roster
-	owner     uint64          // session that a temporary queue belongs to; 0: it is none
-	timer     timer           // of the first of waits and of what expires
-	waits     waits           // may have some that have gone
+	consumers int               // those that keep the queue: all but those that came by a wildcard
+	members   roster[*source]   // all consumers, oldest first
+	turns     turns             // of those without a selector
+	views     []*view           // of those with one
+	groups    map[string]*group // by JMSXGroupID; nil: there were none yet
+	browser   *browser          // that the copies here are for; nil: there is none
+	served    int               // of these, which got a message last; see choose
+	exclusive int               // members that want to be the only one
+	active    *source           // of these, the one that is; nil: there are none
+	place     int               // in Machine.roster
+	owner     uint64            // session that a temporary queue belongs to; 0: it is none
+	timer     timer             // of the first of waits and of what expires
+	waits     waits             // may have some that have gone
 }
 
 func (q *queue) seat() *int { return &q.place }
@@ -34,6 +35,9 @@ type source struct {
 	turn  turnState
 	place int // in queue.members
 	index int // in sub.sources
+
+	groups int    // that it owns
+	parked places // of those, what waits for credit
 }
 
 func (src *source) seat() *int { return &src.place }
@@ -126,8 +130,9 @@ func (q *queue) nextOf(t *turns) *source {
 // putBack lets src, which next took, be next again.
 func (q *queue) putBack(src *source) {
 	src.turn = inTurn
-	i, _ := q.turns.find(src.sub.consumer.Priority)
-	q.turns.ranks[i].unpop(src)
+	t := src.turns()
+	i, _ := t.find(src.sub.consumer.Priority)
+	t.ranks[i].unpop(src)
 }
 
 // turns are those that src waits in.

@@ -156,6 +156,7 @@ func (m *Machine) bury(q *queue, at ref, reason string, attempts int, out *Effec
 // giveBack returns a message in flight to its place in q.
 func (m *Machine) giveBack(q *queue, at ref) {
 	q.giveBack(at)
+	m.regroup(q, at)
 	if expires := at.c.extra(at.i).expires(); expires != never {
 		m.wake(q, expires)
 	}
@@ -188,6 +189,9 @@ func (m *Machine) fitness(q *queue, at ref, out *Effects) fitness {
 	}
 	m.await(q, at.slot(), x.until)
 	q.hold(at)
+	if g := q.groupOf(at); g != nil {
+		g.held++
+	}
 	return unfit
 }
 

@@ -245,6 +245,9 @@ func (p *player) outputText(o Output) string {
 	if d.Redelivered {
 		s += fmt.Sprintf(" redelivered deliveries=%d", d.Deliveries)
 	}
+	if d.GroupFirst {
+		s += " first of its group"
+	}
 	if d.Dead != nil {
 		s += " " + d.Dead.String()
 	}
@@ -314,6 +317,14 @@ func (p *player) options(words []string) (o Options) {
 		}
 	}
 	return o
+}
+
+// optional is number, or 0 of nothing.
+func (p *player) optional(s string) int {
+	if s == "" {
+		return 0
+	}
+	return p.number(s)
 }
 
 func (p *player) number(s string) int {
@@ -449,7 +460,7 @@ func (p *player) message(body string, opts map[string]string) *Message {
 // props reads those of a send; nil if there are none. Times are durations after
 // the beginning.
 func (p *player) props(opts map[string]string) *Props {
-	props := Props{Priority: DefaultPriority, Cron: strings.ReplaceAll(opts["cron"], "_", " "), Group: opts["group"], DedupID: opts["dedup"]}
+	props := Props{Priority: DefaultPriority, Cron: strings.ReplaceAll(opts["cron"], "_", " "), Group: opts["group"], GroupSeq: int32(p.optional(opts["seq"])), DedupID: opts["dedup"]}
 	millis := func(name string) int64 {
 		if opts[name] == "" {
 			return 0

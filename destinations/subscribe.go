@@ -145,6 +145,7 @@ func (m *Machine) retire(s *subscription) {
 	for _, src := range s.sources {
 		src.queue.leave(src)
 		m.forgetView(src.view)
+		m.orphan(src)
 		m.touch(src.queue) // another may be the active one now
 	}
 	m.unwatch(s)

@@ -38,6 +38,7 @@ type subscription struct {
 	id       string
 	number   uint32
 	sources  []*source
+	parked   bool        // a source may have something parked
 	idle     []*source   // those that would join the turn, were there credit
 	copies   *queue      // of topics; nil if there are none among its destinations
 	topic    Destination // the one topic, if that is all there is

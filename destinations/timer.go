@@ -156,6 +156,7 @@ func (m *Machine) awaited(q *queue, w wait, out *Effects) {
 		m.due(q, at, at.slot().msg, out)
 	} else if at, ok := q.find(w.seq, w.n); ok && at.slot().state == slotHeld {
 		q.letGo(at)
+		m.resume(q, at)
 	}
 }
 

@@ -107,9 +107,10 @@ func (q *queue) abandon() {
 
 // replenish lets a subscription that may have credit again go on.
 func (m *Machine) replenish(s *subscription) {
-	if len(s.idle) == 0 || !s.hasCredit() {
+	if len(s.idle) == 0 && !s.parked || !s.hasCredit() {
 		return
 	}
+	m.unparkable(s)
 	for i, src := range s.idle {
 		s.idle[i] = nil
 		if src.turn == idle {
