@@ -329,23 +329,34 @@ func (m *Machine) applySettle(q *queue, r *record) {
 func (m *Machine) applyMove(r *record) {
 	s := slot{seq: r.seq, size: r.size, marks: markStored}
 	if !m.recovery.has(r.queue, r.seq) {
-		q := m.find(r.queue)
-		if q == nil {
+		if !m.moveOut(r, &s) && r.content == r.seqs[0] {
 			return
 		}
-		at, ok := q.find(r.seqs[0], 0)
-		if !ok {
-			return
-		}
-		s.msg, s.size, r.content = at.slot().msg, at.slot().size, at.content()
-		m.discard(q, at)
-		m.collect(q)
 	}
 	m.enliven(r.seq, moveBytes)
 	m.enliven(r.content, int64(s.size))
 	if !m.recovery.has(r.target, r.seq) {
 		m.push(m.queue(r.target), s, DefaultPriority, extra{dead: r.dead, content: r.content})
 	}
+}
+
+// moveOut takes the message that r moves out of its queue, and says whether it was
+// there. One whose content is elsewhere may not be: the entry that put it there,
+// which is of a message that comes again and again, is not needed for anything
+// else, so the log may have given it back.
+func (m *Machine) moveOut(r *record, s *slot) bool {
+	q := m.find(r.queue)
+	if q == nil {
+		return false
+	}
+	at, ok := q.find(r.seqs[0], 0)
+	if !ok {
+		return false
+	}
+	s.msg, s.size, r.content = at.slot().msg, at.slot().size, at.content()
+	m.discard(q, at)
+	m.collect(q)
+	return true
 }
 
 // moveBytes is what a move takes in the log, roughly.

@@ -31,6 +31,9 @@ type model struct {
 	forgets []uint32
 	dropped int
 	aside   int
+
+	came         map[uint64]uint64 // by the seqs of messages that waited: the entry that says that they came
+	settledLater int               // entries about what has expired, which may be behind what a receipt waits for
 }
 
 // A modelQueue is all messages of a queue that are not settled, oldest first.
@@ -49,8 +52,13 @@ type modelMessage struct {
 	holder   *modelSub // nil: ready
 	dead     *DeadLetter
 	content  uint64 // seq of the entry that has the content
-	held     bool   // the content is in memory
-	aside    bool   // could not be read
+	latest   uint64 // seq of the entry that says when it comes again
+	level    uint8
+	expires  int64 // Unix ms; 0: never
+	until    int64 // Unix ms of the next delivery; of what waits, when it comes
+	left     int32 // how often it comes after that
+	held     bool  // the content is in memory
+	aside    bool  // could not be read
 }
 
 type modelSession struct {
@@ -95,12 +103,20 @@ func newModel(t tester, o Options) *model {
 // error that it must have given.
 func (w *model) step(now time.Time, c Command, out *Effects) (code string) {
 	w.now, w.puts, w.evicts, w.forgets, w.dropped, w.aside = now, nil, nil, nil, 0, 0
+	w.came = map[uint64]uint64{}
 	for i, e := range out.Entries {
-		if e.Joined != (c.Op == Commit && i > 0) {
+		if e.Joined != (c.Op == Commit && i > 0) && out.Expired == 0 {
 			w.t.Fatalf("entry %d of %d: joined is %t", i, c.Op, e.Joined)
 		}
 		if w.last++; e.Seq != w.last {
 			w.t.Fatalf("entry %d follows entry %d", e.Seq, w.last-1)
+		}
+		if e.Kind == KindSchedule {
+			r, err := e.decode()
+			if err != nil {
+				w.t.Fatalf("%v", err)
+			}
+			w.came[r.seqs[0]] = e.Seq
 		}
 		if e.Kind == KindEnqueue || e.Kind == KindMove {
 			w.puts = append(w.puts, e.Seq)
@@ -112,6 +128,9 @@ func (w *model) step(now time.Time, c Command, out *Effects) (code string) {
 			}
 			w.contents[e.Seq] = msg
 		}
+	}
+	if w.settledLater = 0; out.Expired > 0 {
+		w.settledLater = len(out.Entries)
 	}
 	code = w.do(c)
 	if len(w.puts) > 0 {
@@ -152,6 +171,8 @@ func (w *model) do(c Command) (code string) {
 		}
 	case Unreadable:
 		w.unreadable(c)
+	case Tick:
+		w.tick()
 	}
 	return ""
 }
@@ -213,8 +234,101 @@ func (w *model) put(name string, m *modelMessage) {
 	if m.content == 0 {
 		m.content = m.seq
 	}
-	q := w.queue(name)
-	q.messages = append(q.messages, m)
+	w.queue(name).add(m)
+}
+
+// add puts m behind those of its level.
+func (q *modelQueue) add(m *modelMessage) {
+	i := len(q.messages)
+	for i > 0 && q.messages[i-1].level < m.level {
+		i--
+	}
+	q.messages = slices.Insert(q.messages, i, m)
+}
+
+func (m *modelMessage) waits() bool { return m.level == levelWaiting }
+
+// message is one that was sent now: with times, where it said how long.
+func (w *model) message(msg *Message) *modelMessage {
+	m := &modelMessage{msg: msg, level: DefaultPriority}
+	p, now := msg.Props, w.now.UnixMilli()
+	if p == nil {
+		return m
+	}
+	m.level = p.Priority
+	from := now
+	if p.Delay > 0 || p.Period > 0 && p.Repeat > 0 {
+		from = now + p.Delay
+		m.level, m.until, m.left = levelWaiting, from, 0
+		if p.Period > 0 {
+			m.left = p.Repeat
+		}
+	}
+	if p.TTL > 0 {
+		m.expires = from + p.TTL
+	}
+	return m
+}
+
+// tick lets come what is due, and takes away what has expired.
+func (w *model) tick() {
+	now := w.now.UnixMilli()
+	for _, q := range w.queues {
+		var due []*modelMessage
+		for _, m := range q.messages {
+			if m.waits() && m.until <= now {
+				due = append(due, m)
+			}
+		}
+		slices.SortStableFunc(due, func(a, b *modelMessage) int { return int(a.until - b.until) })
+		for _, m := range due {
+			w.due(q, m)
+		}
+	}
+}
+
+func (w *model) due(q *modelQueue, m *modelMessage) {
+	now, p := w.now.UnixMilli(), m.msg.Props
+	copied := &modelMessage{msg: m.msg, level: p.Priority, expires: m.expires, content: m.content, held: m.held}
+	again := m.left > 0 && !(m.expires > 0 && m.expires <= now)
+	if again {
+		m.left--
+		for m.until += p.Period; m.until <= now; {
+			m.until += p.Period
+		}
+	}
+	if m.seq > 0 {
+		copied.seq = w.came[m.seq]
+		if copied.seq == 0 {
+			w.t.Fatalf("the log does not say that message %d of %s came", m.seq, q.destination)
+		}
+		m.latest = copied.seq
+		q.add(copied)
+	} else {
+		w.unstored++
+		own := *m.msg
+		copied.msg, copied.n = &own, w.unstored
+		q.add(copied)
+	}
+	if !again {
+		q.remove(m)
+	}
+}
+
+// expire takes away what has expired and is with nobody.
+func (w *model) expire() (n int) {
+	for _, q := range w.queues {
+		before := len(q.messages)
+		q.messages = slices.DeleteFunc(q.messages, func(m *modelMessage) bool {
+			return m.holder == nil && !m.aside && m.expired(w.now)
+		})
+		n += before - len(q.messages)
+	}
+	return n
+}
+
+func (m *modelMessage) expired(now time.Time) bool {
+	return !m.waits() && m.expires > 0 && m.expires <= now.UnixMilli()
 }
 
 // needs is the memory that sends cannot do without.
@@ -259,14 +373,19 @@ func (w *model) accept(d Destination, msg *Message, diskLow bool) {
 	case d.Topic:
 		w.unstored++
 		for _, s := range w.topics[d.Name] {
-			w.offer(s, &modelMessage{msg: msg, n: w.unstored, held: true})
+			m := w.message(msg)
+			m.n, m.held = w.unstored, true
+			w.offer(s, m)
 		}
 	case msg.Persistent || !diskLow && !w.room(d.Name, msg):
-		w.put(d.Name, &modelMessage{msg: msg, held: w.room(d.Name, msg)})
+		m := w.message(msg)
+		m.held = w.room(d.Name, msg)
+		w.put(d.Name, m)
 	default:
 		w.unstored++
-		q := w.queue(d.Name)
-		q.messages = append(q.messages, &modelMessage{msg: msg, n: w.unstored, held: true})
+		m := w.message(msg)
+		m.n, m.held = w.unstored, true
+		w.queue(d.Name).add(m)
 	}
 }
 
@@ -285,10 +404,12 @@ func (w *model) offer(s *modelSub, m *modelMessage) {
 		return
 	}
 	for over() {
-		q.remove(q.ready()[0])
+		ready := q.ready()
+		least := ready[len(ready)-1].level
+		q.remove(ready[slices.IndexFunc(ready, func(m *modelMessage) bool { return m.level == least })])
 		w.dropped++
 	}
-	q.messages = append(q.messages, m)
+	q.add(m)
 	w.pump(s)
 }
 
@@ -339,11 +460,26 @@ func (w *model) id(m *modelMessage) MessageID {
 
 func (q *modelQueue) ready() (ready []*modelMessage) {
 	for _, m := range q.messages {
-		if m.holder == nil && !m.aside {
+		if m.holder == nil && !m.aside && !m.waits() {
 			ready = append(ready, m)
 		}
 	}
 	return ready
+}
+
+// open are those of the ready ones that may go now. With keep-order, they end
+// before one that may not.
+func (w *model) open(q *modelQueue) (open []*modelMessage) {
+	for _, m := range q.ready() {
+		switch {
+		case m.expired(w.now):
+		case m.until <= w.now.UnixMilli():
+			open = append(open, m)
+		case w.opts.Policy(q.destination).Redelivery.KeepOrder:
+			return open
+		}
+	}
+	return open
 }
 
 func (q *modelQueue) remove(m *modelMessage) {
@@ -395,6 +531,9 @@ func (w *model) oldest() uint64 {
 		for _, m := range q.messages {
 			if m.seq > 0 {
 				oldest = min(oldest, m.seq, m.content)
+				if m.latest > 0 {
+					oldest = min(oldest, m.latest)
+				}
 			}
 		}
 	}
@@ -616,6 +755,11 @@ func (w *model) fail(s *modelSub, f *modelFlight, reject bool) {
 	}
 	if reason != "" {
 		w.bury(s.queue, f.m, reason)
+		return
+	}
+	f.m.until = 0
+	if delay := w.opts.Policy(s.queue.destination).Redelivery.delay(MessageID{}, f.m.attempts); delay > 0 {
+		f.m.until = w.now.UnixMilli() + delay.Milliseconds()
 	}
 }
 
@@ -632,6 +776,7 @@ func (w *model) bury(q *modelQueue, m *modelMessage, reason string) {
 		held = w.room(target, msg)
 	}
 	w.put(target, &modelMessage{
+		level:   DefaultPriority,
 		msg:     msg,
 		held:    held,
 		content: m.content,
@@ -736,6 +881,9 @@ func (w *model) receipt(c Command, o Output) {
 		c.Op == Ack, c.Op == Nack, c.Op == Commit, c.Op == Disconnect:
 		after = w.last
 	}
+	if w.settledLater > 0 && o.After < after && o.After+uint64(w.settledLater) >= after {
+		after = o.After
+	}
 	if o.Session != c.Session || o.ReceiptID != c.Receipt || o.After != after {
 		w.t.Fatalf("receipt %q to %d after %d, want %q to %d after %d",
 			o.ReceiptID, o.Session, o.After, c.Receipt, c.Session, after)
@@ -772,7 +920,7 @@ func (w *model) delivered(o Output) {
 
 // expect is the delivery that s must get next from its queue.
 func (w *model) expect(s *modelSub) Delivery {
-	ready := s.queue.ready()
+	ready := w.open(s.queue)
 	if len(ready) == 0 || !s.credit() {
 		w.t.Fatalf("%s of session %d got a message with %d ready and credit %v", s.id, s.session.id, len(ready), s.credit())
 	}
@@ -796,7 +944,7 @@ func (w *model) conserved() {
 		}
 		if !s.credit() {
 			clear(s.passed)
-		} else if n := len(s.queue.ready()); n > 0 {
+		} else if n := len(w.open(s.queue)); n > 0 {
 			w.t.Fatalf("%s of session %d has credit, and %d messages are ready", s.id, s.session.id, n)
 		}
 	}
@@ -825,8 +973,9 @@ func sameDead(a, b *Delivery) bool {
 	return sameTime && x == y
 }
 
-// compare checks the state of m.
+// compare checks the state of m, which has done what is due.
 func (w *model) compare(m *Machine) {
+	w.expire()
 	if m.Last() != w.last || m.Oldest() != w.oldest() || m.bytes != w.bytes() {
 		w.t.Fatalf("last=%d oldest=%d bytes=%d, want %d %d %d", m.Last(), m.Oldest(), m.bytes, w.last, w.oldest(), w.bytes())
 	}
@@ -870,6 +1019,14 @@ func (w *model) compareQueue(got *queue, want *modelQueue) {
 	if got.resident != want.resident() {
 		w.t.Fatalf("%s has %d octets in memory, want %d", want.destination, got.resident, want.resident())
 	}
+	got.each(func(at ref) bool { // those that wait for their redelivery are held as soon as somebody wants them
+		if at.slot().state == slotHeld {
+			ready = slices.DeleteFunc(ready, func(m *modelMessage) bool {
+				return w.id(m) == (MessageID{at.slot().seq, at.slot().number()}) || m.n > 0 && m.n == at.slot().number()
+			})
+		}
+		return true
+	})
 	if got.ready != len(ready) || got.live != len(want.messages) || got.backlog.bytes != sizes(ready) || got.consumers != len(want.subs) {
 		w.t.Fatalf("%s: ready=%d live=%d bytes=%d consumers=%d, want %d %d %d %d", want.destination,
 			got.ready, got.live, got.backlog.bytes, got.consumers, len(ready), len(want.messages), sizes(ready), len(want.subs))

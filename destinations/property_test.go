@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -72,6 +73,14 @@ func newProgram(t *rapid.T) *program {
 			Policy:   PendingPolicy(p.pick("policy", 3)),
 		},
 	}
+	redelivery := Redelivery{
+		MaxDeliveries: p.opts.MaxDeliveries,
+		Delay:         oneOf(p, "redelivery delay", []time.Duration{0, 0, 3 * time.Millisecond, 20 * time.Millisecond}),
+		Multiplier:    2,
+		MaxDelay:      30 * time.Millisecond,
+		KeepOrder:     p.pick("keep order", 3) == 0,
+	}
+	p.opts.Policies = NewPolicies([]Rule{{Match: Pattern{Queue(">")}, Set: func(policy *Policy) { policy.Redelivery = redelivery }}})
 	p.m, p.w, p.standby, p.disk = New(p.opts), newModel(t, p.opts), New(p.opts), newDisk(p)
 	p.skip()
 	p.step(Command{Op: Start})
@@ -97,10 +106,33 @@ func oneOf[T any](p *program, label string, values []T) T { return values[p.pick
 
 // step carries out c and checks everything.
 func (p *program) step(c Command) {
+	p.now = p.now.Add(oneOf(p, "pass", []time.Duration{time.Millisecond, time.Millisecond, 10 * time.Millisecond}))
+	if c.Op != Start {
+		p.tick()
+		p.w.compare(p.m)
+	}
+	p.carryOut(c)
+	p.tick()
+	p.w.compare(p.m)
+}
+
+// tick does what is due, as often as it takes.
+func (p *program) tick() {
+	for {
+		next, ok := p.m.NextTick()
+		if !ok || next.After(p.now) {
+			return
+		}
+		p.carryOut(Command{Op: Tick})
+	}
+}
+
+func (p *program) carryOut(c Command) {
 	var out Effects
-	p.now = p.now.Add(time.Millisecond)
+	own := c.forModel()
 	err := p.m.Step(p.now, c, &out)
-	code := p.w.step(p.now, c, &out)
+	code := p.w.step(p.now, own, &out)
+	c = own
 	switch {
 	case err == nil && code == "":
 		p.w.judge(c, &out)
@@ -110,7 +142,6 @@ func (p *program) step(c Command) {
 		p.t.Fatalf("%+v is refused and has effects: %+v", c, out)
 	}
 	p.checkSync(&out)
-	p.w.compare(p.m)
 	p.log(out.Entries)
 }
 
@@ -194,6 +225,7 @@ func (p *program) drain() {
 		q := p.w.queues[0]
 		p.step(Command{Op: Subscribe, Session: lastSession, Subscription: "all", Destination: q.destination})
 		for len(q.messages) > 0 {
+			p.now = p.now.Add(50 * time.Millisecond) // for what is to come
 			s := q.subs[0]
 			p.step(Command{Op: Sent, Session: lastSession, Delivery: DeliveryID{Sub: s.number, Tag: s.lastTag}})
 		}
@@ -260,7 +292,44 @@ func (p *program) drawConsumer() Consumer {
 func (p *program) drawSend() Outgoing {
 	p.sent++
 	body := fmt.Sprint("m", p.sent, strings.Repeat("_", 50*p.pick("size", 4)))
-	return Outgoing{Destination: p.drawDestination(), Message: newMessage(body, p.pick("persistent", 4) > 0)}
+	o := Outgoing{Destination: p.drawDestination(), Message: newMessage(body, p.pick("persistent", 4) > 0)}
+	if p.pick("props", 3) == 0 {
+		o.Message.Props = p.drawProps(o)
+	}
+	return o
+}
+
+// drawProps are those of a message. Copies of a topic have a priority only:
+// scripts have the rest.
+func (p *program) drawProps(o Outgoing) *Props {
+	props := &Props{Priority: uint8(oneOf(p, "priority", []int{0, 3, 4, 4, 9}))}
+	if o.Destination.Topic {
+		return props
+	}
+	props.TTL = oneOf(p, "ttl", []int64{0, 0, 1, 15, 100})
+	if !o.Message.Persistent && o.Destination != Queue("q") {
+		return props // what order queues come in is up to the machine
+	}
+	props.Delay = oneOf(p, "delay", []int64{0, 0, 5, 40})
+	props.Period = oneOf(p, "period", []int64{0, 0, 7})
+	props.Repeat = int32(p.pick("repeat", 3))
+	return props
+}
+
+// forModel is c with messages of its own: the machine resolves their Props.
+func (c Command) forModel() Command {
+	clone := func(msg *Message) *Message {
+		if msg == nil {
+			return nil
+		}
+		own := *msg
+		return &own
+	}
+	c.Message, c.Sends = clone(c.Message), slices.Clone(c.Sends)
+	for i := range c.Sends {
+		c.Sends[i].Message = clone(c.Sends[i].Message)
+	}
+	return c
 }
 
 // drawSends are the sends of a transaction; now and then more than a chunk of

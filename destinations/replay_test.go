@@ -25,9 +25,20 @@ func describe(m *Machine) string {
 				return true
 			}
 			fmt.Fprintf(&b, "%s %d content=%d size=%d attempts=%d", q.destination, s.seq, at.content(), s.size, s.attempts)
-			if d := at.deadLetter(); d != nil {
-				fmt.Fprintf(&b, " %s at=%s", d, d.Time.Format("15:04:05.000"))
+			x := at.extra()
+			if x.dead != nil {
+				fmt.Fprintf(&b, " %s at=%s", x.dead, x.dead.Time.Format("15:04:05.000"))
 			}
+			switch level := at.c.priority; {
+			case level == levelWaiting:
+				fmt.Fprintf(&b, " comes=%d latest=%d left=%d", x.comes(), x.latest, x.left)
+			case level != DefaultPriority:
+				fmt.Fprintf(&b, " level=%d", level)
+			}
+			if x.until != 0 {
+				fmt.Fprintf(&b, " until=%d", x.until)
+			}
+			b.WriteString(x.props.String())
 			b.WriteByte('\n')
 			return true
 		})

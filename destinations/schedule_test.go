@@ -56,3 +56,23 @@ func TestScheduleBringsWhatIsInTheLog(t *testing.T) {
 		t.Errorf("brought twice, it gives %+v", outputs)
 	}
 }
+
+// A log may give back that a message came, when it comes again and that copy of it
+// was moved: the move says what there is to put.
+func TestReplayOfAMovedCopy(t *testing.T) {
+	t.Parallel()
+	msg := newMessage("one", true)
+	msg.Props = &Props{Priority: DefaultPriority, Deliver: 1, Period: 1, Repeat: 9}
+	put := record{seq: 1, kind: KindEnqueue, queue: "q", msg: msg}
+	came := record{seq: 2, kind: KindSchedule, queue: "q", seqs: []uint64{1}, next: 2, left: 8}
+	moved := record{seq: 3, kind: KindMove, queue: "q", seqs: []uint64{2}, target: "DLQ.q", dead: &DeadLetter{Reason: ReasonRejected}, content: 1, size: slotSize(msg)}
+	again := record{seq: 4, kind: KindSchedule, queue: "q", seqs: []uint64{1}, next: 3, left: 7}
+	all := replayed(t, Options{}, []Entry{put.entry(), came.entry(), moved.entry(), again.entry()})
+	if keep, err := all.Live().Keep(readBack(came.entry()), func(uint64) bool { return false }); keep || err != nil {
+		t.Errorf("that it came, and was moved, is kept: %t, %v", keep, err)
+	}
+	cleaned := replayed(t, Options{}, []Entry{put.entry(), moved.entry(), again.entry()})
+	if got, want := describeAll(cleaned), describeAll(all); got != want {
+		t.Errorf("after the cleaning there is\n%s\nwant\n%s", got, want)
+	}
+}
