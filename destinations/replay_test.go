@@ -156,11 +156,11 @@ func TestReplayOfEntriesAboutNothing(t *testing.T) {
 	dead := &DeadLetter{Reason: ReasonRejected}
 	records := []record{
 		{kind: KindSettle, queue: "gone", seqs: []uint64{1, 2}},
-		{kind: KindMove, queue: "gone", seqs: []uint64{1}, target: "DLQ.gone", dead: dead},
+		{kind: KindMove, queue: "gone", seqs: []uint64{1}, target: "DLQ.gone", dead: dead, content: 1},
 		{kind: KindAttempt, queue: "gone", seqs: []uint64{1}, attempts: 1},
 		{kind: KindEnqueue, queue: "q", msg: newMessage("one", true)},
 		{kind: KindSettle, queue: "q", seqs: []uint64{1, 2}},
-		{kind: KindMove, queue: "q", seqs: []uint64{1}, target: "DLQ.q", dead: dead},
+		{kind: KindMove, queue: "q", seqs: []uint64{1}, target: "DLQ.q", dead: dead, content: 1},
 		{kind: KindAttempt, queue: "q", seqs: []uint64{1}, attempts: 1},
 	}
 	var entries []Entry
