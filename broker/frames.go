@@ -236,6 +236,11 @@ func (s *session) acknowledge(f *stomp.Frame, c destinations.Command) error {
 		if c.Refusal.Delay = r.delay(headerDelay); r.err != nil {
 			return r.err
 		}
+		extend, err := count(f, headerExtend, maxAckTimeout)
+		if err != nil {
+			return err
+		}
+		c.Extend = time.Duration(extend) * time.Millisecond
 	}
 	tx, err := s.openTransaction(f)
 	if err != nil {

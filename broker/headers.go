@@ -88,7 +88,9 @@ const (
 	headerActiveMQPriority = "activemq.priority"
 	headerXPriority        = "x-priority"
 	headerDispatchAsync    = "activemq.dispatchAsync" // read by nobody
-	headerRequeue          = "requeue"                // and of NACK
+	headerAckTimeout       = "x-ack-timeout"
+	headerExtend           = "x-extend" // of NACK
+	headerRequeue          = "requeue"  // and of NACK
 
 	headerRedeliveryDelay      = "x-redelivery-delay"
 	headerRedeliveryMultiplier = "x-redelivery-multiplier"

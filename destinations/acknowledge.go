@@ -12,6 +12,8 @@ func (m *Machine) acknowledge(c *Command, out *Effects) error {
 		return err
 	}
 	switch {
+	case c.Op == Nack && c.Extend > 0:
+		m.extend(s, tag, c.Extend)
 	case c.Tx != "":
 		m.hold(s, tag, c)
 	case c.Op == Ack:

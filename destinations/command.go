@@ -18,7 +18,7 @@ const (
 	Subscribe      // Subscription, Destination or Sources, Consumer
 	Unsubscribe    // Subscription; with Delete, Consumer.Durable
 	Ack            // Delivery, Tx
-	Nack           // Delivery, Tx, Refusal
+	Nack           // Delivery, Tx, Refusal, Extend
 	Commit         // Tx, Sends, Client, DiskLow
 	Abort          // Tx
 	Disconnect     // Clean, Written
@@ -49,7 +49,8 @@ type Command struct {
 	Consumer     Consumer
 	Delivery     DeliveryID
 	Refusal      Refusal
-	Tx           string // transaction; empty: none
+	Extend       time.Duration // Nack: nothing is refused, only more time is taken from now on; 0: no
+	Tx           string        // transaction; empty: none
 	Sends        []Outgoing
 
 	Examination *Examination
@@ -88,6 +89,7 @@ type Consumer struct {
 	Browse        bool               // a copy of what is in a queue, and nothing else
 	Selector      *selector.Selector // only what matches; nil: everything
 	Redelivery    *Redelivery        // of what it refuses, where it differs from the policy: fields that are 0 do not, a negative Delay is none; nil: none do
+	AckTimeout    time.Duration      // a delivery that is not acknowledged for so long is in vain; 0: as the policy says
 	RejectNacks   bool               // every NACK dead-letters at once
 	ByMessageID   bool               // the client acknowledges by message id (STOMP 1.0 and 1.1)
 	Durable       DurableID          // of a topic's subscription that outlives its consumers; zero: it does not

@@ -116,6 +116,10 @@ func (m *Machine) nextIn(q *queue, v *view, out *Effects) (ref, bool) {
 func (m *Machine) deliver(src *source, at ref, out *Effects) {
 	s, sl := src.sub, at.slot()
 	tag := s.flights.add(src.queue, at)
+	if due := m.ackDue(s, src.queue); due > 0 {
+		s.flights.get(tag).due = due
+		m.expect(s, due)
+	}
 	s.out++
 	s.outBytes += int64(sl.size)
 	if s.byID != nil {

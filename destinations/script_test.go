@@ -30,9 +30,9 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the ma
 //	                                           S is the number of a session
 //	S subscribe ID DEST[,DEST...] [ack=MODE] [prefetch=N] [bytes=N] [byid] [rejectnacks]
 //	    [priority=N] [exclusive] [nolocal] [browse] [pending=N] [durable=CLIENT/NAME] [shared] [selector=TEXT, _ for a space]
-//	    [redelivery-delay=TIME] [multiplier=N] [max-delay=TIME] [most=N]
+//	    [ack-timeout=TIME] [redelivery-delay=TIME] [multiplier=N] [max-delay=TIME] [most=N]
 //	S unsubscribe ID [delete] [durable=CLIENT/NAME]
-//	S ack|nack SUB.TAG [reject] [delay=TIME]   the numbers that the delivery carried
+//	S ack|nack SUB.TAG [reject] [delay=TIME] [extend=TIME]  the numbers that the delivery carried
 //	S ack|nack id=SEQ.N [sub=ID]               by message id
 //	S sent SUB.TAG
 //	S unreadable SUB.TAG
@@ -377,6 +377,9 @@ func (p *player) command(words []string) {
 	case "ack", "nack", "sent", "unreadable":
 		c.Op = map[string]Op{"ack": Ack, "nack": Nack, "sent": Sent, "unreadable": Unreadable}[verb]
 		c.Delivery, c.Subscription = p.delivery(args, opts), opts["sub"]
+		if s := opts["extend"]; s != "" {
+			c.Extend = p.duration(s)
+		}
 	case "commit", "abort":
 		c.Op, c.Tx = map[string]Op{"commit": Commit, "abort": Abort}[verb], args[0]
 		if verb == "commit" {
@@ -515,6 +518,9 @@ func (p *player) consumer(opts map[string]string) Consumer {
 			p.t.Fatalf("line %d: %v", p.n, err)
 		}
 		c.Selector = sel
+	}
+	if s := opts["ack-timeout"]; s != "" {
+		c.AckTimeout = p.duration(s)
 	}
 	c.Browse = opts["browse"] != ""
 	c.Exclusive, c.NoLocal = opts["exclusive"] != "", opts["nolocal"] != ""

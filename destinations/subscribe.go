@@ -142,6 +142,7 @@ func (ses *session) remove(s *subscription) {
 // retire takes a subscription out of its destinations: it gets nothing more.
 func (m *Machine) retire(s *subscription) {
 	s.closed, s.idle = true, nil
+	m.stopTimer(&s.alarm)
 	for _, src := range s.sources {
 		src.queue.leave(src)
 		m.forgetView(src.view)

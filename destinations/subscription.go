@@ -52,6 +52,7 @@ type subscription struct {
 	place    int                  // in its topic
 	open     uint64               // in client mode: transactions hold all flights with a lower tag
 	closed   bool
+	alarm    timer // for the first flight that is due
 }
 
 func (s *subscription) seat() *int { return &s.place }
@@ -67,6 +68,7 @@ type flight struct {
 	at    ref
 	queue *queue       // where at is
 	tx    *transaction // that holds an acknowledgement of it
+	due   int64        // Unix ms when it is in vain; 0: never
 	live  bool
 }
 

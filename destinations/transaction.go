@@ -134,6 +134,7 @@ func (m *Machine) abort(c *Command) {
 			m.touch(q)
 		default:
 			fl.tx = nil
+			m.expect(s, fl.due)
 			s.out++
 			s.outBytes += int64(fl.at.slot().size)
 			s.open = min(s.open, h.tag)
