@@ -323,13 +323,15 @@ func (m *Machine) applySettle(q *queue, r *record) {
 	m.collect(q)
 }
 
-// applyMove takes a message out of its queue and puts it into another. When a
-// checkpoint has the one queue without it and the other not yet with it, r
-// itself says what there is to put.
+// applyMove takes a message out of its queue and puts it into another. r itself
+// says what there is to put when the message is not there: when a checkpoint has
+// the one queue without it and the other not yet with it, and when it was in a
+// durable subscription of which the log has given back that it ever was.
 func (m *Machine) applyMove(r *record) {
 	s := slot{seq: r.seq, size: r.size, marks: markStored}
 	if !m.recovery.has(r.queue, r.seq) {
-		if !m.moveOut(r, &s) && r.content == r.seqs[0] {
+		_, durable := durableID(Queue(r.queue))
+		if !m.moveOut(r, &s) && !durable && r.content == r.seqs[0] {
 			return
 		}
 	}

@@ -13,16 +13,29 @@ func (m *Machine) publish(c *Command, o Outgoing, out *Effects) {
 	whole, before := m.whole, m.unstored
 	m.whole = whole || len(o.Also) > 0
 	queues := o.queues()
+	for _, name := range queues {
+		m.establish(name, out)
+	}
+	named := queues
 	for i := range o.parts() {
-		if d := o.part(i); d.Topic && m.place(c, o.Message, queues, d.Name, out) {
+		topic := o.part(i)
+		if !topic.Topic {
+			continue
+		}
+		if takers, all := m.takersOf(topic.Name, c.Client, o.Message, named); len(takers) > 0 {
+			m.place(c, o.Message, queues, topic.Name, takers, all, out)
 			queues = nil
 			if i < o.parts()-1 {
 				o.Message = o.Message.again()
 			}
 		}
 	}
-	if len(queues) > 0 {
-		m.place(c, o.Message, queues, "", out)
+	switch len(queues) {
+	case 0:
+	case 1:
+		m.enqueue(Queue(queues[0]), o.Message, c.DiskLow, out)
+	default:
+		m.place(c, o.Message, queues, "", nil, true, out)
 	}
 	if m.whole = whole; !whole {
 		m.joined = false
@@ -55,20 +68,9 @@ func (msg *Message) again() *Message {
 	return &Message{Content: msg.Content, HeaderBytes: msg.HeaderBytes, Form: msg.Form, Persistent: msg.Persistent, Props: msg.Props}
 }
 
-// place puts a message into queues and into what is durable on a topic, and says
-// whether there was anything.
-func (m *Machine) place(c *Command, msg *Message, queues []string, topic string, out *Effects) bool {
-	takers, all := m.takersOf(topic, msg, c.Client)
-	switch {
-	case len(takers) == 0 && len(queues) == 0:
-		return false
-	case len(takers) == 0 && len(queues) == 1:
-		m.enqueue(Queue(queues[0]), msg, c.DiskLow, out)
-		return true
-	}
-	for _, name := range queues {
-		m.establish(name, out)
-	}
+// place puts a message into queues, and into takers: those of its topic, perhaps
+// all.
+func (m *Machine) place(c *Command, msg *Message, queues []string, topic string, takers []*durable, all bool, out *Effects) {
 	for _, d := range takers {
 		m.dropOldest(d, msg.size(), out)
 	}
@@ -81,7 +83,7 @@ func (m *Machine) place(c *Command, msg *Message, queues []string, topic string,
 			r.seqs = seqsOf(takers)
 		}
 		m.record(r, out)
-		return true
+		return
 	}
 	msg.publishedOn(topic)
 	m.number(msg)
@@ -92,15 +94,15 @@ func (m *Machine) place(c *Command, msg *Message, queues []string, topic string,
 	for _, d := range takers {
 		m.push(d.queue, s, msg.level(), extra{props: msg.Props.waits()})
 	}
-	return true
 }
 
-// takersOf are the durables that take a message on a topic; all says that none
-// that matches the topic refuses. They are good until the next call.
-func (m *Machine) takersOf(topic string, msg *Message, client string) (takers []*durable, all bool) {
+// takersOf are the durables that take a message of client on a topic, but those
+// that get it for they are named; all says that these are all that match the
+// topic. They are good until the next call.
+func (m *Machine) takersOf(topic, client string, msg *Message, named []string) (takers []*durable, all bool) {
 	takers, all = m.takers[:0], true
 	m.durables.each(topic, func(d *durable) {
-		if d.takes(msg, client) {
+		if d.takes(msg, client) && !slices.Contains(named, d.queue.destination.Name) {
 			takers = append(takers, d)
 		} else {
 			all = false
