@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"baton/destinations/selector"
 )
 
 // A DurableID names a durable subscription for ever, whoever holds it at the
@@ -70,7 +72,8 @@ type durable struct {
 	queue    *queue
 	seq      uint64 // of its entry: its number among all there ever are
 	topic    string // its name, perhaps with wildcards
-	selector string
+	selector string // its text; empty: none
+	selects  *selector.Selector
 	noLocal  bool // not what its own client sends
 
 	shared bool // whoever consumes it lets others do so too; not stored
@@ -110,8 +113,8 @@ func (q *queue) hidden() bool {
 	return durable && q.durable != nil
 }
 
-// takes says whether d wants a message that this client sends.
-func (d *durable) takes(_ *Message, client string) bool {
+// takes says whether d wants what this client sends.
+func (d *durable) takes(client string) bool {
 	id, _ := durableID(d.queue.destination)
 	return !d.noLocal || id.Client != client
 }
@@ -169,7 +172,7 @@ func (m *Machine) subscribeDurable(c *Command, out *Effects) (*queue, error) {
 	if c.Consumer.NoLocal && id.Client == "" {
 		return nil, durableError("no-local of a durable subscription needs a client-id: it is about what the client of that name sends")
 	}
-	want := record{kind: KindDurable, queue: id.key(), topic: c.Destination.Name, noLocal: c.Consumer.NoLocal}
+	want := record{kind: KindDurable, queue: id.key(), topic: c.Destination.Name, noLocal: c.Consumer.NoLocal, selector: c.Consumer.Selector.String()}
 	q := m.find(want.queue)
 	switch {
 	case q == nil || q.durable == nil:
@@ -285,6 +288,9 @@ func (m *Machine) applyDurable(r *record) {
 // attach makes the queue of d durable.
 func (m *Machine) attach(d *durable) {
 	d.queue.durable = d
+	if d.selector != "" {
+		d.selects, _ = selector.Parse(d.selector) // one that only another version understands selects all: nothing is lost
+	}
 	m.durables.add(d)
 	if d.queue.hidden() {
 		d.queue.policy = m.policies.of(Topic(d.topic))

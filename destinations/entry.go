@@ -389,7 +389,7 @@ func (d *decoder) enqueue(r *record, e Entry) {
 func (d *decoder) publish(r *record, e Entry) {
 	r.topic = d.string()
 	n := d.uvarint()
-	if n > maxTargets {
+	if n > uint64(len(d.data)) { // each takes an octet at least
 		d.bad = true
 		return
 	}

@@ -69,6 +69,7 @@ type Machine struct {
 	roster   roster[*queue] // all of queues
 	topics   map[string]*topic
 	durables durables
+	routes   patternSet[*Route]
 	sessions map[uint64]*session
 	windows  map[Destination]*window // of deduplication ids
 	trimmed  time.Time               // when all windows were looked at
@@ -100,6 +101,7 @@ func New(o Options) *Machine {
 	return &Machine{
 		opts:     o.WithDefaults(),
 		policies: newPolicyBook(o),
+		routes:   newRoutes(o.Routes),
 		queues:   map[string]*queue{},
 		topics:   map[string]*topic{},
 		sessions: map[uint64]*session{},

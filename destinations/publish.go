@@ -75,7 +75,7 @@ func (m *Machine) place(c *Command, msg *Message, queues []string, topic string,
 		m.dropOldest(d, msg.size(), out)
 	}
 	if queues = m.queuesTaking(queues, msg.size(), out); len(queues) == 0 && len(takers) == 0 {
-		return true
+		return
 	}
 	if msg.Persistent || !c.DiskLow && !m.roomInAll(queues, takers, msg.size()) {
 		r := record{kind: KindPublish, topic: topic, queues: queues, msg: msg, chosen: !all}
@@ -102,7 +102,7 @@ func (m *Machine) place(c *Command, msg *Message, queues []string, topic string,
 func (m *Machine) takersOf(topic, client string, msg *Message, named []string) (takers []*durable, all bool) {
 	takers, all = m.takers[:0], true
 	m.durables.each(topic, func(d *durable) {
-		if d.takes(msg, client) && !slices.Contains(named, d.queue.destination.Name) {
+		if d.takes(client) && m.selects(d.selects, msg) && !slices.Contains(named, d.queue.destination.Name) {
 			takers = append(takers, d)
 		} else {
 			all = false
@@ -200,6 +200,7 @@ func (m *Machine) Stores(o Outgoing) bool {
 	if !o.Message.Persistent {
 		return false
 	}
+	o = m.routed(o)
 	stores := false
 	for i := range o.parts() {
 		d := o.part(i)
@@ -224,6 +225,3 @@ func (m *Machine) headBytes(o Outgoing) int64 {
 
 // maxTakerBytes bounds what a taker takes in the head of a publish.
 const maxTakerBytes = 10
-
-// maxTargets bounds the queues of one publish.
-const maxTargets = 256

@@ -4,7 +4,7 @@ import "fmt"
 
 // send puts a message into a queue or hands it to a topic's subscribers.
 func (m *Machine) send(c *Command, out *Effects) error {
-	o := Outgoing{c.Destination, c.Also, c.Message}
+	o := m.routed(Outgoing{c.Destination, c.Also, c.Message})
 	if err := m.admit(m.needs(o, c.DiskLow, nil)); err != nil {
 		return err
 	}

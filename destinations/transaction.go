@@ -47,6 +47,7 @@ func entrySize(s *slot, nack bool) int64 {
 
 // commit carries out what a transaction held, and its sends.
 func (m *Machine) commit(c *Command, out *Effects) error {
+	c.Sends = m.allRouted(c.Sends)
 	need, err := m.admitCommit(c)
 	if err != nil {
 		return err
