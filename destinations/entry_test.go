@@ -40,8 +40,20 @@ func sampleRecords() []record {
 		{seq: 90, kind: KindAttempt, queue: "a", seqs: []uint64{4}, attempts: 1, until: math.MaxInt64},
 		{seq: 91, kind: KindSchedule, queue: "a", seqs: []uint64{4}, next: math.MaxInt64, left: -1},
 		{seq: 92, kind: KindSchedule, queue: "a", seqs: []uint64{4}},
+		{seq: 140, kind: KindPublish, topic: "news", queues: []string{"a", "é"}, msg: published("news")},
+		{seq: 141, kind: KindPublish, topic: "news", msg: published("news"), chosen: true, seqs: []uint64{3, 9, math.MaxUint64}},
+		{seq: 142, kind: KindPublish, queues: []string{"a", "b"}, msg: bare},
+		{seq: 143, kind: KindDurable, queue: DurableID{"c", "x"}.key(), topic: "news.>", selector: "a = 1", noLocal: true},
+		{seq: 144, kind: KindForgo, queue: DurableID{"c", "x"}.key(), seqs: []uint64{143}},
 		{seq: math.MaxUint64, kind: KindAttempt, queue: "a", seqs: []uint64{4}, attempts: maxAttempts},
 	}
+}
+
+// published is a message that was published on topic.
+func published(topic string) *Message {
+	msg := newMessage("one", true)
+	msg.publishedOn(topic)
+	return msg
 }
 
 // entry is r as the machine puts it out.
@@ -91,7 +103,7 @@ func TestEntryMessage(t *testing.T) {
 	for _, r := range sampleRecords() {
 		e := readBack(r.entry())
 		got, err := e.Message()
-		if r.kind != KindEnqueue {
+		if !e.holdsMessage() {
 			if err == nil || !strings.Contains(err.Error(), fmt.Sprint("entry ", e.Seq)) {
 				t.Errorf("entry %d of kind %d gives the error %v", e.Seq, e.Kind, err)
 			}

@@ -40,6 +40,12 @@ func TestLiveKeep(t *testing.T) {
 		{"a settlement of what is there", settle(4), nil, true},
 		{"an attempt of what waits", record{seq: 9, kind: KindAttempt, queue: "q", seqs: []uint64{3}, attempts: 1}, nil, true},
 		{"an attempt of what is settled", record{seq: 9, kind: KindAttempt, queue: "q", seqs: []uint64{4}, attempts: 1}, nil, false},
+		{"a published message that somebody holds", record{seq: 3, kind: KindPublish, topic: "t", msg: msg}, nil, true},
+		{"a published message that all have settled", record{seq: 4, kind: KindPublish, topic: "t", msg: msg}, nil, false},
+		{"a durable subscription", record{seq: 5, kind: KindDurable, queue: "d", topic: "t"}, nil, true},
+		{"a durable subscription that was deleted", record{seq: 4, kind: KindDurable, queue: "d", topic: "t"}, nil, false},
+		{"its deletion, while the log has it", record{seq: 9, kind: KindForgo, queue: "d", seqs: []uint64{4}}, nil, true},
+		{"its deletion, when that is gone", record{seq: 9, kind: KindForgo, queue: "d", seqs: []uint64{4}}, []uint64{4}, false},
 		{"a message after the picture", record{seq: 21, kind: KindEnqueue, queue: "q", msg: msg}, nil, true},
 		{"a settlement after the picture", record{seq: 21, kind: KindSettle, queue: "q", seqs: []uint64{4}}, []uint64{4}, true},
 	} {

@@ -95,3 +95,32 @@ func TestDurableSelector(t *testing.T) {
 		t.Errorf("another selector makes %s", got)
 	}
 }
+
+// A hundred durable subscriptions take little more of the log than one.
+func TestDurableOnDiskOnce(t *testing.T) {
+	t.Parallel()
+	const subscriptions, messages, size = 100, 1000, 1024
+	r := newRig(t, Options{})
+	for i := range subscriptions {
+		r.step(Command{Op: Subscribe, Session: 1, Subscription: fmt.Sprint(i), Destination: Topic("t"),
+			Consumer: Consumer{Durable: DurableID{Client: "c", Name: fmt.Sprint(i)}}})
+	}
+	r.step(Command{Op: Disconnect, Session: 1, Clean: true})
+	octets := 0
+	content := append([]byte{'\n'}, make([]byte, size)...)
+	for range messages {
+		r.send(Topic("t"), &Message{Content: content, Persistent: true})
+		for _, e := range r.out.Entries {
+			octets += len(e.Head) + len(e.Body)
+		}
+	}
+	if most := messages * (size + 64); octets > most {
+		t.Errorf("%d octets, want at most %d", octets, most)
+	}
+	if s := r.m.Stats(); s.Messages != subscriptions*messages || s.Durables != subscriptions || s.Queues != 0 {
+		t.Errorf("%+v", s)
+	}
+	if contents := r.m.Bytes() - subscriptions*queueBytes; contents != 0 {
+		t.Errorf("%d octets are in memory for who is not there", contents)
+	}
+}
