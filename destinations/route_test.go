@@ -124,3 +124,15 @@ func TestDurableOnDiskOnce(t *testing.T) {
 		t.Errorf("%d octets are in memory for who is not there", contents)
 	}
 }
+
+// An entry that names a queue twice, or by name and by topic, puts one message
+// into it.
+func TestReplayOfAPublishToOneQueueTwice(t *testing.T) {
+	t.Parallel()
+	const virtual = "Consumer.A.VirtualTopic.x"
+	made := record{seq: 1, kind: KindDurable, queue: virtual, topic: "VirtualTopic.x"}
+	put := record{seq: 2, kind: KindPublish, topic: "VirtualTopic.x", queues: []string{virtual, "q", "q"}, msg: newMessage("one", true)}
+	m := replayed(t, Options{}, []Entry{made.entry(), put.entry()})
+	wantBodies(t, m, virtual, "one")
+	wantBodies(t, m, "q", "one")
+}
