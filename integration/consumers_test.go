@@ -36,7 +36,7 @@ func (w worker) consume(mode string, from []uint32, take func(*consuming, held) 
 		return err
 	}
 	defer c.Close()
-	defer w.history.Add(history.Op{Kind: history.Leaving, Client: number})
+	defer w.history.Add(history.Op{Kind: history.Leaving, Client: number}) // once more, for who left on purpose
 	s := &consuming{worker: w, c: c, client: number, promises: map[string]history.Op{}, covers: map[string][]held{}}
 	for _, queue := range from {
 		if err := subscribeTo(c, mode, queue); err != nil {
@@ -141,7 +141,7 @@ func (s *consuming) ack(receipt bool, messages ...held) error {
 
 // nack refuses a message, two times out of three with a receipt.
 func (s *consuming) nack(m held) error {
-	s.history.Add(history.Op{Kind: history.Nacked, Client: s.client, Message: m.id, Queue: m.queue})
+	s.history.Add(history.Op{Kind: history.Nacked, Client: s.client, Message: m.id, Queue: m.queue, Count: m.count})
 	if s.rng.IntN(3) == 0 {
 		return s.c.Write("NACK", nil, "id", m.ack)
 	}
@@ -255,6 +255,7 @@ func (s *consuming) leave() error {
 	if err := s.c.Flush(); err != nil {
 		return err
 	}
+	s.history.Add(history.Op{Kind: history.Leaving, Client: s.client})
 	s.c.Abort()
 	return errLeft
 }

@@ -46,6 +46,7 @@ const (
 	forwarder = 4 + iota // the transactional consumer
 	scheduler
 	deduplicator
+	grouper
 	ranker
 	requester
 	copier // the last, for a copy's producer has the number of its place added
@@ -67,6 +68,7 @@ const (
 	queueC
 	queueScheduled
 	queueDeduplicated
+	queueGrouped
 	queueRanked
 	queueRequests
 	queueLeft
@@ -85,6 +87,7 @@ var places = [...]place{
 	// What was sent later and waits as long as any comes last.
 	queueScheduled:    {destination: "/queue/scheduled", end: []string{"AMQ_SCHEDULED_DELAY", fmt.Sprint(maxDelay.Milliseconds())}},
 	queueDeduplicated: {destination: "/queue/deduplicated"},
+	queueGrouped:      {destination: "/queue/grouped"},
 	// A credit of one message tells when each was chosen.
 	queueRanked:     {destination: "/queue/ranked", prefetch: 1, end: []string{"priority", "0"}},
 	queueRequests:   {destination: "/queue/requests"},
@@ -114,7 +117,7 @@ var plain = feature{"plain", []func(worker) error{
 }}
 
 // features beside the plain work.
-var features = []feature{scheduled, deduplicated, ranked, copied, temporary}
+var features = []feature{scheduled, deduplicated, grouped, ranked, copied, temporary}
 
 // mix is the plain work and that of some features. The seed chooses them.
 type mix []feature
@@ -306,6 +309,7 @@ type sending struct {
 	to       string        // destination; "": that of its place
 	tx       uint32        // 0: none
 	delay    time.Duration // 0: at once
+	group    uint32        // 0: none
 	priority uint8
 	headers  []string // more of them
 }
@@ -332,7 +336,7 @@ func (l *load) send(c *client.Conn, rng *rand.Rand, number uint32, s sending) er
 	}
 	for _, place := range s.places {
 		l.history.Add(history.Op{Kind: history.Sent, Client: number, Message: copyOf(id, place), Queue: place, Tx: s.tx,
-			Hash: history.Hash(body), Delay: s.delay, Priority: s.priority})
+			Hash: history.Hash(body), Delay: s.delay, Group: s.group, Priority: s.priority})
 	}
 	if alone && s.tx != 0 {
 		l.history.Add(history.Op{Kind: history.Committing, Client: number, Tx: s.tx})

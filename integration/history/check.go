@@ -176,13 +176,19 @@ func (c *checker) replay(op Op) {
 	case Acked:
 		c.ack(op)
 	case Nacked:
-		c.giveBack(op)
+		if m := c.at(op.Message); m != nil {
+			c.credit(op, m)
+			c.groupOf(m).refuse(op)
+		}
 	case NackReceipted:
 		if m := c.at(op.Message); m != nil {
 			m.refused = max(m.refused, op.Count)
+			c.groupOf(m).giveBack(op)
 		}
 	case Leaving:
-		c.leave(op.Client)
+		for _, g := range c.groups {
+			g.leave(op.Client)
+		}
 	case AckReceipted:
 		// The receipt of an ACK inside a transaction says only that it was noted.
 		if m := c.at(op.Message); m != nil && op.Tx == 0 {

@@ -46,6 +46,8 @@ func grouped(op Op) Op {
 
 func nacked(client, n uint32) Op { return Op{Kind: Nacked, Client: client, Message: id(n), Queue: 9} }
 
+func refused(n uint32) Op { return Op{Kind: NackReceipted, Message: id(n), Queue: 9} }
+
 func by(client uint32, op Op) Op {
 	op.Client = client
 	return op
@@ -180,10 +182,10 @@ func TestCheck(t *testing.T) {
 		{"twice in the queue",
 			[]Op{sent(1), named(5, got(1, 1)), named(6, again(2, 1)), acked(1)}, map[Finding]int{Doubled: 1, Recovered: 1, DupFlagged: 1}},
 		{"a count that rises above that of a receipted NACK",
-			[]Op{sent(1), counted(2, got(1, 1)), {Kind: NackReceipted, Message: id(1), Count: 2}, counted(3, again(2, 1)), acked(1)},
+			[]Op{sent(1), counted(2, got(1, 1)), counted(2, refused(1)), counted(3, again(2, 1)), acked(1)},
 			map[Finding]int{Recovered: 1, DupFlagged: 1}},
 		{"a count that fell",
-			[]Op{sent(1), counted(2, got(1, 1)), {Kind: NackReceipted, Message: id(1), Count: 2}, counted(2, again(2, 1)), acked(1)},
+			[]Op{sent(1), counted(2, got(1, 1)), counted(2, refused(1)), counted(2, again(2, 1)), acked(1)},
 			map[Finding]int{CountFell: 1, Recovered: 1, DupFlagged: 1}},
 		{"a group moves when its owner has acknowledged all",
 			[]Op{grouped(sent(1)), grouped(sent(2)), got(1, 1), acked(1), got(2, 2), acked(2)}, map[Finding]int{Recovered: 2}},
@@ -194,8 +196,15 @@ func TestCheck(t *testing.T) {
 			[]Op{grouped(sent(1)), grouped(sent(2)), got(1, 1), got(2, 2), acked(1), acked(2)}, map[Finding]int{TwoOwners: 1, Recovered: 2}},
 		{"two clients without a group",
 			[]Op{sent(1), sent(2), got(1, 1), got(2, 2), acked(1), acked(2)}, map[Finding]int{Recovered: 2}},
-		{"a message of a group overtakes one given back",
+		{"a message of a group was under way when one before it was refused",
 			[]Op{grouped(sent(1)), grouped(sent(2)), got(1, 1), nacked(1, 1), got(1, 2), again(1, 1), acked(1), acked(2)},
+			map[Finding]int{Recovered: 2, DupFlagged: 1}},
+		{"a message of a group was under way when one before it was refused a second time",
+			[]Op{grouped(sent(1)), grouped(sent(2)), counted(1, got(1, 1)), counted(1, nacked(1, 1)), counted(2, again(1, 1)),
+				counted(2, nacked(1, 1)), counted(1, refused(1)), counted(1, got(1, 2)), counted(3, again(1, 1)), acked(1), acked(2)},
+			map[Finding]int{Recovered: 2, DupFlagged: 2}},
+		{"a message of a group overtakes one given back",
+			[]Op{grouped(sent(1)), grouped(sent(2)), got(1, 1), nacked(1, 1), refused(1), got(1, 2), again(1, 1), acked(1), acked(2)},
 			map[Finding]int{GroupInversion: 1, Recovered: 2, DupFlagged: 1}},
 		{"a message of a group overtakes one whose owner left",
 			[]Op{grouped(sent(1)), grouped(sent(2)), got(1, 1), {Kind: Leaving, Client: 1}, got(2, 2), again(2, 1), acked(1), acked(2)},

@@ -3,12 +3,23 @@ package history
 // groupName names a message group: groups of two queues are two.
 type groupName struct{ queue, group uint32 }
 
-// group is who holds what of a message group: what was delivered and not acknowledged since.
-type group struct {
-	held map[ID]uint32 // by which client; nobody: it was given back
+// group is where those messages of a message group are that were delivered and not acknowledged since.
+type group struct{ out map[ID]holding }
+
+// holding is the last delivery of a message.
+type holding struct {
+	client uint32
+	count  uint32
+	state  state
 }
 
-const nobody = 0 // no client has this number
+type state uint8
+
+const (
+	held    state = iota
+	refused       // a NACK was written: messages that were under way then still come
+	back          // nobody has it
+)
 
 // groupOf is the group of a message, or nil when it is in none.
 func (c *checker) groupOf(m *message) *group {
@@ -18,7 +29,7 @@ func (c *checker) groupOf(m *message) *group {
 	name := groupName{m.queue, m.group}
 	g := c.groups[name]
 	if g == nil {
-		g = &group{held: map[ID]uint32{}}
+		g = &group{out: map[ID]holding{}}
 		c.groups[name] = g
 	}
 	return g
@@ -31,42 +42,47 @@ func (c *checker) checkGroup(op Op, m *message) {
 	if g == nil {
 		return
 	}
-	for id, client := range g.held {
+	for id, h := range g.out {
 		switch {
-		case client == nobody && id.Producer == op.Message.Producer && id.N < op.Message.N:
+		case h.state == back && id.Producer == op.Message.Producer && id.N < op.Message.N:
 			c.report.add(GroupInversion, "%v, before %v, which had been given back", op, id)
-		case client != nobody && client != op.Client:
-			c.report.add(TwoOwners, "%v, while client %d held %v", op, client, id)
+		case h.state == held && h.client != op.Client:
+			c.report.add(TwoOwners, "%v, while client %d held %v", op, h.client, id)
 		}
 	}
-	g.held[op.Message] = op.Client
+	g.out[op.Message] = holding{client: op.Client, count: op.Count}
 }
 
 func (g *group) settle(id ID) {
 	if g != nil {
-		delete(g.held, id)
+		delete(g.out, id)
 	}
 }
 
-// giveBack takes note of a NACK.
-func (c *checker) giveBack(op Op) {
-	m := c.at(op.Message)
-	if m == nil {
-		return // already reported as unexpected when it was delivered
+// refuse takes note of a NACK.
+func (g *group) refuse(op Op) {
+	if g != nil {
+		g.out[op.Message] = holding{client: op.Client, count: op.Count, state: refused}
 	}
-	c.credit(op, m)
-	if g := c.groupOf(m); g != nil {
-		g.held[op.Message] = nobody
+}
+
+// giveBack takes note of the receipt of a NACK: what comes after it was chosen after it.
+func (g *group) giveBack(op Op) {
+	if g == nil {
+		return
+	}
+	if h := g.out[op.Message]; h.state == refused && h.count == op.Count {
+		h.state = back
+		g.out[op.Message] = h
 	}
 }
 
 // leave gives back all that a client holds.
-func (c *checker) leave(client uint32) {
-	for _, g := range c.groups {
-		for id, holder := range g.held {
-			if holder == client {
-				g.held[id] = nobody
-			}
+func (g *group) leave(client uint32) {
+	for id, h := range g.out {
+		if h.client == client {
+			h.state = back
+			g.out[id] = h
 		}
 	}
 }

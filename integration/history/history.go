@@ -70,7 +70,7 @@ type Op struct {
 	Delay    time.Duration // Sent: it may not be delivered before At + Delay
 	Group    uint32        // Sent: its message group in its queue; 0: none
 	Priority uint8         // Sent: 0 to 9; of no concern when all messages of a queue have the same
-	Count    uint32        // Delivered and NackReceipted: which delivery of the message it is, as the broker counts; 0: not told
+	Count    uint32        // Delivered, Nacked and NackReceipted: which delivery of the message it is, as the broker counts; 0: not told
 	Name     uint64        // Delivered: hash of the broker's own name of the message, its message-id; 0: not told
 }
 
