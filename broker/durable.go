@@ -67,7 +67,7 @@ func (s *session) durableByID(f *stomp.Frame, subscription, destination string) 
 		return a, err
 	}
 	_, given := f.Header(headerAutoDelete)
-	switch isTopic := !strings.HasPrefix(destination, "/queue/"); {
+	switch isTopic := !strings.HasPrefix(destination, "/queue/") && !strings.HasPrefix(destination, amqQueue); {
 	case !isTopic:
 		return a, nil
 	case durable && (autoDelete || !given):

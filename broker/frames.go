@@ -107,6 +107,9 @@ func (s *session) send(f *stomp.Frame, c destinations.Command) error {
 	if err != nil {
 		return err
 	}
+	if target.Existing, err = existing(f, target.Existing); err != nil {
+		return err
+	}
 	persistent, err := truth(f, headerPersistent, true)
 	if err != nil {
 		return err
@@ -135,7 +138,8 @@ func (s *session) send(f *stomp.Frame, c destinations.Command) error {
 	}
 	msg := newMessage(f, s.speaks(), persistent, stamped, replyTo)
 	msg.Props = props
-	c.Op, c.Destination, c.Also, c.Message, c.Client = destinations.Send, target.Destination, target.Also, msg, s.clientID
+	c.Op, c.Destination, c.Also, c.Existing, c.Message = destinations.Send, target.Destination, target.Also, target.Existing, msg
+	c.Client = s.clientID
 	s.addSends(c, len(msg.Content), size)
 	return nil
 }
@@ -158,15 +162,35 @@ func (s *session) target(f *stomp.Frame) (destinations.Outgoing, error) {
 
 // targetNamed reads one destination, or a composite one.
 func (s *session) targetNamed(name string) (destinations.Outgoing, error) {
+	name, existing := queueNamed(name)
 	if !strings.Contains(name, ",") {
 		d, err := s.destinationNamed(name)
-		return destinations.Outgoing{Destination: d}, err
+		return destinations.Outgoing{Destination: d, Existing: existing}, err
 	}
 	all, err := s.server.names.ParseAll(name)
 	if err != nil {
 		return destinations.Outgoing{}, err
 	}
-	return destinations.Outgoing{Destination: all[0], Also: all[1:]}, nil
+	return destinations.Outgoing{Destination: all[0], Also: all[1:], Existing: existing}, nil
+}
+
+// amqQueue is RabbitMQ's spelling of a queue that must exist already.
+const amqQueue = "/amq/queue/"
+
+// queueNamed puts the usual spelling of a queue in the place of RabbitMQ's, and
+// says whether it was that.
+func queueNamed(name string) (usual string, existing bool) {
+	if queue, ok := strings.CutPrefix(name, amqQueue); ok {
+		return "/queue/" + queue, true
+	}
+	return name, false
+}
+
+// existing says whether the destination of a SEND or SUBSCRIBE must exist
+// already: spelled says that its name says so.
+func existing(f *stomp.Frame, spelled bool) (bool, error) {
+	create, err := truth(f, headerCreate, true)
+	return spelled || !create, err
 }
 
 // newMessage copies what a message is out of its frame: one allocation holds
@@ -194,7 +218,7 @@ func newMessage(f *stomp.Frame, v stomp.Version, persistent, stamped bool, reply
 // none of them can be forged.
 func reserved(name []byte) bool {
 	switch string(name) {
-	case headerDestination, headerReceipt, headerTransaction, headerContentLength, headerLogin, headerPasscode,
+	case headerDestination, headerCreate, headerReceipt, headerTransaction, headerContentLength, headerLogin, headerPasscode,
 		headerMessageID, headerSubscription, headerAck, headerRedelivered, headerDeliveryCount,
 		headerJMSXDeliveryCount, headerJMSXUserID, headerReceiptID, headerVersion, headerSession, headerServer, headerHeartBeat,
 		headerGroupFirst, headerOriginalDestination, headerOriginalMessageID, headerDLQReason, headerDLQCount, headerDLQTime,

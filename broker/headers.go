@@ -36,6 +36,7 @@ const (
 const (
 	headerReplyTo    = "reply-to"
 	headerPersistent = "persistent"
+	headerCreate     = "create" // and of SUBSCRIBE
 
 	headerTimestamp  = "timestamp" // and of MESSAGE
 	headerPriority   = "priority"

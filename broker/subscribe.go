@@ -15,8 +15,12 @@ func (s *session) subscribe(f *stomp.Frame, c destinations.Command) error {
 	if err != nil {
 		return err
 	}
-	d, sources, err := s.taken(name)
+	usual, spelled := queueNamed(name)
+	d, sources, err := s.taken(usual)
 	if err != nil {
+		return err
+	}
+	if c.Existing, err = existing(f, spelled); err != nil {
 		return err
 	}
 	id, err := s.subscriptionID(f, name)

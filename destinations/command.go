@@ -14,8 +14,8 @@ type Op uint8
 const (
 	_           Op = iota
 	Start          // the broker begins; once, after the last Replay and before all else
-	Send           // Destination, Also, Message, Client, DiskLow
-	Subscribe      // Subscription, Destination or Sources, Consumer
+	Send           // Destination, Also, Existing, Message, Client, DiskLow
+	Subscribe      // Subscription, Destination or Sources, Existing, Consumer
 	Unsubscribe    // Subscription; with Delete, Consumer.Durable
 	Ack            // Delivery, Tx
 	Nack           // Delivery, Tx, Refusal, Extend
@@ -31,11 +31,12 @@ const (
 
 // A Command is one client's wish.
 type Command struct {
-	Op      Op
-	Clean   bool // Disconnect: the client said goodbye; its unacknowledged messages count no failed delivery
-	Delete  bool // Unsubscribe: the durable subscription goes too, also when this session has no subscription of it
-	DiskLow bool // messages that need not be stored are refused rather than stored, when memory has no room for them
-	Session uint64
+	Op       Op
+	Clean    bool // Disconnect: the client said goodbye; its unacknowledged messages count no failed delivery
+	Delete   bool // Unsubscribe: the durable subscription goes too, also when this session has no subscription of it
+	Existing bool // the destinations must be there: the command is refused rather than that one is made
+	DiskLow  bool // messages that need not be stored are refused rather than stored, when memory has no room for them
+	Session  uint64
 
 	WantReceipt bool
 	Receipt     string // answered when the command is done and, if it stores anything, durable
@@ -64,6 +65,7 @@ type Command struct {
 type Outgoing struct {
 	Destination Destination
 	Also        []Destination
+	Existing    bool // they must be there
 	Message     *Message
 }
 

@@ -24,4 +24,5 @@ const (
 	CodeDurableInUse        = "durable-subscription-in-use"
 	CodeNotOwner            = "not-owner"
 	CodeQueueFull           = "queue-full"
+	CodeNoDestination       = "no-such-destination"
 )

@@ -94,7 +94,7 @@ func (m *Machine) queuesTaking(names []string, size int64, out *Effects) []strin
 func (m *Machine) Waits(c *Command) bool {
 	sends := c.Sends
 	if c.Op == Send {
-		sends = []Outgoing{{c.Destination, c.Also, c.Message}}
+		sends = []Outgoing{c.outgoing()}
 	}
 	for _, o := range sends {
 		if e, ok := m.admitPlace(o, nil).(*Error); ok && e.Wait {

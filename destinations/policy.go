@@ -218,11 +218,18 @@ type policyBook struct {
 	plain         *Policy // of the destinations that no rule matches
 	shared        map[Policy]*Policy
 	deadLetterTos []DeadLetterTo
+	closed        bool // some destinations are not made by clients
 }
 
 func newPolicyBook(o Options) policyBook {
 	plain := o.DefaultPolicy()
-	return policyBook{policies: o.Policies, plain: &plain, shared: map[Policy]*Policy{}, deadLetterTos: o.deadLetterTos()}
+	b := policyBook{policies: o.Policies, plain: &plain, shared: map[Policy]*Policy{}, deadLetterTos: o.deadLetterTos()}
+	for _, rule := range o.Policies.all() {
+		policy := plain
+		rule.Set(&policy)
+		b.closed = b.closed || !policy.AutoCreate
+	}
+	return b
 }
 
 // of returns the policy of d. It stays as it is.

@@ -42,7 +42,7 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the ma
 //	examined [N]                               answers the oldest Examination; of its first N messages only
 //
 // All but sent and unreadable take receipt=R; send, ack and nack take tx=T; send
-// and commit take disklow.
+// and commit take disklow, send and subscribe existing.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	var files []string
@@ -310,7 +310,7 @@ func (p *player) options(words []string) (o Options) {
 		case "policy":
 			o.Pending.Policy = map[string]PendingPolicy{"drop-new": DropNew, "disconnect": DisconnectPending}[value]
 		case "redelivery-delay", "multiplier", "max-delay", "most", "jitter", "keep-order", "priorities", "expiry-queue", "message-ttl", "max-ttl", "delivery-delay", "offline",
-			"max-messages", "max-bytes", "on-full":
+			"max-messages", "max-bytes", "on-full", "no-create", "last-value", "offline-ttl", "gc-after":
 			// of the policy
 		default:
 			p.t.Fatalf("line %d: unknown option %q", p.n, w)
@@ -343,7 +343,7 @@ func split(words []string) (args []string, opts map[string]string) {
 		switch {
 		case isOption:
 			opts[name] = value
-		case slices.Contains([]string{"nonpersistent", "byid", "rejectnacks", "reject", "clean", "disklow", "exclusive", "nolocal", "browse", "keep-order", "shared", "delete"}, w):
+		case slices.Contains([]string{"nonpersistent", "byid", "rejectnacks", "reject", "clean", "disklow", "exclusive", "nolocal", "browse", "keep-order", "shared", "delete", "existing", "no-create", "last-value"}, w):
 			opts[w] = "yes"
 		default:
 			args = append(args, w)
@@ -359,7 +359,7 @@ func (p *player) command(words []string) {
 	args, opts := split(words[2:])
 	c.Receipt, c.WantReceipt = opts["receipt"], opts["receipt"] != ""
 	c.Tx, c.Refusal.Reject, c.Clean = opts["tx"], opts["reject"] != "", opts["clean"] != ""
-	c.DiskLow = opts["disklow"] != ""
+	c.DiskLow, c.Existing = opts["disklow"] != "", opts["existing"] != ""
 	if s := opts["delay"]; s != "" && verb == "nack" {
 		if c.Refusal.Delay = p.duration(s); c.Refusal.Delay == 0 {
 			c.Refusal.Delay = -1
@@ -399,7 +399,7 @@ func (p *player) command(words []string) {
 		p.t.Fatalf("line %d: unknown command %q", p.n, verb)
 	}
 	if c.Op == Send && c.Tx != "" { // kept by the session, as the broker does
-		p.sends[p.txKey(c)] = append(p.sends[p.txKey(c)], Outgoing{Destination: c.Destination, Also: c.Also, Message: c.Message})
+		p.sends[p.txKey(c)] = append(p.sends[p.txKey(c)], c.outgoing())
 		return
 	}
 	p.step(c)
@@ -463,7 +463,7 @@ func (p *player) message(body string, opts map[string]string) *Message {
 // props reads those of a send; nil if there are none. Times are durations after
 // the beginning.
 func (p *player) props(opts map[string]string) *Props {
-	props := Props{Priority: DefaultPriority, Cron: strings.ReplaceAll(opts["cron"], "_", " "), Group: opts["group"], GroupSeq: int32(p.optional(opts["seq"])), DedupID: opts["dedup"]}
+	props := Props{Priority: DefaultPriority, Cron: strings.ReplaceAll(opts["cron"], "_", " "), Group: opts["group"], GroupSeq: int32(p.optional(opts["seq"])), DedupID: opts["dedup"], Key: opts["key"]}
 	millis := func(name string) int64 {
 		if opts[name] == "" {
 			return 0
@@ -556,6 +556,7 @@ func (p *player) policy(opts map[string]string) *Policies {
 		}
 		policy.Redelivery.KeepOrder = opts["keep-order"] != ""
 		policy.Priorities = opts["priorities"] == ""
+		policy.AutoCreate, policy.LastValue = opts["no-create"] == "", opts["last-value"] != ""
 		if s := opts["offline"]; s != "" {
 			policy.Durable.Messages = p.number(s)
 		}
@@ -563,7 +564,7 @@ func (p *player) policy(opts map[string]string) *Policies {
 			policy.ExpiryQueue = Queue(s)
 		}
 		for name, field := range map[string]*time.Duration{
-			"message-ttl": &policy.MessageTTL, "max-ttl": &policy.MaxTTL, "delivery-delay": &policy.DeliveryDelay,
+			"message-ttl": &policy.MessageTTL, "max-ttl": &policy.MaxTTL, "delivery-delay": &policy.DeliveryDelay, "offline-ttl": &policy.Durable.TTL, "gc-after": &policy.GCAfter,
 		} {
 			if s := opts[name]; s != "" {
 				*field = p.duration(s)

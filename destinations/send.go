@@ -4,7 +4,11 @@ import "fmt"
 
 // send puts a message into a queue or hands it to a topic's subscribers.
 func (m *Machine) send(c *Command, out *Effects) error {
-	o := m.routed(Outgoing{c.Destination, c.Also, c.Message})
+	o := c.outgoing()
+	if err := m.mayCreateAll(o); err != nil {
+		return err
+	}
+	o = m.routed(o)
 	if err := m.admit(m.needs(o, c.DiskLow, nil)); err != nil {
 		return err
 	}
@@ -13,6 +17,11 @@ func (m *Machine) send(c *Command, out *Effects) error {
 	}
 	m.acceptOnce(c, o, false, out)
 	return nil
+}
+
+// outgoing is what a Send sends.
+func (c *Command) outgoing() Outgoing {
+	return Outgoing{Destination: c.Destination, Also: c.Also, Existing: c.Existing, Message: c.Message}
 }
 
 // needs is the memory that a message cannot do without, and the queues that it

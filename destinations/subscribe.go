@@ -17,6 +17,9 @@ func (m *Machine) subscribe(c *Command, out *Effects) error {
 				"this connection has %d subscriptions: no more are allowed", n)}
 		}
 	}
+	if err := m.maySubscribe(c); err != nil {
+		return err
+	}
 	q, err := m.source(c, out)
 	if err != nil {
 		return err

@@ -47,6 +47,11 @@ func entrySize(s *slot, nack bool) int64 {
 
 // commit carries out what a transaction held, and its sends.
 func (m *Machine) commit(c *Command, out *Effects) error {
+	for _, o := range c.Sends {
+		if err := m.mayCreateAll(o); err != nil {
+			return err
+		}
+	}
 	c.Sends = m.allRouted(c.Sends)
 	need, err := m.admitCommit(c)
 	if err != nil {
