@@ -19,22 +19,28 @@ func (f *fifo[T]) at(i int) *T {
 }
 
 func (f *fifo[T]) push(v T) {
-	if f.n == len(f.ring) {
-		ring := make([]T, max(4, 2*len(f.ring)))
-		n := copy(ring, f.ring[f.head:])
-		copy(ring[n:], f.ring[:f.head])
-		f.ring, f.head = ring, 0
-	}
+	f.makeRoom()
 	f.n++
 	*f.at(f.n - 1) = v
 }
 
+// makeRoom lets the ring hold one value more.
+func (f *fifo[T]) makeRoom() {
+	if f.n < len(f.ring) {
+		return
+	}
+	ring := make([]T, max(4, 2*len(f.ring)))
+	n := copy(ring, f.ring[f.head:])
+	copy(ring[n:], f.ring[:f.head])
+	f.ring, f.head = ring, 0
+}
+
 // unpop puts v at the front.
 func (f *fifo[T]) unpop(v T) {
-	f.push(v) // for the room
+	f.makeRoom()
 	f.head = (f.head + len(f.ring) - 1) % len(f.ring)
+	f.n++
 	*f.at(0) = v
-	*f.at(f.n) = *new(T)
 }
 
 // pop removes the value at the front. A ring that a burst made large is given

@@ -2,6 +2,7 @@ package destinations
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -13,8 +14,13 @@ func TestFifoAgainstSlice(t *testing.T) {
 	for step := range 50_000 {
 		// Phases of filling are longer than those of draining, then all goes.
 		if fill := step/5000%2 == 0; r.IntN(10) < 7 == fill || len(want) == 0 {
-			f.push(step)
-			want = append(want, step)
+			if r.IntN(4) == 0 {
+				f.unpop(step)
+				want = slices.Insert(want, 0, step)
+			} else {
+				f.push(step)
+				want = append(want, step)
+			}
 		} else {
 			if got := f.pop(); got != want[0] {
 				t.Fatalf("step %d: popped %d, want %d", step, got, want[0])
