@@ -118,8 +118,8 @@ func (m *Machine) Step(now time.Time, c Command, out *Effects) error {
 		return err
 	}
 	m.confirm(&c, before, out)
-	for i, q := range m.touched {
-		m.dispatch(q, out)
+	for i := 0; i < len(m.touched); i++ { // what expires on the way touches further ones
+		m.dispatch(m.touched[i], out)
 		m.touched[i] = nil
 	}
 	m.touched = m.touched[:0]
