@@ -8,8 +8,10 @@ var deduplicated = feature{"deduplication", []func(worker) error{
 	func(w worker) error { return w.individual(queueDeduplicated) },
 }}
 
-// repeated is how many of the last messages are sent again: all that may have had no receipt, and some that had one.
-const repeated = window + 20
+const (
+	repeated   = window + 20 // so many of the last messages are sent again: all that may have had no receipt, and some that had one
+	remembered = 1000        // of these some are, whose messages the journal may have given up
+)
 
 // identified is a message with a deduplication-id, which is its own.
 type identified struct {
@@ -18,7 +20,12 @@ type identified struct {
 }
 
 func (w worker) sendAgain() error {
-	again := w.last
+	var again []identified
+	for i, m := range w.last {
+		if i >= len(w.last)-repeated || w.rng.IntN(20) == 0 {
+			again = append(again, m)
+		}
+	}
 	return w.produce(func(p *producing) error {
 		if len(again) > 0 {
 			m := again[0]
@@ -26,7 +33,7 @@ func (w worker) sendAgain() error {
 			return p.write(m)
 		}
 		m := identified{p.number(deduplicator), randomBody(p.rng)}
-		if w.last = append(w.last, m); len(w.last) > repeated {
+		if w.last = append(w.last, m); len(w.last) > remembered {
 			w.last = w.last[1:]
 		}
 		p.history.Add(history.Op{Kind: history.Sent, Client: p.client, Message: m.id, Queue: queueDeduplicated, Hash: history.Hash(m.body)})
