@@ -40,6 +40,7 @@ type subscription struct {
 	sources  []*source
 	parked   bool        // a source may have something parked
 	idle     []*source   // those that would join the turn, were there credit
+	lost     int         // of these, such as have left since
 	copies   *queue      // of topics; nil if there are none among its destinations
 	topic    Destination // the one topic, if that is all there is
 	watches  []Pattern   // otherwise what it listens to, and queues by wildcards

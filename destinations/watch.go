@@ -94,8 +94,11 @@ func (q *queue) abandon() {
 		if src == nil {
 			continue
 		}
-		src.turn = left
 		s := src.sub
+		waited := src.turn == idle
+		if src.turn = left; waited {
+			s.lostIdle()
+		}
 		end := len(s.sources) - 1
 		s.sources[src.index] = s.sources[end]
 		s.sources[src.index].index = src.index
@@ -119,7 +122,18 @@ func (m *Machine) replenish(s *subscription) {
 			m.touch(src.queue)
 		}
 	}
-	s.idle = s.idle[:0]
+	s.idle, s.lost = s.idle[:0], 0
+}
+
+// lostIdle counts that the queue of one of those in idle was forgotten. When most
+// are, the places are given back: one without credit may see any number of queues
+// come and go.
+func (s *subscription) lostIdle() {
+	if s.lost++; s.lost <= len(s.idle)/2 {
+		return
+	}
+	s.idle = slices.DeleteFunc(s.idle, func(src *source) bool { return src.turn != idle })
+	s.lost = 0
 }
 
 // MaxSources is how many destinations one subscription may name.
