@@ -245,6 +245,7 @@ func (m *Machine) applySchedule(q *queue, r *record) {
 	}
 	if r.next == 0 {
 		m.discard(q, at)
+		m.collect(q)
 	}
 }
 

@@ -76,3 +76,16 @@ func TestReplayOfAMovedCopy(t *testing.T) {
 		t.Errorf("after the cleaning there is\n%s\nwant\n%s", got, want)
 	}
 }
+
+// On a standby nothing is left of the queue in which a message waited for a topic.
+func TestReplayOfScheduleForgetsTheQueue(t *testing.T) {
+	t.Parallel()
+	delayed := newMessage("later", true)
+	delayed.Props = &Props{Priority: DefaultPriority, Deliver: 1000}
+	put := record{seq: 1, kind: KindEnqueue, queue: schedulePrefix + "t", msg: delayed}
+	came := record{seq: 2, kind: KindSchedule, queue: put.queue, seqs: []uint64{1}}
+	m := replayed(t, Options{}, []Entry{put.entry(), came.entry()})
+	if s := m.Stats(); s.Queues != 0 || s.Bytes != 0 {
+		t.Errorf("left are %+v", s)
+	}
+}
