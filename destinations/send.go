@@ -112,7 +112,7 @@ func (m *Machine) onTopic(topic string, msg *Message) *Message {
 	switch {
 	case msg.topic == nil:
 		msg.publishedOn(topic)
-	case *msg.topic != topic: // one of several
+	case *msg.topic != topic || msg.n < m.unstored: // one of several: their numbers ascend
 		msg = msg.again()
 		msg.publishedOn(topic)
 		m.number(msg)

@@ -1,0 +1,26 @@
+package destinations
+
+import (
+	"testing"
+	"time"
+)
+
+// Copies of one message for several topics are told apart, so that each comes
+// again when its time has come.
+func TestCopiesOfSeveralTopicsReturn(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Options{})
+	r.subscribe(1, Topic("b"), Consumer{Durable: DurableID{Client: "c", Name: "n"}})
+	r.step(Command{Op: Subscribe, Session: 2, Subscription: "s", Sources: []Pattern{{Topic("a")}, {Topic("b")}}, Consumer: Consumer{Ack: AckIndividual}})
+	r.step(Command{Op: Send, Session: 3, Destination: Topic("a"), Also: []Destination{Topic("b")}, Message: newMessage("both", true)})
+	for tag := range uint64(2) {
+		r.step(Command{Op: Nack, Session: 2, Refusal: Refusal{Delay: time.Second}, Delivery: DeliveryID{Sub: 1, Tag: tag + 1}})
+	}
+	r.out.Reset()
+	if err := r.m.Step(scriptTime.Add(time.Second), Command{Op: Tick}, &r.out); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(r.out.Outputs); n != 2 {
+		t.Errorf("%d of 2 come again", n)
+	}
+}
