@@ -242,8 +242,7 @@ func (p *publishing) take(name string, what func() int) {
 	p.do(Command{Op: Disconnect, Session: 1, Clean: true})
 }
 
-// bury expects a message that is refused in its dead-letter queue; one that is
-// not stored goes there once, whoever refuses it.
+// bury expects a message that is refused in its dead-letter queue.
 func (p *publishing) bury(name string, d Delivery, body string) {
 	target := "DLQ." + name
 	if def, durable := p.durables[name]; durable && strings.HasPrefix(name, durablePrefix) {
@@ -251,9 +250,6 @@ func (p *publishing) bury(name string, d Delivery, body string) {
 		if target == "DLQ." {
 			target += def.topic
 		}
-	}
-	if d.ID.N > 0 && d.Message.buried {
-		return
 	}
 	p.held[target] = append(p.held[target], body)
 }

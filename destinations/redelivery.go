@@ -140,12 +140,14 @@ func (m *Machine) bury(q *queue, at ref, reason string, attempts int, out *Effec
 		}, out)
 		return
 	}
-	if sl.msg.buried {
-		// Another subscriber of its topic refused it too: it is there already.
-		m.discard(q, at)
-		return
+	if q.destination.Topic {
+		if sl.msg.buried {
+			// Another subscriber of its topic refused it too: it is there already.
+			m.discard(q, at)
+			return
+		}
+		sl.msg.buried = true
 	}
-	sl.msg.buried = true
 	msg := *sl.msg
 	msg.Persistent, msg.Props, msg.n, msg.refs = true, nil, 0, 0
 	m.record(record{kind: KindEnqueue, queue: target, msg: &msg, dead: dead}, out)

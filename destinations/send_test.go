@@ -24,3 +24,18 @@ func TestCopiesOfSeveralTopicsReturn(t *testing.T) {
 		t.Errorf("%d of 2 come again", n)
 	}
 }
+
+// A message that is not stored and is in several queues is a dead letter of each
+// that has it refused.
+func TestDeadLettersOfSeveralQueues(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Options{})
+	r.step(Command{Op: Send, Session: 1, Destination: Queue("a"), Also: []Destination{Queue("b")}, Message: newMessage("both", false)})
+	for session, name := range map[uint64]string{1: "a", 2: "b"} {
+		r.subscribe(session, Queue(name), Consumer{Ack: AckIndividual})
+		r.step(Command{Op: Nack, Session: session, Refusal: Refusal{Reject: true}, Delivery: DeliveryID{Sub: 1, Tag: 1}})
+		if q := r.m.find("DLQ." + name); q == nil || q.ready != 1 {
+			t.Errorf("the dead letter of %s is not there", name)
+		}
+	}
+}
