@@ -108,6 +108,11 @@ func (d Destination) ReplyAddress() string { return replyQueuePrefix + d.Name[le
 func (m *Machine) temporary(c *Command) (*queue, error) {
 	q := m.find(c.Destination.Name)
 	if q == nil {
+		// They stay, with or without a consumer, until the session ends.
+		if ses := m.sessions[c.Session]; ses != nil && len(ses.temporary) >= m.opts.MaxSubscriptions {
+			return nil, &Error{Code: CodeTooManySubscription, Text: fmt.Sprintf(
+				"this connection has %d temporary queues: no more are allowed", len(ses.temporary))}
+		}
 		q = m.queue(c.Destination.Name)
 		q.owner = c.Session
 	}
