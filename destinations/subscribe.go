@@ -20,6 +20,9 @@ func (m *Machine) subscribe(c *Command, out *Effects) error {
 	if err := m.maySubscribe(c); err != nil {
 		return err
 	}
+	if err := m.admit(m.lasting(c)); err != nil {
+		return err
+	}
 	q, err := m.source(c, out)
 	if err != nil {
 		return err

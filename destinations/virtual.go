@@ -34,3 +34,20 @@ func (m *Machine) establish(queue string, out *Effects) {
 		m.record(record{kind: KindDurable, queue: queue, topic: topic}, out)
 	}
 }
+
+// lasting is the memory that a SUBSCRIBE takes for as long as the broker runs: of
+// the queues of virtual topics that it makes.
+func (m *Machine) lasting(c *Command) (need int64) {
+	count := func(d Destination) {
+		if _, ok := virtualTopicOf(d.Name); ok && !d.Topic && m.find(d.Name) == nil {
+			need += queueBytes
+		}
+	}
+	count(c.Destination)
+	for _, p := range c.Sources {
+		if !p.Wild() {
+			count(p.named)
+		}
+	}
+	return need
+}

@@ -1,0 +1,36 @@
+package destinations
+
+import (
+	"fmt"
+	"testing"
+)
+
+// Queues of virtual topics stay, so a flood of SUBSCRIBEs that name new ones meets
+// the limit of memory.
+func TestVirtualTopicsMeetTheLimitOfMemory(t *testing.T) {
+	t.Parallel()
+	const most = 20
+	r := newRig(t, Options{MemoryBytes: most * queueBytes})
+	subscribe := func(i int, c Command) error {
+		var out Effects
+		c.Op, c.Session, c.Subscription = Subscribe, 1, fmt.Sprint(i)
+		return r.m.Step(scriptTime, c, &out)
+	}
+	for i := range most {
+		name := fmt.Sprintf("Consumer.C%d.VirtualTopic.X", i)
+		if err := subscribe(i, Command{Destination: Queue(name)}); err != nil {
+			t.Fatalf("queue %d is refused: %v", i, err)
+		}
+		r.step(Command{Op: Unsubscribe, Session: 1, Subscription: fmt.Sprint(i)})
+	}
+	more := Queue("Consumer.D.VirtualTopic.X")
+	for _, c := range []Command{{Destination: more}, {Sources: []Pattern{{Topic("t")}, {more}}}} {
+		err, ok := subscribe(most, c).(*Error)
+		if !ok || err.Code != CodeMemoryFull || r.m.find(more.Name) != nil {
+			t.Errorf("one more gives the error %v", err)
+		}
+	}
+	if err := subscribe(most, Command{Destination: Queue("Consumer.C0.VirtualTopic.X")}); err != nil {
+		t.Errorf("one that is there is refused: %v", err)
+	}
+}
