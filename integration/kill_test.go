@@ -48,6 +48,10 @@ func TestKill9(t *testing.T) {
 	if !requests {
 		t.Error("no request was in the journal: nothing shows that an answer would have been found")
 	}
+	if l.answers.Load() == 0 {
+		t.Error("no answer came to a temporary queue")
+	}
+	t.Logf("%d answers in temporary queues", l.answers.Load())
 }
 
 // killOnce runs one broker until the clients have noted a random number of operations, and kills it. It returns the address

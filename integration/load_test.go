@@ -31,6 +31,7 @@ type load struct {
 	history *history.History
 	clients atomic.Uint32 // connections so far; numbers them
 	txs     atomic.Uint32 // transactions so far
+	answers atomic.Uint32 // that came to requesters
 	numbers [producers]uint32
 	begun   bool         // whoever gets copies has subscribed
 	last    []identified // sent by the deduplicator; the oldest first
