@@ -34,7 +34,7 @@ func (m *Machine) admitPlace(o Outgoing, ahead map[*queue]tally) error {
 		if wait {
 			before = tally{}
 		}
-		if q.full(before, o.Message.size()) {
+		if q.full(before, o.Message.size()) && !m.replaces(q, o.Message) {
 			return &Error{Code: CodeQueueFull, Wait: wait, Text: fmt.Sprintf(
 				"%s is full: %d messages of %d octets wait in it", quote(d.String()), q.ready, q.bytes)}
 		}
@@ -45,10 +45,11 @@ func (m *Machine) admitPlace(o Outgoing, ahead map[*queue]tally) error {
 	return nil
 }
 
-// takes says whether q takes a further message of this size, after it has made
+// takes says whether q takes a further message, after it has made
 // place for it if its policy says so.
-func (m *Machine) takes(q *queue, size int64, out *Effects) bool {
-	if !q.full(tally{}, size) {
+func (m *Machine) takes(q *queue, msg *Message, out *Effects) bool {
+	size := msg.size()
+	if !q.full(tally{}, size) || m.replaces(q, msg) {
 		return true
 	}
 	switch q.policy.OnFull {
@@ -78,11 +79,11 @@ func (m *Machine) makePlace(q *queue, messages int, bytes, size int64, out *Effe
 	return dropped
 }
 
-// queuesTaking are those of the named queues that take a message of this size.
-func (m *Machine) queuesTaking(names []string, size int64, out *Effects) []string {
+// queuesTaking are those of the named queues that take a message.
+func (m *Machine) queuesTaking(names []string, msg *Message, out *Effects) []string {
 	kept := names[:0]
 	for _, name := range names {
-		if q := m.find(name); q == nil || m.takes(q, size, out) {
+		if q := m.find(name); q == nil || m.takes(q, msg, out) {
 			kept = append(kept, name)
 		}
 	}

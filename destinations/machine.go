@@ -93,6 +93,8 @@ type Machine struct {
 	settled *queue     // where they are
 	takers  []*durable // scratch of a publish
 
+	superseded []superseded // by what the Step in progress put into queues
+
 	recovery *recovery // while entries are replayed that a checkpoint knows in part
 }
 
@@ -116,6 +118,9 @@ func (m *Machine) Step(now time.Time, c Command, out *Effects) error {
 	m.now, m.millis = now, now.UnixMilli()
 	if err := m.do(&c, out); err != nil {
 		return err
+	}
+	if len(m.superseded) > 0 {
+		m.settleSuperseded(before, out)
 	}
 	m.confirm(&c, before, out)
 	for i := 0; i < len(m.touched); i++ { // what expires on the way touches further ones
@@ -409,6 +414,7 @@ func (m *Machine) push(q *queue, s slot, level uint8, x extra) {
 	at := q.push(s, level, x)
 	if x.props != nil {
 		m.setTimes(q, at)
+		m.succeed(q, at)
 	}
 	m.touch(q)
 }
@@ -417,6 +423,9 @@ func (m *Machine) push(q *queue, s slot, level uint8, x extra) {
 func (m *Machine) discard(q *queue, at ref) {
 	if at.slot().stored() {
 		m.expire(at)
+	}
+	if q.newest != nil {
+		m.forgetKey(q, at)
 	}
 	msg := at.slot().msg
 	q.remove(at)

@@ -72,9 +72,9 @@ func (msg *Message) again() *Message {
 // all.
 func (m *Machine) place(c *Command, msg *Message, queues []string, topic string, takers []*durable, all bool, out *Effects) {
 	for _, d := range takers {
-		m.dropOldest(d, msg.size(), out)
+		m.dropOldest(d, msg, out)
 	}
-	if queues = m.queuesTaking(queues, msg.size(), out); len(queues) == 0 && len(takers) == 0 {
+	if queues = m.queuesTaking(queues, msg, out); len(queues) == 0 && len(takers) == 0 {
 		return
 	}
 	if msg.Persistent || !c.DiskLow && !m.roomInAll(queues, takers, msg.size()) {
@@ -137,12 +137,12 @@ func (m *Machine) roomInAll(queues []string, takers []*durable, size int64) bool
 
 // dropOldest makes room for a message in what a durable subscription may keep
 // while nobody consumes it.
-func (m *Machine) dropOldest(d *durable, size int64, out *Effects) {
+func (m *Machine) dropOldest(d *durable, msg *Message, out *Effects) {
 	q, limit := d.queue, d.queue.policy.Durable
-	if !q.offline() {
+	if !q.offline() || m.replaces(q, msg) {
 		return
 	}
-	out.Dropped += m.makePlace(q, limit.Messages, limit.Bytes, size, out)
+	out.Dropped += m.makePlace(q, limit.Messages, limit.Bytes, msg.size(), out)
 }
 
 // offline says that q is a durable subscription that nobody consumes.
@@ -214,10 +214,14 @@ func (m *Machine) Stores(o Outgoing) bool {
 
 // headBytes bounds what the heads of the entries of o take in the log.
 func (m *Machine) headBytes(o Outgoing) int64 {
-	n := int64(o.parts()) * maxHeadBytes
+	settle := int64(0) // of what each place may have had of the same key
+	if p := o.Message.Props; p != nil && p.Key != "" {
+		settle = maxHeadBytes
+	}
+	n := int64(o.parts()) * (maxHeadBytes + settle)
 	for i := range o.parts() {
 		if d := o.part(i); d.Topic {
-			m.durables.each(d.Name, func(*durable) { n += maxTakerBytes })
+			m.durables.each(d.Name, func(*durable) { n += maxTakerBytes + settle })
 		}
 	}
 	return n

@@ -22,6 +22,7 @@ type queue struct {
 	owner     uint64            // session that a temporary queue belongs to; 0: it is none
 	timer     timer             // of the first of waits and of what expires
 	waits     waits             // may have some that have gone
+	newest    map[string]place  // of each key, where the policy is LastValue; nil: it is not known yet
 }
 
 func (q *queue) seat() *int { return &q.place }

@@ -183,6 +183,9 @@ func (m *Machine) fitness(q *queue, at ref, out *Effects) fitness {
 	case x.expires() <= m.millis:
 		m.dropExpired(q, out, at)
 		return unfit
+	case m.isSuperseded(q, at):
+		m.dropSuperseded(q, at, out)
+		return unfit
 	case x.until <= m.millis:
 		return fit
 	case q.policy.Redelivery.KeepOrder:

@@ -48,6 +48,9 @@ func (m *Machine) needs(o Outgoing, diskLow bool, made map[string]bool) (need in
 	if id := m.dedupID(o); id != "" {
 		need += (&sighting{id: id}).size()
 	}
+	if p := o.Message.Props; p != nil && p.Key != "" {
+		need += int64(o.parts()) * (keyBytes + int64(len(p.Key)))
+	}
 	return need
 }
 
@@ -81,7 +84,7 @@ func (m *Machine) enqueue(d Destination, msg *Message, diskLow bool, out *Effect
 		return
 	}
 	m.establish(d.Name, out)
-	if q := m.find(d.Name); q != nil && !m.takes(q, msg.size(), out) {
+	if q := m.find(d.Name); q != nil && !m.takes(q, msg, out) {
 		return
 	}
 	switch {
@@ -126,7 +129,7 @@ func (m *Machine) offer(s *subscription, msg *Message, out *Effects) {
 	if s.consumer.Pending > 0 {
 		p.Messages = s.consumer.Pending
 	}
-	full := q.ready >= p.Messages || q.ready > 0 && q.bytes+msg.size() > p.Bytes
+	full := (q.ready >= p.Messages || q.ready > 0 && q.bytes+msg.size() > p.Bytes) && !m.replaces(q, msg)
 	if full && (p.Policy == DropNew || p.Policy == DisconnectPending) {
 		out.Dropped++
 		if p.Policy == DisconnectPending && !s.session.evicted {
@@ -138,7 +141,7 @@ func (m *Machine) offer(s *subscription, msg *Message, out *Effects) {
 		}
 		return
 	}
-	for q.ready > 0 && (q.ready >= p.Messages || q.bytes+msg.size() > p.Bytes) {
+	for full && q.ready > 0 && (q.ready >= p.Messages || q.bytes+msg.size() > p.Bytes) {
 		m.discard(q, q.least())
 		out.Dropped++
 	}

@@ -183,6 +183,7 @@ func (m *Machine) giveBackAll(s *subscription, keepHeld bool) {
 			m.release(at.slot().msg)
 			return true
 		})
+		m.forgetKeys(s.copies)
 		m.stopTimer(&s.copies.timer)
 		s.copies = nil
 	}
