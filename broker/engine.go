@@ -154,6 +154,10 @@ func (e *engine) batch(mails []mail) error {
 	e.dropped.add(e.logger, now, e.effects.Dropped)
 	e.unclaimed.add(e.logger, now, e.effects.Unclaimed)
 	e.overflowed.add(e.logger, now, e.effects.Overflowed)
+	for _, id := range e.effects.Lapsed {
+		e.logger.Info("a durable subscription was deleted: nobody had used it for the durable.offline_ttl of its policy",
+			zap.Stringer("subscription", id))
+	}
 	e.setAlarm(now)
 	return nil
 }

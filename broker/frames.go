@@ -110,7 +110,7 @@ func (s *session) send(f *stomp.Frame, c destinations.Command) error {
 	if target.Existing, err = existing(f, target.Existing); err != nil {
 		return err
 	}
-	persistent, err := truth(f, headerPersistent, true)
+	persistent, err := truth(f, headerPersistent, s.lastStored)
 	if err != nil {
 		return err
 	}
@@ -156,6 +156,7 @@ func (s *session) target(f *stomp.Frame) (destinations.Outgoing, error) {
 	target, err := s.targetNamed(string(name))
 	if err == nil {
 		s.lastName, s.lastTarget = string(name), target
+		s.lastStored = s.server.opts.Machine.Policy(target.Destination).DefaultPersistent
 	}
 	return target, err
 }

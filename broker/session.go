@@ -43,6 +43,7 @@ type session struct {
 	begun        uint64                // transactions, ever
 	lastTarget   destinations.Outgoing // of the last SEND, without its message; most go where the one before went
 	lastName     string                // the same as the client wrote it
+	lastStored   bool                  // what is sent there and does not say is persistent
 	temps        map[string]*temp      // temporary destinations by what the client calls them
 	unnamed      map[string]string     // ids of a 1.0 client's subscriptions by their destinations
 

@@ -76,7 +76,8 @@ type durable struct {
 	selects  *selector.Selector
 	noLocal  bool // not what its own client sends
 
-	shared bool // whoever consumes it lets others do so too; not stored
+	timer  timer // for when nobody has used it for too long
+	shared bool  // whoever consumes it lets others do so too; not stored
 }
 
 // durableBytes is what a durable entry takes in the log, roughly.
@@ -307,12 +308,31 @@ func (m *Machine) applyForgo(r *record) {
 	m.collect(q)
 }
 
+// lapse sees to it that q is deleted if it is a durable subscription that nobody
+// uses, and nobody does for as long as its policy allows. What the time was
+// before a restart is not known: it begins again.
+func (m *Machine) lapse(q *queue) {
+	if ttl := q.policy.Durable.TTL; ttl > 0 && q.offline() {
+		m.setTimer(&q.durable.timer, q.durable, m.millis+ttl.Milliseconds())
+	}
+}
+
+// ring deletes a durable subscription that nobody has used for too long.
+func (d *durable) ring(m *Machine, out *Effects) {
+	if d.queue.offline() {
+		id, _ := durableID(d.queue.destination)
+		out.Lapsed = append(out.Lapsed, id)
+		m.forgo(d.queue, out)
+	}
+}
+
 // dissolve makes q a queue like others.
 func (m *Machine) dissolve(q *queue) {
 	if q.durable == nil {
 		return
 	}
 	m.durables.remove(q.durable)
+	m.stopTimer(&q.durable.timer)
 	if m.recovery == nil {
 		m.live.remove(q.durable.seq, durableBytes)
 	}

@@ -25,6 +25,10 @@ type Effects struct {
 	// SetAside counts the messages that Unreadable set aside.
 	SetAside int
 
+	// Lapsed are the durable subscriptions that were deleted, for nobody had used
+	// them for too long.
+	Lapsed []DurableID
+
 	arena []byte // holds the heads of Entries
 }
 
@@ -32,7 +36,9 @@ type Effects struct {
 func (e *Effects) Reset() {
 	clear(e.Entries)
 	clear(e.Outputs)
+	clear(e.Lapsed)
 	e.Entries, e.Outputs = e.Entries[:0], e.Outputs[:0]
+	e.Lapsed = e.Lapsed[:0]
 	e.Sync, e.Dropped, e.Unclaimed, e.Duplicates = false, 0, 0, 0
 	e.Expired, e.Overflowed, e.SetAside = 0, 0, 0
 	if cap(e.arena) > 1<<20 {

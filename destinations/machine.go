@@ -411,6 +411,7 @@ func (m *Machine) push(q *queue, s slot, level uint8, x extra) {
 			m.bytes += s.msg.size()
 		}
 	}
+	q.unused = 0
 	at := q.push(s, level, x)
 	if x.props != nil {
 		m.setTimes(q, at)
@@ -476,7 +477,7 @@ func (m *Machine) find(name string) *queue {
 // it is durable.
 func (m *Machine) collect(q *queue) {
 	// A queue that was forgotten before may have a successor of the same name.
-	if q.live == 0 && q.consumers == 0 && q.durable == nil && q.owner == 0 && m.queues[q.destination.Name] == q {
+	if q.live == 0 && q.consumers == 0 && q.durable == nil && q.owner == 0 && m.queues[q.destination.Name] == q && !m.lingers(q) {
 		delete(m.queues, q.destination.Name)
 		m.recent = nil
 		m.roster.remove(q)
@@ -486,6 +487,22 @@ func (m *Machine) collect(q *queue) {
 		m.stopTimer(&q.timer)
 		q.waits = nil
 	}
+}
+
+// lingers says that a queue which nobody uses is remembered for a while yet.
+func (m *Machine) lingers(q *queue) bool {
+	after := q.policy.GCAfter.Milliseconds()
+	if after == 0 || !m.started || !q.visible() {
+		return false
+	}
+	if q.unused == 0 {
+		q.unused = m.millis
+	}
+	if q.unused+after <= m.millis {
+		return false
+	}
+	m.wake(q, q.unused+after)
+	return true
 }
 
 // touch remembers to dispatch q at the end of the Step.

@@ -22,6 +22,7 @@ type queue struct {
 	owner     uint64            // session that a temporary queue belongs to; 0: it is none
 	timer     timer             // of the first of waits and of what expires
 	waits     waits             // may have some that have gone
+	unused    int64             // since when nothing is in it and nobody consumes it, in Unix ms; 0: it is not so, or is not remembered
 	newest    map[string]place  // of each key, where the policy is LastValue; nil: it is not known yet
 }
 
@@ -43,14 +44,18 @@ type source struct {
 
 func (src *source) seat() *int { return &src.place }
 
+// exclusive says that src wants to be the only one, or that its queue wants that.
+func (src *source) exclusive() bool { return src.sub.consumer.Exclusive || src.queue.policy.Exclusive }
+
 // enter makes src a consumer of its queue.
 func (q *queue) enter(src *source) {
+	q.unused = 0
 	q.members.add(src)
 	if !src.wild {
 		q.consumers++
 	}
 	src.turns().open(src.sub.consumer.Priority)
-	if src.sub.consumer.Exclusive {
+	if src.exclusive() {
 		q.exclusive++
 		q.elect()
 	}
@@ -64,7 +69,7 @@ func (q *queue) leave(src *source) {
 		q.consumers--
 	}
 	src.turns().leave(src)
-	if src.sub.consumer.Exclusive {
+	if src.exclusive() {
 		q.exclusive--
 		if q.active == src {
 			q.active = nil
@@ -82,7 +87,7 @@ func (q *queue) elect() {
 		return
 	}
 	for _, src := range q.members.places {
-		if src == nil || !src.sub.consumer.Exclusive {
+		if src == nil || !src.exclusive() {
 			continue
 		}
 		if q.active == nil || src.sub.consumer.Priority > q.active.sub.consumer.Priority {

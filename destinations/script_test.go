@@ -220,6 +220,9 @@ func (p *player) step(c Command) {
 	if out.Overflowed > 0 {
 		p.say("overflowed %d", out.Overflowed)
 	}
+	for _, id := range out.Lapsed {
+		p.say("lapsed %s", id)
+	}
 	if out.SetAside > 0 {
 		p.say("set aside %d", out.SetAside)
 	}
@@ -310,7 +313,7 @@ func (p *player) options(words []string) (o Options) {
 		case "policy":
 			o.Pending.Policy = map[string]PendingPolicy{"drop-new": DropNew, "disconnect": DisconnectPending}[value]
 		case "redelivery-delay", "multiplier", "max-delay", "most", "jitter", "keep-order", "priorities", "expiry-queue", "message-ttl", "max-ttl", "delivery-delay", "offline",
-			"max-messages", "max-bytes", "on-full", "no-create", "last-value", "offline-ttl", "gc-after":
+			"max-messages", "max-bytes", "on-full", "no-create", "last-value", "offline-ttl", "gc-after", "exclusive-queues":
 			// of the policy
 		default:
 			p.t.Fatalf("line %d: unknown option %q", p.n, w)
@@ -343,7 +346,7 @@ func split(words []string) (args []string, opts map[string]string) {
 		switch {
 		case isOption:
 			opts[name] = value
-		case slices.Contains([]string{"nonpersistent", "byid", "rejectnacks", "reject", "clean", "disklow", "exclusive", "nolocal", "browse", "keep-order", "shared", "delete", "existing", "no-create", "last-value"}, w):
+		case slices.Contains([]string{"nonpersistent", "byid", "rejectnacks", "reject", "clean", "disklow", "exclusive", "nolocal", "browse", "keep-order", "shared", "delete", "existing", "no-create", "last-value", "exclusive-queues"}, w):
 			opts[w] = "yes"
 		default:
 			args = append(args, w)
@@ -557,6 +560,7 @@ func (p *player) policy(opts map[string]string) *Policies {
 		policy.Redelivery.KeepOrder = opts["keep-order"] != ""
 		policy.Priorities = opts["priorities"] == ""
 		policy.AutoCreate, policy.LastValue = opts["no-create"] == "", opts["last-value"] != ""
+		policy.Exclusive = opts["exclusive-queues"] != ""
 		if s := opts["offline"]; s != "" {
 			policy.Durable.Messages = p.number(s)
 		}

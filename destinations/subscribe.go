@@ -192,6 +192,7 @@ func (m *Machine) giveBackAll(s *subscription, keepHeld bool) {
 // forsake forgets the queues of a retired subscription that nobody needs now.
 func (m *Machine) forsake(s *subscription) {
 	for _, src := range s.sources {
+		m.lapse(src.queue)
 		m.collect(src.queue)
 	}
 	s.sources = nil

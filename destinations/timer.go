@@ -187,5 +187,6 @@ func (m *Machine) startTimers() {
 		if at := q.expires(); at != never {
 			m.wake(q, at)
 		}
+		m.lapse(q)
 	}
 }
