@@ -33,6 +33,9 @@ func (s *session) connect(f *stomp.Frame) error {
 	s.connected = true
 	s.out.push(&destinations.Output{Kind: outputConnected, ReceiptID: s.connectedFrame(f, version)})
 	s.out.signal()
+	if s.server.engine.observed.Load() {
+		s.add(destinations.Command{Op: opOpened})
+	}
 	return nil
 }
 
@@ -40,7 +43,7 @@ func (s *session) connectedFrame(f *stomp.Frame, version stomp.Version) string {
 	o := &s.server.opts
 	dst := append([]byte(nil), "CONNECTED\n"...)
 	dst = stomp.AppendRawHeader(dst, headerVersion, version.String())
-	dst = stomp.AppendRawHeader(dst, headerSession, fmt.Sprintf("%s-%d.%d", s.server.name, s.server.engine.epoch, s.id))
+	dst = stomp.AppendRawHeader(dst, headerSession, s.name())
 	if !o.HideServer {
 		dst = stomp.AppendRawHeader(dst, headerServer, strings.TrimSuffix("Baton/"+o.Version, "/"))
 	}
@@ -51,6 +54,11 @@ func (s *session) connectedFrame(f *stomp.Frame, version stomp.Version) string {
 		dst = stomp.AppendRawHeader(dst, headerReceiptID, receipt)
 	}
 	return string(append(dst, '\n', 0))
+}
+
+// name is what the header session says.
+func (s *session) name() string {
+	return fmt.Sprintf("%s-%d.%d", s.server.name, s.server.engine.epoch, s.id)
 }
 
 // negotiate chooses the best version that the client accepts (STOMP 1.2,

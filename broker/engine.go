@@ -70,6 +70,9 @@ type engine struct {
 	checkpoints checkpointer
 	examiner    *examiner
 
+	reports  reports
+	observed atomic.Bool // somebody subscribes to reports
+
 	disk     disk
 	low      bool       // the disk, as of the batch in progress
 	parked   []*session // those with mails that wait for room on it, in the order of the first
@@ -104,6 +107,12 @@ func (e *engine) run() error {
 		case <-e.box.wake:
 		case now := <-tick.C:
 			e.tend(now)
+			if !e.reports.turn() {
+				continue
+			}
+			if err := e.batch(nil); err != nil {
+				return err
+			}
 			continue
 		case <-e.alarm.C:
 			e.ringing = time.Time{}
@@ -135,7 +144,7 @@ func (e *engine) batch(mails []mail) error {
 	now := time.Now()
 	e.batches++
 	e.effects.Reset()
-	e.low = e.disk.low.Load()
+	e.readDisk()
 	e.tick(now)
 	taken := e.unpark(now)
 	for i := range mails {
@@ -143,6 +152,7 @@ func (e *engine) batch(mails []mail) error {
 		taken += mails[i].taken
 	}
 	taken += e.unpark(now) // some of these may have made place
+	e.report(now)
 	// The machine holds it now, or nobody does. Counted twice for a moment, it
 	// could have others refused.
 	e.budget.give(taken)
@@ -198,6 +208,9 @@ func (e *engine) setAlarm(now time.Time) {
 func (e *engine) step(now time.Time, m *mail) {
 	s := m.from
 	switch m.command.Op {
+	case opOpened:
+		e.opened(s)
+		return
 	case destinations.Disconnect:
 		e.end(now, m)
 		return
@@ -257,11 +270,13 @@ func (e *engine) end(now time.Time, m *mail) {
 	}
 	e.dropParked(s)
 	s.ended = true
+	s.cause = m.cause
 	e.sessions[s.id] = s
 	if s.refused {
 		c.WantReceipt = false
 	}
 	_ = e.machine.Step(now, c, &e.effects) // a Disconnect is not refused
+	e.closed(s)
 	e.output(destinations.Output{Kind: outputEnd, Session: s.id})
 }
 

@@ -12,7 +12,7 @@ type mail struct {
 	command destinations.Command
 	fail    error // instead of a command: answer ERROR and close
 	taken   int   // octets of the budget that the machine takes over
-	cause   error // why a message is Unreadable
+	cause   error // why a message is Unreadable; of a Disconnect that the client did not ask for, why it came
 }
 
 // mailOverhead is counted for each mail beyond its message.

@@ -57,6 +57,7 @@ type session struct {
 	// The engine's own.
 	refused bool   // an ERROR is on its way
 	ended   bool   // its Disconnect was carried out
+	cause   error  // of that; nil: the client asked for it
 	parked  []mail // that wait for room on the disk, in order
 
 	parkedBytes atomic.Int64 // of the messages in parked; written with the lock of the engine's lot
@@ -198,6 +199,7 @@ func (s *session) end(err error) {
 	// What the writer is busy with will be settled if it gets through.
 	s.out.waitForWriter()
 	s.add(destinations.Command{Op: destinations.Disconnect, Clean: client == errShutdown, Written: s.out.takenUpTo()})
+	s.mails[len(s.mails)-1].cause = err
 	s.submit()
 }
 

@@ -15,9 +15,10 @@ func (m *Machine) there(d Destination) bool {
 }
 
 // mayCreate checks that d is there or may be made. existing says that the
-// client does not want it made. A temporary destination is its owner's affair.
+// client does not want it made. A temporary destination is its owner's affair, and
+// those of reports are always there.
 func (m *Machine) mayCreate(d Destination, existing bool) error {
-	if !existing && !m.policies.closed || d.Temporary() || m.there(d) {
+	if !existing && !m.policies.closed || d.Temporary() || d.reports() || m.there(d) {
 		return nil
 	}
 	switch {

@@ -60,7 +60,7 @@ type Names struct {
 // Parse reads "/queue/NAME" or "/topic/NAME". A name has 1 to MaxBytes octets
 // of UTF-8 without control characters and at most 16 parts. The characters
 // * > # , and names that begin with $ are refused: they are kept for wildcards,
-// composite destinations and the broker's own.
+// composite destinations and the broker's own, see ReportsPrefix.
 func (n Names) Parse(s string) (Destination, error) {
 	d, limited, err := n.cut(s)
 	if err == nil {

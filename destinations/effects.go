@@ -24,6 +24,10 @@ type Effects struct {
 	Overflowed int
 	// SetAside counts the messages that Unreadable set aside.
 	SetAside int
+	// Facts are what may be reported, while Machine.Observed; Untold counts those
+	// that were too many.
+	Facts  []Fact
+	Untold int
 
 	// Lapsed are the durable subscriptions that were deleted, for nobody had used
 	// them for too long.
@@ -37,10 +41,11 @@ func (e *Effects) Reset() {
 	clear(e.Entries)
 	clear(e.Outputs)
 	clear(e.Lapsed)
+	clear(e.Facts)
 	e.Entries, e.Outputs = e.Entries[:0], e.Outputs[:0]
-	e.Lapsed = e.Lapsed[:0]
+	e.Lapsed, e.Facts = e.Lapsed[:0], e.Facts[:0]
 	e.Sync, e.Dropped, e.Unclaimed, e.Duplicates = false, 0, 0, 0
-	e.Expired, e.Overflowed, e.SetAside = 0, 0, 0
+	e.Expired, e.Overflowed, e.SetAside, e.Untold = 0, 0, 0, 0
 	if cap(e.arena) > 1<<20 {
 		e.arena = nil
 	}

@@ -80,6 +80,7 @@ func (m *Machine) sweep(q *queue, out *Effects) {
 // q, or away if it has none.
 func (m *Machine) dropExpired(q *queue, out *Effects, due ...ref) {
 	out.Expired += len(due)
+	m.note(Expired, q.destination, "", len(due))
 	m.settled = q
 	for _, at := range due {
 		switch sl := at.slot(); {

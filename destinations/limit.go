@@ -21,6 +21,17 @@ type tally struct {
 // fit whole, but waits only for its beginning, for it may never fit whole. ahead
 // counts what it sends; nil: it is no transaction.
 func (m *Machine) admitPlace(o Outgoing, ahead map[*queue]tally) error {
+	q := m.firstFull(o, ahead)
+	if q == nil {
+		return nil
+	}
+	m.note(QueueFull, q.destination, "", 1)
+	return &Error{Code: CodeQueueFull, Wait: q.policy.OnFull == FullBlock, Text: fmt.Sprintf(
+		"%s is full: %d messages of %d octets wait in it", quote(q.destination.String()), q.ready, q.bytes)}
+}
+
+// firstFull is the first queue for which admitPlace refuses o; nil: there is none.
+func (m *Machine) firstFull(o Outgoing, ahead map[*queue]tally) *queue {
 	for i := range o.parts() {
 		d := o.part(i)
 		if d.Topic {
@@ -30,13 +41,12 @@ func (m *Machine) admitPlace(o Outgoing, ahead map[*queue]tally) error {
 		if q == nil || q.policy.OnFull != FullReject && q.policy.OnFull != FullBlock || m.dedupID(o) != "" && m.duplicate(o) {
 			continue
 		}
-		wait, before := q.policy.OnFull == FullBlock, ahead[q]
-		if wait {
+		before := ahead[q]
+		if q.policy.OnFull == FullBlock {
 			before = tally{}
 		}
 		if q.full(before, o.Message.size()) && !m.replaces(q, o.Message) {
-			return &Error{Code: CodeQueueFull, Wait: wait, Text: fmt.Sprintf(
-				"%s is full: %d messages of %d octets wait in it", quote(d.String()), q.ready, q.bytes)}
+			return q
 		}
 		if ahead != nil {
 			ahead[q] = tally{before.messages + 1, before.bytes + o.Message.size()}
@@ -54,12 +64,20 @@ func (m *Machine) takes(q *queue, msg *Message, out *Effects) bool {
 	}
 	switch q.policy.OnFull {
 	case FullDropNew:
-		out.Overflowed++
+		m.note(QueueFull, q.destination, "", 1)
+		m.overflow(q, 1, out)
 		return false
 	case FullDropOldest:
-		out.Overflowed += m.makePlace(q, q.policy.MaxMessages, q.policy.MaxBytes, size, out)
+		m.note(QueueFull, q.destination, "", 1)
+		m.overflow(q, m.makePlace(q, q.policy.MaxMessages, q.policy.MaxBytes, size, out), out)
 	}
 	return true
+}
+
+// overflow counts messages that q dropped.
+func (m *Machine) overflow(q *queue, messages int, out *Effects) {
+	out.Overflowed += messages
+	m.note(Dropped, q.destination, DroppedFull, messages)
 }
 
 // makePlace drops the oldest of q that no consumer has, until a message of this
@@ -98,7 +116,7 @@ func (m *Machine) Waits(c *Command) bool {
 		sends = []Outgoing{c.outgoing()}
 	}
 	for _, o := range sends {
-		if e, ok := m.admitPlace(o, nil).(*Error); ok && e.Wait {
+		if q := m.firstFull(o, nil); q != nil && q.policy.OnFull == FullBlock {
 			return true
 		}
 	}

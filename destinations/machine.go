@@ -80,6 +80,9 @@ type Machine struct {
 	round    uint64                    // counts what was sent to topics while there were such
 	sender   uint64                    // session of the Step in progress
 
+	observers int      // subscriptions and patterns for topics of reports
+	out       *Effects // of the Step in progress, for facts
+
 	now     time.Time // of the Step in progress
 	millis  int64     // the same in Unix ms
 	work    int       // that the Tick in progress may still do
@@ -115,7 +118,7 @@ func New(o Options) *Machine {
 // changed nothing.
 func (m *Machine) Step(now time.Time, c Command, out *Effects) error {
 	before := m.last
-	m.now, m.millis = now, now.UnixMilli()
+	m.now, m.millis, m.out = now, now.UnixMilli(), out
 	if err := m.do(&c, out); err != nil {
 		return err
 	}
@@ -456,6 +459,7 @@ func (m *Machine) queue(name string) *queue {
 		m.roster.add(q)
 		m.bytes += queueBytes
 		m.discovered(q)
+		m.noteDestination(DestinationMade, q.destination)
 	}
 	return q
 }
@@ -481,6 +485,7 @@ func (m *Machine) collect(q *queue) {
 		delete(m.queues, q.destination.Name)
 		m.recent = nil
 		m.roster.remove(q)
+		m.noteDestination(DestinationGone, q.destination)
 		q.abandon()
 		m.bytes -= int64(len(q.views))*viewBytes + int64(len(q.groups))*groupBytes
 		m.bytes -= queueBytes

@@ -142,7 +142,9 @@ func (m *Machine) dropOldest(d *durable, msg *Message, out *Effects) {
 	if !q.offline() || m.replaces(q, msg) {
 		return
 	}
-	out.Dropped += m.makePlace(q, limit.Messages, limit.Bytes, msg.size(), out)
+	dropped := m.makePlace(q, limit.Messages, limit.Bytes, msg.size(), out)
+	out.Dropped += dropped
+	m.note(Dropped, q.destination, DroppedFull, dropped)
 }
 
 // offline says that q is a durable subscription that nobody consumes.

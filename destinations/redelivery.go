@@ -113,15 +113,20 @@ func scatter(id MessageID, attempts int) float64 {
 }
 
 // bury moves a message to the dead-letter queue of q, or, if it has expired, to
-// the expiry queue. A temporary queue has none, for nobody could name it. There it is stored, even if it was not before: what is set
-// aside for a person to look at must still be there when the person comes.
+// the expiry queue. A temporary queue has none, for nobody could name it, and
+// reports are not kept. There it is stored, even if it was not before: what is
+// set aside for a person to look at must still be there when the person comes.
 func (m *Machine) bury(q *queue, at ref, reason string, attempts int, out *Effects) {
-	if q.destination.Temporary() {
-		out.Unclaimed++
+	sl := at.slot()
+	switch {
+	case q.destination.Temporary():
+		m.unclaimed(q.destination, 1, out)
+		m.discard(q, at)
+		return
+	case q.origin(sl.msg).reports():
 		m.discard(q, at)
 		return
 	}
-	sl := at.slot()
 	target := q.policy.DeadLetter.queue(q.deadLetterName(sl.msg))
 	if reason == ReasonExpired {
 		target = q.policy.ExpiryQueue.Name
@@ -132,6 +137,9 @@ func (m *Machine) bury(q *queue, at ref, reason string, attempts int, out *Effec
 		Time:        time.UnixMilli(m.millis).UTC(),
 		Destination: q.origin(sl.msg),
 		ID:          m.id(sl),
+	}
+	if reason != ReasonExpired { // that is told already
+		m.note(DeadLettered, dead.Destination, reason, 1)
 	}
 	if sl.stored() {
 		m.record(record{

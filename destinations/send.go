@@ -131,7 +131,7 @@ func (m *Machine) offer(s *subscription, msg *Message, out *Effects) {
 	}
 	full := (q.ready >= p.Messages || q.ready > 0 && q.bytes+msg.size() > p.Bytes) && !m.replaces(q, msg)
 	if full && (p.Policy == DropNew || p.Policy == DisconnectPending) {
-		out.Dropped++
+		m.lost(s, msg, 1, out)
 		if p.Policy == DisconnectPending && !s.session.evicted {
 			s.session.evicted = true
 			out.Outputs = append(out.Outputs, Output{Kind: Evict, Session: s.session.id, Err: &Error{
@@ -141,10 +141,22 @@ func (m *Machine) offer(s *subscription, msg *Message, out *Effects) {
 		}
 		return
 	}
+	dropped := 0
 	for full && q.ready > 0 && (q.ready >= p.Messages || q.bytes+msg.size() > p.Bytes) {
 		m.discard(q, q.least())
-		out.Dropped++
+		dropped++
+	}
+	if dropped > 0 {
+		m.lost(s, msg, dropped, out)
 	}
 	m.push(q, slot{seq: m.last, msg: msg, size: slotSize(msg)}, msg.level(), extra{props: msg.Props.waits()})
 	m.dispatch(q, out)
+}
+
+// lost counts copies that s lost to its limit, for msg came.
+func (m *Machine) lost(s *subscription, msg *Message, copies int, out *Effects) {
+	out.Dropped += copies
+	if !s.copies.origin(msg).reports() { // or the next report would be on this one
+		m.noteSubscription(ConsumerSlow, s, copies)
+	}
 }

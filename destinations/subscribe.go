@@ -31,7 +31,9 @@ func (m *Machine) subscribe(c *Command, out *Effects) error {
 		ses = &session{id: c.Session, byID: map[string]*subscription{}}
 		m.sessions[c.Session] = ses
 	}
-	m.enlist(ses, m.newSubscription(ses, c), c, q, out)
+	s := m.newSubscription(ses, c)
+	m.enlist(ses, s, c, q, out)
+	m.noteSubscription(SubscriptionMade, s, 0)
 	return nil
 }
 
@@ -89,8 +91,12 @@ func (m *Machine) listen(s *subscription, q *queue) {
 	if t == nil {
 		t = &topic{policy: q.policy}
 		m.topics[d.Name] = t
+		m.noteDestination(DestinationMade, d)
 	}
 	t.add(s)
+	if d.reports() {
+		m.observers++
+	}
 	s.topic, s.copies = d, q
 	m.consume(s, q, false)
 }
@@ -148,6 +154,7 @@ func (ses *session) remove(s *subscription) {
 // retire takes a subscription out of its destinations: it gets nothing more.
 func (m *Machine) retire(s *subscription) {
 	s.closed, s.idle = true, nil
+	m.noteSubscription(SubscriptionEnded, s, 0)
 	m.stopTimer(&s.alarm)
 	for _, src := range s.sources {
 		src.queue.leave(src)
@@ -159,6 +166,10 @@ func (m *Machine) retire(s *subscription) {
 	if t := m.topics[s.topic.Name]; t != nil && s.topic.Topic {
 		if t.remove(s); t.empty() {
 			delete(m.topics, s.topic.Name)
+			m.noteDestination(DestinationGone, s.topic)
+		}
+		if s.topic.reports() {
+			m.observers--
 		}
 	}
 }

@@ -137,7 +137,7 @@ func (ses *session) own(q *queue) {
 func (m *Machine) reply(d Destination, msg *Message, out *Effects) {
 	q := m.find(d.Name)
 	if q == nil || q.ready >= q.policy.Pending.Messages || q.ready > 0 && q.bytes+msg.size() > q.policy.Pending.Bytes {
-		out.Unclaimed++
+		m.unclaimed(d, 1, out)
 		return
 	}
 	m.number(msg)
@@ -148,10 +148,16 @@ func (m *Machine) reply(d Destination, msg *Message, out *Effects) {
 // what nobody took.
 func (m *Machine) dropTemporary(ses *session, out *Effects) {
 	for _, q := range ses.temporary {
-		out.Unclaimed += q.live
+		m.unclaimed(q.destination, q.live, out)
 		m.clear(q)
 		q.owner = 0
 		m.collect(q)
 	}
 	ses.temporary = nil
+}
+
+// unclaimed counts messages for a temporary destination that nobody gets.
+func (m *Machine) unclaimed(d Destination, messages int, out *Effects) {
+	out.Unclaimed += messages
+	m.note(Dropped, d, DroppedUnclaimed, messages)
 }

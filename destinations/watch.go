@@ -32,6 +32,9 @@ func (m *Machine) watch(s *subscription, patterns []Pattern, out *Effects) {
 func (m *Machine) watchFor(s *subscription, p Pattern) {
 	m.watchers.add(p, s)
 	m.watching++
+	if p.named.reports() {
+		m.observers++
+	}
 }
 
 // unwatch ends what watch began with topics and wildcards.
@@ -40,6 +43,9 @@ func (m *Machine) unwatch(s *subscription) {
 		if p.named.Topic || p.Wild() {
 			m.watchers.remove(p, s)
 			m.watching--
+			if p.named.reports() {
+				m.observers--
+			}
 		}
 	}
 }
@@ -54,10 +60,10 @@ func (m *Machine) consumeAll(s *subscription, p Pattern) {
 }
 
 // visible says that clients can name q.
-func (q *queue) visible() bool {
-	_, hidden := durableID(q.destination)
-	return !hidden && !own(q.destination.Name)
-}
+func (q *queue) visible() bool { return q.destination.visible() }
+
+// visible says that clients can name d: that it is not the broker's own.
+func (d Destination) visible() bool { return !strings.HasPrefix(d.Name, durablePrefix) && !own(d.Name) }
 
 // discovered makes those consumers of a new queue who watch for such.
 func (m *Machine) discovered(q *queue) {
@@ -144,6 +150,10 @@ const MaxSources = 16
 // Of the broker's own names, only those of its topics of reports are allowed.
 func (n Names) ParseSources(s string) (Destination, []Pattern, error) {
 	if !strings.ContainsAny(s, wildcards+",") {
+		if strings.HasPrefix(s, topicPrefix+ReportsPrefix) {
+			p, err := n.ParsePattern(s)
+			return p.named, nil, err
+		}
 		d, err := n.Parse(s)
 		return d, nil, err
 	}
@@ -157,7 +167,7 @@ func (n Names) ParseSources(s string) (Destination, []Pattern, error) {
 		if err != nil {
 			return Destination{}, nil, err
 		}
-		if own(p.named.Name) && !(p.named.Topic && strings.HasPrefix(p.named.Name, "$SYS.")) {
+		if own(p.named.Name) && !p.named.reports() {
 			return Destination{}, nil, destinationError("destination names that begin with $ are the broker's own: %s", quote(part))
 		}
 		sources = append(sources, p)
