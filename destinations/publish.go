@@ -1,6 +1,9 @@
 package destinations
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // publish puts a message wherever it belongs, when that may be several places:
 // the queues that o names, what is durable on its topics, and the subscribers
@@ -212,6 +215,25 @@ func (m *Machine) Stores(o Outgoing) bool {
 		}
 	}
 	return stores
+}
+
+// logBytes bounds what o takes in the log: each of its destinations may need an
+// entry of its own.
+func (m *Machine) logBytes(o Outgoing) int64 {
+	return int64(o.parts())*(o.Message.size()+o.Message.Props.headBytes()) + m.headBytes(o)
+}
+
+// admitBatch checks that what o takes fits into one batch of the log, if it may be
+// several entries.
+func (m *Machine) admitBatch(o Outgoing) error {
+	if len(o.Also) == 0 {
+		return nil
+	}
+	if size := m.logBytes(o); size > m.opts.MaxCommitBytes {
+		return &Error{Code: CodeTransactionTooBig, Text: fmt.Sprintf(
+			"the message for %d destinations would take up to %d octets in the journal and may take %d", o.parts(), size, m.opts.MaxCommitBytes)}
+	}
+	return nil
 }
 
 // headBytes bounds what the heads of the entries of o take in the log.

@@ -12,6 +12,9 @@ func (m *Machine) send(c *Command, out *Effects) error {
 	if err := m.admit(m.needs(o, c.DiskLow, nil)); err != nil {
 		return err
 	}
+	if err := m.admitBatch(o); err != nil {
+		return err
+	}
 	if err := m.admitPlace(o, nil); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package destinations
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -37,5 +38,25 @@ func TestDeadLettersOfSeveralQueues(t *testing.T) {
 		if q := r.m.find("DLQ." + name); q == nil || q.ready != 1 {
 			t.Errorf("the dead letter of %s is not there", name)
 		}
+	}
+}
+
+// A message for several destinations may need an entry for each, all in one batch
+// of the log.
+func TestCompositeFitsIntoOneBatch(t *testing.T) {
+	t.Parallel()
+	const most = 10_000
+	r := newRig(t, Options{MaxCommitBytes: most})
+	c := Command{Op: Send, Session: 1, Destination: Queue("a"), Also: []Destination{Queue("b")}}
+	c.Message = newMessage(strings.Repeat("x", most/2), true)
+	c.Message.Props = &Props{Priority: DefaultPriority, Delay: 1000}
+	var out Effects
+	if err, ok := r.m.Step(scriptTime, c, &out).(*Error); !ok || err.Code != CodeTransactionTooBig {
+		t.Errorf("the error is %v, and logged are %d entries", err, len(out.Entries))
+	}
+	c.Message = newMessage("small", true)
+	r.step(c)
+	if n := len(r.out.Entries); n != 1 {
+		t.Errorf("a small one makes %d entries", n)
 	}
 }

@@ -76,7 +76,7 @@ func (m *Machine) admitCommit(c *Command) (need int64, err error) {
 	var size int64
 	made := map[string]bool{} // the queues that the sends make
 	for _, s := range c.Sends {
-		size += int64(s.parts())*(s.Message.size()+s.Message.Props.headBytes()) + m.headBytes(s)
+		size += m.logBytes(s)
 		need += m.needs(s, c.DiskLow, made)
 	}
 	if err := m.admit(need); err != nil {
