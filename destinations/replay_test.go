@@ -2,6 +2,7 @@ package destinations
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -50,6 +51,18 @@ func describe(m *Machine) string {
 func describeAll(m *Machine) string {
 	var b strings.Builder
 	b.WriteString(describe(m))
+	for _, q := range slices.SortedFunc(maps.Values(m.queues), func(a, b *queue) int { return strings.Compare(a.destination.Name, b.destination.Name) }) {
+		if d := q.durable; d != nil {
+			fmt.Fprintf(&b, "durable %q %d: topic=%s selector=%q no-local=%t\n", q.destination.Name, d.seq, d.topic, d.selector, d.noLocal)
+		}
+	}
+	for _, w := range slices.SortedFunc(maps.Values(m.windows), func(a, b *window) int { return strings.Compare(a.destination.String(), b.destination.String()) }) {
+		for i := range w.sightings.len() {
+			if s := w.sightings.at(i); s.seq != 0 {
+				fmt.Fprintf(&b, "seen by %s: %s in %d at %d\n", w.destination, s.id, s.seq, s.at)
+			}
+		}
+	}
 	for i := range m.live.stretches {
 		s := &m.live.stretches[i]
 		if s.count == 0 {

@@ -1,0 +1,767 @@
+package destinations
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"baton/destinations/selector"
+
+	"pgregory.net/rapid"
+)
+
+// TestMixProperty runs random programs that use everything at once: selectors,
+// groups, exclusive and wildcard consumers, browsers, durable subscriptions,
+// composite destinations, virtual topics, temporary queues, limits,
+// deduplication, schedules, priorities and transactions. There is no model of
+// it. After each command, what was logged must replay to the same in all ways,
+// and nothing may be stuck, lost or with two: see ledger and mix.check.
+func TestMixProperty(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, runMix)
+}
+
+// FuzzStep gives Step any commands. It must not panic, and what it refuses
+// changes nothing.
+func FuzzStep(f *testing.F) {
+	f.Add([]byte("\x00"))
+	f.Fuzz(rapid.MakeFuzz(runMix))
+}
+
+func runMix(t *rapid.T) {
+	x := newMix(t)
+	for range oneOf(x.program, "commands", []int{5, 20, 60, 120}) {
+		if x.with != withBoth && x.pick("restart", 60) == 59 {
+			x.restart()
+			continue
+		}
+		x.step(x.drawMixed())
+	}
+	x.drain()
+}
+
+const mixSessions = 3
+
+// mixed says which of the two kinds of consumers meet that know each other's
+// messages only from memory: an owner of a group that has a selector is passed
+// over for what is only in the log.
+type mixed uint8
+
+const (
+	withSelectors mixed = iota
+	withGroups
+	withBoth // and memory for all, and no restart
+)
+
+// A mix is a program without a model. It remembers what it was given.
+type mix struct {
+	*program
+	given    []DeliveryID              // to acknowledge, with their sessions
+	to       []uint64                  // by given
+	durables map[string]bool           // queues that took what topics get when the command came
+	with     mixed                     // what this program has
+	views    map[*subscription]*looker // of browsers
+}
+
+// A looker is a browser, and what it must see.
+type looker struct {
+	seen map[MessageID]bool
+	over bool
+}
+
+func newMix(t *rapid.T) *mix {
+	x := &mix{program: &program{t: t, now: scriptTime}, views: map[*subscription]*looker{}}
+	x.with = mixed(x.pick("with", 3))
+	limit := 1 + x.pick("limit", 4)
+	rule := func(name string, set func(*Policy)) Rule { return Rule{Match: Pattern{Queue(name)}, Set: set} }
+	redelivery := oneOf(x.program, "redelivery", []time.Duration{0, 0, 5 * time.Millisecond})
+	full := func(what OnFull) func(*Policy) {
+		return func(p *Policy) { p.MaxMessages, p.OnFull = limit, what }
+	}
+	x.opts = Options{
+		Prefetch:      1 + x.pick("prefetch", 4),
+		MaxDeliveries: 1 + x.pick("max deliveries", 3),
+		MemoryBytes:   oneOf(x.program, "memory", []int64{1 << 20, 30_000, 9_000}),
+		Pending:       Pending{Messages: 1 + x.pick("pending", 3), Policy: PendingPolicy(x.pick("policy", 3))},
+		Fields:        bodyFields,
+		Policies: NewPolicies([]Rule{
+			rule(">", func(p *Policy) {
+				p.DedupWindow = time.Hour
+				p.Redelivery.Delay = redelivery
+			}),
+			rule("oldest", full(FullDropOldest)), rule("new", full(FullDropNew)), rule("reject", full(FullReject)),
+			{Match: Pattern{Topic(">")}, Set: func(p *Policy) { p.DedupWindow = time.Hour }},
+		}),
+	}
+	if x.with == withBoth {
+		x.opts.MemoryBytes = 1 << 20
+	}
+	x.m, x.standby, x.disk = New(x.opts), New(x.opts), newDisk(x.program)
+	x.step(Command{Op: Start})
+	return x
+}
+
+// step carries out c, and all that follows from it without a client: what is
+// due, and what the broker does for the machine.
+func (x *mix) step(c Command) {
+	x.now = x.now.Add(oneOf(x.program, "pass", []time.Duration{time.Millisecond, time.Millisecond, 10 * time.Millisecond}))
+	x.tick()
+	x.carryOut(c)
+	x.tick()
+	x.check()
+}
+
+func (x *mix) tick() {
+	for {
+		next, ok := x.m.NextTick()
+		if !ok || next.After(x.now) {
+			return
+		}
+		x.carryOut(Command{Op: Tick})
+	}
+}
+
+func (x *mix) carryOut(c Command) {
+	var out Effects
+	before := x.ledger()
+	x.durables = map[string]bool{}
+	for name, q := range x.m.queues {
+		x.durables[name] = q.durable != nil
+	}
+	was := x.everything()
+	refused := x.m.Step(x.now, c, &out)
+	if refused != nil {
+		if got := x.everything(); got != was || len(out.Entries)+len(out.Outputs) > 0 {
+			x.t.Fatalf("%+v is refused, %v, and changes\n%s\ninto\n%s\nwith %+v", c, refused, was, got, out)
+		}
+		return
+	}
+	x.log(out.Entries)
+	x.audit(c, before, x.ledger(), &out)
+	var then []Command
+	for _, o := range out.Outputs {
+		switch o.Kind {
+		case Deliver:
+			x.receive(o)
+		case Browsed:
+			x.browsed(o)
+		case Evict:
+			then = append(then, Command{Op: Disconnect, Session: o.Session})
+		case Examine:
+			then = append(then, x.answer(o.Examination))
+		}
+	}
+	for _, c := range then {
+		x.carryOut(c)
+	}
+}
+
+// answer reads the log, as a broker does.
+func (x *mix) answer(e *Examination) Command {
+	if e.Selector == nil {
+		i := slices.IndexFunc(x.entries, func(entry Entry) bool { return entry.Seq == e.Contents[0] })
+		e.Message, _ = x.entries[i].Message()
+	} else {
+		e.Matches = matches(x.t, x.entries, e)
+	}
+	return Command{Op: Examined, Examination: e}
+}
+
+// body is that of a message in a queue, also when only the log has it.
+func (x *mix) body(at ref) string {
+	if msg := at.slot().msg; msg != nil && msg.Content != nil {
+		return bodyText(msg)
+	}
+	return x.bodyAt(at.content())
+}
+
+func (x *mix) bodyAt(seq uint64) string {
+	i, ok := slices.BinarySearchFunc(x.entries, seq, func(e Entry, seq uint64) int { return int(e.Seq) - int(seq) })
+	if !ok {
+		x.t.Fatalf("there is no entry %d", seq)
+	}
+	msg, err := x.entries[i].Message()
+	if err != nil {
+		x.t.Fatalf("%v", err)
+	}
+	return bodyText(msg)
+}
+
+// everything is what a refused command must leave as it is.
+func (x *mix) everything() string {
+	var b strings.Builder
+	b.WriteString(describeAll(x.m))
+	fmt.Fprintf(&b, "bytes=%d unstored=%d topics=%d viewed=%d timers=%d\n", x.m.bytes, x.m.unstored, len(x.m.topics), x.m.viewed, x.m.timers.Len())
+	for id := range uint64(mixSessions + 1) {
+		ses := x.m.sessions[id]
+		if ses == nil {
+			continue
+		}
+		fmt.Fprintf(&b, "session %d: %d subs, %d leaving, %d tx, %d temporary\n", id, len(ses.subs), len(ses.leaving), len(ses.transactions), len(ses.temporary))
+		for _, s := range ses.subs {
+			fmt.Fprintf(&b, "sub %d out=%d,%d last=%d sources=%d\n", s.number, s.out, s.outBytes, s.flights.last(), len(s.sources))
+			s.flights.each(0, s.flights.last(), func(tag uint64, fl *flight) { fmt.Fprintf(&b, " %d=%t", tag, fl.tx != nil) })
+		}
+	}
+	for _, name := range x.names() {
+		x.m.queues[name].each(func(at ref) bool {
+			fmt.Fprintf(&b, "%q %v %d\n", name, placeOf(at), at.slot().state)
+			return true
+		})
+	}
+	return b.String()
+}
+
+func (x *mix) names() (names []string) {
+	for name := range x.m.queues {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// A spot is one message of one queue.
+type spot struct {
+	queue string
+	place place
+}
+
+// A holding is what a queue has there.
+type holding struct {
+	body  string
+	state slotState
+	group string
+	with  uint64 // session that has it, if it is in flight
+	ready int64  // Unix ms before which it is not delivered again
+}
+
+// copies is the queue in a ledger of what subscribers of topics have in flight.
+const copies = "\x01"
+
+// ledger lists all messages of all queues. Each that is in flight is with exactly
+// one subscription.
+func (x *mix) ledger() map[spot]holding {
+	all := map[spot]holding{}
+	for name, q := range x.m.queues {
+		q.each(func(at ref) bool {
+			h := holding{body: x.body(at), state: at.slot().state, group: at.group()}
+			if at.c.priority != levelWaiting {
+				h.ready = at.extra().until
+			}
+			all[spot{name, placeOf(at)}] = h
+			return true
+		})
+	}
+	flying, copied := map[spot]bool{}, map[spot]holding{}
+	for id, ses := range x.m.sessions {
+		for _, s := range slices.Concat(ses.subs, ses.leaving) {
+			s.flights.each(0, s.flights.last(), func(tag uint64, fl *flight) {
+				if fl.queue.browser != nil {
+					return
+				}
+				if fl.queue == s.copies {
+					copied[spot{copies, placeOf(fl.at)}] = holding{body: x.body(fl.at), state: slotFlying}
+					return
+				}
+				k := spot{fl.queue.destination.Name, placeOf(fl.at)}
+				h, there := all[k]
+				if !there || h.state != slotFlying || flying[k] {
+					x.t.Fatalf("delivery %d of subscription %d of session %d is of %v: there=%t, state %d, with another=%t",
+						tag, s.number, id, k, there, h.state, flying[k])
+				}
+				flying[k] = true
+				h.with = id
+				all[k] = h
+			})
+		}
+	}
+	for k, h := range all {
+		if h.state == slotFlying && !flying[k] {
+			x.t.Fatalf("%v is in flight and with nobody", k)
+		}
+	}
+	maps.Copy(all, copied)
+	return all
+}
+
+// audit explains what came into queues and what went out of them.
+func (x *mix) audit(c Command, before, after map[spot]holding, out *Effects) {
+	allowed := out.Expired + out.Overflowed + out.Unclaimed
+	for k, h := range before {
+		if _, there := after[k]; there || k.queue == copies || x.mayGo(c, k, h, after) {
+			continue
+		}
+		if allowed--; allowed < 0 {
+			x.t.Fatalf("%+v loses %q of %q, with %+v", c, h.body, k.queue, out)
+		}
+	}
+	wanted := x.sends(c)
+	for k, h := range after {
+		if _, there := before[k]; there || k.queue == copies {
+			continue
+		}
+		to := wanted[h.body]
+		i := slices.Index(to, k.queue)
+		if i >= 0 {
+			wanted[h.body] = slices.Delete(to, i, i+1)
+		} else if !x.mayCome(c, k, h, before) {
+			x.t.Fatalf("%+v puts %q into %q, where it was not sent: %q", c, h.body, k.queue, to)
+		}
+	}
+	missing := 0
+	for _, to := range wanted {
+		missing += len(to)
+	}
+	if most := out.Overflowed + out.Unclaimed + 8*out.Duplicates; missing > most {
+		x.t.Fatalf("%+v puts the message not into %q, with %+v", c, wanted, out)
+	}
+	x.checkOrder(before, after)
+	if c.Op == Subscribe && c.Consumer.Browse && !maps.Equal(before, after) {
+		x.t.Fatalf("a browser changes %v into %v", before, after)
+	}
+}
+
+// mayGo says that c takes a message away for good, or elsewhere.
+func (x *mix) mayGo(c Command, k spot, h holding, after map[spot]holding) bool {
+	_, hidden := durableID(Queue(k.queue))
+	mine := h.state == slotFlying && h.with == c.Session
+	switch {
+	case mine && (c.Op == Ack || c.Op == Commit || c.Op == Sent):
+		return true
+	case hidden && (c.Op == Unsubscribe && c.Delete || c.Op == Subscribe && c.Consumer.Durable != DurableID{}):
+		return true
+	case strings.HasPrefix(k.queue, schedulePrefix) && c.Op == Tick || strings.HasPrefix(k.queue, schedulePrefix) && c.Op == Examined:
+		return true
+	case c.Op == Start:
+		return true
+	case h.state == slotFlying && (mine && (c.Op == Nack || c.Op == Disconnect) || c.Op == Tick):
+		return x.elsewhere(h, after, "DLQ.")
+	case k.place.priority == levelWaiting && c.Op == Tick:
+		return x.elsewhere(h, after, k.queue)
+	}
+	return false
+}
+
+// elsewhere says that a message is in a queue whose name begins so.
+func (x *mix) elsewhere(h holding, all map[spot]holding, prefix string) bool {
+	for k, other := range all {
+		if other.body == h.body && strings.HasPrefix(k.queue, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// mayCome says that a message comes from elsewhere in the machine: as a dead
+// letter, or because it waited for its time.
+func (x *mix) mayCome(c Command, k spot, h holding, before map[spot]holding) bool {
+	for other, was := range before {
+		if was.body != h.body {
+			continue
+		}
+		if strings.HasPrefix(k.queue, "DLQ.") && was.state == slotFlying {
+			return true
+		}
+		if other.place.priority == levelWaiting && (c.Op == Tick || c.Op == Examined) {
+			return true
+		}
+	}
+	return false
+}
+
+// sends are, by body, the queues that must get what c sends: those that it names,
+// and what is durable on its topics, each once. One that waits for its time is in
+// its first destination, or the queue of that topic's schedule.
+func (x *mix) sends(c Command) map[string][]string {
+	wanted := map[string][]string{}
+	list := c.Sends
+	if c.Op == Send {
+		list = []Outgoing{{c.Destination, c.Also, c.Message}}
+	} else if c.Op != Commit {
+		return nil
+	}
+	for _, o := range list {
+		body := bodyText(o.Message)
+		var to []string
+		add := func(name string) {
+			if !slices.Contains(to, name) {
+				to = append(to, name)
+			}
+		}
+		waits := o.Message.level() == levelWaiting
+		for i := range o.parts() {
+			if _, virtual := virtualTopicOf(o.part(i).Name); virtual && !o.part(i).Topic {
+				x.durables[o.part(i).Name] = true
+			}
+		}
+		for i := range o.parts() {
+			switch d := o.part(i); {
+			case d.Temporary() && x.m.queues[d.Name] == nil:
+			case !d.Topic:
+				add(d.Name)
+			case waits:
+				add(schedulePrefix + d.Name)
+			default:
+				for name, q := range x.m.queues {
+					if x.durables[name] && q.durable.pattern().Matches(d) && q.durable.takes(c.Client) && x.selects(q.durable.selects, body) {
+						add(name)
+					}
+				}
+			}
+		}
+		wanted[body] = to
+	}
+	return wanted
+}
+
+func (x *mix) selects(sel *selector.Selector, body string) bool {
+	return sel == nil || sel.Matches(bodied(body))
+}
+
+// checkOrder checks that nothing was given out before an older message of its
+// group. Of a group that is closed now and then, each closing begins another.
+func (x *mix) checkOrder(before, after map[spot]holding) {
+	for k, h := range after {
+		if h.state != slotFlying || h.group == "" || h.group == "closing" || before[k].state == slotFlying {
+			continue
+		}
+		for other, waits := range after {
+			passed := other.queue == k.queue && waits.group == h.group && other.place.priority == k.place.priority && other.place.compare(k.place) < 0
+			if passed && (waits.state == slotReady || waits.state == slotHeld) && waits.ready == 0 {
+				x.t.Fatalf("%q of group %s passes %q of %q", h.body, h.group, waits.body, k.queue)
+			}
+		}
+	}
+}
+
+// receive checks that a delivery is for who gets it.
+func (x *mix) receive(o Output) {
+	s := x.m.sessions[o.Session].numbered(o.Delivery.Sub)
+	d, body := o.Delivery, ""
+	if d.Message != nil && d.Message.Content != nil {
+		body = bodyText(d.Message)
+	} else {
+		body = x.bodyAt(d.Content)
+	}
+	if s == nil {
+		return // it was evicted by the same command
+	}
+	if !s.consumer.Browse && !x.selects(s.consumer.Selector, body) {
+		x.t.Fatalf("%q goes to a consumer that wants %s", body, s.consumer.Selector)
+	}
+	if s.consumer.Browse {
+		b := x.views[s]
+		if b == nil {
+			b = &looker{seen: map[MessageID]bool{}}
+			x.views[s] = b
+		}
+		if b.seen[d.ID] || b.over {
+			x.t.Fatalf("a browser sees %q again, or after its end", body)
+		}
+		b.seen[d.ID] = true
+	}
+	x.given = append(x.given, DeliveryID{Sub: d.Sub, Tag: d.Tag})
+	x.to = append(x.to, o.Session)
+}
+
+func (x *mix) browsed(o Output) {
+	s := x.m.sessions[o.Session].numbered(o.Delivery.Sub)
+	if b := x.views[s]; b == nil {
+		x.views[s] = &looker{over: true}
+	} else if b.over {
+		x.t.Fatalf("a browser ends twice")
+	} else {
+		b.over = true
+	}
+}
+
+// check looks for what is stuck, and for a group with two owners.
+func (x *mix) check() {
+	for _, name := range x.names() {
+		q := x.m.queues[name]
+		if q.owner != 0 && x.m.sessions[q.owner] == nil {
+			x.t.Fatalf("%s is there without its owner", q.destination)
+		}
+		q.each(func(at ref) bool {
+			if at.c.priority != levelWaiting {
+				x.checkMoves(q, at)
+			}
+			return true
+		})
+		x.checkOwners(q)
+	}
+	if len(x.m.touched) > 0 {
+		x.t.Fatalf("%d queues were not dispatched", len(x.m.touched))
+	}
+}
+
+// checkMoves checks that a message that waits has a reason.
+func (x *mix) checkMoves(q *queue, at ref) {
+	s, e := at.slot(), at.extra()
+	if e.expires() <= x.now.UnixMilli() && s.state == slotReady {
+		x.t.Fatalf("%q of %s has expired and is there", x.body(at), q.destination)
+	}
+	if e.until > x.now.UnixMilli() || s.state != slotReady && s.state != slotHeld {
+		return
+	}
+	g := q.groupOf(at)
+	if s.state == slotHeld {
+		if g != nil && slices.Contains(g.behind, placeOf(at)) && g.held > 0 {
+			return
+		}
+		for _, src := range q.members.places {
+			if src != nil && slices.Contains(src.parked.all[src.parked.head:], placeOf(at)) {
+				if src.sub.hasCredit() {
+					x.t.Fatalf("%q of %s is parked for one that has credit", x.body(at), q.destination)
+				}
+				return
+			}
+		}
+		x.t.Fatalf("%q of %s is held for nobody", x.body(at), q.destination)
+	}
+	for _, src := range q.members.places {
+		if src == nil || !src.sub.hasCredit() || q.active != nil && q.active != src {
+			continue
+		}
+		if src.view == nil || x.selects(src.sub.consumer.Selector, x.body(at)) {
+			x.t.Fatalf("%q of %s is stuck: subscription %d of session %d has credit and wants it", x.body(at), q.destination, src.sub.number, src.sub.session.id)
+		}
+	}
+}
+
+func (x *mix) checkOwners(q *queue) {
+	owners := map[string]*subscription{}
+	for _, src := range q.members.places {
+		if src == nil {
+			continue
+		}
+		s := src.sub
+		s.flights.each(0, s.flights.last(), func(_ uint64, fl *flight) {
+			g := fl.at.group()
+			if fl.queue != q || g == "" || g == "closing" {
+				return
+			}
+			if owner := owners[g]; owner != nil && owner != s {
+				x.t.Fatalf("group %s of %s is with two", g, q.destination)
+			}
+			owners[g] = s
+		})
+	}
+}
+
+func (x *mix) restart() {
+	switch x.pick("failover", 3) {
+	case 0:
+		x.m = x.standby
+	case 1:
+		x.m = x.disk.replay()
+	case 2:
+		x.m = x.disk.restore()
+	}
+	x.disk.taking = nil
+	x.standby = replayed(x.t, x.opts, x.entries)
+	x.given, x.to, x.views = nil, nil, map[*subscription]*looker{}
+	x.step(Command{Op: Start})
+}
+
+// drain ends all sessions, deletes what is durable and consumes every queue: then
+// nothing is left, but the queues of virtual topics.
+func (x *mix) drain() {
+	for id := range uint64(mixSessions) {
+		x.step(Command{Op: Disconnect, Session: id + 1, Clean: true})
+	}
+	if x.m.Stats().Unreadable > 0 {
+		x.restart()
+	}
+	for _, name := range x.names() {
+		if id, hidden := durableID(Queue(name)); hidden && x.m.queues[name].durable != nil {
+			x.step(Command{Op: Unsubscribe, Session: 1, Delete: true, Consumer: Consumer{Durable: id}})
+		}
+	}
+	for range 30 { // what waits comes first
+		x.now = x.now.Add(50 * time.Millisecond)
+		x.tick()
+	}
+	for _, name := range x.names() {
+		c := Command{Op: Subscribe, Session: 1, Subscription: "all", Destination: Queue(name), Consumer: Consumer{Ack: AckClient, Prefetch: 10_000}}
+		x.step(c)
+		s := x.m.sessions[1].byID["all"]
+		if last := s.flights.last(); last > 0 {
+			x.step(Command{Op: Ack, Session: 1, Delivery: DeliveryID{Sub: s.number, Tag: last}})
+		}
+		x.step(Command{Op: Disconnect, Session: 1, Clean: true})
+	}
+	x.now = x.now.Add(2 * time.Hour) // deduplication ids are forgotten by the clock, which a standby has not
+	if err := x.m.Step(x.now, Command{Op: Note}, &Effects{}); err != nil {
+		x.t.Fatalf("%v", err)
+	}
+	kept := 0
+	for name, q := range x.m.queues {
+		if kept++; q.durable == nil || q.live > 0 {
+			x.t.Fatalf("%q is left with %d messages", name, q.live)
+		}
+	}
+	if m := x.m; m.bytes != int64(kept)*queueBytes || len(m.sessions)+len(m.topics)+len(m.windows) > 0 || m.Live().Count() != kept {
+		x.t.Fatalf("left are %d octets, %d sessions, %d topics, %d windows, %d live entries, for %d queues",
+			m.bytes, len(m.sessions), len(m.topics), len(m.windows), m.Live().Count(), kept)
+	}
+}
+
+// drawMixed makes a random command.
+func (x *mix) drawMixed() Command {
+	c := Command{Session: 1 + uint64(x.pick("session", mixSessions)), DiskLow: x.pick("disk low", 12) == 0}
+	c.Client = []string{"", "a", "b", "c"}[c.Session]
+	c.Op = oneOf(x.program, "op", []Op{
+		Send, Send, Send, Send, Send, Send, Send, Send, Subscribe, Subscribe, Subscribe, Subscribe, Subscribe, Unsubscribe,
+		Ack, Ack, Ack, Ack, Ack, Nack, Nack, Commit, Commit, Abort, Disconnect, Sent, Sent, Sent, Unreadable, Note,
+	})
+	if c.Op < Sent && x.pick("receipt", 2) == 1 {
+		c.WantReceipt, c.Receipt = true, "r"
+	}
+	switch c.Op {
+	case Send:
+		o := x.drawMessage()
+		c.Destination, c.Also, c.Message = o.Destination, o.Also, o.Message
+	case Subscribe:
+		x.drawMixedSubscribe(&c)
+	case Unsubscribe:
+		c.Subscription = x.drawSubscription()
+		if c.Delete = x.pick("delete", 2) == 0; c.Delete && x.pick("by name", 2) == 0 {
+			c.Consumer.Durable = x.drawDurable(&c)
+		}
+	case Ack, Nack, Sent, Unreadable:
+		x.drawGiven(&c)
+	case Commit, Abort:
+		c.Tx = oneOf(x.program, "tx", []string{"x", "y"})
+		for i := x.pick("sends", 4); i > 0 && c.Op == Commit; i-- {
+			c.Sends = append(c.Sends, x.drawMessage())
+		}
+	case Disconnect:
+		c.Clean = x.pick("clean", 2) == 1
+	}
+	return c
+}
+
+func (x *mix) drawPlace() Destination {
+	return oneOf(x.program, "to", []Destination{
+		Queue("q"), Queue("q"), Queue("q"), Queue("r"), Queue("r"), Queue("oldest"), Queue("new"), Queue("reject"), Topic("t"), Topic("t"), Topic("t.u"),
+		Topic("VirtualTopic.x"), Queue("Consumer.A.VirtualTopic.x"), Queue("Consumer.B.VirtualTopic.x"), x.temporary(1), x.temporary(2),
+	})
+}
+
+func (x *mix) temporary(session uint64) Destination {
+	return Temporary(Queue("reply"), fmt.Sprint("token", session))
+}
+
+func (x *mix) drawMessage() Outgoing {
+	x.sent++
+	o := Outgoing{Destination: x.drawPlace()}
+	props := &Props{Priority: uint8(oneOf(x.program, "priority", []int{4, 4, 4, 9}))}
+	color := oneOf(x.program, "color", []string{"red", "blue"})
+	switch x.pick("props", 6) {
+	case 0:
+		props.TTL = oneOf(x.program, "ttl", []int64{1, 15, 100})
+	case 1, 2:
+		if x.with == withSelectors {
+			break
+		}
+		props.Group = oneOf(x.program, "group", []string{"red", "red", "blue", "closing"})
+		if props.Group == "closing" {
+			color, props.GroupSeq = "red", int32(-x.pick("close", 2))
+		} else {
+			color, props.Priority = props.Group, 4
+		}
+	case 3:
+		props.DedupID = fmt.Sprint("id", x.pick("id", 6))
+	case 4:
+		if !o.Destination.Temporary() {
+			props.Delay = oneOf(x.program, "delay", []int64{0, 5, 40})
+			props.Period = oneOf(x.program, "period", []int64{0, 7})
+			props.Repeat = int32(x.pick("repeat", 3))
+		}
+	}
+	body := fmt.Sprintf("m%d,color:%s,pad:%s", x.sent, color, strings.Repeat("_", 100*x.pick("size", 4)))
+	o.Message = newMessage(body, props.DedupID != "" || x.pick("persistent", 4) > 0)
+	o.Message.Props = props
+	for range x.pick("also", 4) / 2 {
+		if d := x.drawPlace(); d != o.Destination && !slices.Contains(o.Also, d) && !d.Temporary() && !o.Destination.Temporary() {
+			o.Also = append(o.Also, d)
+		}
+	}
+	return o
+}
+
+var mixSelectors = []string{"color = 'red'", "color = 'blue'"}
+
+func (x *mix) drawSelector() *selector.Selector {
+	sel, err := selector.Parse(oneOf(x.program, "selector", mixSelectors))
+	if err != nil {
+		x.t.Fatalf("%v", err)
+	}
+	return sel
+}
+
+func (x *mix) drawDurable(c *Command) DurableID {
+	return DurableID{Client: c.Client, Name: oneOf(x.program, "durable", []string{"a", "b"})}
+}
+
+func (x *mix) drawMixedSubscribe(c *Command) {
+	c.Subscription, c.Destination = x.drawSubscription(), x.drawPlace()
+	c.Consumer = Consumer{
+		Ack:         AckMode(x.pick("ack", 3)),
+		Prefetch:    x.pick("prefetch", 6),
+		ByMessageID: x.pick("by message id", 3) == 0,
+		Priority:    x.pick("consumer priority", 4) / 3,
+		Exclusive:   x.pick("exclusive", 8) == 0,
+		RejectNacks: x.pick("reject nacks", 6) == 0,
+		AckTimeout:  oneOf(x.program, "ack timeout", []time.Duration{0, 0, 0, 10 * time.Millisecond}),
+	}
+	switch x.pick("kind", 8) {
+	case 0, 1:
+		if x.with != withGroups {
+			c.Consumer.Selector = x.drawSelector()
+		}
+	case 2, 3:
+		c.Destination = oneOf(x.program, "topic", []Destination{Topic("t"), Topic("VirtualTopic.x")})
+		c.Consumer.Durable = x.drawDurable(c)
+		if x.pick("of others", 3) == 0 {
+			c.Consumer.Durable.Client = "a"
+		}
+		c.Consumer.Shared = x.pick("shared", 3) > 0
+		c.Consumer.NoLocal = x.pick("no-local", 4) == 0
+		if x.with != withGroups && x.pick("selects", 4) == 0 {
+			c.Consumer.Selector = x.drawSelector()
+		}
+	case 4:
+		c.Consumer.Browse = true
+	case 5:
+		c.Destination = Destination{}
+		c.Sources = []Pattern{{Queue(oneOf(x.program, "wild", []string{">", "*", "q"}))}, {oneOf(x.program, "wild topic", []Destination{Topic("t"), Topic(">")})}}
+	}
+}
+
+// drawGiven chooses a delivery, now and then one that never was.
+func (x *mix) drawGiven(c *Command) {
+	if n := len(x.given); n > 0 && x.pick("wild", 12) > 0 {
+		i := n - 1 - min(n-1, x.pick("back", 12))
+		c.Delivery, c.Session = x.given[i], x.to[i]
+	} else {
+		c.Delivery = DeliveryID{Sub: uint32(x.pick("sub", 5)), Tag: uint64(x.pick("tag", 10))}
+		if c.Op < Sent && x.pick("wild id", 2) == 1 {
+			c.Delivery = DeliveryID{ByMessage: true, ID: MessageID{Seq: uint64(x.pick("seq", 60)), N: uint64(x.pick("n", 8))}}
+		}
+	}
+	switch c.Op {
+	case Ack, Nack:
+		if x.pick("in tx", 3) == 0 {
+			c.Tx = oneOf(x.program, "tx", []string{"x", "y"})
+		}
+		c.Refusal.Reject = c.Op == Nack && x.pick("reject", 4) == 0
+		if c.Op == Nack && x.pick("extend", 6) == 0 {
+			c.Extend = 20 * time.Millisecond
+		}
+	}
+}
