@@ -7,6 +7,7 @@ STATES   ?= 5000000
 SPECIMEN ?= 1048576
 SEED     ?= 1
 IMAGES   ?= 2000
+PROGRAMS ?= 1000000
 DIR      ?=
 
 # Programs that the tests speak with, as Debian packages: clients, and the brokers that Baton is compared with. Only
@@ -15,7 +16,7 @@ CLIENTS = python3-stomp ruby-stomp netcat-openbsd
 BROKERS = activemq rabbitmq-server
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint fuzz peers torture powerloss backlog start soak durable bench clients brokers
+.PHONY: help build run test lint fuzz programs peers torture powerloss backlog start soak durable bench clients brokers
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -29,6 +30,7 @@ run: build ## build and run a broker: 127.0.0.1:61613, data in ./baton-data
 test: clients brokers lint ## everything that must hold before a change is merged
 	@[ -e /dev/loop-control ] && [ "$$(id -u)" = 0 ] || echo "ATTENTION: power loss is NOT tested here, it needs Linux, root and loop devices"
 	$(GO) test -race -timeout 18m ./...
+	$(MAKE) programs PROGRAMS=7200
 	$(GO) test -timeout 15m ./journal/...
 
 lint: ## format, vet, staticcheck and the layers of the rooms
@@ -44,6 +46,10 @@ fuzz: ## run each fuzz target for FUZZTIME (30s)
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
 		done; \
 	done
+
+# Of three kinds, a third each. 3000 run with the other tests of the package already.
+programs: ## give the destinations PROGRAMS (1000000) random programs of commands
+	$(GO) test ./destinations -run '^Test.*Property$$' -count=1 -timeout 72h -rapid.checks=$$(($(PROGRAMS) / 3))
 
 peers: brokers ## play the same scripts against Baton, ActiveMQ and RabbitMQ, and compare with docs/migrating.md
 	$(GO) test ./integration/peers -count=1 -v -timeout 10m

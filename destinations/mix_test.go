@@ -3,6 +3,7 @@ package destinations
 import (
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -27,7 +28,14 @@ func TestMixProperty(t *testing.T) {
 // FuzzStep gives Step any commands. It must not panic, and what it refuses
 // changes nothing.
 func FuzzStep(f *testing.F) {
-	f.Add([]byte("\x00"))
+	for seed := range uint64(4) {
+		choices := make([]byte, 1<<20) // enough for the longest program
+		source := rand.New(rand.NewPCG(seed, 0))
+		for i := range choices {
+			choices[i] = byte(source.Uint32())
+		}
+		f.Add(choices)
+	}
 	f.Fuzz(rapid.MakeFuzz(runMix))
 }
 

@@ -12,7 +12,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A long campaign: go test ./destinations -run Property -rapid.checks=1000000
+// Programs of each property. A long campaign: make programs
 const defaultChecks = "1000"
 
 func TestMain(m *testing.M) {
