@@ -387,7 +387,7 @@ func (x *mix) sends(c Command) map[string][]string {
 	wanted := map[string][]string{}
 	list := c.Sends
 	if c.Op == Send {
-		list = []Outgoing{{c.Destination, c.Also, c.Message}}
+		list = []Outgoing{c.outgoing()}
 	} else if c.Op != Commit {
 		return nil
 	}
