@@ -143,7 +143,7 @@ func (m *Machine) land(s *subscription, tag uint64) ref {
 		g.under--
 	}
 	if s.byID != nil {
-		delete(s.byID, m.id(at.slot()))
+		s.forget(m.id(at.slot()), tag)
 	}
 	s.flights.remove(tag)
 	return at

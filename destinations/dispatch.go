@@ -123,7 +123,7 @@ func (m *Machine) deliver(src *source, at ref, out *Effects) {
 	s.out++
 	s.outBytes += int64(sl.size)
 	if s.byID != nil {
-		s.byID[m.id(sl)] = tag
+		s.remember(m.id(sl), tag)
 	}
 	first := at.group() != "" && m.delivered(src, at)
 	m.emit(src, at, tag, out)

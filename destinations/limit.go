@@ -80,12 +80,13 @@ func (m *Machine) overflow(q *queue, messages int, out *Effects) {
 	m.note(Dropped, q.destination, DroppedFull, messages)
 }
 
-// makePlace drops the oldest of q that no consumer has, until a message of this
-// size fits into the limits; 0 is none. It returns how many it dropped.
+// makePlace drops of q, of the lowest priority, the oldest that no consumer has,
+// until a message of this size fits into the limits; 0 is none. It returns how many it dropped.
 func (m *Machine) makePlace(q *queue, messages int, bytes, size int64, out *Effects) (dropped int) {
 	m.settled = q
 	for q.ready > 0 && (messages > 0 && q.ready >= messages || bytes > 0 && q.bytes+size > bytes) {
-		at := q.take()
+		at := q.least()
+		q.fly(at)
 		if at.slot().stored() {
 			m.seqs = append(m.seqs, at.slot().seq)
 		} else {
@@ -95,6 +96,22 @@ func (m *Machine) makePlace(q *queue, messages int, bytes, size int64, out *Effe
 	}
 	m.recordSettle(out)
 	return dropped
+}
+
+// placeBytes bounds what makes place for a message in q takes in the log; keyed
+// says that it may take the place of another with its key.
+func (q *queue) placeBytes(keyed bool) (n int64) {
+	if keyed {
+		n = maxHeadBytes
+	}
+	if q == nil {
+		return n
+	}
+	limited := q.policy.OnFull == FullDropOldest && (q.policy.MaxMessages > 0 || q.policy.MaxBytes > 0)
+	if limited || q.durable != nil && (q.policy.Durable.Messages > 0 || q.policy.Durable.Bytes > 0) {
+		n += maxHeadBytes + int64(q.ready)*maxTakerBytes
+	}
+	return n
 }
 
 // queuesTaking are those of the named queues that take a message.

@@ -238,15 +238,24 @@ func (m *Machine) admitBatch(o Outgoing) error {
 
 // headBytes bounds what the heads of the entries of o take in the log.
 func (m *Machine) headBytes(o Outgoing) int64 {
-	settle := int64(0) // of what each place may have had of the same key
-	if p := o.Message.Props; p != nil && p.Key != "" {
-		settle = maxHeadBytes
-	}
-	n := int64(o.parts()) * (maxHeadBytes + settle)
-	for i := range o.parts() {
-		if d := o.part(i); d.Topic {
-			m.durables.each(d.Name, func(*durable) { n += maxTakerBytes + settle })
+	n := int64(o.parts()) * maxHeadBytes
+	keyed := false
+	if p := o.Message.Props; p != nil {
+		keyed = p.Key != ""
+		if p.DedupID != "" {
+			n += maxHeadBytes
 		}
+	}
+	for i := range o.parts() {
+		d := o.part(i)
+		if !d.Topic {
+			n += m.find(d.Name).placeBytes(keyed)
+			if _, makes := virtualTopicOf(d.Name); makes {
+				n += maxHeadBytes
+			}
+			continue
+		}
+		m.durables.each(d.Name, func(t *durable) { n += maxTakerBytes + t.queue.placeBytes(keyed) })
 	}
 	return n
 }

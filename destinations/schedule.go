@@ -69,7 +69,10 @@ func CheckCron(text string) error {
 	if strings.Contains(text, "=") { // a time zone, which the machine's host may not know
 		return fmt.Errorf("%s: only the five fields minute, hour, day of the month, month and day of the week are allowed", quote(text))
 	}
-	_, err := cronFields.Parse(text)
+	schedule, err := cronFields.Parse(text)
+	if err == nil && schedule.Next(time.Unix(0, 0).UTC()).IsZero() {
+		return fmt.Errorf("%s: there is no such time", quote(text))
+	}
 	return err
 }
 

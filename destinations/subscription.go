@@ -49,9 +49,10 @@ type subscription struct {
 	out      int   // deliveries that use up credit
 	outBytes int64 // their size
 	flights  flights
-	byID     map[MessageID]uint64 // tag of each flight, if the client acknowledges by message id
-	place    int                  // in its topic
-	open     uint64               // in client mode: transactions hold all flights with a lower tag
+	byID     map[MessageID]uint64   // tag of each flight, the oldest with that id, if the client acknowledges by message id
+	twins    map[MessageID][]uint64 // the further ones, by age: copies of one message in several of its queues
+	place    int                    // in its topic
+	open     uint64                 // in client mode: transactions hold all flights with a lower tag
 	closed   bool
 	alarm    timer // for the first flight that is due
 }
@@ -185,5 +186,37 @@ func (f *flights) each(first, last uint64, fn func(tag uint64, fl *flight)) {
 		if fl := f.get(tag); fl != nil {
 			fn(tag, fl)
 		}
+	}
+}
+
+// remember keeps the flight of a message for those who acknowledge by its id.
+// Copies of one message have one id, and are settled in the order in which they
+// were delivered.
+func (s *subscription) remember(id MessageID, tag uint64) {
+	if _, twin := s.byID[id]; !twin {
+		s.byID[id] = tag
+		return
+	}
+	if s.twins == nil {
+		s.twins = map[MessageID][]uint64{}
+	}
+	s.twins[id] = append(s.twins[id], tag)
+}
+
+// forget is the opposite of remember.
+func (s *subscription) forget(id MessageID, tag uint64) {
+	twins := s.twins[id]
+	switch {
+	case s.byID[id] != tag:
+		twins = slices.DeleteFunc(twins, func(other uint64) bool { return other == tag })
+	case len(twins) > 0:
+		s.byID[id], twins = twins[0], twins[1:]
+	default:
+		delete(s.byID, id)
+	}
+	if len(twins) > 0 {
+		s.twins[id] = twins
+	} else {
+		delete(s.twins, id)
 	}
 }
