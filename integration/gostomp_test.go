@@ -338,8 +338,5 @@ func TestGoStompReplyTo(t *testing.T) {
 			sendGoStomp(t, worker, question.Header.Get(stomp.ReplyToHeader), fmt.Sprint("answer ", i))
 			receive(t, answers, fmt.Sprint("answer ", i), false)
 		}
-		if err := answers.Unsubscribe(); err != nil {
-			t.Error(err)
-		}
 	})
 }
