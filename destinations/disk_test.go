@@ -101,6 +101,19 @@ func (d *disk) mayGo(seq uint64) bool {
 	return (d.checkpoint == nil || seq <= d.from) && (d.taking == nil || seq <= d.taking.From())
 }
 
+// successor is who goes on after a failure: the standby, or a machine from the
+// disk, by its log or by its checkpoint.
+func (d *disk) successor(which int, standby *Machine) *Machine {
+	switch which {
+	case 0:
+		return standby
+	case 1:
+		return d.replay()
+	default:
+		return d.restore()
+	}
+}
+
 func (d *disk) replay() *Machine { return d.goOn(New(d.p.opts), d.entries) }
 
 // needless says that a trim takes e. It takes the newest start too, but that is

@@ -189,14 +189,7 @@ func (p *program) same(who string, m *Machine, want string) {
 
 // restart goes on with a machine from the disk, or with the standby.
 func (p *program) restart() {
-	switch p.pick("failover", 3) {
-	case 0:
-		p.m = p.standby
-	case 1:
-		p.m = p.disk.replay()
-	case 2:
-		p.m = p.disk.restore()
-	}
+	p.m = p.disk.successor(p.pick("failover", 3), p.standby)
 	p.disk.taking = nil
 	p.standby = replayed(p.t, p.opts, p.entries)
 	p.skip()

@@ -313,14 +313,7 @@ func (p *publishing) compare() {
 }
 
 func (p *publishing) restart() {
-	switch p.pick("failover", 3) {
-	case 0:
-		p.m = p.standby
-	case 1:
-		p.m = p.disk.replay()
-	case 2:
-		p.m = p.disk.restore()
-	}
+	p.m = p.disk.successor(p.pick("failover", 3), p.standby)
 	p.disk.taking = nil
 	p.standby = replayed(p.t, p.opts, p.entries)
 	for name, bodies := range p.held {

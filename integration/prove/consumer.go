@@ -19,14 +19,7 @@ func drain(ctx context.Context, addr, queue string, from, to uint64, taken func(
 		return err
 	}
 	for number := from; number < to; number++ {
-		f, err := c.Receive()
-		if err != nil {
-			return fmt.Errorf("message %d: %w", number, err)
-		}
-		if err := checkBody(f.Body, number); err != nil {
-			return err
-		}
-		if err := c.Write("ACK", nil, "id", f.Header("ack")); err != nil {
+		if err := takeNext(c, number); err != nil {
 			return err
 		}
 		if taken != nil {
@@ -81,4 +74,16 @@ func empty(ctx context.Context, addr, queue string) error {
 			return err
 		}
 	}
+}
+
+// takeNext receives the message with that number, checks it and acknowledges it.
+func takeNext(c *client.Conn, number uint64) error {
+	f, err := c.Receive()
+	if err != nil {
+		return fmt.Errorf("message %d: %w", number, err)
+	}
+	if err := checkBody(f.Body, number); err != nil {
+		return err
+	}
+	return c.Write("ACK", nil, "id", f.Header("ack"))
 }

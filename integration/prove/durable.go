@@ -126,14 +126,7 @@ func (p *durable) takeAll(ctx context.Context, addr, clientID string) error {
 	}
 	defer hangUp()
 	for number := range uint64(p.count) {
-		f, err := c.Receive()
-		if err != nil {
-			return fmt.Errorf("message %d: %w", number, err)
-		}
-		if err := checkBody(f.Body, number); err != nil {
-			return err
-		}
-		if err := c.Write("ACK", nil, "id", f.Header("ack")); err != nil {
+		if err := takeNext(c, number); err != nil {
 			return err
 		}
 		patiently(c, number)
