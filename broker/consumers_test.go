@@ -116,3 +116,19 @@ func TestBrowser(t *testing.T) {
 		})
 	}
 }
+
+// With a selector it sees what matches, in memory and in the log.
+func TestBrowserSelects(t *testing.T) {
+	t.Parallel()
+	h := serve(t, Options{MemoryBytes: 256 << 10})
+	c := h.connect("1.2")
+	large := strings.Repeat("x", 30_000)
+	for i := range 12 {
+		c.do(fmt.Sprintf("SEND\ndestination:/queue/a\nn:%d", i%3), fmt.Sprint(i, large))
+	}
+	c.subscribe("b", "/queue/a", "auto", "browser:true", "selector:n = 1")
+	for i := 1; i < 12; i += 3 {
+		c.message(fmt.Sprint(i, large), "subscription:b")
+	}
+	c.message("", "subscription:b", "browser:end")
+}

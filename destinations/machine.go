@@ -170,10 +170,13 @@ func (m *Machine) do(c *Command, out *Effects) error {
 		m.tick(out)
 		return nil
 	case Examined:
-		if c.Examination.Selector == nil {
-			m.brought(c.Examination, out)
-		} else {
-			m.examined(c.Examination)
+		switch e := c.Examination; {
+		case e.copies != nil:
+			m.glanced(e)
+		case e.Selector == nil:
+			m.brought(e, out)
+		default:
+			m.examined(e)
 		}
 		return nil
 	case Note:

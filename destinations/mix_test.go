@@ -76,8 +76,8 @@ type mix struct {
 
 // A looker is a browser, and what it must see.
 type looker struct {
-	seen map[MessageID]bool
-	over bool
+	seen, must map[MessageID]bool
+	over       bool
 }
 
 func newMix(t *rapid.T) *mix {
@@ -149,6 +149,9 @@ func (x *mix) carryOut(c Command) {
 	}
 	x.log(out.Entries)
 	x.audit(c, before, x.ledger(), &out)
+	if c.Op == Subscribe && c.Consumer.Browse {
+		x.look(c)
+	}
 	var then []Command
 	for _, o := range out.Outputs {
 		switch o.Kind {
@@ -457,15 +460,11 @@ func (x *mix) receive(o Output) {
 	if s == nil {
 		return // it was evicted by the same command
 	}
-	if !s.consumer.Browse && !x.selects(s.consumer.Selector, body) {
+	if !x.selects(s.consumer.Selector, body) {
 		x.t.Fatalf("%q goes to a consumer that wants %s", body, s.consumer.Selector)
 	}
 	if s.consumer.Browse {
 		b := x.views[s]
-		if b == nil {
-			b = &looker{seen: map[MessageID]bool{}}
-			x.views[s] = b
-		}
 		if b.seen[d.ID] || b.over {
 			x.t.Fatalf("a browser sees %q again, or after its end", body)
 		}
@@ -475,15 +474,40 @@ func (x *mix) receive(o Output) {
 	x.to = append(x.to, o.Session)
 }
 
-func (x *mix) browsed(o Output) {
-	s := x.m.sessions[o.Session].numbered(o.Delivery.Sub)
-	if b := x.views[s]; b == nil {
-		x.views[s] = &looker{over: true}
-	} else if b.over {
-		x.t.Fatalf("a browser ends twice")
-	} else {
-		b.over = true
+// look notes what a browser must see: all that matches and stays.
+func (x *mix) look(c Command) {
+	b := &looker{seen: map[MessageID]bool{}, must: map[MessageID]bool{}}
+	x.views[x.m.sessions[c.Session].byID[c.Subscription]] = b
+	x.eachShown(c.Destination, func(at ref) {
+		b.must[x.m.id(at.slot())] = x.selects(c.Consumer.Selector, x.body(at))
+	})
+}
+
+// eachShown calls fn for each message of a queue that a browser is shown.
+func (x *mix) eachShown(d Destination, fn func(at ref)) {
+	q := x.m.queues[d.Name]
+	if q == nil {
+		return
 	}
+	q.each(func(at ref) bool {
+		if at.c.priority != levelWaiting && x.m.shows(at) {
+			fn(at)
+		}
+		return true
+	})
+}
+
+func (x *mix) browsed(o Output) {
+	b := x.views[x.m.sessions[o.Session].numbered(o.Delivery.Sub)]
+	if b.over {
+		x.t.Fatalf("a browser ends twice")
+	}
+	b.over = true
+	x.eachShown(o.Delivery.Destination, func(at ref) {
+		if id := x.m.id(at.slot()); b.must[id] && !b.seen[id] {
+			x.t.Fatalf("a browser does not see %q", x.body(at))
+		}
+	})
 }
 
 // check looks for what is stuck, and for a group with two owners.
@@ -745,6 +769,9 @@ func (x *mix) drawMixedSubscribe(c *Command) {
 		}
 	case 4:
 		c.Consumer.Browse = true
+		if x.pick("selects", 2) == 0 {
+			c.Consumer.Selector = x.drawSelector()
+		}
 	case 5:
 		c.Destination = Destination{}
 		c.Sources = []Pattern{{Queue(oneOf(x.program, "wild", []string{">", "*", "q"}))}, {oneOf(x.program, "wild topic", []Destination{Topic("t"), Topic(">")})}}

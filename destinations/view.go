@@ -62,7 +62,8 @@ type Examination struct {
 	Matches  []bool   // the answer, by Contents; if shorter, the rest was not examined
 	Message  *Message // the answer if there is no Selector; nil: it cannot be read
 	waiting  uint64   // Seq of that message in Queue
-	view     uint64
+	view     uint64   // that asks
+	copies   *queue   // or, of the browser that asks; nil: none does
 }
 
 // view returns that of q for a selector, made if there is none.
@@ -173,9 +174,13 @@ func (m *Machine) lookAt(v *view, at ref) {
 func (m *Machine) ask(v *view, out *Effects) {
 	v.waiting = true
 	slices.SortFunc(v.asked, func(a, b inquiry) int { return a.compare(b.place) })
-	e := &Examination{Queue: v.queue.destination, Selector: v.selector, view: v.number}
+	m.inquire(&Examination{Queue: v.queue.destination, Selector: v.selector, view: v.number}, v.asked, out)
+}
+
+// inquire asks the caller to examine what was asked for, in order.
+func (m *Machine) inquire(e *Examination, asked []inquiry, out *Effects) {
 	var after uint64
-	for _, p := range v.asked {
+	for _, p := range asked {
 		e.Contents = append(e.Contents, p.content)
 		e.Largest = max(e.Largest, int64(p.size))
 		after = max(after, p.seq)
