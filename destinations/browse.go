@@ -16,6 +16,9 @@ type browser struct {
 
 // browse makes the queue of a browser's copies.
 func (m *Machine) browse(c *Command) (*queue, error) {
+	if len(c.Sources) == 1 && c.Sources[0].named.virtual() {
+		c.Destination, c.Sources = c.Sources[0].named, nil
+	}
 	if len(c.Sources) > 0 || c.Destination.Topic || c.Consumer.Durable != (DurableID{}) {
 		return nil, destinationError("a browser looks into one queue; it can have neither topics, nor wildcards, nor several destinations")
 	}

@@ -49,13 +49,13 @@ func (m *Machine) seen(o Outgoing) bool {
 }
 
 // maySubscribe checks that of what a SUBSCRIBE takes from. A wildcard creates
-// nothing, and neither does a browser.
+// nothing, but of virtual topics, and neither does a browser.
 func (m *Machine) maySubscribe(c *Command) error {
 	if len(c.Sources) == 0 && (c.Existing || !c.Consumer.Browse) {
 		return m.mayCreate(c.Destination, c.Existing)
 	}
 	for _, p := range c.Sources {
-		if p.Wild() {
+		if p.Wild() && !p.named.virtual() {
 			continue
 		}
 		if err := m.mayCreate(p.named, c.Existing); err != nil {

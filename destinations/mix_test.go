@@ -774,7 +774,7 @@ func (x *mix) drawMixedSubscribe(c *Command) {
 		}
 	case 5:
 		c.Destination = Destination{}
-		c.Sources = []Pattern{{Queue(oneOf(x.program, "wild", []string{">", "*", "q"}))}, {oneOf(x.program, "wild topic", []Destination{Topic("t"), Topic(">")})}}
+		c.Sources = []Pattern{{Queue(oneOf(x.program, "wild", []string{">", "*", "q", "Consumer.C.VirtualTopic.>"}))}, {oneOf(x.program, "wild topic", []Destination{Topic("t"), Topic(">")})}}
 	}
 }
 

@@ -7,6 +7,9 @@ import "strings"
 // each queue Consumer.NAME.VirtualTopic.X, for any NAME of one part. Such a queue
 // is there, with or without consumers, from the first SUBSCRIBE or SEND that
 // names it.
+//
+// X may have wildcards in a SUBSCRIBE: Consumer.NAME.VirtualTopic.orders.> is one
+// queue, of this name, for what is published on all those topics.
 const (
 	virtualTopic = "VirtualTopic."
 	virtualQueue = "Consumer."
@@ -20,7 +23,7 @@ func virtualTopicOf(queue string) (topic string, ok bool) {
 		return "", false
 	}
 	name, topic, ok := strings.Cut(rest, ".")
-	return topic, ok && name != "" && strings.HasPrefix(topic, virtualTopic) && len(topic) > len(virtualTopic)
+	return topic, ok && name != "" && !strings.ContainsAny(name, wildcards) && strings.HasPrefix(topic, virtualTopic) && len(topic) > len(virtualTopic)
 }
 
 // establish makes the queue of this name take what its virtual topic gets, if it
@@ -39,15 +42,19 @@ func (m *Machine) establish(queue string, out *Effects) {
 // the queues of virtual topics that it makes.
 func (m *Machine) lasting(c *Command) (need int64) {
 	count := func(d Destination) {
-		if _, ok := virtualTopicOf(d.Name); ok && !d.Topic && m.find(d.Name) == nil {
+		if d.virtual() && m.find(d.Name) == nil {
 			need += queueBytes
 		}
 	}
 	count(c.Destination)
 	for _, p := range c.Sources {
-		if !p.Wild() {
-			count(p.named)
-		}
+		count(p.named)
 	}
 	return need
+}
+
+// virtual says that d is the queue of a virtual topic, or of several.
+func (d Destination) virtual() bool {
+	_, ok := virtualTopicOf(d.Name)
+	return ok && !d.Topic
 }

@@ -18,14 +18,22 @@ func (m *Machine) watch(s *subscription, patterns []Pattern, out *Effects) {
 			}
 			m.watchFor(s, p)
 		case p.Wild():
+			if p.named.virtual() {
+				m.consumeNamed(s, p.named.Name, out)
+			}
 			m.watchFor(s, p)
 			m.consumeAll(s, p)
 		default:
-			m.establish(p.named.Name, out)
-			if q := m.queue(p.named.Name); !s.consumes(q) {
-				m.consume(s, q, false)
-			}
+			m.consumeNamed(s, p.named.Name, out)
 		}
+	}
+}
+
+// consumeNamed makes s a consumer of the queue of this name.
+func (m *Machine) consumeNamed(s *subscription, name string, out *Effects) {
+	m.establish(name, out)
+	if q := m.queue(name); !s.consumes(q) {
+		m.consume(s, q, false)
 	}
 }
 
@@ -50,10 +58,11 @@ func (m *Machine) unwatch(s *subscription) {
 	}
 }
 
-// consumeAll makes s a consumer of all queues that there are of a pattern.
+// consumeAll makes s a consumer of all queues that there are of a pattern, but of
+// the one that is called like it.
 func (m *Machine) consumeAll(s *subscription, p Pattern) {
 	for _, q := range m.roster.places {
-		if q != nil && p.Matches(q.destination) && q.visible() {
+		if q != nil && p.Matches(q.destination) && q.visible() && q.destination != p.named {
 			m.discover(s, q)
 		}
 	}
