@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"io"
+	"path/filepath"
 	"syscall"
 )
 
@@ -100,6 +101,13 @@ type steadyFile struct {
 	File
 	name  string
 	calls *watchdog
+}
+
+// renamed is file when it has got another name in its directory, under which its calls are reported from now on.
+func renamed(file File, name string) File {
+	f := file.(steadyFile)
+	f.name = filepath.Join(filepath.Dir(f.name), name)
+	return f
 }
 
 // ReadAt goes on where a read stopped short, until b is full, the file ends or an error comes.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 )
 
@@ -131,8 +132,12 @@ func (v *survey) saltOf(name string) (uint64, error) {
 	return binary.LittleEndian.Uint64(b[56:]), nil
 }
 
-// sizeOf is 0 when there is no such file.
+// sizeOf is 0 when there is no such file; a directory with that name is none.
 func (v *survey) sizeOf(name string) (size int64, err error) {
+	names, err := v.fs.ReadDir(v.dir)
+	if err != nil || !slices.Contains(names, name) {
+		return 0, err
+	}
 	file, err := v.fs.Open(v.path(name), false)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil

@@ -3,6 +3,7 @@ package journal_test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync/atomic"
@@ -103,5 +104,24 @@ func TestInspectTellsOfDamage(t *testing.T) {
 	}
 	if _, err := journal.Inspect(memfs.New(), dir); err != nil {
 		t.Errorf("of nothing: %v", err)
+	}
+}
+
+// A directory that took the name of a file is not counted as one.
+func TestInspectPassesOverDirectories(t *testing.T) {
+	t.Parallel()
+	path := t.TempDir()
+	mustClose(t, open(t, journal.Options{Dir: path, SegmentBytes: 16 << 10}))
+	spare := filepath.Join(path, "spare")
+	if err := errors.Join(os.RemoveAll(spare), os.Mkdir(spare, 0o750)); err != nil {
+		t.Fatal(err)
+	}
+	in, err := journal.Inspect(nil, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	if in.SpareBytes != 0 {
+		t.Errorf("the spare has %d bytes, and there is none", in.SpareBytes)
 	}
 }

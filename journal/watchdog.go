@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -49,13 +48,6 @@ func (w *watchdog) begin(op, name string) (place int) {
 	}
 	w.calls[place] = call{op: op, name: name, since: time.Now()}
 	return place
-}
-
-// renamed is file when it has got another name in its directory, under which its calls are reported from now on.
-func renamed(file File, name string) File {
-	f := file.(steadyFile)
-	f.name = filepath.Join(filepath.Dir(f.name), name)
-	return f
 }
 
 func (w *watchdog) end(place int) {
