@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,8 +15,12 @@ import (
 	"time"
 )
 
-// patience ends a test that hangs. No test measures time against it.
-const patience = 30 * time.Second
+// Patience ends a test that hangs. No test measures time against it. In a bubble, where something always ticks, a day has
+// passed at once, and without an end a wait in vain would go on for ever.
+const (
+	patience     = 30 * time.Second
+	pipePatience = 24 * time.Hour
+)
 
 // A client is one connection, spoken octet by octet. What it reads, it reads
 // with a parser of its own.
@@ -86,6 +91,7 @@ func (c *client) say(text string) {
 
 func (c *client) write(octets string) {
 	c.t.Helper()
+	_ = c.conn.SetWriteDeadline(time.Now().Add(pipePatience))
 	if _, err := io.WriteString(c.conn, octets); err != nil {
 		c.t.Fatalf("write %.80q: %v", octets, err)
 	}
@@ -132,9 +138,16 @@ func (c *client) read() frame {
 func (c *client) next() (frame, error) {
 	if c.tape == nil {
 		_ = c.conn.SetReadDeadline(time.Now().Add(patience))
+		return parse(c.in)
 	}
+	defer time.AfterFunc(pipePatience, func() {
+		c.t.Errorf("nothing came for %v", pipePatience)
+		c.tape.end(errPatience)
+	}).Stop()
 	return parse(c.in)
 }
+
+var errPatience = errors.New("the test has waited long enough")
 
 // want reads the next frame, which must be of this command and have these
 // header lines, as they stand on the wire.
@@ -332,15 +345,21 @@ func (t *tape) record(conn net.Conn) {
 		if n > 0 {
 			t.arrivals = append(t.arrivals, time.Now())
 		}
-		if err != nil {
-			t.err = err
-		}
 		t.mu.Unlock()
 		t.changed.Broadcast()
 		if err != nil {
+			t.end(err)
 			return
 		}
 	}
+}
+
+// end says that nothing more comes, and why.
+func (t *tape) end(err error) {
+	t.mu.Lock()
+	t.err = err
+	t.mu.Unlock()
+	t.changed.Broadcast()
 }
 
 // Read waits for what is recorded.

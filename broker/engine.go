@@ -107,7 +107,8 @@ func (e *engine) run() error {
 		case <-e.box.wake:
 		case now := <-tick.C:
 			e.tend(now)
-			if !e.reports.turn() {
+			// The alarm is late when the clock was set forward.
+			if !e.reports.turn() && !e.due(now) {
 				continue
 			}
 			if err := e.batch(nil); err != nil {
@@ -161,9 +162,8 @@ func (e *engine) batch(mails []mail) error {
 		return err
 	}
 	e.deliver()
-	e.dropped.add(e.logger, now, e.effects.Dropped)
-	e.unclaimed.add(e.logger, now, e.effects.Unclaimed)
-	e.overflowed.add(e.logger, now, e.effects.Overflowed)
+	e.countDrops()
+	e.tellDrops(now)
 	for _, id := range e.effects.Lapsed {
 		e.logger.Info("a durable subscription was deleted: nobody had used it for the durable.offline_ttl of its policy",
 			zap.Stringer("subscription", id))
@@ -178,11 +178,17 @@ const tickInterval = 20 * time.Millisecond
 
 // tick lets the machine do what is due.
 func (e *engine) tick(now time.Time) {
-	if next, ok := e.machine.NextTick(); !ok || next.After(now) || now.Sub(e.ticked) < tickInterval {
+	if !e.due(now) || now.Sub(e.ticked) < tickInterval {
 		return
 	}
 	e.ticked = now
 	_ = e.machine.Step(now, destinations.Command{Op: destinations.Tick}, &e.effects) // a Tick is not refused
+}
+
+// due says whether the machine has something to do that is due.
+func (e *engine) due(now time.Time) bool {
+	next, ok := e.machine.NextTick()
+	return ok && !next.After(now)
 }
 
 // setAlarm sees to it that there is a batch when something is due.
@@ -410,6 +416,7 @@ func (e *engine) release(seq uint64) {
 
 // tend tells the log what is not needed any more and sees to checkpoints.
 func (e *engine) tend(now time.Time) {
+	e.tellDrops(now)
 	last := e.machine.Last()
 	if last != e.trimmed && !e.checkpoints.busy() {
 		e.trimmed = last
@@ -430,25 +437,4 @@ func (e *engine) tend(now time.Time) {
 		}
 		e.log.Sync()
 	}
-}
-
-// A dropLog reports what was dropped without flooding the log.
-type dropLog struct {
-	text  string
-	count int // not reported
-	total int // since the start
-	next  time.Time
-}
-
-func (d *dropLog) add(logger *zap.Logger, now time.Time, n int) {
-	if n == 0 {
-		return
-	}
-	d.count += n
-	d.total += n
-	if now.Before(d.next) {
-		return
-	}
-	logger.Warn(d.text, zap.Int("messages", d.count), zap.Int("total", d.total))
-	d.count, d.next = 0, now.Add(10*time.Second)
 }

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"baton/destinations"
 )
@@ -117,4 +119,23 @@ func TestReleaseMeetsAwait(t *testing.T) {
 			t.Fatal("nobody woke the outbox")
 		}
 	}
+}
+
+// TestClockIsSetForward holds that what is due by the clock is not late when the alarm is: the time that it waits for does
+// not jump with the clock.
+func TestClockIsSetForward(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := servePipes(t, Options{})
+		c := h.connect("1.2")
+		c.subscribe("s", "/queue/q", "auto")
+		begin := time.Now()
+		h.send("/queue/q\nAMQ_SCHEDULED_DELAY:60000", "x")
+		synctest.Wait()
+		h.engine.alarm.Stop()
+		c.message("x")
+		if passed := time.Since(begin); passed > time.Minute+tendInterval {
+			t.Errorf("it came after %v", passed)
+		}
+	})
 }

@@ -3,7 +3,8 @@ package broker
 import (
 	"errors"
 	"fmt"
-	"sort"
+	"maps"
+	"slices"
 	"strconv"
 
 	"baton/broker/stomp"
@@ -101,12 +102,7 @@ func appendError(dst []byte, v stomp.Version, err error) []byte {
 	if e.refused {
 		dst = stomp.AppendHeader(dst, v, headerReceiptID, e.receipt)
 	}
-	names := make([]string, 0, len(e.headers))
-	for name := range e.headers {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(e.headers)) {
 		dst = stomp.AppendHeader(dst, v, name, e.headers[name])
 	}
 	dst = append(dst, headerContentType+":text/plain\n"+headerContentLength+":"...)

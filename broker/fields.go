@@ -24,12 +24,6 @@ func (f *fields) Field(name string) ([]byte, bool) {
 		}
 		return strconv.AppendInt(nil, f.Props.Expires, 10), true
 	}
-	if name == headerExpires {
-		if f.Props == nil || f.Props.Expires == 0 {
-			return nil, false
-		}
-		return strconv.AppendInt(nil, f.Props.Expires, 10), true
-	}
 	block, form := f.Content[:f.HeaderBytes], stomp.Form(f.Form)
 	for len(block) > 0 {
 		var line []byte

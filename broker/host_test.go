@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime/debug"
 	"sync"
 	"testing"
+	"time"
 
 	"baton/journal"
 	"baton/journal/memfs"
@@ -95,7 +97,13 @@ func (h *host) ended() error {
 	if h.served == nil {
 		return nil
 	}
-	err := <-h.served
+	var err error
+	select {
+	case err = <-h.served:
+	case <-time.After(pipePatience):
+		debug.SetTraceback("all") // a failed test would wait for these goroutines too
+		panic("Serve does not return")
+	}
 	h.served = nil
 	if closed := h.journal.Close(); err == nil && closed != nil {
 		err = fmt.Errorf("close the journal: %w", closed)

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"sync"
+	"unsafe"
 
 	"baton/destinations"
 )
@@ -16,7 +17,11 @@ type mail struct {
 }
 
 // mailOverhead is counted for each mail beyond its message.
-const mailOverhead = 256
+const mailOverhead = int(unsafe.Sizeof(mail{}))
+
+// keepMails is for how many mails there is room, at the most, when far fewer are
+// coming.
+const keepMails = 1024
 
 // A mailbox holds what waits for the engine, bounded in octets. When it is
 // full, mails with messages wait; others wait only when there is twice as
@@ -73,6 +78,9 @@ func (b *mailbox) signal() {
 // says whether more may come.
 func (b *mailbox) take(spare []mail) (mails []mail, open bool) {
 	b.mu.Lock()
+	if cap(spare) > keepMails && cap(spare) > 4*len(b.mails) {
+		spare = nil // a flood is over
+	}
 	mails, b.mails = b.mails, spare[:0]
 	b.bytes = 0
 	open = !b.closed

@@ -44,13 +44,28 @@ func TestMailboxKeepsOrder(t *testing.T) {
 	}
 }
 
+// TestMailboxGivesMemoryBack holds that a flood of mails is not paid for ever
+// after.
+func TestMailboxGivesMemoryBack(t *testing.T) {
+	t.Parallel()
+	b := newMailbox(1 << 30)
+	var spare []mail
+	for _, n := range []int{10_000, 10_000, 10, 10, 10} {
+		b.put(mails(n), 0, false)
+		spare, _ = b.take(spare)
+	}
+	if most := max(cap(spare), cap(b.mails)); most > keepMails {
+		t.Errorf("there is room for %d mails", most)
+	}
+}
+
 // TestMailboxIsBounded holds that messages wait when it is full, that
 // acknowledgements wait only when there is twice as much, and that both go on
 // when it was emptied.
 func TestMailboxIsBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b := newMailbox(1000)
+		b := newMailbox(4 * mailOverhead)
 		put := func(n, bytes int, messages bool) <-chan bool {
 			done := make(chan bool, 1)
 			go func() { done <- b.put(mails(n), bytes, messages) }()
@@ -66,10 +81,10 @@ func TestMailboxIsBounded(t *testing.T) {
 				return false
 			}
 		}
-		if !passed(put(1, 1000-mailOverhead-1, true)) || !passed(put(1, 100, true)) {
+		if !passed(put(1, 3*mailOverhead-1, true)) || !passed(put(1, 100, true)) {
 			t.Fatal("a message waits although there is room")
 		}
-		if b.bytes != 999+mailOverhead+100 {
+		if b.bytes != 5*mailOverhead-1+100 {
 			t.Errorf("%d octets are counted", b.bytes)
 		}
 		message := put(1, 1, true)

@@ -134,6 +134,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	engine.Go(func() {
 		if err := s.engine.run(); err != nil {
 			s.Fail(err)
+			s.engine.box.close() // nobody empties it any more
 		}
 	})
 	var examiner sync.WaitGroup

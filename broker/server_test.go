@@ -328,6 +328,29 @@ func TestLogRefuses(t *testing.T) {
 	})
 }
 
+// TestLogFailsAtShutdown holds that a log that fails while the broker stops ends it, though the mailbox is full and
+// sessions wait to put more into it.
+func TestLogFailsAtShutdown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var refuses atomic.Bool
+		log := newStubbornLog()
+		h := servePipesOn(t, memfs.New(), Options{MailboxBytes: 1}, func(l Log) Log { return log.over(refusingLog{l, &refuses}) })
+		release := log.hold(t)
+		for range 3 { // one is with the engine, one in the mailbox, one waits
+			h.connect("1.2").say("SEND\ndestination:/queue/a\n\nbody")
+			synctest.Wait()
+		}
+		h.cancel()
+		synctest.Wait()
+		refuses.Store(true)
+		release()
+		if err := h.ended(); !errors.Is(err, errDisk) {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+}
+
 // TestRecoverFails holds that a server that cannot have its log does not come
 // up.
 func TestRecoverFails(t *testing.T) {

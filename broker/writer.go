@@ -243,8 +243,6 @@ func (w *frameWriter) message(d *destinations.Delivery) {
 	}
 }
 
-// copyFor tells the copies of a topic's message apart that one connection may
-// have. One that is stored has an id for ever, whoever gets it.
 // browsed encodes the MESSAGE that ends a browse, as ActiveMQ writes it.
 func (w *frameWriter) browsed(d *destinations.Delivery) {
 	b := appendDestination(append(w.buf, "MESSAGE\n"...), w.version, headerDestination, d.Destination)
@@ -255,6 +253,8 @@ func (w *frameWriter) browsed(d *destinations.Delivery) {
 	w.buf = append(b, headerBrowser+":end\n"+headerContentLength+":0\n\n\x00"...)
 }
 
+// copyFor tells the copies of a topic's message apart that one connection may
+// have. One that is stored has an id for ever, whoever gets it.
 func copyFor(d *destinations.Delivery) uint32 {
 	if d.Destination.Topic && d.Content == 0 {
 		return d.Sub
