@@ -62,6 +62,28 @@ func TestFullQueueBlocks(t *testing.T) {
 	})
 }
 
+// What is sent to a virtual topic waits for a place in its queues.
+func TestFullVirtualTopicBlocks(t *testing.T) {
+	inFullQueue(t, destinations.FullBlock, func(t *testing.T, h *host) {
+		consumer := h.connect("1.2")
+		consumer.subscribe("s", "/queue/Consumer.A.VirtualTopic.x", "client", "prefetch-count:1")
+		c := h.connect("1.2")
+		for i := range 4 {
+			c.say(fmt.Sprintf("SEND\ndestination:/topic/VirtualTopic.x\nreceipt:%d\n\n%d", i, i))
+		}
+		for i := range 3 {
+			c.want("RECEIPT", fmt.Sprintf("receipt-id:%d", i))
+		}
+		c.still()
+		for i := range 4 {
+			consumer.ack("ACK", "1.2", consumer.message(fmt.Sprint(i)))
+			if i == 0 {
+				c.want("RECEIPT", "receipt-id:3")
+			}
+		}
+	})
+}
+
 // A producer that goes away leaves nothing behind.
 func TestFullQueueBlocksAndEnds(t *testing.T) {
 	inFullQueue(t, destinations.FullBlock, func(t *testing.T, h *host) {

@@ -80,20 +80,11 @@ func (m *Machine) settleSuperseded(before uint64, out *Effects) {
 	for _, old := range m.superseded {
 		if at, ok := old.queue.find(old.place.seq, old.place.n); ok && at.slot().state == slotReady {
 			m.joined = m.last > before
-			m.dropSuperseded(old.queue, at, out)
+			m.drop(old.queue, at, out)
 		}
 	}
 	clear(m.superseded)
 	m.superseded, m.joined = m.superseded[:0], false
-}
-
-func (m *Machine) dropSuperseded(q *queue, at ref, out *Effects) {
-	if !at.slot().stored() {
-		m.discard(q, at)
-		return
-	}
-	m.settled, m.seqs = q, append(m.seqs, at.slot().seq)
-	m.recordSettle(out)
 }
 
 // isSuperseded says that there is a newer message of the key of at.
@@ -107,10 +98,10 @@ func (m *Machine) isSuperseded(q *queue, at ref) bool {
 	return known && placeOf(at).older(newest)
 }
 
-// replaces says whether msg would take the place of one that waits in q, so that
-// q does not grow.
-func (m *Machine) replaces(q *queue, msg *Message) bool {
-	key := q.key(msg.Props)
+// replaces says whether a message with these Props would take the place of one
+// that waits in q, so that q does not grow.
+func (m *Machine) replaces(q *queue, p *Props) bool {
+	key := q.key(p)
 	if key == "" {
 		return false
 	}

@@ -1,6 +1,9 @@
 package destinations
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // full says whether q has no place for a further message of this size, when so
 // many of so many octets are on their way into it. What consumers have is not
@@ -16,12 +19,12 @@ type tally struct {
 	bytes    int64
 }
 
-// admitPlace checks that the queues of o take it: those that refuse what is
-// beyond their limit, or let it wait. A transaction is refused when it does not
-// fit whole, but waits only for its beginning, for it may never fit whole. ahead
-// counts what it sends; nil: it is no transaction.
-func (m *Machine) admitPlace(o Outgoing, ahead map[*queue]tally) error {
-	q := m.firstFull(o, ahead)
+// admitPlace checks that the queues of o, which this client sends, take it: those
+// that refuse what is beyond their limit, or let it wait. A transaction is refused
+// when it does not fit whole, but waits only for its beginning, for it may never
+// fit whole. ahead counts what it sends; nil: it is no transaction.
+func (m *Machine) admitPlace(client string, o Outgoing, ahead map[*queue]tally) error {
+	q := m.firstFull(client, o, ahead)
 	if q == nil {
 		return nil
 	}
@@ -31,53 +34,88 @@ func (m *Machine) admitPlace(o Outgoing, ahead map[*queue]tally) error {
 }
 
 // firstFull is the first queue for which admitPlace refuses o; nil: there is none.
-func (m *Machine) firstFull(o Outgoing, ahead map[*queue]tally) *queue {
-	for i := range o.parts() {
+func (m *Machine) firstFull(client string, o Outgoing, ahead map[*queue]tally) (full *queue) {
+	if m.dedupID(o) != "" && m.duplicate(o) {
+		return nil
+	}
+	for i := 0; i < o.parts() && full == nil; i++ {
 		d := o.part(i)
-		if d.Topic {
-			continue
-		}
-		q := m.find(d.Name)
-		if q == nil || q.policy.OnFull != FullReject && q.policy.OnFull != FullBlock || m.dedupID(o) != "" && m.duplicate(o) {
-			continue
-		}
-		before := ahead[q]
-		if q.policy.OnFull == FullBlock {
-			before = tally{}
-		}
-		if q.full(before, o.Message.size()) && !m.replaces(q, o.Message) {
+		if q := m.find(d.Name); !d.Topic && q != nil && m.refuses(q, o.Message, ahead) {
 			return q
 		}
-		if ahead != nil {
-			ahead[q] = tally{before.messages + 1, before.bytes + o.Message.size()}
+		if !d.Topic || !strings.HasPrefix(d.Name, virtualTopic) {
+			continue
 		}
+		m.durables.each(d.Name, func(t *durable) {
+			q := t.queue
+			if full == nil && !q.hidden() && !o.names(q.destination) && m.wants(t, client, o.Message) && m.refuses(q, o.Message, ahead) {
+				full = q
+			}
+		})
 	}
-	return nil
+	return full
 }
 
-// takes says whether q takes a further message, after it has made
-// place for it if its policy says so.
-func (m *Machine) takes(q *queue, msg *Message, out *Effects) bool {
-	size := msg.size()
-	if !q.full(tally{}, size) || m.replaces(q, msg) {
+// refuses says that q refuses a message, or lets it wait, and counts it in ahead if
+// not.
+func (m *Machine) refuses(q *queue, msg *Message, ahead map[*queue]tally) bool {
+	if q.policy.OnFull != FullReject && q.policy.OnFull != FullBlock {
+		return false
+	}
+	before := ahead[q]
+	if q.policy.OnFull == FullBlock {
+		before = tally{}
+	}
+	if q.full(before, msg.size()) && !m.replaces(q, msg.Props) {
 		return true
 	}
+	if ahead != nil {
+		ahead[q] = tally{before.messages + 1, before.bytes + msg.size()}
+	}
+	return false
+}
+
+// takes says whether q takes a further message, after it has made place for it if
+// its policy says so. A queue that refuses messages or lets them wait did so in
+// admitPlace: what comes in another way was accepted long ago, and stays beyond
+// the limit. Nothing is lost then, and what a client sends is refused, or waits,
+// until enough has gone.
+func (m *Machine) takes(q *queue, size int64, p *Props, out *Effects) bool {
+	if q.policy.OnFull == FullPage || !q.full(tally{}, size) || m.replaces(q, p) {
+		return true
+	}
+	m.note(QueueFull, q.destination, "", 1)
 	switch q.policy.OnFull {
 	case FullDropNew:
-		m.note(QueueFull, q.destination, "", 1)
 		m.overflow(q, 1, out)
 		return false
 	case FullDropOldest:
-		m.note(QueueFull, q.destination, "", 1)
 		m.overflow(q, m.makePlace(q, q.policy.MaxMessages, q.policy.MaxBytes, size, out), out)
 	}
 	return true
+}
+
+// takesDead says whether the queue of this name takes a message of q that is a dead
+// letter or has expired.
+func (m *Machine) takesDead(name string, q *queue, at ref, out *Effects) bool {
+	to := m.find(name)
+	return to == nil || to == q || m.takes(to, int64(at.slot().size), nil, out)
 }
 
 // overflow counts messages that q dropped.
 func (m *Machine) overflow(q *queue, messages int, out *Effects) {
 	out.Overflowed += messages
 	m.note(Dropped, q.destination, DroppedFull, messages)
+}
+
+// drop takes a message out of q that goes nowhere else.
+func (m *Machine) drop(q *queue, at ref, out *Effects) {
+	if !at.slot().stored() {
+		m.discard(q, at)
+		return
+	}
+	m.settled, m.seqs = q, append(m.seqs, at.slot().seq)
+	m.recordSettle(out)
 }
 
 // makePlace drops of q, of the lowest priority, the oldest that no consumer has,
@@ -98,18 +136,44 @@ func (m *Machine) makePlace(q *queue, messages int, bytes, size int64, out *Effe
 	return dropped
 }
 
-// placeBytes bounds what makes place for a message in q takes in the log; keyed
-// says that it may take the place of another with its key.
-func (q *queue) placeBytes(keyed bool) (n int64) {
+// placeBytes bounds what it takes in the log to make place for a message in the
+// queue of this name; keyed says that it may take the place of another with its
+// key. drained are the queues of which all that is there was counted already, for
+// a message that comes before; nil: there is no such.
+func (m *Machine) placeBytes(name string, keyed bool, drained map[string]bool) (n int64) {
 	if keyed {
 		n = maxHeadBytes
 	}
-	if q == nil {
+	if !m.dropsOldest(name) {
 		return n
 	}
-	limited := q.policy.OnFull == FullDropOldest && (q.policy.MaxMessages > 0 || q.policy.MaxBytes > 0)
-	if limited || q.durable != nil && (q.policy.Durable.Messages > 0 || q.policy.Durable.Bytes > 0) {
-		n += maxHeadBytes + int64(q.ready)*maxTakerBytes
+	n += maxHeadBytes + maxTakerBytes // and it may have to go itself, for the next
+	if q := m.find(name); q != nil && !drained[name] {
+		n += int64(q.ready) * maxTakerBytes
+	}
+	if drained != nil {
+		drained[name] = true
+	}
+	return n
+}
+
+// dropsOldest says that the queue of this name makes place for messages.
+func (m *Machine) dropsOldest(name string) bool {
+	policy := m.policyOf(Queue(name))
+	if q := m.find(name); q != nil && q.hidden() {
+		return policy.Durable.Messages > 0 || policy.Durable.Bytes > 0
+	}
+	return policy.OnFull == FullDropOldest && (policy.MaxMessages > 0 || policy.MaxBytes > 0)
+}
+
+// buryBytes bounds what it takes in the log to make place for the dead letters of
+// a transaction. drained is as with placeBytes.
+func (m *Machine) buryBytes(tx *transaction, drained map[string]bool) (n int64) {
+	for _, h := range tx.held {
+		fl := h.sub.flights.get(h.tag)
+		if h.nack && fl != nil && fl.tx == tx {
+			n += m.placeBytes(fl.queue.deadLetterQueue(fl.at), false, drained)
+		}
 	}
 	return n
 }
@@ -118,11 +182,28 @@ func (q *queue) placeBytes(keyed bool) (n int64) {
 func (m *Machine) queuesTaking(names []string, msg *Message, out *Effects) []string {
 	kept := names[:0]
 	for _, name := range names {
-		if q := m.find(name); q == nil || m.takes(q, msg, out) {
+		if q := m.find(name); q == nil || m.takes(q, msg.size(), msg.Props, out) {
 			kept = append(kept, name)
 		}
 	}
 	return kept
+}
+
+// durablesTaking are those of takers that take a message, after they have made
+// place for it; all says that nobody who matches its topic is missing.
+func (m *Machine) durablesTaking(takers []*durable, all bool, msg *Message, out *Effects) ([]*durable, bool) {
+	kept := takers[:0]
+	for _, d := range takers {
+		switch {
+		case d.queue.hidden():
+			m.dropOldest(d, msg, out)
+		case !m.takes(d.queue, msg.size(), msg.Props, out):
+			all = false
+			continue
+		}
+		kept = append(kept, d)
+	}
+	return kept, all
 }
 
 // Waits says whether c, a Send or a Commit, would be refused with an Error that
@@ -133,7 +214,7 @@ func (m *Machine) Waits(c *Command) bool {
 		sends = []Outgoing{c.outgoing()}
 	}
 	for _, o := range sends {
-		if q := m.firstFull(o, nil); q != nil && q.policy.OnFull == FullBlock {
+		if q := m.firstFull(c.Client, m.routed(o), nil); q != nil && q.policy.OnFull == FullBlock {
 			return true
 		}
 	}

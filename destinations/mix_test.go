@@ -86,6 +86,7 @@ func newMix(t *rapid.T) *mix {
 	limit := 1 + x.pick("limit", 4)
 	rule := func(name string, set func(*Policy)) Rule { return Rule{Match: Pattern{Queue(name)}, Set: set} }
 	redelivery := oneOf(x.program, "redelivery", []time.Duration{0, 0, 5 * time.Millisecond})
+	kept := OnFull(x.pick("kept", 5))
 	full := func(what OnFull) func(*Policy) {
 		return func(p *Policy) { p.MaxMessages, p.OnFull = limit, what }
 	}
@@ -101,6 +102,7 @@ func newMix(t *rapid.T) *mix {
 				p.Redelivery.Delay = redelivery
 			}),
 			rule("oldest", full(FullDropOldest)), rule("new", full(FullDropNew)), rule("reject", full(FullReject)),
+			rule("DLQ.q", full(kept)), rule("Consumer.A.VirtualTopic.x", full(kept)),
 			{Match: Pattern{Topic(">")}, Set: func(p *Policy) { p.DedupWindow = time.Hour }},
 		}),
 	}

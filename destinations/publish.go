@@ -66,6 +66,11 @@ func (o *Outgoing) queues() (names []string) {
 	return names
 }
 
+// names says that d is one of the destinations of o.
+func (o *Outgoing) names(d Destination) bool {
+	return o.Destination == d || slices.Contains(o.Also, d)
+}
+
 // again is the same message for another topic.
 func (msg *Message) again() *Message {
 	return &Message{Content: msg.Content, HeaderBytes: msg.HeaderBytes, Form: msg.Form, Persistent: msg.Persistent, Props: msg.Props}
@@ -74,9 +79,7 @@ func (msg *Message) again() *Message {
 // place puts a message into queues, and into takers: those of its topic, perhaps
 // all.
 func (m *Machine) place(c *Command, msg *Message, queues []string, topic string, takers []*durable, all bool, out *Effects) {
-	for _, d := range takers {
-		m.dropOldest(d, msg, out)
-	}
+	takers, all = m.durablesTaking(takers, all, msg, out)
 	if queues = m.queuesTaking(queues, msg, out); len(queues) == 0 && len(takers) == 0 {
 		return
 	}
@@ -105,7 +108,7 @@ func (m *Machine) place(c *Command, msg *Message, queues []string, topic string,
 func (m *Machine) takersOf(topic, client string, msg *Message, named []string) (takers []*durable, all bool) {
 	takers, all = m.takers[:0], true
 	m.durables.each(topic, func(d *durable) {
-		if d.takes(client) && m.selects(d.selects, msg) && !slices.Contains(named, d.queue.destination.Name) {
+		if m.wants(d, client, msg) && !slices.Contains(named, d.queue.destination.Name) {
 			takers = append(takers, d)
 		} else {
 			all = false
@@ -113,6 +116,11 @@ func (m *Machine) takersOf(topic, client string, msg *Message, named []string) (
 	})
 	m.takers = takers
 	return takers, all
+}
+
+// wants says whether d takes a message of this client.
+func (m *Machine) wants(d *durable, client string, msg *Message) bool {
+	return d.takes(client) && m.selects(d.selects, msg)
 }
 
 func seqsOf(takers []*durable) []uint64 {
@@ -142,7 +150,7 @@ func (m *Machine) roomInAll(queues []string, takers []*durable, size int64) bool
 // while nobody consumes it.
 func (m *Machine) dropOldest(d *durable, msg *Message, out *Effects) {
 	q, limit := d.queue, d.queue.policy.Durable
-	if !q.offline() || m.replaces(q, msg) {
+	if !q.offline() || m.replaces(q, msg.Props) {
 		return
 	}
 	dropped := m.makePlace(q, limit.Messages, limit.Bytes, msg.size(), out)
@@ -218,9 +226,9 @@ func (m *Machine) Stores(o Outgoing) bool {
 }
 
 // logBytes bounds what o takes in the log: each of its destinations may need an
-// entry of its own.
-func (m *Machine) logBytes(o Outgoing) int64 {
-	return int64(o.parts())*(o.Message.size()+o.Message.Props.headBytes()) + m.headBytes(o)
+// entry of its own. drained is as with placeBytes.
+func (m *Machine) logBytes(o Outgoing, drained map[string]bool) int64 {
+	return int64(o.parts())*(o.Message.size()+o.Message.Props.headBytes()) + m.headBytes(o, drained)
 }
 
 // admitBatch checks that what o takes fits into one batch of the log, if it may be
@@ -229,7 +237,7 @@ func (m *Machine) admitBatch(o Outgoing) error {
 	if len(o.Also) == 0 {
 		return nil
 	}
-	if size := m.logBytes(o); size > m.opts.MaxCommitBytes {
+	if size := m.logBytes(o, nil); size > m.opts.MaxCommitBytes {
 		return &Error{Code: CodeTransactionTooBig, Text: fmt.Sprintf(
 			"the message for %d destinations would take up to %d octets in the journal and may take %d", o.parts(), size, m.opts.MaxCommitBytes)}
 	}
@@ -237,7 +245,7 @@ func (m *Machine) admitBatch(o Outgoing) error {
 }
 
 // headBytes bounds what the heads of the entries of o take in the log.
-func (m *Machine) headBytes(o Outgoing) int64 {
+func (m *Machine) headBytes(o Outgoing, drained map[string]bool) int64 {
 	n := int64(o.parts()) * maxHeadBytes
 	keyed := false
 	if p := o.Message.Props; p != nil {
@@ -249,13 +257,15 @@ func (m *Machine) headBytes(o Outgoing) int64 {
 	for i := range o.parts() {
 		d := o.part(i)
 		if !d.Topic {
-			n += m.find(d.Name).placeBytes(keyed)
+			n += m.placeBytes(d.Name, keyed, drained)
 			if _, makes := virtualTopicOf(d.Name); makes {
 				n += maxHeadBytes
 			}
 			continue
 		}
-		m.durables.each(d.Name, func(t *durable) { n += maxTakerBytes + t.queue.placeBytes(keyed) })
+		m.durables.each(d.Name, func(t *durable) {
+			n += maxTakerBytes + m.placeBytes(t.queue.destination.Name, keyed, drained)
+		})
 	}
 	return n
 }

@@ -126,8 +126,11 @@ func (m *Machine) bury(q *queue, at ref, reason string, attempts int, out *Effec
 	case q.origin(sl.msg).reports():
 		m.discard(q, at)
 		return
+	case q.destination.Topic && sl.msg.buried: // another subscriber of its topic refused it too: it is there already
+		m.discard(q, at)
+		return
 	}
-	target := q.policy.DeadLetter.queue(q.deadLetterName(sl.msg))
+	target := q.deadLetterQueue(at)
 	if reason == ReasonExpired {
 		target = q.policy.ExpiryQueue.Name
 	}
@@ -137,6 +140,10 @@ func (m *Machine) bury(q *queue, at ref, reason string, attempts int, out *Effec
 		Time:        time.UnixMilli(m.millis).UTC(),
 		Destination: q.origin(sl.msg),
 		ID:          m.id(sl),
+	}
+	if !m.takesDead(target, q, at, out) {
+		m.drop(q, at, out)
+		return
 	}
 	if reason != ReasonExpired { // that is told already
 		m.note(DeadLettered, dead.Destination, reason, 1)
@@ -148,19 +155,17 @@ func (m *Machine) bury(q *queue, at ref, reason string, attempts int, out *Effec
 		}, out)
 		return
 	}
-	if q.destination.Topic {
-		if sl.msg.buried {
-			// Another subscriber of its topic refused it too: it is there already.
-			m.discard(q, at)
-			return
-		}
-		sl.msg.buried = true
-	}
+	sl.msg.buried = q.destination.Topic
 	msg := *sl.msg
 	msg.Persistent, msg.Props, msg.n, msg.refs = true, nil, 0, 0
 	m.record(record{kind: KindEnqueue, queue: target, msg: &msg, dead: dead}, out)
 	m.discard(q, at)
 	m.collect(q)
+}
+
+// deadLetterQueue is the name of the queue for a dead letter of q.
+func (q *queue) deadLetterQueue(at ref) string {
+	return q.policy.DeadLetter.queue(q.deadLetterName(at.slot().msg))
 }
 
 // giveBack returns a message in flight to its place in q.
@@ -192,7 +197,7 @@ func (m *Machine) fitness(q *queue, at ref, out *Effects) fitness {
 		m.dropExpired(q, out, at)
 		return unfit
 	case m.isSuperseded(q, at):
-		m.dropSuperseded(q, at, out)
+		m.drop(q, at, out)
 		return unfit
 	case x.until <= m.millis:
 		return fit

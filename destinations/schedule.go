@@ -172,7 +172,7 @@ func (m *Machine) due(q *queue, at ref, content *Message, out *Effects) {
 		msg = content.again()
 		msg.Props = x.props.come()
 	}
-	whole := m.whole
+	whole, taken := m.whole, isTopic || m.takes(q, int64(sl.size), x.props.come(), out)
 	if isTopic {
 		m.whole = true
 		m.publish(&Command{}, Outgoing{Destination: Topic(topic), Message: msg}, out)
@@ -180,13 +180,17 @@ func (m *Machine) due(q *queue, at ref, content *Message, out *Effects) {
 	switch {
 	case sl.stored():
 		m.record(record{kind: KindSchedule, queue: q.destination.Name, seqs: []uint64{sl.seq}, next: next, left: left}, out)
+		if !taken {
+			m.settled, m.seqs = q, append(m.seqs, m.last)
+			m.recordSettle(out)
+		}
 	case next == 0:
 		m.discard(q, at)
 	default:
 		at.setExtra(extra{props: x.props, until: next, left: left})
 		m.await(q, at.slot(), next)
 	}
-	if !sl.stored() && !isTopic {
+	if !sl.stored() && !isTopic && taken {
 		m.number(msg)
 		m.push(q, slot{seq: m.last, msg: msg, size: slotSize(msg)}, x.props.Priority, extra{props: msg.Props.waits()})
 	}

@@ -15,7 +15,7 @@ func (m *Machine) send(c *Command, out *Effects) error {
 	if err := m.admitBatch(o); err != nil {
 		return err
 	}
-	if err := m.admitPlace(o, nil); err != nil {
+	if err := m.admitPlace(c.Client, o, nil); err != nil {
 		return err
 	}
 	m.acceptOnce(c, o, false, out)
@@ -87,7 +87,7 @@ func (m *Machine) enqueue(d Destination, msg *Message, diskLow bool, out *Effect
 		return
 	}
 	m.establish(d.Name, out)
-	if q := m.find(d.Name); q != nil && !m.takes(q, msg, out) {
+	if q := m.find(d.Name); q != nil && msg.level() != levelWaiting && !m.takes(q, msg.size(), msg.Props, out) {
 		return
 	}
 	switch {
@@ -132,7 +132,7 @@ func (m *Machine) offer(s *subscription, msg *Message, out *Effects) {
 	if s.consumer.Pending > 0 {
 		p.Messages = s.consumer.Pending
 	}
-	full := (q.ready >= p.Messages || q.ready > 0 && q.bytes+msg.size() > p.Bytes) && !m.replaces(q, msg)
+	full := (q.ready >= p.Messages || q.ready > 0 && q.bytes+msg.size() > p.Bytes) && !m.replaces(q, msg.Props)
 	if full && (p.Policy == DropNew || p.Policy == DisconnectPending) {
 		m.lost(s, msg, 1, out)
 		if p.Policy == DisconnectPending && !s.session.evicted {

@@ -74,9 +74,9 @@ func (m *Machine) commit(c *Command, out *Effects) error {
 // fits into one batch of the log. It returns the memory that the sends need.
 func (m *Machine) admitCommit(c *Command) (need int64, err error) {
 	var size int64
-	made := map[string]bool{} // the queues that the sends make
+	made, drained := map[string]bool{}, map[string]bool{} // the queues that the sends make, and those in which place is made
 	for _, s := range c.Sends {
-		size += m.logBytes(s)
+		size += m.logBytes(s, drained)
 		need += m.needs(s, c.DiskLow, made)
 	}
 	if err := m.admit(need); err != nil {
@@ -84,12 +84,12 @@ func (m *Machine) admitCommit(c *Command) (need int64, err error) {
 	}
 	ahead := map[*queue]tally{}
 	for _, s := range c.Sends {
-		if err := m.admitPlace(s, ahead); err != nil {
+		if err := m.admitPlace(c.Client, s, ahead); err != nil {
 			return 0, err
 		}
 	}
 	if tx := m.transaction(c); tx != nil {
-		size += tx.size
+		size += tx.size + m.buryBytes(tx, drained)
 	}
 	if size > m.opts.MaxCommitBytes {
 		return 0, &Error{Code: CodeTransactionTooBig, Text: fmt.Sprintf(

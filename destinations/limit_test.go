@@ -1,0 +1,101 @@
+package destinations
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// ringsOf are rings that hold so many messages, of all queues.
+func ringsOf(n int) *Policies {
+	return NewPolicies([]Rule{{Match: Pattern{Queue(">")}, Set: func(p *Policy) { p.MaxMessages, p.OnFull = n, FullDropOldest }}})
+}
+
+// A transaction that bears no more than what makes place for its messages: of a
+// long ring each message goes once.
+func TestCommitIntoARing(t *testing.T) {
+	t.Parallel()
+	const ring, sends = 10_000, 20
+	s := newStepper(t, Options{Policies: ringsOf(ring), MaxCommitBytes: ring*maxTakerBytes + sends*3*maxHeadBytes})
+	for range ring {
+		s.step(Command{Op: Send, Session: 1, Destination: Queue("q"), Message: newMessage("x", true)})
+	}
+	c := Command{Op: Commit, Session: 1, Tx: "x"}
+	for range sends {
+		c.Sends = append(c.Sends, Outgoing{Destination: Queue("q"), Message: newMessage("x", true)})
+	}
+	s.step(c)
+	if got := s.out.Overflowed; got != sends {
+		t.Errorf("%d messages were dropped, want %d", got, sends)
+	}
+}
+
+// What a transaction with NACKs takes in the log is bounded with what the
+// dead-letter queue drops for them, whose name is long.
+func TestNacksFitIntoABatch(t *testing.T) {
+	t.Parallel()
+	const nacks = 50
+	limit := int64(0)
+	name := strings.Repeat("n", 200)
+	nack := func() (size int64, err error) {
+		s := newStepper(t, Options{Policies: ringsOf(1), MaxCommitBytes: limit})
+		s.step(Command{Op: Subscribe, Session: 1, Subscription: "s", Destination: Queue(name), Consumer: Consumer{Ack: AckIndividual, RejectNacks: true}})
+		for i := range nacks {
+			s.step(Command{Op: Send, Session: 2, Destination: Queue(name), Message: newMessage("x", true)})
+			s.step(Command{Op: Nack, Session: 1, Tx: "x", Delivery: DeliveryID{Sub: 1, Tag: uint64(i + 1)}})
+		}
+		s.out.Reset()
+		err = s.m.Step(scriptTime, Command{Op: Commit, Session: 1, Tx: "x"}, &s.out)
+		for _, e := range s.out.Entries {
+			size += int64(len(e.Head) + len(e.Body))
+		}
+		return size, err
+	}
+	size, err := nack()
+	if err != nil || size == 0 {
+		t.Fatalf("%d octets, %v", size, err)
+	}
+	limit = size - 1
+	var refused *Error
+	if _, err := nack(); !errors.As(err, &refused) || refused.Code != CodeTransactionTooBig {
+		t.Errorf("a batch of %d octets may have %d: %v", size, limit, err)
+	}
+}
+
+// A queue that is to be full is said to be so, whatever comes into it, and only
+// then.
+func TestFactsOfFullQueues(t *testing.T) {
+	t.Parallel()
+	for _, what := range []OnFull{FullPage, FullBlock, FullReject, FullDropOldest, FullDropNew} {
+		s := newStepper(t, Options{Policies: NewPolicies([]Rule{{Match: Pattern{Queue("DLQ.q")}, Set: func(p *Policy) { p.MaxMessages, p.OnFull = 1, what }}})})
+		s.step(Command{Op: Subscribe, Session: 9, Subscription: "r", Destination: Topic("$SYS.x")})
+		s.step(Command{Op: Subscribe, Session: 1, Subscription: "s", Destination: Queue("q"), Consumer: Consumer{Ack: AckIndividual, RejectNacks: true}})
+		var got []Fact
+		for i := range 2 {
+			s.step(Command{Op: Send, Session: 2, Destination: Queue("q"), Message: newMessage("x", true)})
+			s.step(Command{Op: Nack, Session: 1, Delivery: DeliveryID{Sub: 1, Tag: uint64(i + 1)}})
+			for _, f := range s.out.Facts {
+				if f.Kind != DestinationMade && f.Kind != DestinationGone {
+					got = append(got, f)
+				}
+			}
+		}
+		want := []Fact{{Kind: DeadLettered, Destination: "/queue/q", Reason: ReasonRejected, Messages: 1}}
+		full := Fact{Kind: QueueFull, Destination: "/queue/DLQ.q", Messages: 1}
+		dropped := Fact{Kind: Dropped, Destination: "/queue/DLQ.q", Reason: DroppedFull, Messages: 1}
+		switch what {
+		case FullPage:
+			want = append(want, want[0])
+		case FullBlock, FullReject:
+			want = append(want, full, want[0])
+		case FullDropOldest:
+			want = append(want, full, dropped, want[0])
+		case FullDropNew:
+			want = append(want, full, dropped)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("on full %d: got %v, want %v", what, got, want)
+		}
+	}
+}
