@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"baton/broker/stomp"
 	"baton/destinations"
@@ -47,6 +48,14 @@ const (
 
 func refuse(code, format string, args ...any) *clientError {
 	return &clientError{code: code, text: fmt.Sprintf(format, args...)}
+}
+
+// excerpt is as much of what a client wrote as fits into an error.
+func excerpt(text string) string {
+	if len(text) > 64 {
+		text = text[:64] + "..."
+	}
+	return strings.ToValidUTF8(text, "?")
 }
 
 var (

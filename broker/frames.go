@@ -222,7 +222,7 @@ func reserved(name []byte) bool {
 	case headerDestination, headerCreate, headerReceipt, headerTransaction, headerContentLength, headerLogin, headerPasscode,
 		headerMessageID, headerSubscription, headerAck, headerRedelivered, headerDeliveryCount,
 		headerJMSXDeliveryCount, headerJMSXUserID, headerReceiptID, headerVersion, headerSession, headerServer, headerHeartBeat,
-		headerGroupFirst, headerOriginalDestination, headerOriginalMessageID, headerDLQReason, headerDLQCount, headerDLQTime,
+		headerGroupFirst, headerOriginalDestination, headerOriginalMessageID, headerOriginalExpiration, headerDLQReason, headerDLQCount, headerDLQTime,
 		headerExpires, headerScheduledDelay, headerXDelay, headerScheduledTime, headerScheduledPeriod, headerScheduledRepeat, headerScheduledCron,
 		headerDropped:
 		return true
@@ -251,21 +251,10 @@ func (s *session) acknowledge(f *stomp.Frame, c destinations.Command) error {
 	if err != nil {
 		return err
 	}
-	requeue, err := truth(f, headerRequeue, true)
-	if err != nil {
-		return err
-	}
-	c.Refusal.Reject = !requeue
 	if c.Op == destinations.Nack {
-		r := propertyReader{frame: f}
-		if c.Refusal.Delay = r.delay(headerDelay); r.err != nil {
-			return r.err
-		}
-		extend, err := count(f, headerExtend, maxAckTimeout)
-		if err != nil {
+		if err := refusal(f, &c); err != nil {
 			return err
 		}
-		c.Extend = time.Duration(extend) * time.Millisecond
 	}
 	tx, err := s.openTransaction(f)
 	if err != nil {
@@ -306,8 +295,5 @@ func (s *session) deliveryByMessage(f *stomp.Frame) (destinations.DeliveryID, er
 }
 
 func unknownID(header, id string) error {
-	if len(id) > 64 {
-		id = id[:64] + "..."
-	}
-	return refuse(destinations.CodeUnknownAck, "no message was delivered on this connection with the %s %q", header, strings.ToValidUTF8(id, "?"))
+	return refuse(destinations.CodeUnknownAck, "no message was delivered on this connection with the %s %q", header, excerpt(id))
 }

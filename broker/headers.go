@@ -73,6 +73,7 @@ const (
 
 	headerOriginalDestination = "original-destination"
 	headerOriginalMessageID   = "original-message-id"
+	headerOriginalExpiration  = "originalExpiration"
 	headerDLQReason           = "dlq-reason"
 	headerDLQCount            = "dlq-count"
 	headerDLQTime             = "dlq-time"

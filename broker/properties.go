@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"math"
 	"strconv"
 	"time"
 
@@ -29,18 +30,19 @@ func properties(f *stomp.Frame) (p *destinations.Props, stamped bool, err error)
 	r := propertyReader{frame: f}
 	p = &destinations.Props{
 		Priority: r.priority(),
-		Expires:  r.number(0, headerExpires),
-		TTL:      r.number(0, headerExpiration, headerMessageTTL),
-		Delay:    r.number(0, headerScheduledDelay, headerXDelay),
-		Deliver:  r.number(0, headerScheduledTime),
-		Period:   r.number(0, headerScheduledPeriod),
-		Repeat:   int32(min(r.number(-1, headerScheduledRepeat), 1<<31-1)),
+		Expires:  r.moment(headerExpires),
+		TTL:      r.millis(0, headerExpiration, headerMessageTTL),
+		Delay:    r.millis(0, headerScheduledDelay, headerXDelay),
+		Deliver:  r.moment(headerScheduledTime),
+		Period:   r.millis(0, headerScheduledPeriod),
+		Repeat:   int32(r.number(-1, math.MaxInt32, headerScheduledRepeat)),
 		Cron:     r.cron(),
 		Group:    r.text(headerGroupID),
 		GroupSeq: r.groupSeq(),
 		DedupID:  r.text(headerDeduplicationID, headerDuplicateID, headerXDeduplicationID),
 		Key:      r.text(headerLastValueKey, headerLastValueName),
 	}
+	r.schedule(p)
 	return p, stamped, r.err
 }
 
@@ -66,18 +68,36 @@ func (r *propertyReader) header(names ...string) (value []byte, name string) {
 	return nil, ""
 }
 
-// maxMillis bounds times and durations in ms, so that they can be added up.
-const maxMillis = 1 << 53
+// The most ms that anything which a client asks for may last, and the last time
+// that it may name.
+const (
+	maxMillis = int64(destinations.Longest / time.Millisecond)
+	maxMoment = 253_402_300_799_999
+)
 
-// number reads one from least on; 0 if it is not there.
-func (r *propertyReader) number(least int64, names ...string) int64 {
+// number reads one from least to most; 0 if it is not there.
+func (r *propertyReader) number(least, most int64, names ...string) int64 {
+	return r.between(least, most, "a number from %d to %d", names...)
+}
+
+// millis reads how long something lasts, from least ms on; 0 if it does not say.
+func (r *propertyReader) millis(least int64, names ...string) int64 {
+	return r.between(least, maxMillis, "ms, from %d to %d (10 years)", names...)
+}
+
+// moment reads a time in Unix ms; 0 if it is not there.
+func (r *propertyReader) moment(names ...string) int64 {
+	return r.between(0, maxMoment, "ms since 1970, from %d to %d (the year 9999)", names...)
+}
+
+func (r *propertyReader) between(least, most int64, what string, names ...string) int64 {
 	v, name := r.header(names...)
 	if v == nil {
 		return 0
 	}
 	n, err := strconv.ParseInt(string(v), 10, 64)
-	if err != nil || n < least || n > maxMillis {
-		r.fail("the header %s must be a number from %d to %d", name, least, int64(maxMillis))
+	if err != nil || n < least || n > most {
+		r.fail("the header %s is %q: it must be "+what, name, excerpt(string(v)), least, most)
 		return 0
 	}
 	return n
@@ -144,8 +164,8 @@ func appendStamp(dst []byte, now time.Time) []byte {
 func redelivery(f *stomp.Frame) (*destinations.Redelivery, error) {
 	r := propertyReader{frame: f}
 	own := destinations.Redelivery{
-		MaxDeliveries: int(r.within(1, maxDeliveries, headerMaxDeliveries)),
-		MaxDelay:      time.Duration(r.within(1, maxRedeliveryMillis, headerMaxRedeliveryDelay)) * time.Millisecond,
+		MaxDeliveries: int(r.number(1, maxDeliveries, headerMaxDeliveries)),
+		MaxDelay:      time.Duration(r.millis(1, headerMaxRedeliveryDelay)) * time.Millisecond,
 		Delay:         r.delay(headerRedeliveryDelay),
 		Multiplier:    r.multiplier(),
 	}
@@ -156,24 +176,14 @@ func redelivery(f *stomp.Frame) (*destinations.Redelivery, error) {
 }
 
 const (
-	maxDeliveries       = 65_535
-	maxRedeliveryMillis = 365 * 24 * 60 * 60 * 1000
-	maxMultiplier       = 1000
+	maxDeliveries = 65_535
+	maxMultiplier = 1000
 )
-
-// within reads a number from least to most; 0 if it is not there.
-func (r *propertyReader) within(least, most int64, name string) int64 {
-	n := r.number(least, name)
-	if n > most {
-		r.fail("the header %s must be a number from %d to %d", name, least, most)
-	}
-	return n
-}
 
 // delay reads how long a message waits before its next delivery: 0 if it does not
 // say, negative if it says not at all.
 func (r *propertyReader) delay(name string) time.Duration {
-	n := r.within(0, maxRedeliveryMillis, name)
+	n := r.millis(0, name)
 	if v, _ := r.header(name); v != nil && n == 0 {
 		return -1
 	}

@@ -15,7 +15,7 @@ func TestPropertiesRefused(t *testing.T) {
 	t.Parallel()
 	h := serve(t, Options{})
 	long := strings.Repeat("x", destinations.MaxPropBytes+1)
-	send, subscribe := "SEND\ndestination:/queue/a\n", "SUBSCRIBE\nid:1\ndestination:/queue/a\n"
+	send, subscribe, nack := "SEND\ndestination:/queue/a\n", "SUBSCRIBE\nid:1\ndestination:/queue/a\n", "NACK\nid:1-1\n"
 	for _, test := range []struct{ head, header, value string }{
 		{send, "priority", "high"},
 		{send, "expires", "soon"},
@@ -23,7 +23,13 @@ func TestPropertiesRefused(t *testing.T) {
 		{send, "expiration", "-1"},
 		{send, "x-message-ttl", "1s"},
 		{send, "AMQ_SCHEDULED_DELAY", "-5"},
-		{send, "AMQ_SCHEDULED_DELAY", "9007199254740993"},
+		{send, "AMQ_SCHEDULED_DELAY", "315360000001"},
+		{send, "x-delay", "1767323045678"},
+		{send, "expiration", "99999999999999999999"},
+		{send, "expires", "1767323045678000"},
+		{send, "AMQ_SCHEDULED_TIME", "253402300800000"},
+		{send, "AMQ_SCHEDULED_PERIOD", "315360000001"},
+		{send, "AMQ_SCHEDULED_REPEAT", "2147483648"},
 		{send, "AMQ_SCHEDULED_TIME", "tomorrow"},
 		{send, "AMQ_SCHEDULED_PERIOD", "1.5"},
 		{send, "AMQ_SCHEDULED_REPEAT", "-2"},
@@ -34,6 +40,12 @@ func TestPropertiesRefused(t *testing.T) {
 		{send, "JMSXGroupSeq", "4294967296"},
 		{send, "deduplication-id", long},
 		{subscribe, "x-redelivery-delay", "-1"},
+		{subscribe, "x-redelivery-delay", "315360000001"},
+		{subscribe, "x-ack-timeout", "315360000001"},
+		{subscribe, "x-ack-timeout", "0"},
+		{nack, "delay", "315360000001"},
+		{nack, "x-extend", "315360000001"},
+		{nack, "x-extend", "0"},
 		{subscribe, "x-redelivery-multiplier", "0.5"},
 		{subscribe, "x-redelivery-multiplier", "NaN"},
 		{subscribe, "x-max-redelivery-delay", "0"},
@@ -44,6 +56,93 @@ func TestPropertiesRefused(t *testing.T) {
 			t.Errorf("%s:%s is refused with %s", test.header, test.value, f)
 		}
 	}
+}
+
+// A header that goes too far is told how far it may go, alike in all frames.
+func TestLongestWait(t *testing.T) {
+	t.Parallel()
+	h := serve(t, Options{})
+	for head, want := range map[string]string{
+		"SEND\ndestination:/queue/a\nexpiration:315360000001":                               `the header expiration is "315360000001": it must be ms, from 0 to 315360000000 (10 years)`,
+		"SEND\ndestination:/queue/a\nAMQ_SCHEDULED_TIME:253402300800000":                    `the header AMQ_SCHEDULED_TIME is "253402300800000": it must be ms since 1970, from 0 to 253402300799999 (the year 9999)`,
+		"NACK\nid:1-1\ndelay:315360000001":                                                  `the header delay is "315360000001": it must be ms, from 0 to 315360000000 (10 years)`,
+		"NACK\nid:1-1\nx-extend:315360000001":                                               `the header x-extend is "315360000001": it must be ms, from 1 to 315360000000 (10 years)`,
+		"SUBSCRIBE\nid:1\ndestination:/queue/a\nx-ack-timeout:1" + strings.Repeat("0", 100): `the header x-ack-timeout is "1` + strings.Repeat("0", 63) + `...": it must be ms, from 1 to 315360000000 (10 years)`,
+	} {
+		f := refuses(t, h, "1.2", head+"\n\n\x00", codeHeader)
+		if got := f.header("message"); strings.ReplaceAll(got, `\c`, ":") != want {
+			t.Errorf("%s is refused with\n %s, want\n %s", head, got, want)
+		}
+	}
+	c := h.connect("1.2")
+	c.do("SEND\ndestination:/queue/a\nexpiration:315360000000", "longest")
+	c.do("SEND\ndestination:/queue/a\nexpires:253402300799999", "last")
+	c.subscribe("1", "/queue/a", "client", "x-ack-timeout:315360000000")
+	m := c.message("longest")
+	c.message("last")
+	c.ack("NACK", "1.2", m, "x-extend:315360000000")
+	c.ack("NACK", "1.2", m, "delay:315360000000")
+	c.nothing()
+}
+
+// Headers of which one says the opposite of the other are refused, and the ERROR
+// names both.
+func TestContradictionsRefused(t *testing.T) {
+	t.Parallel()
+	h := serve(t, Options{})
+	send, nack := "SEND\ndestination:/queue/a\n", "NACK\nid:1-1\n"
+	for _, test := range []struct{ headers, first, second string }{
+		{nack + "x-extend:1000\nrequeue:false", "x-extend", "requeue"},
+		{nack + "x-extend:1000\nrequeue:true", "x-extend", "requeue"},
+		{nack + "x-extend:1000\ndelay:0", "x-extend", "delay"},
+		{nack + "requeue:false\ndelay:1000", "requeue:false", "delay"},
+		{nack + "requeue:false\ndelay:0", "requeue:false", "delay"},
+		{send + "AMQ_SCHEDULED_REPEAT:2", "AMQ_SCHEDULED_REPEAT", "AMQ_SCHEDULED_PERIOD"},
+		{send + "AMQ_SCHEDULED_DELAY:5\nAMQ_SCHEDULED_REPEAT:-1", "AMQ_SCHEDULED_REPEAT", "AMQ_SCHEDULED_PERIOD"},
+		{send + "AMQ_SCHEDULED_CRON:* * * * *\nAMQ_SCHEDULED_REPEAT:2\nAMQ_SCHEDULED_PERIOD:0", "AMQ_SCHEDULED_REPEAT", "AMQ_SCHEDULED_PERIOD"},
+		{send + "AMQ_SCHEDULED_CRON:* * * * *\nAMQ_SCHEDULED_TIME:1767323045678", "AMQ_SCHEDULED_CRON", "AMQ_SCHEDULED_TIME"},
+	} {
+		f := refuses(t, h, "1.2", test.headers+"\n\n\x00", codeHeader)
+		if text := strings.ReplaceAll(f.header("message"), `\c`, ":"); !strings.Contains(text, test.first) || !strings.Contains(text, test.second) {
+			t.Errorf("%q is refused with %s", test.headers, f)
+		}
+	}
+}
+
+// In a dead-letter or expiry queue the time of a message is over: it stays, and
+// says when it expired or would have, whether it was stored before or not, and
+// after a restart too.
+func TestOriginalExpiration(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := policyOf(t, "/queue/>", func(p *destinations.Policy) { p.ExpiryQueue = destinations.Queue("late") })
+		h := servePipes(t, o)
+		c := h.connect("1.2")
+		expires := time.Now().UnixMilli() + 60_000
+		for _, persistent := range []string{"true", "false"} {
+			head := fmt.Sprintf("SEND\noriginalExpiration:7\npersistent:%s\nexpires:%d\ndestination:/queue/", persistent, expires)
+			c.do(head+"a", "refused")
+			c.subscribe("1", "/queue/a", "client-individual")
+			c.ack("NACK", "1.2", c.message("refused", fmt.Sprint("expires:", expires)), "requeue:false")
+			c.do("UNSUBSCRIBE\nid:1")
+			c.do(head+"b", "late")
+		}
+		time.Sleep(2 * time.Minute)
+		c.do("DISCONNECT")
+		if err := h.stop(); err != nil {
+			t.Fatal(err)
+		}
+		h = servePipesOn(t, h.disk, o, nil)
+		c = h.connect("1.2")
+		for queue, body := range map[string]string{"/queue/DLQ.a": "refused", "/queue/late": "late"} {
+			c.subscribe(body, queue, "auto")
+			for range 2 {
+				if m := c.message(body, fmt.Sprint("originalExpiration:", expires)); m.header("expires") != "" {
+					t.Errorf("got %s", m)
+				}
+			}
+		}
+	})
 }
 
 // Messages leave by priority; one beyond the ends has that of the end.

@@ -3,7 +3,6 @@ package broker
 import (
 	"maps"
 	"strconv"
-	"time"
 
 	"baton/broker/stomp"
 	"baton/destinations"
@@ -109,11 +108,9 @@ func (s *session) consumer(f *stomp.Frame) (c destinations.Consumer, err error) 
 	if c.NoLocal, err = anyTruth(f, headerNoLocal, headerActiveMQNoLocal); err != nil {
 		return c, err
 	}
-	timeout, err := count(f, headerAckTimeout, maxAckTimeout)
-	if err != nil {
+	if c.AckTimeout, err = ackTimeout(f); err != nil {
 		return c, err
 	}
-	c.AckTimeout = time.Duration(timeout) * time.Millisecond
 	if c.Browse, err = truth(f, headerBrowser, false); err != nil {
 		return c, err
 	}
@@ -125,7 +122,6 @@ const (
 	maxPrefetch      = 65_535
 	maxPrefetchBytes = 256 << 20
 	maxPending       = 10_000_000
-	maxAckTimeout    = 30 * 24 * 3600 * 1000 // ms
 )
 
 // credit reads how much may be in flight to a subscription, and wait for it.

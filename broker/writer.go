@@ -221,10 +221,8 @@ func (w *frameWriter) message(d *destinations.Delivery) {
 	} else if topic := m.Topic(); topic != "" && !d.Destination.Topic {
 		b = appendDestination(b, v, headerOriginalDestination, destinations.Topic(topic))
 	}
-	if m.Props != nil && m.Props.Expires != 0 {
-		b = append(b, headerExpires+":"...)
-		b = strconv.AppendInt(b, m.Props.Expires, 10)
-		b = append(b, '\n')
+	if m.Props != nil {
+		b = w.times(b, d)
 	}
 	body := m.Content[m.HeaderBytes+1:]
 	b = append(b, headerContentLength+":"...)
@@ -260,6 +258,20 @@ func copyFor(d *destinations.Delivery) uint32 {
 		return d.Sub
 	}
 	return 0
+}
+
+// times says when a message expires, or in a dead-letter queue, when it would
+// have, as ActiveMQ does.
+func (w *frameWriter) times(b []byte, d *destinations.Delivery) []byte {
+	if expires := d.Message.Props.Expires; expires != 0 {
+		name := headerExpires
+		if d.Dead != nil {
+			name = headerOriginalExpiration
+		}
+		b = append(append(b, name...), ':')
+		b = append(strconv.AppendInt(b, expires, 10), '\n')
+	}
+	return b
 }
 
 func (w *frameWriter) deadLetter(b []byte, d *destinations.DeadLetter) []byte {

@@ -324,7 +324,11 @@ func (m *Machine) put(q *queue, r *record) {
 			s.msg.Content, r.replayed = slices.Clone(s.msg.Content), false
 		}
 	}
-	m.push(q, s, r.msg.level(), extra{dead: r.dead, props: r.msg.Props.waits()})
+	if r.dead != nil { // its times are over
+		m.push(q, s, DefaultPriority, extra{dead: r.dead})
+		return
+	}
+	m.push(q, s, r.msg.level(), extra{props: r.msg.Props.waits()})
 }
 
 func (m *Machine) applySettle(q *queue, r *record) {

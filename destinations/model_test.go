@@ -2,6 +2,7 @@ package destinations
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -257,8 +258,8 @@ func (w *model) message(msg *Message) *modelMessage {
 	}
 	m.level = p.Priority
 	from := now
-	if p.Delay > 0 || p.Period > 0 && p.Repeat > 0 {
-		from = now + p.Delay
+	if p.Delay > 0 || p.Period > 0 {
+		from = now + cmp.Or(p.Delay, p.Period)
 		m.level, m.until, m.left = levelWaiting, from, 0
 		if p.Period > 0 {
 			m.left = p.Repeat

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Props are what a message asks for beyond being delivered. Most messages have
@@ -15,7 +16,7 @@ type Props struct {
 	Deliver  int64  // Unix ms when it may be delivered first; 0: at once
 	Delay    int64  // ms from Step's now, or with Cron from each of its times, that Step resolves into Deliver; 0: none
 	TTL      int64  // ms from Step's now, that Step resolves into Expires; 0: none
-	Period   int64  // ms from one copy to the next of a message that repeats
+	Period   int64  // ms from one copy to the next of a message that repeats; without Deliver, Delay and Cron, also until the first
 	Repeat   int32  // how many copies follow the first; with Cron, how many follow each of its times
 	Cron     string // a copy comes at each of these times, see CheckCron; empty: none
 	Group    string // JMSXGroupID: those of a group go to one consumer, in order; empty: none
@@ -32,6 +33,10 @@ const MaxPriority = 9
 
 // MaxPropBytes bounds each string in Props.
 const MaxPropBytes = 512
+
+// Longest bounds each duration in Props, in a Consumer and in a Refusal, and the
+// delays before redeliveries, so that times can be added up.
+const Longest = 10 * 365 * 24 * time.Hour
 
 // level is where the message goes in a queue: its priority, unless it waits for
 // its time.
@@ -53,6 +58,15 @@ func (p *Props) waits() *Props {
 		return nil
 	}
 	return p
+}
+
+// bury is what is still worth knowing of p in a dead-letter queue, where nothing
+// of it has an effect: when the message expired, or would have.
+func (p *Props) bury() *Props {
+	if p == nil || p.Expires == 0 {
+		return nil
+	}
+	return &Props{Priority: DefaultPriority, Expires: p.Expires}
 }
 
 // headBytes bounds what p takes in the head of an entry.

@@ -79,14 +79,11 @@ func (m *Machine) until(policy Redelivery, id MessageID, attempts int, delay tim
 	return m.millis + delay.Milliseconds()
 }
 
-// longestDelay is where delays end that a policy does not bound.
-const longestDelay = 365 * 24 * time.Hour
-
 // delay is how long a message waits after so many deliveries in vain. What
 // jitter adds follows from the message, so that it is the same each time it is
 // computed.
 func (r Redelivery) delay(id MessageID, attempts int) time.Duration {
-	most := longestDelay
+	most := Longest
 	if r.MaxDelay > 0 {
 		most = r.MaxDelay
 	}
@@ -157,7 +154,7 @@ func (m *Machine) bury(q *queue, at ref, reason string, attempts int, out *Effec
 	}
 	sl.msg.buried = q.destination.Topic
 	msg := *sl.msg
-	msg.Persistent, msg.Props, msg.n, msg.refs = true, nil, 0, 0
+	msg.Persistent, msg.Props, msg.n, msg.refs = true, msg.Props.bury(), 0, 0
 	m.record(record{kind: KindEnqueue, queue: target, msg: &msg, dead: dead}, out)
 	m.discard(q, at)
 	m.collect(q)

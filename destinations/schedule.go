@@ -1,6 +1,7 @@
 package destinations
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -110,8 +111,8 @@ func (m *Machine) resolve(msg *Message, policy *Policy) {
 }
 
 func (m *Machine) resolveDelivery(p *Props, policy *Policy) {
-	if p.Deliver == 0 && p.Delay == 0 && p.Cron == "" {
-		p.Delay = policy.DeliveryDelay.Milliseconds()
+	if p.Deliver == 0 && p.Delay == 0 && p.Cron == "" { // as ActiveMQ, what has only a period begins after one
+		p.Delay = cmp.Or(p.Period, policy.DeliveryDelay.Milliseconds())
 	}
 	switch {
 	case p.Cron != "":
