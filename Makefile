@@ -16,7 +16,7 @@ CLIENTS = python3-stomp ruby-stomp netcat-openbsd
 BROKERS = activemq rabbitmq-server
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint fuzz programs peers torture powerloss backlog start soak durable bench clients brokers
+.PHONY: help build run test lint fuzz programs peers torture powerloss backlog start soak durable selective bench clients brokers
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -73,6 +73,9 @@ soak: ## 30 minutes of traffic beside one dead letter: disk use; data in DIR
 
 durable: ## 100 durable subscribers, 100,000 messages: one copy on disk; data in DIR
 	$(GO) run ./integration/prove durable -dir "$(DIR)"
+
+selective: ## a selector that wants 1 in 10,000 of a million messages on disk: the first and all; data in DIR
+	$(GO) run ./integration/prove selective -dir "$(DIR)"
 
 bench: ## throughput and latency of the running broker, then the Go benchmarks
 	$(GO) run ./bench

@@ -40,9 +40,10 @@ func patiently(c *client.Conn, number uint64) {
 
 // producing is what a producer does with the messages numbered from, from+1 … to-1.
 type producing struct {
-	queue     func(number uint64) string    // where a message goes
-	due       func(number uint64) time.Time // when it may go; nil: at once
-	receipted func(number uint64)           // called for each receipt; nil: not
+	queue     func(number uint64) string               // where a message goes
+	due       func(number uint64) time.Time            // when it may go; nil: at once
+	receipted func(number uint64)                      // called for each receipt; nil: not
+	header    func(number uint64) (name, value string) // one more; nil: none
 }
 
 // produce sends persistent messages to one queue.
@@ -66,7 +67,7 @@ func (p producing) run(ctx context.Context, addr string, from, to uint64) error 
 			return err
 		}
 		writeBody(body, number)
-		if err := send(c, p.queue(number), number, body); err != nil {
+		if err := p.send(c, number, body); err != nil {
 			return err
 		}
 	}
@@ -76,8 +77,14 @@ func (p producing) run(ctx context.Context, addr string, from, to uint64) error 
 	return <-ended
 }
 
-func send(c *client.Conn, queue string, number uint64, body []byte) error {
-	return c.Write("SEND", body, "destination", queue, "persistent", "true", "receipt", strconv.FormatUint(number, 10))
+func (p producing) send(c *client.Conn, number uint64, body []byte) error {
+	headers := [8]string{"destination", p.queue(number), "persistent", "true", "receipt", strconv.FormatUint(number, 10)}
+	n := 6
+	if p.header != nil {
+		headers[6], headers[7] = p.header(number)
+		n = 8
+	}
+	return c.Write("SEND", body, headers[:n]...)
 }
 
 // await returns when a message may be sent. It flushes before it has to wait.

@@ -63,6 +63,14 @@ func TestBacklog(t *testing.T) {
 	})
 }
 
+// A selector finds what it wants in what lies on disk.
+func TestSelective(t *testing.T) {
+	t.Parallel()
+	expect(t, &selective{count: 20_000, every: 1000, budget: 32 << 20, env: []string{
+		"BATON_JOURNAL_CACHE=4MiB", "BATON_JOURNAL_BUFFER=4MiB", "BATON_LIMITS_BODY=1MiB",
+	}})
+}
+
 // Messages come and go, one stays in a dead-letter queue, and the files of the others go.
 func TestSoak(t *testing.T) {
 	t.Parallel()
