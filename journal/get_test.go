@@ -66,19 +66,14 @@ type tapped struct {
 }
 
 func (p *tap) Open(name string, write bool) (journal.File, error) {
-	f, err := p.FS.Open(name, write)
-	if err != nil {
-		return nil, err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.open++
-	p.most = max(p.most, p.open)
-	return tapped{f, p}, nil
+	return p.opened(p.FS.Open(name, write))
 }
 
 func (p *tap) Create(name string) (journal.File, error) {
-	f, err := p.FS.Create(name)
+	return p.opened(p.FS.Create(name))
+}
+
+func (p *tap) opened(f journal.File, err error) (journal.File, error) {
 	if err != nil {
 		return nil, err
 	}

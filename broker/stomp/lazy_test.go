@@ -87,13 +87,16 @@ func TestIdleSocketHoldsNoBuffer(t *testing.T) {
 	}
 }
 
+// connPairs make the two ends of a connection.
+var connPairs = map[string]func(testing.TB) (net.Conn, net.Conn){
+	"tcp":  tcpPair,
+	"pipe": func(testing.TB) (net.Conn, net.Conn) { return net.Pipe() },
+}
+
 func TestLazyOverSockets(t *testing.T) {
 	t.Parallel()
 	body := strings.Repeat("x", 200000)
-	for name, pair := range map[string]func(testing.TB) (net.Conn, net.Conn){
-		"tcp":  tcpPair,
-		"pipe": func(testing.TB) (net.Conn, net.Conn) { return net.Pipe() },
-	} {
+	for name, pair := range connPairs {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server, client := pair(t)
@@ -121,10 +124,7 @@ func TestLazyOverSockets(t *testing.T) {
 // TestLazyDeadline shows that the read deadline of the connection ends the wait, and that reading goes on after it.
 func TestLazyDeadline(t *testing.T) {
 	t.Parallel()
-	for name, pair := range map[string]func(testing.TB) (net.Conn, net.Conn){
-		"tcp":  tcpPair,
-		"pipe": func(testing.TB) (net.Conn, net.Conn) { return net.Pipe() },
-	} {
+	for name, pair := range connPairs {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server, client := pair(t)

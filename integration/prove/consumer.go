@@ -10,14 +10,11 @@ import (
 // drain takes the messages numbered from, from+1 … to-1 from a queue, which must come in this order and whole, acknowledges
 // each by itself, and calls taken, unless it is nil, for each. It returns when the acknowledgements are safe and the queue has nothing more.
 func drain(ctx context.Context, addr, queue string, from, to uint64, taken func(number uint64)) error {
-	c, hangUp, err := dial(ctx, addr)
+	c, hangUp, err := attend(ctx, addr, queue)
 	if err != nil {
 		return err
 	}
 	defer hangUp()
-	if err := subscribe(c, queue, "0"); err != nil {
-		return err
-	}
 	for number := from; number < to; number++ {
 		if err := takeNext(c, number); err != nil {
 			return err
@@ -28,6 +25,19 @@ func drain(ctx context.Context, addr, queue string, from, to uint64, taken func(
 		patiently(c, number)
 	}
 	return expectEmpty(c, queue)
+}
+
+// attend connects and subscribes to one queue.
+func attend(ctx context.Context, addr, queue string) (c *client.Conn, hangUp func(), err error) {
+	c, hangUp, err = dial(ctx, addr)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := subscribe(c, queue, "0"); err != nil {
+		hangUp()
+		return nil, nil, err
+	}
+	return c, hangUp, nil
 }
 
 func subscribe(c *client.Conn, queue, id string) error {
@@ -51,14 +61,11 @@ func expectEmpty(c *client.Conn, queue string) error {
 
 // empty takes whatever a queue holds.
 func empty(ctx context.Context, addr, queue string) error {
-	c, hangUp, err := dial(ctx, addr)
+	c, hangUp, err := attend(ctx, addr, queue)
 	if err != nil {
 		return err
 	}
 	defer hangUp()
-	if err := subscribe(c, queue, "0"); err != nil {
-		return err
-	}
 	if err := c.Write("SEND", nil, "destination", queue, "x-end", "true"); err != nil {
 		return err
 	}

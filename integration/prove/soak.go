@@ -66,14 +66,11 @@ func bury(ctx context.Context, addr string) error {
 	if err := produce(ctx, addr, poisonQueue, 0, 1, nil); err != nil {
 		return err
 	}
-	c, hangUp, err := dial(ctx, addr)
+	c, hangUp, err := attend(ctx, addr, poisonQueue)
 	if err != nil {
 		return err
 	}
 	defer hangUp()
-	if err := subscribe(c, poisonQueue, "0"); err != nil {
-		return err
-	}
 	f, err := c.Receive()
 	if err != nil {
 		return err

@@ -163,14 +163,11 @@ func firstMessage(ctx context.Context, s *stage) (time.Duration, error) {
 }
 
 func receiveFirst(ctx context.Context, b *process.Broker) error {
-	c, hangUp, err := dial(ctx, b.Addr)
+	c, hangUp, err := attend(ctx, b.Addr, startQueue)
 	if err != nil {
 		return err
 	}
 	defer hangUp()
-	if err := subscribe(c, startQueue, "0"); err != nil {
-		return err
-	}
 	f, err := c.Receive()
 	if err != nil {
 		return err
