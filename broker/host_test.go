@@ -24,7 +24,9 @@ type host struct {
 	pipes   *pipes       // nil: it listens on TCP
 	tcp     net.Listener // nil: it listens on pipes
 	cancel  context.CancelFunc
-	served  chan error
+	served  chan struct{} // closed when Serve has returned
+	err     error         // by Serve
+	closing sync.Once
 }
 
 // serve runs a server on a TCP port of its own.
@@ -75,8 +77,11 @@ func (h *host) start(o Options, listener net.Listener, wrap func(Log) Log) {
 		h.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	h.cancel, h.served = cancel, make(chan error, 1)
-	go func() { h.served <- h.Serve(ctx, listener) }()
+	h.cancel, h.served = cancel, make(chan struct{})
+	go func() {
+		defer close(h.served)
+		h.err = h.Serve(ctx, listener)
+	}()
 	h.t.Cleanup(func() {
 		if err := h.stop(); err != nil {
 			h.t.Errorf("Serve: %v", err)
@@ -92,22 +97,20 @@ func (h *host) stop() error {
 	return h.ended()
 }
 
-// ended waits until Serve has returned by itself and says what.
-func (h *host) ended() error {
-	if h.served == nil {
-		return nil
-	}
-	var err error
+// ended waits until Serve has returned by itself and says what, the first time.
+func (h *host) ended() (err error) {
 	select {
-	case err = <-h.served:
+	case <-h.served:
 	case <-time.After(pipePatience):
 		debug.SetTraceback("all") // a failed test would wait for these goroutines too
 		panic("Serve does not return")
 	}
-	h.served = nil
-	if closed := h.journal.Close(); err == nil && closed != nil {
-		err = fmt.Errorf("close the journal: %w", closed)
-	}
+	h.closing.Do(func() {
+		err = h.err
+		if closed := h.journal.Close(); err == nil && closed != nil {
+			err = fmt.Errorf("close the journal: %w", closed)
+		}
+	})
 	return err
 }
 

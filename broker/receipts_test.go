@@ -277,19 +277,20 @@ func errorArrives(t *testing.T, version string) {
 }
 
 func codesOfEnds(t *testing.T, version string) {
-	h := serve(t, Options{})
-	c := h.connect(version)
-	waiting := h.dial() // has not said CONNECT yet
-	stopped := make(chan error)
-	go func() { stopped <- h.stop() }()
-	c.want("ERROR", "code:"+codeShutdown)
-	waiting.want("ERROR", "code:"+codeShutdown)
-	c.end()
-	c.close()
-	waiting.close()
-	if err := <-stopped; err != nil {
-		t.Error(err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		h := servePipes(t, Options{})
+		c := h.connect(version)
+		waiting := h.dial() // has not said CONNECT yet
+		synctest.Wait()
+		h.cancel()
+		for _, c := range []*client{c, waiting} {
+			c.refused(codeShutdown)
+			c.close()
+		}
+		if err := h.ended(); err != nil {
+			t.Error(err)
+		}
+	})
 	synctest.Test(t, func(t *testing.T) {
 		h := servePipes(t, Options{Machine: destinations.Options{
 			Prefetch: 1, Pending: destinations.Pending{Messages: 2, Policy: destinations.DisconnectPending},
