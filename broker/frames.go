@@ -110,6 +110,9 @@ func (s *session) send(f *stomp.Frame, c destinations.Command) error {
 	if target.Existing, err = existing(f, target.Existing); err != nil {
 		return err
 	}
+	if target.Destination == schedulerManagement {
+		return s.manageSchedule(f, c)
+	}
 	persistent, err := truth(f, headerPersistent, s.lastStored)
 	if err != nil {
 		return err
@@ -223,7 +226,7 @@ func reserved(name []byte) bool {
 		headerMessageID, headerSubscription, headerAck, headerRedelivered, headerDeliveryCount,
 		headerJMSXDeliveryCount, headerJMSXUserID, headerReceiptID, headerVersion, headerSession, headerServer, headerHeartBeat,
 		headerGroupFirst, headerOriginalDestination, headerOriginalMessageID, headerOriginalExpiration, headerDLQReason, headerDLQCount, headerDLQTime,
-		headerExpires, headerScheduledDelay, headerXDelay, headerScheduledTime, headerScheduledPeriod, headerScheduledRepeat, headerScheduledCron,
+		headerExpires, headerScheduledDelay, headerXDelay, headerScheduledTime, headerScheduledPeriod, headerScheduledRepeat, headerScheduledCron, headerScheduledJobID,
 		headerDropped:
 		return true
 	}

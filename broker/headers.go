@@ -50,6 +50,8 @@ const (
 	headerScheduledPeriod = "AMQ_SCHEDULED_PERIOD"
 	headerScheduledRepeat = "AMQ_SCHEDULED_REPEAT"
 	headerScheduledCron   = "AMQ_SCHEDULED_CRON"
+	headerSchedulerAction = "AMQ_SCHEDULER_ACTION"
+	headerScheduledJobID  = "scheduledJobId" // and of MESSAGE and RECEIPT
 
 	headerGroupID          = "JMSXGroupID"
 	headerGroupFirst       = "JMSXGroupFirstForConsumer"

@@ -278,3 +278,77 @@ func TestRedeliveryHeaders(t *testing.T) {
 		c.message("body", "dlq-reason:max-deliveries", "dlq-count:5")
 	})
 }
+
+// What waits for its time is called off under the id that the RECEIPT of its
+// SEND or a MESSAGE of it tells, after a restart too.
+func TestScheduleCancelled(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := servePipes(t, Options{})
+		c := h.connect("1.2")
+		job := func(head string) string {
+			c.say("SEND\nreceipt:r\n" + head + "\n\nbeat")
+			return c.want("RECEIPT", "receipt-id:r").header("scheduledJobId")
+		}
+		beat := job("destination:/queue/a\nAMQ_SCHEDULED_PERIOD:60000\nAMQ_SCHEDULED_REPEAT:-1")
+		topic := job("destination:/topic/t\nAMQ_SCHEDULED_PERIOD:60000\nAMQ_SCHEDULED_REPEAT:-1")
+		unstored := job("destination:/queue/b\nAMQ_SCHEDULED_DELAY:500\npersistent:false\nscheduledJobId:forged")
+		later := job("destination:/queue/a\nAMQ_SCHEDULED_DELAY:600000")
+		if now := job("destination:/queue/c"); now != "" || beat == "" || later == "" || unstored == "" || topic == "" {
+			t.Fatalf("the jobs are %q, %q, %q, %q, and %q", beat, topic, unstored, later, now)
+		}
+		c.subscribe("a", "/queue/a", "client-individual")
+		c.subscribe("b", "/queue/b", "auto")
+		c.subscribe("t", "/topic/t", "auto")
+		c.message("beat", "subscription:b", "scheduledJobId:"+unstored)
+		for range 2 { // in the order of their timers
+			switch m := c.message("beat"); m.header("subscription") {
+			case "a":
+				if m.header("scheduledJobId") != beat {
+					t.Errorf("got %s", m)
+				}
+				c.ack("NACK", "1.2", m, "requeue:false")
+			case "t":
+				if m.header("scheduledJobId") != topic {
+					t.Errorf("got %s", m)
+				}
+			}
+		}
+		c.do("SEND\ndestination:/topic/ActiveMQ.Scheduler.Management\nAMQ_SCHEDULER_ACTION:REMOVE\nscheduledJobId:" + topic)
+		c.do("DISCONNECT")
+		if err := h.stop(); err != nil {
+			t.Fatal(err)
+		}
+		h = servePipesOn(t, h.disk, Options{}, nil)
+		c = h.connect("1.2")
+		for range 2 { // the second time there is nothing
+			c.do("SEND\ndestination:/topic/ActiveMQ.Scheduler.Management\nAMQ_SCHEDULER_ACTION:REMOVE\nscheduledJobId:" + beat)
+		}
+		c.subscribe("d", "/queue/DLQ.a", "auto")
+		c.message("beat", "scheduledJobId:"+beat)
+		c.subscribe("t", "/topic/t", "auto")
+		c.subscribe("a", "/queue/a", "auto")
+		c.message("beat", "scheduledJobId:"+later)
+		c.nothing()
+	})
+}
+
+// An order about what is scheduled that cannot be carried out is refused.
+func TestScheduleManagementRefused(t *testing.T) {
+	t.Parallel()
+	h := serve(t, Options{})
+	send := "SEND\ndestination:/topic/ActiveMQ.Scheduler.Management\n"
+	for _, test := range []struct{ headers, code, text string }{
+		{"", codeHeader, "AMQ_SCHEDULER_ACTION"},
+		{"AMQ_SCHEDULER_ACTION:REMOVEALL\n", codeUnsupported, "REMOVEALL"},
+		{"AMQ_SCHEDULER_ACTION:BROWSE\n", codeUnsupported, "BROWSE"},
+		{"AMQ_SCHEDULER_ACTION:REMOVE\n", codeHeader, "scheduledJobId"},
+		{"AMQ_SCHEDULER_ACTION:REMOVE\nscheduledJobId:b2-1\n", codeHeader, "b2-1"},
+		{"AMQ_SCHEDULER_ACTION:REMOVE\nscheduledJobId:b1-1\ntransaction:t\n", codeUnsupported, "transaction"},
+	} {
+		f := refuses(t, h, "1.2", send+test.headers+"\n\x00", test.code)
+		if !strings.Contains(f.header("message"), test.text) {
+			t.Errorf("%q is refused with %s", test.headers, f)
+		}
+	}
+}

@@ -177,6 +177,9 @@ func (w *frameWriter) encode(o *destinations.Output) {
 	case destinations.Receipt:
 		w.buf = append(w.buf, "RECEIPT\n"...)
 		w.buf = stomp.AppendHeader(w.buf, w.version, headerReceiptID, o.ReceiptID)
+		if id := o.Delivery.ID; id != (destinations.MessageID{}) {
+			w.buf = appendJob(w.buf, w.s.server.name, id)
+		}
 		w.buf = append(w.buf, '\n', 0)
 	case destinations.Deliver:
 		w.message(&o.Delivery)
@@ -261,7 +264,7 @@ func copyFor(d *destinations.Delivery) uint32 {
 }
 
 // times says when a message expires, or in a dead-letter queue, when it would
-// have, as ActiveMQ does.
+// have, and what it was called while it waited for its time, as ActiveMQ does.
 func (w *frameWriter) times(b []byte, d *destinations.Delivery) []byte {
 	if expires := d.Message.Props.Expires; expires != 0 {
 		name := headerExpires
@@ -270,6 +273,9 @@ func (w *frameWriter) times(b []byte, d *destinations.Delivery) []byte {
 		}
 		b = append(append(b, name...), ':')
 		b = append(strconv.AppendInt(b, expires, 10), '\n')
+	}
+	if id, ok := d.Job(); ok {
+		b = appendJob(b, w.s.server.name, id)
 	}
 	return b
 }

@@ -26,6 +26,7 @@ const (
 	Unreadable     // Delivery.Sub and .Tag: its content could not be read; posted before a later delivery of its subscription is written
 	Tick           // nothing: what is due by now happens, see Machine.NextTick; Session is 0
 	Examined       // Examination, with its Matches
+	Cancel         // Delivery.ID: of a message that waits for its time, see Delivery.Job; it will not come any more
 	Note           // nothing but the receipt: keeps receipts in order for what the machine need not know
 )
 

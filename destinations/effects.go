@@ -59,7 +59,7 @@ type OutputKind uint8
 const (
 	_       OutputKind = iota
 	Deliver            // send Delivery to the session
-	Receipt            // send RECEIPT with ReceiptID
+	Receipt            // send RECEIPT with ReceiptID; Delivery.ID is set for a SEND to one destination that waits for its time
 	Forget             // Delivery.Sub has ended: of its deliveries, those not yet written must not be
 	Browsed            // a browser has seen everything: Delivery names the subscription and its queue
 	Examine            // Examination is to be answered by a command; Session is 0

@@ -23,6 +23,7 @@ func sampleRecords() []record {
 	urgent := &Message{Content: []byte("priority:9\n\n"), HeaderBytes: 11, Persistent: true, Props: &Props{
 		Priority: 9, Expires: math.MaxInt64, Deliver: 1_767_323_045_678, Period: 1, Repeat: -1, Cron: "* * * * *",
 		Group: "g", GroupSeq: math.MinInt32, DedupID: "d", Key: "k",
+		Job: MessageID{Seq: math.MaxInt64, N: 1},
 	}}
 	plain := &Message{Content: []byte("\n"), Persistent: true, Props: &Props{Priority: DefaultPriority}}
 	msg := &Message{Content: []byte("a:b\nc:\n\nbody\x00\xff"), HeaderBytes: 7, Form: 255, Persistent: true}

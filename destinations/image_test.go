@@ -72,6 +72,7 @@ func randomProps(r *rand.Rand) *Props {
 		GroupSeq: int32(some(0, 1, -1, math.MinInt32, math.MaxInt32)),
 		DedupID:  text(),
 		Key:      text(),
+		Job:      MessageID{Seq: uint64(some(0, 1, math.MaxInt64)), N: uint64(some(0, 7))},
 	}
 }
 

@@ -179,6 +179,9 @@ func (m *Machine) do(c *Command, out *Effects) error {
 			m.examined(e)
 		}
 		return nil
+	case Cancel:
+		m.cancel(c, out)
+		return nil
 	case Note:
 		return nil
 	}
@@ -200,11 +203,12 @@ func (m *Machine) confirm(c *Command, before uint64, out *Effects) {
 			(!c.Destination.Topic || m.last > before || c.Message.Props != nil && c.Message.Props.DedupID != "") {
 			o.After = m.last
 		}
+		o.Delivery.ID = c.Delivery.ID
 	case Subscribe, Unsubscribe:
 		if m.last > before { // a durable subscription was made or deleted
 			o.After = m.last
 		}
-	case Ack, Nack, Commit, Disconnect:
+	case Ack, Nack, Commit, Disconnect, Cancel:
 		// What this command settles may have been settled by an earlier one
 		// that nobody waited for: wait for all of it.
 		o.After = m.last
@@ -333,7 +337,11 @@ func (m *Machine) put(q *queue, r *record) {
 
 func (m *Machine) applySettle(q *queue, r *record) {
 	for _, seq := range r.seqs {
-		if at, ok := q.find(seq, 0); ok {
+		at, ok := q.find(seq, 0)
+		if !ok {
+			at, ok = q.findWaiting(seq, 0) // that was cancelled
+		}
+		if ok {
 			m.discard(q, at)
 		}
 	}

@@ -352,6 +352,12 @@ func (x *mix) mayGo(c Command, k spot, h holding, after map[spot]holding) bool {
 		return true
 	case h.state == slotFlying && (mine && (c.Op == Nack || c.Op == Disconnect) || c.Op == Tick):
 		return x.elsewhere(h, after, "DLQ.")
+	case c.Op == Cancel:
+		id := MessageID{Seq: x.m.start, N: k.place.n}
+		if k.place.n == 0 {
+			id.Seq = k.place.seq
+		}
+		return k.place.priority == levelWaiting && c.Delivery.ID == id
 	case k.place.priority == levelWaiting && c.Op == Tick:
 		return x.elsewhere(h, after, k.queue)
 	}
@@ -650,7 +656,7 @@ func (x *mix) drawMixed() Command {
 	c.Client = []string{"", "a", "b", "c"}[c.Session]
 	c.Op = oneOf(x.program, "op", []Op{
 		Send, Send, Send, Send, Send, Send, Send, Send, Subscribe, Subscribe, Subscribe, Subscribe, Subscribe, Unsubscribe,
-		Ack, Ack, Ack, Ack, Ack, Nack, Nack, Commit, Commit, Abort, Disconnect, Sent, Sent, Sent, Unreadable, Note,
+		Ack, Ack, Ack, Ack, Ack, Nack, Nack, Commit, Commit, Abort, Disconnect, Sent, Sent, Sent, Unreadable, Note, Cancel,
 	})
 	if c.Op < Sent && x.pick("receipt", 2) == 1 {
 		c.WantReceipt, c.Receipt = true, "r"
@@ -675,6 +681,8 @@ func (x *mix) drawMixed() Command {
 		}
 	case Disconnect:
 		c.Clean = x.pick("clean", 2) == 1
+	case Cancel:
+		c.Delivery.ID = x.drawJob()
 	}
 	return c
 }
@@ -726,6 +734,21 @@ func (x *mix) drawMessage() Outgoing {
 		}
 	}
 	return o
+}
+
+// drawJob chooses one of the messages that wait for their time, now and then
+// none.
+func (x *mix) drawJob() MessageID {
+	jobs := []MessageID{{Seq: uint64(x.pick("job", 60)), N: uint64(x.pick("unstored job", 3))}}
+	for _, name := range x.names() {
+		if l := x.m.queues[name].waiting(); l != nil {
+			l.each(func(at ref) bool {
+				jobs = append(jobs, x.m.id(at.slot()))
+				return true
+			})
+		}
+	}
+	return jobs[x.pick("which job", len(jobs))]
 }
 
 var mixSelectors = []string{"color = 'red'", "color = 'blue'"}

@@ -23,6 +23,10 @@ type Props struct {
 	GroupSeq int32  // JMSXGroupSeq; negative: the group is closed after it
 	DedupID  string // those with an id that was seen lately are accepted and dropped; empty: none
 	Key      string // of a last-value queue; empty: none
+
+	// Job is the machine's: what the message was called while it waited for its
+	// time, unless what came shares its content; see Delivery.Job.
+	Job MessageID
 }
 
 // DefaultPriority is that of a message without Props.
@@ -61,12 +65,12 @@ func (p *Props) waits() *Props {
 }
 
 // bury is what is still worth knowing of p in a dead-letter queue, where nothing
-// of it has an effect: when the message expired, or would have.
+// of it has an effect: when the message expired, or would have, and its Job.
 func (p *Props) bury() *Props {
-	if p == nil || p.Expires == 0 {
+	if p == nil || p.Expires == 0 && p.Job == (MessageID{}) {
 		return nil
 	}
-	return &Props{Priority: DefaultPriority, Expires: p.Expires}
+	return &Props{Priority: DefaultPriority, Expires: p.Expires, Job: p.Job}
 }
 
 // headBytes bounds what p takes in the head of an entry.
@@ -74,7 +78,7 @@ func (p *Props) headBytes() int64 {
 	if p == nil {
 		return 0
 	}
-	return int64(12*binary.MaxVarintLen64 + len(p.Cron) + len(p.Group) + len(p.DedupID) + len(p.Key))
+	return int64(14*binary.MaxVarintLen64 + len(p.Cron) + len(p.Group) + len(p.DedupID) + len(p.Key))
 }
 
 // The fields of Props as they are stored: a bit each. What is resolved is not
@@ -91,6 +95,7 @@ const (
 	propDedupID
 	propKey
 	propDelay
+	propJob // its Seq and N
 	propsEnd
 )
 
@@ -112,6 +117,7 @@ func (p *Props) fields() (set uint64) {
 	add(p.DedupID != "", propDedupID)
 	add(p.Key != "", propKey)
 	add(p.Delay != 0 && p.Cron != "", propDelay)
+	add(p.Job != MessageID{}, propJob)
 	return set
 }
 
@@ -141,6 +147,8 @@ func (p *Props) encode(dst []byte) []byte {
 	text(propDedupID, p.DedupID)
 	text(propKey, p.Key)
 	number(propDelay, p.Delay)
+	number(propJob, int64(p.Job.Seq))
+	number(propJob, int64(p.Job.N))
 	return dst
 }
 
@@ -180,6 +188,8 @@ func (d *decoder) props(p *Props, keep bool) {
 	p.DedupID = text(propDedupID)
 	p.Key = text(propKey)
 	p.Delay = number(propDelay, 0, most, 0)
+	p.Job.Seq = uint64(number(propJob, 0, most, 0))
+	p.Job.N = uint64(number(propJob, 0, most, 0))
 }
 
 // String lists what p has, each with a space before it.
@@ -205,5 +215,6 @@ func (p *Props) String() string {
 	add(propDedupID, "dedup", quote(p.DedupID))
 	add(propKey, "key", quote(p.Key))
 	add(propDelay, "delay", p.Delay)
+	add(propJob, "job", fmt.Sprintf("%d.%d", p.Job.Seq, p.Job.N))
 	return b.String()
 }

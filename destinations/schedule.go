@@ -172,6 +172,7 @@ func (m *Machine) due(q *queue, at ref, content *Message, out *Effects) {
 	if content != nil {
 		msg = content.again()
 		msg.Props = x.props.come()
+		msg.Props.Job = m.id(sl)
 	}
 	whole, taken := m.whole, isTopic || m.takes(q, int64(sl.size), x.props.come(), out)
 	if isTopic {
@@ -273,10 +274,12 @@ func (m *Machine) policyOf(d Destination) *Policy {
 // wait for their time. No durable subscription is called so, nor can clients.
 const schedulePrefix = "\x00\x00\x00"
 
-// schedule puts a message that is to wait into each of its destinations.
+// schedule puts a message that is to wait into each of its destinations, and says
+// in c what it is called if that is one.
 func (m *Machine) schedule(c *Command, o Outgoing, out *Effects) {
 	whole := m.whole
 	m.whole = whole || len(o.Also) > 0
+	last, unstored := m.last, m.unstored
 	for i := range o.parts() {
 		d := o.part(i)
 		if d.Topic {
@@ -286,6 +289,13 @@ func (m *Machine) schedule(c *Command, o Outgoing, out *Effects) {
 			o.Message = o.Message.again()
 		}
 		m.enqueue(d, o.Message, c.DiskLow, out)
+	}
+	switch {
+	case len(o.Also) > 0: // each part waits under an id of its own
+	case m.unstored > unstored:
+		c.Delivery.ID = MessageID{Seq: m.start, N: m.unstored}
+	case m.last > last:
+		c.Delivery.ID = MessageID{Seq: m.last}
 	}
 	if m.whole = whole; !whole {
 		m.joined = false

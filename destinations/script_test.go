@@ -38,6 +38,7 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the ma
 //	S unreadable SUB.TAG
 //	S commit|abort TX
 //	S disconnect [clean] [written=SUB.TAG]     of that subscription, and of no other, so much was written; 0.0: nothing was
+//	S cancel SEQ.N                             what waits for its time under this id
 //	S note
 //	examined [N]                               answers the oldest Examination; of its first N messages only
 //
@@ -232,6 +233,9 @@ func (p *player) outputText(o Output) string {
 	d := o.Delivery
 	switch o.Kind {
 	case Receipt:
+		if d.ID != (MessageID{}) {
+			return fmt.Sprintf("%d <- RECEIPT %s job=%d.%d%s", o.Session, o.ReceiptID, d.ID.Seq, d.ID.N, afterText(o))
+		}
 		return fmt.Sprintf("%d <- RECEIPT %s%s", o.Session, o.ReceiptID, afterText(o))
 	case Forget:
 		return fmt.Sprintf("%d forget %d", o.Session, d.Sub)
@@ -250,6 +254,9 @@ func (p *player) outputText(o Output) string {
 	}
 	if d.GroupFirst {
 		s += " first of its group"
+	}
+	if id, ok := d.Job(); ok {
+		s += fmt.Sprintf(" job=%d.%d", id.Seq, id.N)
 	}
 	if d.Dead != nil {
 		s += " " + d.Dead.String()
@@ -396,6 +403,8 @@ func (p *player) command(words []string) {
 			c.Written = map[uint32]uint64{d.Sub: d.Tag}
 		}
 		maps.DeleteFunc(p.sends, func(key string, _ []Outgoing) bool { return strings.HasPrefix(key, words[0]+" ") })
+	case "cancel":
+		c.Op, c.Delivery = Cancel, p.delivery(nil, map[string]string{"id": args[0]})
 	case "note":
 		c.Op = Note
 	default:
