@@ -170,7 +170,7 @@ type parts struct {
 // line is one header line: where its name and value lie, from the start of the frame, blanks and line end excluded.
 type line struct {
 	nameStart, nameEnd, valueStart, valueEnd uint32
-	decoded                                  int32 // in indep.decoded, from 1; 0: as it stands
+	decoded                                  int32 // in parts.decoded, from 1; 0: as it stands
 }
 
 type header struct{ name, value []byte }

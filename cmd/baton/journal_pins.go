@@ -143,6 +143,9 @@ type needs struct {
 	changes  int          // without which what lies in other files would come back
 	blockers map[int]bool // these files
 	attempts int          // to deliver messages that are stored
+	times    int          // at which messages that are stored come again
+	durables int          // subscriptions that are there
+	ids      int          // of deduplication
 	start    bool         // the newest
 }
 
@@ -150,7 +153,7 @@ type needs struct {
 func (l *loaded) needsOf(i int, live *destinations.Live) (needs, error) {
 	n, kept := needs{blockers: map[int]bool{}}, map[uint64]bool{}
 	err := l.Read(i, func(r journal.Record) error {
-		e := broker.EntryOf(r)
+		e, blocked := broker.EntryOf(r), false
 		keep, err := live.Keep(e, func(seq uint64) bool {
 			at := l.fileOf(seq)
 			if at == i {
@@ -159,24 +162,31 @@ func (l *loaded) needsOf(i int, live *destinations.Live) (needs, error) {
 			if l.gone(seq) {
 				return true
 			}
-			n.blockers[at] = true
+			n.blockers[at], blocked = true, true
 			return false
 		})
 		if err == nil && keep {
 			kept[e.Seq] = true
-			n.count(e.Kind)
+			n.count(e.Kind, blocked)
 		}
 		return err
 	})
 	return n, err
 }
 
-func (n *needs) count(kind destinations.EntryKind) {
-	switch kind {
-	case destinations.KindStart:
+// count adds an entry. It is blocked when a file keeps it.
+func (n *needs) count(kind destinations.EntryKind, blocked bool) {
+	switch {
+	case kind == destinations.KindStart:
 		n.start = true
-	case destinations.KindAttempt:
+	case kind == destinations.KindAttempt:
 		n.attempts++
+	case kind == destinations.KindSchedule && !blocked:
+		n.times++
+	case kind == destinations.KindDurable:
+		n.durables++
+	case kind == destinations.KindDedup:
+		n.ids++
 	default:
 		n.changes++
 	}
@@ -192,6 +202,15 @@ func (l *loaded) explain(n needs) string {
 	}
 	if n.attempts > 0 {
 		why = append(why, fmt.Sprintf("%s of failed deliveries, kept as long as the messages are", count(n.attempts, "record")))
+	}
+	if n.times > 0 {
+		why = append(why, fmt.Sprintf("%s of scheduled messages, kept until they come again", count(n.times, "record")))
+	}
+	if n.durables > 0 {
+		why = append(why, fmt.Sprintf("%s, kept until deleted", count(n.durables, "durable subscription")))
+	}
+	if n.ids > 0 {
+		why = append(why, fmt.Sprintf("%s, kept for the dedup.window", count(n.ids, "deduplication id")))
 	}
 	if n.start {
 		why = append(why, "the newest start of a broker, kept until there is a newer one")

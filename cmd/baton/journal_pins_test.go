@@ -25,12 +25,13 @@ type owner struct {
 	machine *destinations.Machine
 	log     *journal.Journal
 	out     destinations.Effects
+	now     time.Time
 }
 
 func (o *owner) step(c destinations.Command) {
 	o.t.Helper()
 	o.out.Reset()
-	if err := o.machine.Step(time.UnixMilli(1_700_000_000_000), c, &o.out); err != nil {
+	if err := o.machine.Step(o.now, c, &o.out); err != nil {
 		o.t.Fatal(err)
 	}
 	var records []journal.Record
@@ -54,6 +55,15 @@ func (o *owner) send(queue string, n, size int) {
 			Message: &destinations.Message{Content: content, Persistent: true},
 		})
 	}
+}
+
+// sendWith sends one small message with these properties.
+func (o *owner) sendWith(queue string, p destinations.Props) {
+	o.t.Helper()
+	o.step(destinations.Command{
+		Op: destinations.Send, Session: 1, Destination: destinations.Queue(queue),
+		Message: &destinations.Message{Content: []byte("\n"), Persistent: true, Props: &p},
+	})
 }
 
 // consume takes n messages of a queue one by one and answers each with op; a Nack is for good.
@@ -90,7 +100,7 @@ func newOwner(t *testing.T) (*owner, *memfs.FS) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = log.Close() })
-	return &owner{t: t, machine: destinations.New(destinations.Options{}), log: log}, disk
+	return &owner{t: t, machine: destinations.New(destinations.Options{}), log: log, now: time.UnixMilli(1_700_000_000_000)}, disk
 }
 
 // loadFrom closes the journal and reads it as the commands do.
@@ -139,10 +149,11 @@ func TestPinsAndStat(t *testing.T) {
 	golden(t, "stat.txt", out.String(), l)
 }
 
+const nothing = "nothing in it is needed: it goes when a broker cleans next"
+
 // TestPinsSayWhyAFileStays: each file after the first holds a message that was taken, and one thing more.
 func TestPinsSayWhyAFileStays(t *testing.T) {
 	t.Parallel()
-	const nothing = "nothing in it is needed: it goes when a broker cleans next"
 	for _, c := range []struct {
 		name  string
 		stays bool // the old message
@@ -187,20 +198,60 @@ func TestPinsSayWhyAFileStays(t *testing.T) {
 				o.consume("old", 1, destinations.Ack)
 			}
 			pass()
-			var out bytes.Buffer
-			if err := printPins(&out, o.loadFrom(disk), mostPins); err != nil {
-				t.Fatal(err)
-			}
-			var got []string
-			for line := range strings.Lines(out.String()) {
-				if why, ok := strings.CutPrefix(line, "  no message; "); ok {
-					got = append(got, strings.TrimSpace(why))
-				}
-			}
-			if !slices.Equal(got, c.want) {
-				t.Errorf("got %q\nwant %q\nof\n%s", got, c.want, out.String())
-			}
+			o.wantReasons(disk, c.want...)
 		})
+	}
+}
+
+// TestPinsSayWhatIsNoMessage: a file may be needed for what clients have asked the broker to remember.
+func TestPinsSayWhatIsNoMessage(t *testing.T) {
+	t.Parallel()
+	o, disk := newOwner(t)
+	fill := func() { // two segments
+		o.send("busy", 2, 9000)
+		o.consume("busy", 2, destinations.Ack)
+	}
+	o.step(destinations.Command{Op: destinations.Start})
+	o.step(destinations.Command{
+		Op: destinations.Subscribe, Session: 2, Client: "c", Subscription: "d", Destination: destinations.Topic("t"),
+		Consumer: destinations.Consumer{Durable: destinations.DurableID{Client: "c", Name: "d"}},
+	})
+	o.step(destinations.Command{Op: destinations.Unsubscribe, Session: 2, Subscription: "d"})
+	o.sendWith("once", destinations.Props{Priority: destinations.DefaultPriority, DedupID: "1"})
+	o.consume("once", 1, destinations.Ack)
+	fill()
+	o.sendWith("often", destinations.Props{Priority: destinations.DefaultPriority, Delay: 1000, Period: 1000, Repeat: 9})
+	fill()
+	o.now = o.now.Add(time.Second)
+	o.step(destinations.Command{Op: destinations.Tick})
+	o.consume("often", 1, destinations.Ack)
+	o.step(destinations.Command{Op: destinations.Start})
+	fill()
+	o.wantReasons(disk,
+		"1 durable subscription, kept until deleted; 1 deduplication id, kept for the dedup.window",
+		nothing,
+		"2 acknowledgements and the like, kept until 0000000003-00000000000000000011.seg is cleaned; "+
+			"1 record of scheduled messages, kept until they come again; the newest start of a broker, kept until there is a newer one",
+		nothing,
+		"it is in use",
+	)
+}
+
+// wantReasons holds what is said of the files that hold no message.
+func (o *owner) wantReasons(disk *memfs.FS, want ...string) {
+	o.t.Helper()
+	var out bytes.Buffer
+	if err := printPins(&out, o.loadFrom(disk), mostPins); err != nil {
+		o.t.Fatal(err)
+	}
+	var got []string
+	for line := range strings.Lines(out.String()) {
+		if why, ok := strings.CutPrefix(line, "  no message; "); ok {
+			got = append(got, strings.TrimSpace(why))
+		}
+	}
+	if !slices.Equal(got, want) {
+		o.t.Errorf("got %q\nwant %q\nof\n%s", got, want, out.String())
 	}
 }
 
