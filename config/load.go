@@ -239,16 +239,20 @@ func parseSection(value reflect.Value) (any, error) {
 
 // parseList takes a list from the file, or as a text of YAML: "[{match: /queue/a}]".
 func parseList(value any) (any, error) {
+	const want = "want a list, such as [] or [a, b]"
 	list := value
 	if text, ok := value.(string); ok {
 		v := viper.New()
 		v.SetConfigType("yaml")
-		if err := v.ReadConfig(strings.NewReader("list: " + text)); err == nil {
-			list = v.Get("list")
+		if err := v.ReadConfig(strings.NewReader("list: " + text)); err != nil {
+			return nil, fmt.Errorf("%q: %s (%w)", text, want, plain(err))
+		}
+		if list = v.Get("list"); len(v.AllKeys()) > 1 {
+			return nil, fmt.Errorf("%q: %s, and nothing else", text, want)
 		}
 	}
 	if _, ok := list.([]any); !ok {
-		return nil, fmt.Errorf("%v: want a list, such as [] or [a, b]", value)
+		return nil, fmt.Errorf("%v: %s", value, want)
 	}
 	return list, nil
 }

@@ -101,6 +101,22 @@ func TestDestinationsFromTheEnvironment(t *testing.T) {
 	}
 }
 
+// What is wrong with that line is said, and nothing in it is passed over.
+func TestDestinationsFromTheEnvironmentWrong(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"[{match: /queue/a": "did not find expected",
+		"[]\ntopics: []":    "and nothing else",
+		"match: /queue/a":   "mapping values are not allowed",
+		"/queue/a":          "/queue/a: want a list",
+	} {
+		_, err := config.Load(config.Sources{Env: []string{"BATON_DESTINATIONS=" + text}})
+		if err == nil || !strings.Contains(err.Error(), "want a list") || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q: got %v, want %q", text, err, want)
+		}
+	}
+}
+
 func TestProblemsOfLists(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ yaml, want string }{
