@@ -152,9 +152,7 @@ func (m *Machine) showOne(src *source, at ref, out *Effects) {
 		msg = &Message{} // its content is read from the log
 	}
 	src.queue.backlog.push(slot{seq: m.last, msg: msg, size: s.size}, DefaultPriority, extra{})
-	if msg.refs++; msg.refs == 1 {
-		m.bytes += msg.size()
-	}
+	m.retain(msg)
 	copied := src.queue.take()
 	tag := src.sub.flights.add(src.queue, copied)
 	src.sub.out++

@@ -44,6 +44,10 @@
 // Checkpoint is these images, captured a few queues at a time between commands;
 // those that have not changed are made once.
 //
+// What a message needs while it waits, such as its group, is in memory too, and
+// counts; an eighth of the memory is for that and others that cannot be in the
+// log only.
+//
 // The Machine also knows which entries of the log are live. A Live is a picture
 // of that: it tells the log what it may drop.
 //

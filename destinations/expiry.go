@@ -36,6 +36,9 @@ func (b *backlog) expired(now int64, most int) (due []ref) {
 			continue
 		}
 		for _, c := range l.chunks {
+			if len(due) == most {
+				return due
+			}
 			if c.expires <= now {
 				due = c.expired(now, most, due)
 			}

@@ -162,6 +162,7 @@ type outline struct {
 	bytes       int64 // of all sizes
 	expires     int64 // when the first of them does; never if none does
 	waiting     int   // how many have a time before which they are not delivered
+	texts       int64 // see Props.textBytes
 }
 
 // outlineOf checks all of an image, and returns its outline. It takes no memory.
@@ -186,7 +187,7 @@ func outlineOf(image []byte) (outline, error) {
 		d.letters(o.n, nil)
 	}
 	if len(d.data) > 0 {
-		o.expires, o.waiting = d.extras(o.n, nil, nil)
+		d.extras(&o, nil, nil)
 	}
 	if d.bad || len(d.data) > 0 || o.last > maxSeq {
 		return o, errImage
@@ -218,7 +219,7 @@ func readImage(image []byte) (slots []slot, extras []*extra) {
 		d.letters(n, extras)
 	}
 	if len(d.data) > 0 {
-		d.extras(n, slots, extras)
+		d.extras(&outline{n: n}, slots, extras)
 	}
 	if d.bad {
 		panic("BUG: an image is not what was checked")
@@ -366,12 +367,10 @@ func (c *chunk) appendExtras(dst []byte) []byte {
 	return dst
 }
 
-// extras reads those of n slots into to, or, if that is nil, only checks that it
-// can. It returns when the first of them expires, and how many have a time before
-// which they are not delivered.
-func (d *decoder) extras(n int, slots []slot, to []*extra) (expires int64, waiting int) {
-	expires = never
-	for i := range n {
+// extras reads those of the slots of o into to, or, if that is nil, only checks that
+// it can. It completes o.
+func (d *decoder) extras(o *outline, slots []slot, to []*extra) {
+	for i := range o.n {
 		set := d.uvarint()
 		d.bad = d.bad || set >= extraEnd
 		if set == 0 {
@@ -389,12 +388,12 @@ func (d *decoder) extras(n int, slots []slot, to []*extra) (expires int64, waiti
 		}
 		if set&extraProps != 0 {
 			var p Props
-			d.props(&p, to != nil)
+			o.texts += d.props(&p, to != nil)
 			if p.Expires != 0 {
-				expires = min(expires, p.Expires)
+				o.expires = min(o.expires, p.Expires)
 			}
 			if p.Deliver != 0 {
-				waiting++
+				o.waiting++
 			}
 			if to != nil {
 				kept := p
@@ -412,11 +411,10 @@ func (d *decoder) extras(n int, slots []slot, to []*extra) (expires int64, waiti
 			}
 		}
 		if d.bad {
-			return expires, waiting
+			return
 		}
 		if to != nil {
 			to[i] = &x
 		}
 	}
-	return expires, waiting
 }

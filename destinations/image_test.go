@@ -116,17 +116,20 @@ func TestImageRoundTrip(t *testing.T) {
 		for _, s := range slots {
 			want.bytes += int64(s.size)
 		}
-		want.times(extras)
+		want.props(extras)
 		if o, err := outlineOf(image); err != nil || o != want {
 			t.Fatalf("the outline is %+v, %v; want %+v", o, err, want)
 		}
 	}
 }
 
-// times sets what an outline says of times.
-func (o *outline) times(extras []*extra) {
+// props sets what an outline says of Props.
+func (o *outline) props(extras []*extra) {
 	for _, x := range extras {
 		o.expires = min(o.expires, x.expires())
+		if x != nil {
+			o.texts += x.props.textBytes()
+		}
 		if x != nil && x.props != nil && x.props.Deliver != 0 {
 			o.waiting++
 		}
@@ -173,7 +176,7 @@ func checkImage(t *testing.T, image []byte) {
 		}
 	}
 	got := outline{n: len(slots), first: slots[0].seq, last: slots[len(slots)-1].seq, bytes: bytes, expires: never}
-	got.times(extras)
+	got.props(extras)
 	if got != o || len(extras) > len(slots) || o.n > chunkSlots {
 		t.Fatalf("of %x the outline is %+v, but read are %+v", image, o, got)
 	}

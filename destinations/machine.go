@@ -414,9 +414,11 @@ func (m *Machine) expire(at ref) {
 
 // room says whether a message of this size may be in memory for q. What a queue
 // may have depends on what is left: one long backlog takes at most half of the
-// memory, and there is always some for the others.
+// memory, and there is always some for the others. An eighth is for what cannot be
+// in the log only.
 func (m *Machine) room(q *queue, size int64) bool {
-	return q.resident+size <= m.opts.MemoryBytes-m.bytes-m.reserved
+	most := m.opts.MemoryBytes - m.opts.MemoryBytes/8
+	return q.resident+size <= most-m.bytes-m.reserved
 }
 
 func slotSize(msg *Message) uint32 { return uint32(min(msg.size(), 1<<32-1)) }
@@ -425,9 +427,12 @@ func slotSize(msg *Message) uint32 { return uint32(min(msg.size(), 1<<32-1)) }
 // level of q, and counts its memory.
 func (m *Machine) push(q *queue, s slot, level uint8, x extra) {
 	if s.msg != nil {
-		if s.msg.refs++; s.msg.refs == 1 {
-			m.bytes += s.msg.size()
-		}
+		m.retain(s.msg)
+	} else {
+		m.bytes += x.props.textBytes()
+	}
+	if level == levelWaiting {
+		m.bytes += waitBytes
 	}
 	q.unused = 0
 	at := q.push(s, level, x)
@@ -446,18 +451,32 @@ func (m *Machine) discard(q *queue, at ref) {
 	if q.newest != nil {
 		m.forgetKey(q, at)
 	}
-	msg := at.slot().msg
+	m.release(at)
 	q.remove(at)
-	m.release(msg)
+	if q.stale() {
+		q.forgetStale()
+	}
 }
 
-// release counts that one backlog less holds msg, which may be nil.
-func (m *Machine) release(msg *Message) {
+// retain counts that one backlog more holds msg.
+func (m *Machine) retain(msg *Message) {
+	if msg.refs++; msg.refs == 1 {
+		m.bytes += msg.memory()
+	}
+}
+
+// release counts that one backlog less holds what is at a place.
+func (m *Machine) release(at ref) {
+	if at.c.priority == levelWaiting {
+		m.bytes -= waitBytes
+	}
+	msg := at.slot().msg
 	if msg == nil {
+		m.bytes -= at.props().textBytes()
 		return
 	}
 	if msg.refs--; msg.refs == 0 {
-		m.bytes -= msg.size()
+		m.bytes -= msg.memory()
 	}
 }
 
@@ -548,8 +567,9 @@ func (m *Machine) Oldest() uint64 {
 }
 
 // Bytes returns the size of what is in memory: contents, with what a message
-// costs beyond them, and queues. Messages whose content is only in the log are
-// not counted: one takes 24 octets, or 1 to 4 when many wait in a row.
+// costs beyond them, queues, and the texts of Props. Nothing else is counted of
+// messages whose content is only in the log: one takes 24 octets, or 1 to 4 when
+// many wait in a row, and some 200 more, or 10 to 30, if it has Props.
 func (m *Machine) Bytes() int64 { return m.bytes }
 
 // Stats are figures about the machine at one moment.

@@ -48,6 +48,9 @@ const messageOverhead = 64
 
 func (m *Message) size() int64 { return int64(len(m.Content)) + messageOverhead }
 
+// memory is what the message takes there.
+func (m *Message) memory() int64 { return m.size() + m.Props.textBytes() }
+
 // A MessageID names a message for ever within one broker. A stored message has
 // the Seq of the entry that put it where it is and N = 0; one that is not
 // stored has the Seq of the broker's start and N counting from 1.

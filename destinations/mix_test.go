@@ -533,9 +533,86 @@ func (x *mix) check() {
 		})
 		x.checkOwners(q)
 	}
+	x.checkMemory()
 	if len(x.m.touched) > 0 {
 		x.t.Fatalf("%d queues were not dispatched", len(x.m.touched))
 	}
+}
+
+// checkMemory counts anew what the machine and each queue count as they go.
+func (x *mix) checkMemory() {
+	var want int64
+	held := map[*Message]int32{}
+	for _, q := range x.m.queues {
+		want += queueBytes + x.countQueue(q, held)
+		if q.live == 0 && q.members.empty() && q.durable == nil && q.owner == 0 {
+			x.t.Fatalf("%s is there for nothing", q.destination)
+		}
+	}
+	for _, ses := range x.m.sessions {
+		for _, s := range slices.Concat(ses.subs, ses.leaving) {
+			if s.copies != nil {
+				want += x.countQueue(s.copies, held)
+			}
+		}
+	}
+	for msg, refs := range held {
+		want += msg.memory()
+		if msg.refs != refs {
+			x.t.Fatalf("%q is in %d backlogs and knows of %d", bodyText(msg), refs, msg.refs)
+		}
+	}
+	for _, w := range x.m.windows {
+		for i := range w.sightings.len() {
+			want += w.sightings.at(i).size()
+		}
+	}
+	if want != x.m.bytes {
+		x.t.Fatalf("%d octets are counted, and there are %d", x.m.bytes, want)
+	}
+}
+
+// countQueue returns what is counted for q beside itself and the messages in
+// memory, which it adds to held.
+func (x *mix) countQueue(q *queue, held map[*Message]int32) (n int64) {
+	got := [...]int64{int64(q.live), int64(q.ready), q.bytes, q.resident}
+	var want [4]int64
+	q.each(func(at ref) bool {
+		s := at.slot()
+		want[0]++
+		if at.c.priority == levelWaiting {
+			n += waitBytes
+		} else if s.state == slotReady {
+			want[1]++
+			want[2] += int64(s.size)
+		}
+		if s.msg == nil {
+			n += at.props().textBytes()
+		} else {
+			held[s.msg]++
+			want[3] += int64(s.size)
+		}
+		return true
+	})
+	if got != want {
+		x.t.Fatalf("%s counts %v, and there are %v: messages, ready ones, their octets, octets in memory", q.destination, got, want)
+	}
+	if len(q.waits) > 2*q.live+fewWaits {
+		x.t.Fatalf("%s has %d waits for %d messages", q.destination, len(q.waits), q.live)
+	}
+	n += int64(len(q.views))*viewBytes + int64(len(q.groups))*groupBytes
+	for _, src := range q.members.places {
+		if src != nil {
+			n += int64(src.parked.len()) * parkBytes
+		}
+	}
+	for _, g := range q.groups {
+		n += int64(len(g.behind)) * parkBytes
+	}
+	for key := range q.newest {
+		n += keyBytes + int64(len(key))
+	}
+	return n
 }
 
 // checkMoves checks that a message that waits has a reason.

@@ -339,6 +339,7 @@ func (w *model) needs(diskLow bool, sends ...Outgoing) (n int64) {
 		if o.Destination.Topic || diskLow && !o.Message.Persistent {
 			n += o.Message.size()
 		}
+		n += o.Message.Props.waitingBytes()
 		if name := o.Destination.Name; !o.Destination.Topic && w.queue(name).forgotten() && !made[name] {
 			made[name] = true
 			n += queueBytes
@@ -349,7 +350,7 @@ func (w *model) needs(diskLow bool, sends ...Outgoing) (n int64) {
 
 // room says whether a message may be in memory for a queue.
 func (w *model) room(name string, msg *Message) bool {
-	q, free := w.queue(name), w.opts.MemoryBytes-w.reserved-w.bytes()
+	q, free := w.queue(name), w.opts.MemoryBytes-w.opts.MemoryBytes/8-w.reserved-w.bytes()
 	if q.forgotten() {
 		free -= queueBytes
 	}
@@ -496,14 +497,20 @@ func sizes(messages []*modelMessage) (n int64) {
 }
 
 // bytes is the size of all queues and messages held; one that is held twice
-// counts once.
+// counts once. What waits for its time has a timer.
 func (w *model) bytes() (n int64) {
 	seen := map[*Message]bool{}
 	for _, q := range w.allQueues() {
 		for _, m := range q.messages {
 			if m.held && !seen[m.msg] {
 				seen[m.msg] = true
-				n += m.msg.size()
+				n += m.msg.memory()
+			}
+			if !m.held {
+				n += m.msg.Props.waits().textBytes()
+			}
+			if m.waits() {
+				n += waitBytes
 			}
 		}
 	}

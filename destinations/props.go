@@ -58,10 +58,39 @@ func (m *Message) level() uint8 {
 // content is only in the log: nil if that is nothing. Its priority is where it
 // waits.
 func (p *Props) waits() *Props {
-	if p == nil || p.Expires == 0 && p.Deliver == 0 && p.Group == "" && p.Key == "" {
+	switch {
+	case p == nil || p.Expires == 0 && p.Deliver == 0 && p.Group == "" && p.Key == "":
 		return nil
+	case p.DedupID == "" && (p.Cron == "" || p.Deliver != 0):
+		return p
 	}
-	return p
+	waits := *p
+	waits.DedupID = ""
+	if p.Deliver == 0 {
+		waits.Cron = ""
+	}
+	return &waits
+}
+
+// textBytes is what the texts of p take in memory.
+func (p *Props) textBytes() int64 {
+	if p == nil {
+		return 0
+	}
+	return int64(len(p.Cron) + len(p.Group) + len(p.DedupID) + len(p.Key))
+}
+
+// waitingBytes bounds what must be in memory of a message with p, wherever its
+// content is.
+func (p *Props) waitingBytes() int64 {
+	if p == nil {
+		return 0
+	}
+	n := p.textBytes()
+	if p.Delay > 0 || p.Deliver > 0 || p.Cron != "" {
+		n += waitBytes
+	}
+	return n
 }
 
 // bury is what is still worth knowing of p in a dead-letter queue, where nothing
@@ -78,7 +107,7 @@ func (p *Props) headBytes() int64 {
 	if p == nil {
 		return 0
 	}
-	return int64(14*binary.MaxVarintLen64 + len(p.Cron) + len(p.Group) + len(p.DedupID) + len(p.Key))
+	return 14*binary.MaxVarintLen64 + p.textBytes()
 }
 
 // The fields of Props as they are stored: a bit each. What is resolved is not
@@ -153,8 +182,8 @@ func (p *Props) encode(dst []byte) []byte {
 }
 
 // props reads what encode wrote into p. Unless it keeps them, texts are only
-// checked.
-func (d *decoder) props(p *Props, keep bool) {
+// checked; it returns their octets.
+func (d *decoder) props(p *Props, keep bool) (textBytes int64) {
 	set := d.uvarint()
 	d.bad = d.bad || set >= propsEnd
 	number := func(field uint64, least, most, otherwise int64) int64 {
@@ -171,6 +200,7 @@ func (d *decoder) props(p *Props, keep bool) {
 		}
 		b := d.octets()
 		d.bad = d.bad || len(b) > MaxPropBytes
+		textBytes += int64(len(b))
 		if !keep {
 			return ""
 		}
@@ -190,6 +220,7 @@ func (d *decoder) props(p *Props, keep bool) {
 	p.Delay = number(propDelay, 0, most, 0)
 	p.Job.Seq = uint64(number(propJob, 0, most, 0))
 	p.Job.N = uint64(number(propJob, 0, most, 0))
+	return textBytes
 }
 
 // String lists what p has, each with a space before it.

@@ -116,6 +116,9 @@ func (m *Machine) restoreImages(name string, priority uint8, d *decoder, n int, 
 		at := len(space)
 		space = append(space, image...)
 		q.restore(&chunks[i], priority, space[at:len(space):len(space)], o)
+		if m.bytes += o.texts; priority == levelWaiting {
+			m.bytes += int64(o.n) * waitBytes
+		}
 	}
 	return nil
 }

@@ -27,14 +27,15 @@ func (c *Command) outgoing() Outgoing {
 	return Outgoing{Destination: c.Destination, Also: c.Also, Existing: c.Existing, Message: c.Message}
 }
 
-// needs is the memory that a message cannot do without, and the queues that it
-// makes. The content of one that is stored can stay in the log; so can any other,
+// needs is the memory that a message cannot do without, with what must be known of
+// it while it waits, and the queues that it makes. The content of one that is stored can stay in the log; so can any other,
 // but one for a topic or a temporary queue. made, if it is not nil, are queues
 // that count already.
 func (m *Machine) needs(o Outgoing, diskLow bool, made map[string]bool) (need int64) {
 	content := diskLow && !o.Message.Persistent
 	for i := range o.parts() {
 		d := o.part(i)
+		need += o.Message.Props.waitingBytes()
 		switch {
 		case d.Topic || d.Temporary():
 			content = true

@@ -191,7 +191,7 @@ func (m *Machine) giveBackAll(s *subscription, keepHeld bool) {
 	})
 	if s.copies != nil {
 		s.copies.each(func(at ref) bool {
-			m.release(at.slot().msg)
+			m.release(at)
 			return true
 		})
 		m.forgetKeys(s.copies)

@@ -1,7 +1,9 @@
 package destinations
 
 import (
+	"cmp"
 	"container/heap"
+	"slices"
 	"time"
 )
 
@@ -93,17 +95,17 @@ type wait struct {
 	seq, n uint64
 }
 
+func (w wait) compareMessage(other wait) int {
+	return cmp.Or(cmp.Compare(w.seq, other.seq), cmp.Compare(w.n, other.n))
+}
+
 // waits are a heap, with the earliest in front.
 type waits []wait
 
 func (w waits) Len() int { return len(w) }
 
 func (w waits) Less(i, j int) bool {
-	a, b := w[i], w[j]
-	if a.at != b.at {
-		return a.at < b.at
-	}
-	return a.seq < b.seq || a.seq == b.seq && a.n < b.n
+	return cmp.Or(cmp.Compare(w[i].at, w[j].at), w[i].compareMessage(w[j])) < 0
 }
 
 func (w waits) Swap(i, j int) { w[i], w[j] = w[j], w[i] }
@@ -119,12 +121,43 @@ func (w *waits) Pop() any {
 	return last
 }
 
+// waitBytes is counted for each message that waits for its time. The wait of one
+// that is to be delivered again is not counted, as its slot is not.
+const waitBytes = 32
+
 // await lets something happen for a message of q at a time in Unix ms.
 func (m *Machine) await(q *queue, s *slot, at int64) {
 	if m.started {
 		heap.Push(&q.waits, wait{at, s.seq, s.number()})
 		m.wake(q, at)
 	}
+}
+
+// stale says that most of the waits of q are of messages that have gone, or wait
+// no more.
+func (q *queue) stale() bool { return len(q.waits) > 2*q.live+fewWaits }
+
+// fewWaits is how many stale ones do not matter.
+const fewWaits = 64
+
+// forgetStale forgets the waits of q whose messages do not wait any more.
+func (q *queue) forgetStale() {
+	all := slices.Clone(q.waits)
+	slices.SortFunc(all, func(a, b wait) int { return cmp.Or(a.compareMessage(b), cmp.Compare(a.at, b.at)) })
+	all = slices.Compact(all)
+	q.waits = nil
+	q.each(func(at ref) bool {
+		s := at.slot()
+		if at.c.priority != levelWaiting && s.state != slotHeld {
+			return true
+		}
+		of := wait{seq: s.seq, n: s.number()}
+		for i, _ := slices.BinarySearchFunc(all, of, wait.compareMessage); i < len(all) && all[i].compareMessage(of) == 0; i++ {
+			q.waits = append(q.waits, all[i])
+		}
+		return true
+	})
+	heap.Init(&q.waits)
 }
 
 // wake lets q ring at a time in Unix ms, if it does not ring before. Before the
