@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"baton/integration/client"
 	"baton/integration/history"
@@ -140,15 +141,22 @@ func (s *consuming) ack(receipt bool, messages ...held) error {
 }
 
 // nack refuses a message, two times out of three with a receipt.
-func (s *consuming) nack(m held) error {
-	s.history.Add(history.Op{Kind: history.Nacked, Client: s.client, Message: m.id, Queue: m.queue, Count: m.count})
+func (s *consuming) nack(m held) error { return s.refuse(m, 0) }
+
+// refuse is nack of a message that is to come again so much later; 0: at once.
+func (s *consuming) refuse(m held, delay time.Duration) error {
+	s.history.Add(history.Op{Kind: history.Nacked, Client: s.client, Message: m.id, Queue: m.queue, Count: m.count, Delay: delay})
+	headers := []string{"id", m.ack}
+	if delay > 0 {
+		headers = append(headers, "delay", strconv.FormatInt(delay.Milliseconds(), 10))
+	}
 	if s.rng.IntN(3) == 0 {
-		return s.c.Write("NACK", nil, "id", m.ack)
+		return s.c.Write("NACK", nil, headers...)
 	}
 	name := fmt.Sprintf("n%v-%d", m.id, m.count)
 	s.promises[name] = history.Op{Kind: history.NackReceipted}
 	s.covers[name] = []held{m}
-	return s.c.Write("NACK", nil, "id", m.ack, "receipt", name)
+	return s.c.Write("NACK", nil, append(headers, "receipt", name)...)
 }
 
 // individual acknowledges each message by itself, every third with a receipt, and in disorder: the one before last first.

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"math/rand/v2"
@@ -30,7 +31,7 @@ func TestKill9(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := options(t, "BATON_QUEUES_MAX_DELIVERIES=65535", "BATON_JOURNAL_SEGMENT=256KiB", "BATON_JOURNAL_CHECKPOINT_EVERY=100ms")
+	o := options(t, "BATON_QUEUES_MAX_DELIVERIES=65535", "BATON_JOURNAL_SEGMENT=256KiB", "BATON_JOURNAL_CHECKPOINT_EVERY=100ms", expiryPolicy)
 	o.Data = filepath.Join(dir, "data")
 	l := newLoad()
 	defer keepEvidence(t, dir, l.history)
@@ -160,7 +161,7 @@ func subscribeAndSendEnd(t *testing.T, b *process.Broker, queue uint32) *client.
 		t.Fatal(err)
 	}
 	// The end of a topic's durable subscription comes to its other ones too.
-	write(t, c, "SEND", append(places[queue].end, "destination", places[queue].destination, "x-end", strconv.Itoa(int(queue)))...)
+	write(t, c, "SEND", append(places[queue].end, "destination", cmp.Or(places[queue].to, places[queue].destination), "x-end", strconv.Itoa(int(queue)))...)
 	return c
 }
 

@@ -50,6 +50,7 @@ const (
 	grouper
 	ranker
 	requester
+	expirer
 	copier // the last, for a copy's producer has the number of its place added
 	producers
 )
@@ -57,6 +58,7 @@ const (
 // place is where messages wait for consumers. The history knows it by its number as a queue.
 type place struct {
 	destination string   // that is subscribed to
+	to          string   // and that is sent to; "": the same
 	client      string   // client-id of the consumer; "": none
 	durable     []string // headers of SUBSCRIBE that make messages wait here without a consumer
 	prefetch    int      // of its consumers; 0: prefetch
@@ -72,6 +74,7 @@ const (
 	queueGrouped
 	queueRanked
 	queueRequests
+	queueExpired
 	queueLeft
 	queueRight
 	virtualA
@@ -90,8 +93,10 @@ var places = [...]place{
 	queueDeduplicated: {destination: "/queue/deduplicated"},
 	queueGrouped:      {destination: "/queue/grouped"},
 	// A credit of one message tells when each was chosen.
-	queueRanked:     {destination: "/queue/ranked", prefetch: 1, end: []string{"priority", "0"}},
-	queueRequests:   {destination: "/queue/requests"},
+	queueRanked:   {destination: "/queue/ranked", prefetch: 1, end: []string{"priority", "0"}},
+	queueRequests: {destination: "/queue/requests"},
+	queueExpired: {destination: "/queue/expired", to: "/queue/expiring",
+		end: []string{"expiration", fmt.Sprint(maxDelay.Milliseconds())}},
 	queueLeft:       {destination: "/queue/left"},
 	queueRight:      {destination: "/queue/right"},
 	virtualA:        {destination: "/queue/Consumer.A.VirtualTopic.copied"},
@@ -118,7 +123,7 @@ var plain = feature{"plain", []func(worker) error{
 }}
 
 // features beside the plain work.
-var features = []feature{scheduled, deduplicated, grouped, ranked, copied, temporary}
+var features = []feature{scheduled, deduplicated, grouped, ranked, copied, temporary, expiring}
 
 // mix is the plain work and that of some features. The seed chooses them.
 type mix []feature
@@ -342,7 +347,7 @@ func (l *load) send(c *client.Conn, rng *rand.Rand, number uint32, s sending) er
 	if alone && s.tx != 0 {
 		l.history.Add(history.Op{Kind: history.Committing, Client: number, Tx: s.tx})
 	}
-	headers := append(s.headers, "destination", cmp.Or(s.to, places[s.places[0]].destination), "x-id", id.String())
+	headers := append(s.headers, "destination", cmp.Or(s.to, places[s.places[0]].to, places[s.places[0]].destination), "x-id", id.String())
 	if alone {
 		headers = append(headers, "receipt", receipt)
 	} else {

@@ -76,7 +76,7 @@ func (o *outage) brokerOn(t *testing.T, mounted string) process.Options {
 	t.Helper()
 	segments := []string{"64KiB", "256KiB", "1MiB"}
 	options := options(t, "BATON_QUEUES_MAX_DELIVERIES=65535", "BATON_JOURNAL_SEGMENT="+segments[o.rng.IntN(len(segments))],
-		"BATON_JOURNAL_CHECKPOINT_EVERY=100ms", "BATON_JOURNAL_LOW_WATER=1MiB")
+		"BATON_JOURNAL_CHECKPOINT_EVERY=100ms", "BATON_JOURNAL_LOW_WATER=1MiB", expiryPolicy)
 	options.Data = filepath.Join(mounted, "data")
 	return options
 }

@@ -8,11 +8,23 @@ import (
 // maxDelay is how long a message may have to wait for its time: longer than most brokers live.
 const maxDelay = time.Second
 
-// scheduled messages come at their time, not before it, and once.
-var scheduled = feature{"scheduled", []func(worker) error{
-	worker.schedule,
-	func(w worker) error { return w.individual(queueScheduled) },
-}}
+// scheduled messages come at their time, not before it, and once. So do those that were refused until then.
+var scheduled = feature{"scheduled", []func(worker) error{worker.schedule, worker.takeScheduled}}
+
+// takeScheduled refuses every fifth message for a while.
+func (w worker) takeScheduled() error {
+	return w.consume("client-individual", []uint32{queueScheduled}, func(s *consuming, m held) error {
+		if w.rng.IntN(5) == 0 {
+			return s.refuse(m, s.delay())
+		}
+		return s.ack(m.id.N%3 == 0, m)
+	})
+}
+
+// delay is a random one, in whole milliseconds.
+func (w worker) delay() time.Duration {
+	return time.Duration(w.rng.Int64N(maxDelay.Milliseconds())) * time.Millisecond
+}
 
 func (w worker) schedule() error {
 	return w.produce(func(p *producing) error {
@@ -24,7 +36,7 @@ func (w worker) schedule() error {
 }
 
 func (p *producing) sendScheduled(tx uint32) error {
-	delay := time.Duration(p.rng.Int64N(maxDelay.Milliseconds())) * time.Millisecond
+	delay := p.delay()
 	return p.send(sending{
 		producer: scheduler, places: []uint32{queueScheduled}, tx: tx, delay: delay,
 		headers: []string{"AMQ_SCHEDULED_DELAY", strconv.FormatInt(delay.Milliseconds(), 10)},

@@ -19,7 +19,7 @@ import (
 // SIGTERM under load: the broker ends with code 0, its port is free, and the next one on the same data keeps every promise.
 func TestTerminateUnderLoad(t *testing.T) {
 	t.Parallel()
-	o := options(t, "BATON_QUEUES_MAX_DELIVERIES=65535")
+	o := options(t, "BATON_QUEUES_MAX_DELIVERIES=65535", expiryPolicy)
 	l := newLoad()
 	for range 3 {
 		b := start(t, o)

@@ -38,9 +38,11 @@ type message struct {
 	due        time.Duration // not to be delivered before, for one that is delayed
 	group      uint32
 	priority   uint8
-	waits      bool   // replay: promised and not yet delivered
-	refused    uint32 // replay: the highest count of a NACK that was receipted
-	name       uint64 // replay: as it was delivered first
+	waits      bool          // replay: promised and not yet delivered
+	refused    uint32        // replay: the highest count of a NACK that was receipted
+	nacked     Op            // replay: the newest NACK that was written
+	away       time.Duration // replay: not to be delivered before, as a NACK said that was receipted
+	name       uint64        // replay: as it was delivered first
 }
 
 // fate is how a transaction ended.
@@ -179,10 +181,14 @@ func (c *checker) replay(op Op) {
 		if m := c.at(op.Message); m != nil {
 			c.credit(op, m)
 			c.groupOf(m).refuse(op)
+			m.nacked = op
 		}
 	case NackReceipted:
 		if m := c.at(op.Message); m != nil {
 			m.refused = max(m.refused, op.Count)
+			if m.nacked.Delay > 0 && m.nacked.Count == op.Count {
+				m.away = m.nacked.At + m.nacked.Delay
+			}
 			c.groupOf(m).giveBack(op)
 		}
 	case Leaving:
@@ -239,6 +245,9 @@ const rounding = time.Millisecond
 func (c *checker) checkTime(op Op, m *message) {
 	if m.delayed && op.At+rounding <= m.due {
 		c.report.add(Early, "%v, due at %v", op, m.due)
+	}
+	if op.At+rounding <= m.away {
+		c.report.add(Early, "%v, refused until %v", op, m.away)
 	}
 }
 

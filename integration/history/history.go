@@ -67,7 +67,7 @@ type Op struct {
 	Redelivered bool   // Delivered: the MESSAGE said redelivered:true
 	Auto        bool   // Delivered: the subscription's ack mode is auto, so the delivery settles the message
 
-	Delay    time.Duration // Sent: it may not be delivered before At + Delay
+	Delay    time.Duration // Sent: it may not be delivered before At + Delay; Nacked: nor again, if there comes a receipt
 	Group    uint32        // Sent: its message group in its queue; 0: none
 	Priority uint8         // Sent: 0 to 9; of no concern when all messages of a queue have the same
 	Count    uint32        // Delivered, Nacked and NackReceipted: which delivery of the message it is, as the broker counts; 0: not told
