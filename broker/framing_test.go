@@ -279,6 +279,11 @@ func rawColons(t *testing.T, version string) {
 	if m := echo(t, h, version, "k:a:1::\n"); !contains(m, want) {
 		t.Errorf("no %q in %s", want, m)
 	}
+	c := h.connect(version)
+	c.subscribe("1", "/queue/select", "auto", "selector:k = 'a:1'")
+	c.do("SEND\ndestination:/queue/select\nk:a:2", "other")
+	c.say("SEND\ndestination:/queue/select\nk:a:1\n\nwanted")
+	c.message("wanted")
 }
 
 func blanks(t *testing.T, version string) {

@@ -123,7 +123,7 @@ func TestFullQueueAtShutdown(t *testing.T) {
 		if err := h.stop(); err != nil {
 			t.Fatal(err)
 		}
-		if f := c.want("ERROR"); f.header("receipt-id") != "3" && f.header("code") != codeShutdown {
+		if f := c.want("ERROR", "code:"+destinations.CodeQueueFull); f.header("receipt-id") != "3" {
 			t.Errorf("got %s", f)
 		}
 	})

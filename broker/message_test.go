@@ -57,6 +57,18 @@ func sameDestination(t *testing.T, version string) {
 		c.say("SEND\ndestination:" + name + "\n\nbody")
 		c.message("body", "destination:"+name)
 	}
+	c.subscribe("wild", "/topic/w.*", "auto")
+	c.say("SEND\ndestination:/topic/w.x\n\nbody")
+	c.message("body", "destination:/topic/w.x")
+	for _, queue := range []string{"/queue/1", "/queue/2"} {
+		c.subscribe(queue, queue, "auto")
+	}
+	c.say("SEND\ndestination:/queue/1,/queue/2\n\nbody")
+	c.message("body", "destination:/queue/1")
+	c.message("body", "destination:/queue/2")
+	c.subscribe("virtual", "/queue/Consumer.a.VirtualTopic.x", "auto")
+	c.say("SEND\ndestination:/topic/VirtualTopic.x\n\nbody")
+	c.message("body", "destination:/queue/Consumer.a.VirtualTopic.x", "original-destination:/topic/VirtualTopic.x")
 }
 
 func ackHeader(t *testing.T, version string) {

@@ -3,6 +3,7 @@ package broker
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"os"
@@ -69,6 +70,25 @@ func TestReportsOfConnections(t *testing.T) {
 	h.connect("1.2").close()
 	watcher.report("connections.opened")
 	watcher.report("connections.closed", "clean:false", "error:")
+}
+
+// Of a connection that the broker cut because the client takes nothing, the report says so.
+func TestReportsOfDeafClients(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := servePipes(t, Options{WriteTimeout: time.Second})
+		watcher := h.watch("/topic/$SYS.connections.*")
+		deaf, err := h.pipes.dial(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer deaf.Close()
+		if _, err := io.WriteString(deaf, "CONNECT\naccept-version:1.2\n\n\x00"); err != nil {
+			t.Fatal(err)
+		}
+		watcher.report("connections.opened")
+		watcher.report("connections.closed", "clean:false", "error:"+errSlowConsumer.Error())
+	})
 }
 
 func TestReportsOfSubscriptions(t *testing.T) {

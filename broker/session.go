@@ -51,6 +51,7 @@ type session struct {
 	ending   atomic.Bool                 // nothing more is read: the writer must not take long
 	draining bool                        // the last frame is on its way; guarded by closing
 	closing  sync.Mutex                  // stop and drain set the same deadline
+	broken   atomic.Pointer[error]       // why nothing more can be written
 	gone     chan struct{}               // closed by kill
 	killed   sync.Once
 
@@ -133,6 +134,8 @@ func (s *session) readError(err error) error {
 		return s.stopping.Load()
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return s.deadlines.passed
+	case s.broken.Load() != nil && !errors.Is(err, io.EOF):
+		return *s.broken.Load()
 	default:
 		return err
 	}

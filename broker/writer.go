@@ -61,8 +61,7 @@ func (s *session) write() {
 	for !w.end {
 		wrote, err := w.drain()
 		if err != nil {
-			s.logger.Info("writing to the client failed", zap.Error(err))
-			s.kill()
+			s.fail(err)
 			return
 		}
 		if w.end {
@@ -79,12 +78,19 @@ func (s *session) write() {
 		case <-w.retry.timer.C:
 		case <-beat.C:
 			if err := w.heartBeat(); err != nil {
-				s.kill()
+				s.fail(err)
 				return
 			}
 			beat.Reset(s.beatPause())
 		}
 	}
+}
+
+// fail ends the session because it cannot be written to.
+func (s *session) fail(err error) {
+	s.broken.Store(&err)
+	s.logger.Info("writing to the client failed", zap.Error(err))
+	s.kill()
 }
 
 // beatPause is how long the writer may be silent: less than was promised, so
