@@ -94,7 +94,8 @@ const (
 	headerDispatchAsync    = "activemq.dispatchAsync" // read by nobody
 	headerAckTimeout       = "x-ack-timeout"
 	headerExtend           = "x-extend" // of NACK
-	headerRequeue          = "requeue"  // and of NACK
+	headerQueueExpires     = "x-expires"
+	headerRequeue          = "requeue" // and of NACK
 
 	headerRedeliveryDelay      = "x-redelivery-delay"
 	headerRedeliveryMultiplier = "x-redelivery-multiplier"

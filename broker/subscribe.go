@@ -111,11 +111,16 @@ func (s *session) consumer(f *stomp.Frame) (c destinations.Consumer, err error) 
 	if c.AckTimeout, err = ackTimeout(f); err != nil {
 		return c, err
 	}
+	if c.Lease, err = lease(f); err != nil {
+		return c, err
+	}
 	if c.Browse, err = truth(f, headerBrowser, false); err != nil {
 		return c, err
 	}
-	c.Selector, err = selectorOf(f)
-	return c, err
+	if c.Selector, err = selectorOf(f); err != nil {
+		return c, err
+	}
+	return c, agrees(f, c)
 }
 
 const (

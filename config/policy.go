@@ -35,6 +35,7 @@ type Policy struct {
 	Keep              Keep           `mapstructure:"keep"`
 	AutoCreate        *bool          `mapstructure:"auto_create"`
 	GCAfter           *time.Duration `mapstructure:"gc_after"`
+	SelectorAware     *bool          `mapstructure:"selector_aware"`
 	Priorities        *bool          `mapstructure:"priorities"`
 }
 
@@ -124,6 +125,7 @@ func (c Config) DefaultPolicy() Policy {
 		Keep:             Keep{new(0), new(time.Duration(0))},
 		AutoCreate:       new(true),
 		GCAfter:          new(time.Duration(0)),
+		SelectorAware:    new(false),
 		Priorities:       new(true),
 	}
 }

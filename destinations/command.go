@@ -93,6 +93,7 @@ type Consumer struct {
 	Selector      *selector.Selector // only what matches; nil: everything
 	Redelivery    *Redelivery        // of what it refuses, where it differs from the policy: fields that are 0 do not, a negative Delay is none; nil: none do
 	AckTimeout    time.Duration      // a delivery that is not acknowledged for so long is in vain; 0: as the policy says
+	Lease         time.Duration      // after which its queue goes when nobody uses it, see Policy.GCAfter and .Durable; 0: as the policy says
 	RejectNacks   bool               // every NACK dead-letters at once
 	ByMessageID   bool               // the client acknowledges by message id (STOMP 1.0 and 1.1)
 	Durable       DurableID          // of a topic's subscription that outlives its consumers; zero: it does not

@@ -135,6 +135,13 @@ func (q *queue) origin(msg *Message) Destination {
 	return q.destination
 }
 
+// publishedTo says that the queue of this name may take what is published.
+func publishedTo(queue string) bool {
+	_, durable := durableID(Queue(queue))
+	_, virtual := virtualTopicOf(queue)
+	return durable || virtual
+}
+
 // deadLetterName is what the dead letters of q are called after: its name, or
 // the topic. Of a durable subscription to a topic with wildcards it is what is
 // before them.
@@ -315,17 +322,22 @@ func (m *Machine) applyForgo(r *record) {
 // uses, and nobody does for as long as its policy allows. What the time was
 // before a restart is not known: it begins again.
 func (m *Machine) lapse(q *queue) {
-	if ttl := q.policy.Durable.TTL; ttl > 0 && q.offline() {
-		m.setTimer(&q.durable.timer, q.durable, m.millis+ttl.Milliseconds())
+	if ttl := q.unusedFor(); ttl > 0 && q.offline() {
+		m.setTimer(&q.durable.timer, q.durable, m.millis+ttl)
 	}
 }
 
-// ring deletes a durable subscription that nobody has used for too long.
+// ring deletes what nobody has used for too long.
 func (d *durable) ring(m *Machine, out *Effects) {
-	if d.queue.offline() {
-		id, _ := durableID(d.queue.destination)
+	switch q := d.queue; {
+	case q.offline():
+		id, _ := durableID(q.destination)
 		out.Lapsed = append(out.Lapsed, id)
-		m.forgo(d.queue, out)
+		m.forgo(q, out)
+	case q.unused == 0: // it was used meanwhile
+		m.idle(q)
+	case q.unneeded():
+		m.forgo(q, out)
 	}
 }
 

@@ -351,12 +351,12 @@ func (m *Machine) applySettle(q *queue, r *record) {
 // applyMove takes a message out of its queue and puts it into another. r itself
 // says what there is to put when the message is not there: when a checkpoint has
 // the one queue without it and the other not yet with it, and when it was in a
-// durable subscription of which the log has given back that it ever was.
+// durable subscription, or a virtual topic's queue, of which the log has given
+// back that it ever was.
 func (m *Machine) applyMove(r *record) {
 	s := slot{seq: r.seq, size: r.size, marks: markStored}
 	if !m.recovery.has(r.queue, r.seq) {
-		_, durable := durableID(Queue(r.queue))
-		if !m.moveOut(r, &s) && !durable && r.content == r.seqs[0] {
+		if !m.moveOut(r, &s) && !publishedTo(r.queue) && r.content == r.seqs[0] {
 			return
 		}
 	}
@@ -511,11 +511,15 @@ func (m *Machine) find(name string) *queue {
 	return q
 }
 
-// collect forgets a queue in which nothing is and that nobody consumes, unless
-// it is durable.
+// collect forgets a queue in which nothing is and that nobody consumes. One that
+// is durable goes by an entry, when its time has come.
 func (m *Machine) collect(q *queue) {
+	if q.durable != nil {
+		m.idle(q)
+		return
+	}
 	// A queue that was forgotten before may have a successor of the same name.
-	if q.live == 0 && q.consumers == 0 && q.durable == nil && q.owner == 0 && m.queues[q.destination.Name] == q && !m.lingers(q) {
+	if q.live == 0 && q.consumers == 0 && q.owner == 0 && m.queues[q.destination.Name] == q && !m.lingers(q) {
 		delete(m.queues, q.destination.Name)
 		m.recent = nil
 		m.roster.remove(q)
@@ -530,7 +534,7 @@ func (m *Machine) collect(q *queue) {
 
 // lingers says that a queue which nobody uses is remembered for a while yet.
 func (m *Machine) lingers(q *queue) bool {
-	after := q.policy.GCAfter.Milliseconds()
+	after := q.unusedFor()
 	if after == 0 || !m.started || !q.visible() {
 		return false
 	}

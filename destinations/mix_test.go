@@ -103,6 +103,7 @@ func newMix(t *rapid.T) *mix {
 			}),
 			rule("oldest", full(FullDropOldest)), rule("new", full(FullDropNew)), rule("reject", full(FullReject)),
 			rule("DLQ.q", full(kept)), rule("Consumer.A.VirtualTopic.x", full(kept)),
+			rule("Consumer.B.>", func(p *Policy) { p.SelectorAware, p.GCAfter = true, 20*time.Millisecond }),
 			{Match: Pattern{Topic(">")}, Set: func(p *Policy) { p.DedupWindow = time.Hour }},
 		}),
 	}
@@ -348,6 +349,8 @@ func (x *mix) mayGo(c Command, k spot, h holding, after map[spot]holding) bool {
 		return true
 	case strings.HasPrefix(k.queue, schedulePrefix) && c.Op == Tick || strings.HasPrefix(k.queue, schedulePrefix) && c.Op == Examined:
 		return true
+	case hidden && c.Op == Tick && x.m.queues[k.queue] == nil: // its lease is over
+		return true
 	case c.Op == Start:
 		return true
 	case h.state == slotFlying && (mine && (c.Op == Nack || c.Op == Disconnect) || c.Op == Tick):
@@ -425,7 +428,7 @@ func (x *mix) sends(c Command) map[string][]string {
 				add(schedulePrefix + d.Name)
 			default:
 				for name, q := range x.m.queues {
-					if x.durables[name] && q.durable.pattern().Matches(d) && q.durable.takes(c.Client) && x.selects(q.durable.selects, body) {
+					if x.durables[name] && q.durable.pattern().Matches(d) && q.durable.takes(c.Client) && x.selects(q.durable.selects, body) && x.wanted(q, body) {
 						add(name)
 					}
 				}
@@ -454,6 +457,12 @@ func (x *mix) checkOrder(before, after map[spot]holding) {
 			}
 		}
 	}
+}
+
+// wanted says that one of the consumers selects a message, where that matters.
+func (x *mix) wanted(q *queue, body string) bool {
+	is := func(src *source) bool { return src != nil && x.selects(src.sub.consumer.Selector, body) }
+	return !q.policy.SelectorAware || q.members.empty() || slices.ContainsFunc(q.members.places, is)
 }
 
 // receive checks that a delivery is for who gets it.
@@ -694,7 +703,7 @@ func (x *mix) drain() {
 		x.restart()
 	}
 	for _, name := range x.names() {
-		if id, hidden := durableID(Queue(name)); hidden && x.m.queues[name].durable != nil {
+		if id, hidden := durableID(Queue(name)); hidden && x.m.queues[name] != nil && x.m.queues[name].durable != nil {
 			x.step(Command{Op: Unsubscribe, Session: 1, Delete: true, Consumer: Consumer{Durable: id}})
 		}
 	}
@@ -711,6 +720,8 @@ func (x *mix) drain() {
 		}
 		x.step(Command{Op: Disconnect, Session: 1, Clean: true})
 	}
+	x.now = x.now.Add(50 * time.Millisecond) // queues may be left empty for a while
+	x.tick()
 	x.now = x.now.Add(2 * time.Hour) // deduplication ids are forgotten by the clock, which a standby has not
 	if err := x.m.Step(x.now, Command{Op: Note}, &Effects{}); err != nil {
 		x.t.Fatalf("%v", err)
@@ -851,6 +862,7 @@ func (x *mix) drawMixedSubscribe(c *Command) {
 		Priority:    x.pick("consumer priority", 4) / 3,
 		Exclusive:   x.pick("exclusive", 8) == 0,
 		RejectNacks: x.pick("reject nacks", 6) == 0,
+		Lease:       oneOf(x.program, "lease", []time.Duration{0, 0, 0, 10 * time.Millisecond}),
 		AckTimeout:  oneOf(x.program, "ack timeout", []time.Duration{0, 0, 0, 10 * time.Millisecond}),
 	}
 	switch x.pick("kind", 8) {

@@ -41,8 +41,9 @@ type Policy struct {
 
 	// The life of the destination.
 
-	AutoCreate bool          // a SEND or SUBSCRIBE makes it
-	GCAfter    time.Duration // after it has been empty and without consumers for so long, it is forgotten
+	AutoCreate    bool          // a SEND or SUBSCRIBE makes it
+	GCAfter       time.Duration // after it has been empty and without consumers for so long, it is forgotten; 0: at once, but never if it is of a virtual topic
+	SelectorAware bool          // of a virtual topic it takes, while it has consumers, only what one of them selects
 }
 
 // OnFull says what a queue does with a message for which MaxMessages or

@@ -120,7 +120,7 @@ func (m *Machine) takersOf(topic, client string, msg *Message, named []string) (
 
 // wants says whether d takes a message of this client.
 func (m *Machine) wants(d *durable, client string, msg *Message) bool {
-	return d.takes(client) && m.selects(d.selects, msg)
+	return d.takes(client) && m.selects(d.selects, msg) && m.selected(d.queue, msg)
 }
 
 func seqsOf(takers []*durable) []uint64 {

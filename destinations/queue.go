@@ -23,6 +23,7 @@ type queue struct {
 	timer     timer             // of the first of waits and of what expires
 	waits     waits             // may have some that have gone
 	unused    int64             // since when nothing is in it and nobody consumes it, in Unix ms; 0: it is not so, or is not remembered
+	lease     int64             // ms that it may be unused, as who consumed it said last; 0: as the policy says
 	newest    map[string]place  // of each key, where the policy is LastValue; nil: it is not known yet
 }
 
@@ -166,6 +167,18 @@ func (q *queue) returned(at ref) {
 	for _, v := range q.views {
 		v.returned(at)
 	}
+}
+
+// unusedFor is how long q may be unused, in ms, before it goes; 0: its policy sets
+// no time.
+func (q *queue) unusedFor() int64 {
+	switch {
+	case q.lease > 0:
+		return q.lease
+	case q.hidden():
+		return q.policy.Durable.TTL.Milliseconds()
+	}
+	return q.policy.GCAfter.Milliseconds()
 }
 
 type turnState uint8

@@ -30,7 +30,7 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the ma
 //	                                           S is the number of a session
 //	S subscribe ID DEST[,DEST...] [ack=MODE] [prefetch=N] [bytes=N] [byid] [rejectnacks]
 //	    [priority=N] [exclusive] [nolocal] [browse] [pending=N] [durable=CLIENT/NAME] [shared] [selector=TEXT, _ for a space]
-//	    [ack-timeout=TIME] [redelivery-delay=TIME] [multiplier=N] [max-delay=TIME] [most=N]
+//	    [ack-timeout=TIME] [lease=TIME] [redelivery-delay=TIME] [multiplier=N] [max-delay=TIME] [most=N]
 //	S unsubscribe ID [delete] [durable=CLIENT/NAME]
 //	S ack|nack SUB.TAG [reject] [delay=TIME] [extend=TIME]  the numbers that the delivery carried
 //	S ack|nack id=SEQ.N [sub=ID]               by message id
@@ -320,7 +320,7 @@ func (p *player) options(words []string) (o Options) {
 		case "policy":
 			o.Pending.Policy = map[string]PendingPolicy{"drop-new": DropNew, "disconnect": DisconnectPending}[value]
 		case "redelivery-delay", "multiplier", "max-delay", "most", "jitter", "keep-order", "priorities", "expiry-queue", "message-ttl", "max-ttl", "delivery-delay", "offline",
-			"max-messages", "max-bytes", "on-full", "no-create", "last-value", "offline-ttl", "gc-after", "exclusive-queues":
+			"max-messages", "max-bytes", "on-full", "no-create", "last-value", "offline-ttl", "gc-after", "exclusive-queues", "selector-aware":
 			// of the policy
 		default:
 			p.t.Fatalf("line %d: unknown option %q", p.n, w)
@@ -353,7 +353,7 @@ func split(words []string) (args []string, opts map[string]string) {
 		switch {
 		case isOption:
 			opts[name] = value
-		case slices.Contains([]string{"nonpersistent", "byid", "rejectnacks", "reject", "clean", "disklow", "exclusive", "nolocal", "browse", "keep-order", "shared", "delete", "existing", "no-create", "last-value", "exclusive-queues"}, w):
+		case slices.Contains([]string{"nonpersistent", "byid", "rejectnacks", "reject", "clean", "disklow", "exclusive", "nolocal", "browse", "keep-order", "shared", "delete", "existing", "no-create", "last-value", "exclusive-queues", "selector-aware"}, w):
 			opts[w] = "yes"
 		default:
 			args = append(args, w)
@@ -534,6 +534,9 @@ func (p *player) consumer(opts map[string]string) Consumer {
 	if s := opts["ack-timeout"]; s != "" {
 		c.AckTimeout = p.duration(s)
 	}
+	if s := opts["lease"]; s != "" {
+		c.Lease = p.duration(s)
+	}
 	c.Browse = opts["browse"] != ""
 	c.Exclusive, c.NoLocal = opts["exclusive"] != "", opts["nolocal"] != ""
 	var r Redelivery
@@ -569,6 +572,7 @@ func (p *player) policy(opts map[string]string) *Policies {
 		policy.Redelivery.KeepOrder = opts["keep-order"] != ""
 		policy.Priorities = opts["priorities"] == ""
 		policy.AutoCreate, policy.LastValue = opts["no-create"] == "", opts["last-value"] != ""
+		policy.SelectorAware = opts["selector-aware"] != ""
 		policy.Exclusive = opts["exclusive-queues"] != ""
 		if s := opts["offline"]; s != "" {
 			policy.Durable.Messages = p.number(s)

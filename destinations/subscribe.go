@@ -110,6 +110,9 @@ func (m *Machine) consume(s *subscription, q *queue, wild bool) {
 		src.view = m.view(q, sel)
 		src.view.members++
 	}
+	if lease := s.consumer.Lease.Milliseconds(); lease > 0 && !wild {
+		q.lease = lease
+	}
 	s.sources = append(s.sources, src)
 	q.enter(src)
 	m.touch(q)

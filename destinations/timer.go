@@ -221,5 +221,8 @@ func (m *Machine) startTimers() {
 			m.wake(q, at)
 		}
 		m.lapse(q)
+		if q.durable != nil {
+			m.idle(q)
+		}
 	}
 }

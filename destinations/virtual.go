@@ -1,6 +1,9 @@
 package destinations
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Virtual topics are ActiveMQ's way to share a subscription: what is published
 // on the topic VirtualTopic.X goes, beside the subscribers of the topic, into
@@ -37,6 +40,34 @@ func (m *Machine) establish(queue string, out *Effects) {
 		m.record(record{kind: KindDurable, queue: queue, topic: topic}, out)
 	}
 }
+
+// selected says whether q, which takes what is published, has to take msg: not where
+// the policy looks at its consumers, and none of them selects it.
+func (m *Machine) selected(q *queue, msg *Message) bool {
+	if !q.policy.SelectorAware || q.members.empty() || q.hidden() {
+		return true
+	}
+	return slices.ContainsFunc(q.members.places, func(src *source) bool {
+		return src != nil && m.selects(src.sub.consumer.Selector, msg)
+	})
+}
+
+// idle sees to it that the queue of a virtual topic is deleted if nothing is in it
+// and nobody consumes it, and that stays so for as long as it may. What the time
+// was before a restart is not known: it begins again.
+func (m *Machine) idle(q *queue) {
+	after := q.unusedFor()
+	if after == 0 || !m.started || q.hidden() || !q.unneeded() {
+		return
+	}
+	if q.unused == 0 {
+		q.unused = m.millis
+	}
+	m.setTimer(&q.durable.timer, q.durable, q.unused+after)
+}
+
+// unneeded says that nothing is in q, and that nobody consumes it.
+func (q *queue) unneeded() bool { return q.live == 0 && q.members.empty() }
 
 // lasting is the memory that a SUBSCRIBE takes for as long as the broker runs: of
 // the queues of virtual topics that it makes.

@@ -151,6 +151,7 @@ func setPolicy(p *destinations.Policy, given config.Policy) {
 	set(&p.Keep.Age, given.Keep.Age)
 	set(&p.AutoCreate, given.AutoCreate)
 	set(&p.GCAfter, given.GCAfter)
+	set(&p.SelectorAware, given.SelectorAware)
 	set(&p.Priorities, given.Priorities)
 }
 

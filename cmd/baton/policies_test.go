@@ -35,7 +35,7 @@ func TestEveryPolicyFieldIsWired(t *testing.T) {
 		"exclusive": "true", "consumer_prefetch.messages": "7", "consumer_prefetch.bytes": "7MiB", "pending.messages": "7",
 		"pending.bytes": "77MiB", "pending.policy": "spill", "durable.offline_messages": "7", "durable.offline_bytes": "7MiB",
 		"durable.offline_ttl": "7s", "dedup.count": "7", "dedup.window": "7s", "last_value": "true", "keep.messages": "7",
-		"keep.age": "7s", "auto_create": "false", "gc_after": "7s", "priorities": "false",
+		"keep.age": "7s", "auto_create": "false", "gc_after": "7s", "selector_aware": "true", "priorities": "false",
 	}
 	seen := map[destinations.Policy]string{policyWith(t, ""): "the default"}
 	for _, key := range policyKeys(reflect.TypeFor[config.Policy](), "") {
