@@ -133,3 +133,25 @@ func sendAndDie(t *testing.T, version string) {
 		c.still()
 	})
 }
+
+// Who sends to what cannot be sent to is told why.
+func TestSendElsewhere(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"/queue/a.>":       "only a SUBSCRIBE can name many destinations by wildcards",
+		"/topic/a.*":       "only a SUBSCRIBE can name many destinations by wildcards",
+		"/reply-queue/x":   "it must be what a message has as its reply-to",
+		"/reply-queue/x.":  "it must be what a message has as its reply-to",
+		"/temp-queue/":     "no name after its prefix",
+		"/temp-queue/mine": "this connection has no temporary destination",
+		"/queue/a,":        "one between commas is empty",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := servePipes(t, Options{}).connect("1.2")
+			c.say("SEND\ndestination:" + name + "\nreceipt:r\n\nx")
+			if f := c.refused(destinations.CodeBadDestination); !strings.Contains(f.header("message"), want) {
+				t.Errorf("%s: got %s", name, f)
+			}
+		})
+	}
+}

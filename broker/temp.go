@@ -60,7 +60,9 @@ func (s *session) destinationNamed(name string) (destinations.Destination, error
 	if t := s.temps[name]; t != nil {
 		return t.destination, nil
 	}
-	if _, temporary, err := s.server.names.ParseTemporary(name); temporary && err == nil {
+	if _, temporary, err := s.server.names.ParseTemporary(name); err != nil {
+		return destinations.Destination{}, err
+	} else if temporary {
 		return destinations.Destination{}, refuse(destinations.CodeBadDestination,
 			"this connection has no temporary destination %q: one of another is reached by the address in reply-to", name)
 	}

@@ -19,7 +19,11 @@ func (n Names) ParseAll(s string) ([]Destination, error) {
 	var all []Destination
 	seen := map[Destination]bool{}
 	for part := range strings.SplitSeq(s, ",") {
-		d, err := n.Parse(strings.TrimSpace(part))
+		part = strings.TrimSpace(part)
+		if part == "" {
+			return nil, emptyPart(s)
+		}
+		d, err := n.Parse(part)
 		if err != nil {
 			return nil, err
 		}
@@ -29,4 +33,8 @@ func (n Names) ParseAll(s string) ([]Destination, error) {
 		}
 	}
 	return all, nil
+}
+
+func emptyPart(s string) error {
+	return destinationError("of the destinations %s, one between commas is empty", quote(s))
 }

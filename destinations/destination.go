@@ -58,7 +58,8 @@ type Names struct {
 }
 
 // Parse reads "/queue/NAME" or "/topic/NAME". A name has 1 to MaxBytes octets
-// of UTF-8 without control characters and at most 16 parts. The characters
+// of UTF-8 without control characters and at most 16 parts, with dots between
+// them; a part may be empty, and counts as any other. The characters
 // * > # , and names that begin with $ are refused: they are kept for wildcards,
 // composite destinations and the broker's own, see ReportsPrefix.
 func (n Names) Parse(s string) (Destination, error) {
@@ -73,7 +74,7 @@ func (n Names) Parse(s string) (Destination, error) {
 		return d, destinationError("destination names that begin with $ are the broker's own: %s", quote(limited))
 	}
 	if i := strings.IndexAny(limited, wildcards); i >= 0 {
-		return d, destinationError("the destination name %s holds %q: wildcards and composite destinations are not supported", quote(limited), limited[i])
+		return d, destinationError("the destination name %s holds the wildcard %q: only a SUBSCRIBE can name many destinations by wildcards", quote(limited), limited[i])
 	}
 	return d, nil
 }
@@ -92,6 +93,8 @@ func (n Names) cut(s string) (d Destination, limited string, err error) {
 		d = Topic(s[len(topicPrefix):])
 	case s == "":
 		return d, "", destinationError("the destination is empty")
+	case namesTemporary(s):
+		return d, "", destinationError("%s is temporary: it stands alone, in SEND, SUBSCRIBE and reply-to", quote(s))
 	default:
 		return d, "", destinationError("unknown destination %s: it must begin with /queue/ or /topic/", quote(s))
 	}
@@ -114,7 +117,7 @@ func (n Names) check(name string) error {
 		case c < ' ' || c == 0x7f:
 			return destinationError("the destination name %s holds a control character", quote(name))
 		case c == ',':
-			return destinationError("the destination name %s holds %q: wildcards and composite destinations are not supported", quote(name), c)
+			return destinationError("the destination name %s holds a comma: that stands between several destinations, and here is place for one", quote(name))
 		}
 	}
 	return nil

@@ -28,6 +28,11 @@ func TestNames(t *testing.T) {
 		{in: "/queue/DLQ." + strings.Repeat("x", maxNameBytes), want: Queue("DLQ." + strings.Repeat("x", maxNameBytes))},
 		{in: "/queue/DLQ." + parts(16), want: Queue("DLQ." + parts(16))},
 		{in: "/queue/DLQ.", want: Queue("DLQ.")},
+		// An empty part is a part.
+		{in: "/queue/a..b", want: Queue("a..b")},
+		{in: "/queue/.a", want: Queue(".a")},
+		{in: "/topic/a.", want: Topic("a.")},
+		{in: "/topic/.", want: Topic(".")},
 
 		{in: "", err: "the destination is empty"},
 		{in: "orders", err: `"orders": it must begin with /queue/ or /topic/`},
@@ -50,7 +55,10 @@ func TestNames(t *testing.T) {
 		{in: "/queue/a.*", err: "'*'"},
 		{in: "/topic/a.>", err: "'>'"},
 		{in: "/topic/a.#", err: "'#'"},
-		{in: "/queue/a,/queue/b", err: "','"},
+		{in: "/queue/a,/queue/b", err: "holds a comma"},
+		{in: "/temp-queue/a", err: "temporary"},
+		{in: "/remote-temp-topic/a", err: "temporary"},
+		{in: "/reply-queue/a", err: "temporary"},
 	}
 	for _, test := range tests {
 		got, err := Names{MaxBytes: maxNameBytes, DeadLetterPrefixes: []string{"DLQ."}}.Parse(test.in)

@@ -91,7 +91,7 @@ func TestPatternErrors(t *testing.T) {
 		{"/topic/a.#.b", "something follows #"},
 		{"/topic/a.>.>", "something follows >"},
 		{"/topic/a.>.", "something follows >"},
-		{"/queue/a,/queue/b", "','"},
+		{"/queue/a,/queue/b", "holds a comma"},
 		{"/queue/", "no name after its prefix"},
 		{"", "is empty"},
 		{"orders.>", "must begin with /queue/ or /topic/"},

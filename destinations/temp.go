@@ -63,6 +63,13 @@ func (d Destination) appendAddress(dst []byte) []byte {
 	return append(dst, d.Name[len(tempPrefix):]...)
 }
 
+// namesTemporary says that s is what clients call a temporary destination, or its
+// address.
+func namesTemporary(s string) bool {
+	return slices.ContainsFunc([]string{tempQueuePrefix, tempTopicPrefix, remoteQueuePrefix, remoteTopicPrefix, replyQueuePrefix},
+		func(prefix string) bool { return strings.HasPrefix(s, prefix) })
+}
+
 // ParseTemporary reads what an owner calls a temporary destination:
 // "/temp-queue/NAME" or "/temp-topic/NAME". It is of no use before it was given
 // to Temporary. ok is false when s is not of this form.
@@ -92,8 +99,8 @@ func (n Names) ParseAddress(s string) (d Destination, ok bool, err error) {
 		return d, false, nil
 	}
 	token, name, _ := strings.Cut(address, ".")
-	if token == "" || len(token) > maxTokenBytes {
-		return d, true, destinationError("%s is no address of a temporary destination", quote(s))
+	if token == "" || name == "" || len(token) > maxTokenBytes {
+		return d, true, destinationError("%s is no address of a temporary destination: it must be what a message has as its reply-to", quote(s))
 	}
 	d.Name = tempPrefix + address
 	return d, true, n.check(name)

@@ -172,6 +172,10 @@ func (n Names) ParseSources(s string) (Destination, []Pattern, error) {
 	}
 	sources := make([]Pattern, 0, len(parts))
 	for _, part := range parts {
+		part = strings.TrimSpace(part)
+		if part == "" {
+			return Destination{}, nil, emptyPart(s)
+		}
 		p, err := n.ParsePattern(part)
 		if err != nil {
 			return Destination{}, nil, err
