@@ -554,7 +554,8 @@ func (x *mix) checkMemory() {
 	held := map[*Message]int32{}
 	for _, q := range x.m.queues {
 		want += queueBytes + x.countQueue(q, held)
-		if q.live == 0 && q.members.empty() && q.durable == nil && q.owner == 0 {
+		lingers := q.unused > 0 && q.unused+q.unusedFor() > x.m.millis
+		if q.live == 0 && q.members.empty() && q.durable == nil && q.owner == 0 && !lingers {
 			x.t.Fatalf("%s is there for nothing", q.destination)
 		}
 	}
