@@ -2,6 +2,7 @@ package broker
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -69,7 +70,7 @@ func (x *examiner) next() (examination, bool) {
 	durable := x.engine.durable.Load()
 	for i, q := range x.asked {
 		if q.after <= durable {
-			x.asked = append(x.asked[:i], x.asked[i+1:]...)
+			x.asked = slices.Delete(x.asked, i, i+1)
 			return q, true
 		}
 	}
@@ -86,9 +87,9 @@ func (x *examiner) answer(q examination) bool {
 				return false
 			}
 		}
-		ok := x.examine(q)
+		err := x.examine(q)
 		x.fetches.leave(&x.share)
-		if !ok {
+		if err != nil && !x.wait(q, err) {
 			return false
 		}
 	}
@@ -100,31 +101,37 @@ func (x *examiner) answer(q examination) bool {
 // delivered then, and other views have their turn.
 const examineFor = 20 * time.Millisecond
 
-// examine reads what is asked for, as far as it can, and returns false when it
-// is stopped. What the log will not give back matches nothing: whoever takes it
-// for another reason will find out. Other errors may pass.
-func (x *examiner) examine(q examination) bool {
+// wait lets some time pass before something is read again. It returns false when
+// the examiner is stopped.
+func (x *examiner) wait(q examination, err error) bool {
+	x.logger.Error("messages cannot be read from the journal for now: consumers with selectors wait",
+		zap.Stringer("destination", q.Queue), zap.Error(err))
+	select {
+	case <-time.After(longestPause):
+		return true
+	case <-x.stopped:
+		return false
+	}
+}
+
+// examine reads what is asked for, as far as it can. What the log will not give
+// back matches nothing: whoever takes it for another reason will find out. Other
+// errors may pass, and are returned.
+func (x *examiner) examine(q examination) error {
 	begun := time.Now()
 	for _, seq := range q.Contents {
 		m, err := readMessage(x.engine.log, seq)
 		if err != nil && !isLost(err) && !errors.Is(err, syscall.EIO) {
-			x.logger.Error("messages cannot be read from the journal for now: consumers with selectors wait",
-				zap.Stringer("destination", q.Queue), zap.Error(err))
-			select {
-			case <-time.After(longestPause):
-			case <-x.stopped:
-				return false
-			}
-			return true
+			return err
 		}
 		if q.Selector == nil {
 			q.Message = m
-			return true
+			return nil
 		}
 		q.Matches = append(q.Matches, err == nil && q.Selector.Matches(fieldsOf(m)))
 		if time.Since(begun) > examineFor {
-			return true
+			return nil
 		}
 	}
-	return true
+	return nil
 }
