@@ -122,17 +122,20 @@ func TestReportsOfSubscriptions(t *testing.T) {
 }
 
 // inReports runs a test in a bubble, where a second takes no time, with a server
-// whose queues under full hold two messages.
+// whose queues under full, reject and block hold two messages.
 func inReports(t *testing.T, test func(t *testing.T, h *host)) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		full, err := destinations.Names{MaxBytes: 255}.ParsePattern("/queue/full.>")
-		if err != nil {
-			t.Fatal(err)
+		var rules []destinations.Rule
+		for name, what := range map[string]destinations.OnFull{
+			"/queue/full.>": destinations.FullDropNew, "/queue/reject.>": destinations.FullReject, "/queue/block.>": destinations.FullBlock,
+		} {
+			full, err := destinations.Names{MaxBytes: 255}.ParsePattern(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rules = append(rules, destinations.Rule{Match: full, Set: func(p *destinations.Policy) { p.MaxMessages, p.OnFull = 2, what }})
 		}
-		rules := []destinations.Rule{{Match: full, Set: func(p *destinations.Policy) {
-			p.MaxMessages, p.OnFull = 2, destinations.FullDropNew
-		}}}
 		test(t, servePipes(t, Options{Machine: destinations.Options{Policies: destinations.NewPolicies(rules)}}))
 	})
 }
@@ -161,6 +164,36 @@ func TestReportsOfMessages(t *testing.T) {
 
 		c.do("SEND\ndestination:/remote-temp-queue/nobody.x", "1")
 		watcher.report("messages.dropped", "destination:/temp-queue/x", "messages:1", "reason:unclaimed")
+		watcher.still()
+	})
+}
+
+// A queue is full once for each SEND that it refuses, and for each that waits,
+// however long that is.
+func TestReportsOfFullQueues(t *testing.T) {
+	inReports(t, func(t *testing.T, h *host) {
+		watcher := h.watch("/topic/$SYS.queues.full,/topic/$SYS.messages.*")
+		h.send("/queue/reject.a", "1", "2")
+		refused := []*client{h.connect("1.2"), h.connect("1.2"), h.connect("1.2")}
+		for _, c := range refused {
+			c.say("SEND\ndestination:/queue/reject.a\n\n3")
+		}
+		watcher.report("queues.full", "destination:/queue/reject.a", "times:3")
+		for _, c := range refused {
+			c.refused(destinations.CodeQueueFull)
+		}
+
+		h.send("/queue/block.a", "1", "2")
+		c := h.connect("1.2")
+		c.say("SEND\ndestination:/queue/block.a\nreceipt:3\n\n3")
+		watcher.report("queues.full", "destination:/queue/block.a", "times:1")
+		h.send("/queue/other", "1", "2", "3")
+		watcher.still()
+		consumer := h.connect("1.2")
+		consumer.subscribe("s", "/queue/block.a", "client-individual", "prefetch-count:1")
+		c.want("RECEIPT", "receipt-id:3")
+		c.say("SEND\ndestination:/queue/block.a\n\n4")
+		watcher.report("queues.full", "destination:/queue/block.a", "times:1")
 		watcher.still()
 	})
 }
