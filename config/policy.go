@@ -27,6 +27,7 @@ type Policy struct {
 	DeadLetter        DeadLetter     `mapstructure:"dead_letter"`
 	AckTimeout        *time.Duration `mapstructure:"ack_timeout"` // 0: never
 	Exclusive         *bool          `mapstructure:"exclusive"`
+	Groups            Groups         `mapstructure:"groups"`
 	ConsumerPrefetch  Prefetch       `mapstructure:"consumer_prefetch"`
 	Pending           Pending        `mapstructure:"pending"`
 	Durable           Durable        `mapstructure:"durable"`
@@ -53,6 +54,11 @@ type Redelivery struct {
 type DeadLetter struct {
 	Shared *string `mapstructure:"shared"` // a queue; empty: one for each destination, by Prefix
 	Prefix *string `mapstructure:"prefix"`
+}
+
+// Groups is how the message groups of a queue are shared among its consumers.
+type Groups struct {
+	Rebalance *bool `mapstructure:"rebalance"` // a consumer that comes later gets its share
 }
 
 // Prefetch is what a consumer may hold unacknowledged, when its SUBSCRIBE does not say.
@@ -117,6 +123,7 @@ func (c Config) DefaultPolicy() Policy {
 		DeadLetter:       DeadLetter{Shared: new(""), Prefix: &c.Queues.DeadLetterPrefix},
 		AckTimeout:       new(time.Duration(0)),
 		Exclusive:        new(false),
+		Groups:           Groups{new(false)},
 		ConsumerPrefetch: Prefetch{&c.Queues.Prefetch, &c.Queues.PrefetchBytes},
 		Pending:          Pending{&c.Topics.PendingMessages, &c.Topics.PendingBytes, &c.Topics.PendingPolicy},
 		Durable:          Durable{new(0), new(Bytes(0)), new(time.Duration(0))},

@@ -134,18 +134,18 @@ func (m *Machine) recordSettle(out *Effects) {
 // the queue: the caller says what becomes of it.
 func (m *Machine) land(s *subscription, tag uint64) ref {
 	fl := s.flights.get(tag)
-	at := fl.at
+	q, at := fl.queue, fl.at
 	if fl.tx == nil {
 		s.out--
 		s.outBytes -= int64(at.slot().size)
-	}
-	if g := fl.queue.groupOf(at); g != nil && g.owner.sub == s && g.under > 0 {
-		g.under--
 	}
 	if s.byID != nil {
 		s.forget(m.id(at.slot()), tag)
 	}
 	s.flights.remove(tag)
+	if q.groups != nil {
+		m.landed(s, q, at)
+	}
 	return at
 }
 

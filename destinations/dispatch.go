@@ -45,7 +45,7 @@ func (m *Machine) dispatchViews(q *queue, out *Effects) {
 		}
 		t, v, at := m.choose(q, out)
 		if t == nil {
-			return
+			break
 		}
 		src := q.nextOf(t)
 		if src == nil {
@@ -65,6 +65,11 @@ func (m *Machine) dispatchViews(q *queue, out *Effects) {
 			q.putBack(src)
 		}
 		if v != nil {
+			m.look(v, out)
+		}
+	}
+	for _, v := range q.views {
+		if v.doubt.len() > 0 {
 			m.look(v, out)
 		}
 	}

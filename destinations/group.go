@@ -2,29 +2,53 @@ package destinations
 
 // A group is the messages of a queue with one JMSXGroupID. They go to one
 // consumer, its owner, in their order. What the owner has no credit for is parked:
-// it waits for the owner, and messages of other groups pass it.
+// it waits for the owner, and messages of other groups pass it. What the owner
+// does not select counts as of no group.
+//
+// Some messages block those after them in their group: those that wait to be
+// delivered again, and those of which only the log says whether the owner selects
+// them, until they were examined. The others wait behind.
+//
+//	owner.parked  [x1 y4 y5]     group x:  blocks [x2]  behind [x3 x6]
 //
 // A group begins with its first message, with the consumer that has the fewest
-// groups; so newcomers get the new groups. It ends with its owner, with a message
-// of a negative JMSXGroupSeq, or when there are very many and nothing of it is
-// under way.
+// groups; see also rebalance. It ends with a message of a negative JMSXGroupSeq,
+// when there are very many and nothing of it is under way, or with its owner. But
+// where a message waits to be delivered again, it stays without an owner, so that
+// its order does.
 type group struct {
-	owner  *source
-	known  bool    // the owner has had a message of it
-	under  int     // messages in flight or parked
-	held   int     // messages that wait to be delivered again: none may pass them
-	behind []place // parked, while there are such
+	id      string
+	owner   *source // nil: it has none, and blocks is not empty
+	next    *source // that it is handed to when nothing of it is in flight; nil: none
+	seated  int     // in owner.groups
+	known   bool    // the owner has had a message of it
+	flying  int     // messages that the owner has; fewer, if there was a group of this name before
+	parked  int     // in owner.parked
+	blocks  places
+	behind  places // what is held and blocked
+	outside places // what the owner is known not to select, if only the log could tell
 }
 
 const (
-	// groupBytes and parkBytes are counted for each group and each message that is
-	// parked.
-	groupBytes = 128
+	// groupBytes and parkBytes are counted for each group and each message in one
+	// of its lists.
+	groupBytes = 256
 	parkBytes  = 48
 	// manyGroups is how many of a queue are known before those with nothing under
-	// way are forgotten.
+	// way are forgotten: a power of two, and so is when it is tried again.
 	manyGroups = 1 << 16
 )
+
+func (g *group) seat() *int { return &g.seated }
+
+// blocked says whether a message of g must wait behind another one, or until g has
+// moved.
+func (g *group) blocked(p place) bool {
+	return g.next != nil || g.blocks.len() > 0 && g.blocks.first().compare(p) < 0
+}
+
+// waits says whether something of g is held.
+func (g *group) waits() bool { return g.parked+g.blocks.len()+g.behind.len() > 0 }
 
 // group returns the JMSXGroupID of a message, empty if it has none.
 func (r ref) group() string {
@@ -34,8 +58,8 @@ func (r ref) group() string {
 	return ""
 }
 
-// groupOf returns the group of a message of q, nil if it has none or that has no
-// owner.
+// groupOf returns the group of a message of q, nil if it has none or that is not
+// known.
 func (q *queue) groupOf(at ref) *group {
 	if q.groups == nil {
 		return nil
@@ -44,63 +68,184 @@ func (q *queue) groupOf(at ref) *group {
 }
 
 // addressee is who gets a message of a group when it is src's turn, in view v: nil
-// if it was parked. What its owner does not select counts as of no group.
+// if it is held.
 func (m *Machine) addressee(q *queue, src *source, v *view, at ref) *source {
+	m.unblock(q, at) // it has waited long enough
 	g := q.groupOf(at)
-	if g == nil {
-		g = m.begin(q, src, at.group())
+	switch {
+	case g == nil:
+		g = m.newGroup(q, at.group())
+		m.adopt(q, src, g)
+	case g.owner == nil && g.blocked(placeOf(at)):
+		m.park(q, g, at)
+		return nil
+	case g.owner == nil:
+		m.adopt(q, src, g)
 	}
-	if o := g.owner; o != src {
+	o := g.owner
+	if o.view != v {
+		mine, known := m.claims(g, at)
 		switch {
-		case o.view != nil && o.view != v && (at.slot().msg == nil || !m.selects(o.view.selector, at.slot().msg)):
-			return src
-		case !o.sub.hasCredit() || g.held > 0 || o.parked.len() > 0:
-			q.hold(at)
-			m.park(g, at)
+		case !known:
+			m.doubt(q, g, at)
 			return nil
+		case !mine:
+			return src
 		}
-		return o
 	}
-	if g.held > 0 {
-		q.hold(at)
-		m.park(g, at)
+	if g.blocked(placeOf(at)) || o != src && (!o.sub.hasCredit() || o.parked.len() > 0) {
+		m.park(q, g, at)
 		return nil
 	}
-	return src
+	return o
 }
 
-// begin makes a group: of those whose turn it could be as well as src's, with the
-// one that has the fewest.
-func (m *Machine) begin(q *queue, src *source, id string) *group {
-	owner := src
+// claims says whether a message is for the owner of its group: whether that
+// selects it. If known is false, only the log can tell.
+func (m *Machine) claims(g *group, at ref) (mine, known bool) {
+	v, msg := g.owner.view, at.slot().msg
+	switch {
+	case v == nil:
+		return true, true
+	case msg != nil:
+		return m.selects(v.selector, msg), true
+	case g.outside.has(placeOf(at)):
+		return false, true
+	}
+	found := v.found.has(placeOf(at))
+	return found, found
+}
+
+// adopt gives a group an owner: of those whose turn it could be as well as src's,
+// the one that has the fewest.
+func (m *Machine) adopt(q *queue, src *source, g *group) {
+	m.unparkAll(q, &g.behind) // it may not select them
+	g.owner = src
 	for _, o := range q.members.places {
-		able := o != nil && o.view == src.view && o.sub.hasCredit() && o.sub.consumer.Priority == src.sub.consumer.Priority
-		if able && (q.active == nil || q.active == o) && o.groups < owner.groups {
-			owner = o
+		if src.equals(o) && o.sub.hasCredit() && (q.active == nil || q.active == o) && o.share() < g.owner.share() {
+			g.owner = o
 		}
 	}
-	if len(q.groups) >= manyGroups {
-		m.forgetGroups(q, func(g *group) bool { return g.under+g.held == 0 })
+	g.owner.groups.add(g)
+}
+
+func (m *Machine) newGroup(q *queue, id string) *group {
+	if n := len(q.groups); n >= manyGroups && n&(n-1) == 0 {
+		for _, g := range q.groups {
+			if g.flying == 0 && !g.waits() {
+				m.endGroup(q, g)
+			}
+		}
 	}
-	g := &group{owner: owner}
 	if q.groups == nil {
 		q.groups = map[string]*group{}
 	}
+	g := &group{id: id}
 	q.groups[id] = g
-	owner.groups++
 	m.bytes += groupBytes
 	return g
 }
 
-// park keeps a message that is held for its group's owner.
-func (m *Machine) park(g *group, at ref) {
-	m.bytes += parkBytes
-	if g.held > 0 {
-		g.behind = append(g.behind, placeOf(at))
+// list and unlist keep a message in a list of a group, and its size.
+func (m *Machine) list(l *places, p place) {
+	if !l.has(p) {
+		l.add(p)
+		m.bytes += parkBytes
+	}
+}
+
+func (m *Machine) unlist(l *places, p place) bool {
+	there := l.remove(p)
+	if there {
+		m.bytes -= parkBytes
+	}
+	return there
+}
+
+// park holds a message for the owner of its group, or behind what blocks that.
+func (m *Machine) park(q *queue, g *group, at ref) {
+	if at.slot().state == slotReady {
+		q.hold(at)
+	}
+	if g.owner == nil || g.blocked(placeOf(at)) {
+		m.list(&g.behind, placeOf(at))
 		return
 	}
-	g.owner.parked.add(placeOf(at))
+	m.list(&g.owner.parked, placeOf(at))
+	g.parked++
 	g.owner.sub.parked = true
+}
+
+// doubt holds a message until its owner's view has found out whether it is for the
+// owner.
+func (m *Machine) doubt(q *queue, g *group, at ref) {
+	q.hold(at)
+	m.list(&g.blocks, placeOf(at))
+	g.owner.view.doubt.add(placeOf(at))
+}
+
+// decide ends the doubt whether a message is for the owner of its group.
+func (m *Machine) decide(v *view, p place, mine bool) {
+	v.doubt.remove(p)
+	q := v.queue
+	at, _ := q.find(p.seq, p.n)
+	g := q.groupOf(at)
+	if mine {
+		m.unlist(&g.blocks, p)
+		m.list(&g.behind, p)
+	} else {
+		m.list(&g.outside, p)
+		m.unlist(&g.blocks, p)
+		q.letGo(at)
+	}
+	m.goOn(q, g)
+}
+
+// block lets a message that is to wait hold up those after it in its group.
+func (m *Machine) block(q *queue, at ref) {
+	id := at.group()
+	if id == "" {
+		return
+	}
+	g := q.groups[id]
+	if g == nil {
+		g = m.newGroup(q, id)
+	} else if g.owner != nil {
+		if mine, known := m.claims(g, at); known && !mine {
+			return
+		}
+	}
+	m.list(&g.blocks, placeOf(at))
+}
+
+// unblock ends what block and doubt began.
+func (m *Machine) unblock(q *queue, at ref) {
+	g := q.groupOf(at)
+	if g != nil && m.unlist(&g.blocks, placeOf(at)) {
+		m.goOn(q, g)
+	}
+}
+
+// goOn lets those go on that are blocked no more.
+func (m *Machine) goOn(q *queue, g *group) {
+	m.touch(q)
+	if g.owner == nil && g.blocks.len() == 0 {
+		m.endGroup(q, g)
+		return
+	}
+	var free places
+	for g.behind.len() > 0 && !g.blocked(g.behind.first()) {
+		free.add(g.behind.take())
+	}
+	if g.owner == nil {
+		m.unparkAll(q, &free)
+	} else if n := free.len(); n > 0 {
+		for _, p := range free.rest() {
+			g.owner.parked.add(p)
+		}
+		g.parked += n
+		g.owner.sub.parked = true
+	}
 }
 
 // servePark gives the owners of groups what is parked for them and they have
@@ -108,28 +253,35 @@ func (m *Machine) park(g *group, at ref) {
 func (m *Machine) servePark(q *queue, out *Effects) {
 	for _, src := range q.members.places {
 		for src != nil && src.parked.len() > 0 && src.sub.hasCredit() {
-			p := src.parked.take()
-			m.bytes -= parkBytes
-			at, ok := q.find(p.seq, p.n)
-			if !ok || at.slot().state != slotHeld {
-				continue
-			}
-			g := q.groupOf(at)
-			if g != nil && g.held > 0 {
-				m.park(g, at)
-				continue
-			}
-			q.backlog.letGo(at)
-			if m.fitness(q, at, out) == fit {
-				q.fly(at)
-				m.deliver(src, at, out)
-			}
+			m.serve(src, out)
 		}
 	}
 }
 
+// serve gives src the first message that is parked for it, unless that must wait.
+func (m *Machine) serve(src *source, out *Effects) {
+	q, p := src.queue, src.parked.first()
+	at, _ := q.find(p.seq, p.n)
+	g := q.groupOf(at)
+	m.unlist(&src.parked, p)
+	g.parked--
+	if g.blocked(p) {
+		m.park(q, g, at)
+		return
+	}
+	switch m.fitness(q, at, out) {
+	case fit:
+		q.backlog.letGo(at) // the views need not know
+		q.fly(at)
+		m.deliver(src, at, out)
+	case waiting:
+		q.letGo(at)
+	}
+}
+
 // delivered notes that src gets a message of a group, and says whether it is the
-// first of it for src. The last one of a group ends it.
+// first of it for src. The last one of a group ends it; if more of that name
+// waits already, that is the next group, of the same owner.
 func (m *Machine) delivered(src *source, at ref) (first bool) {
 	q := src.queue
 	g := q.groupOf(at)
@@ -137,36 +289,59 @@ func (m *Machine) delivered(src *source, at ref) (first bool) {
 		return false
 	}
 	first, g.known = !g.known, true
-	g.under++
+	g.flying++
 	if at.props().GroupSeq < 0 {
-		m.endGroup(q, at.group(), g)
+		if g.known = false; !g.waits() {
+			m.endGroup(q, g)
+		}
 	}
 	return first
 }
 
-// regroup parks a message that is ready again for the owner of its group, so that
-// it is in its place among those.
-func (m *Machine) regroup(q *queue, at ref) {
-	if g := q.groupOf(at); g != nil {
-		q.hold(at)
-		m.park(g, at)
-		m.touch(q)
+// landed notes that s has a message of q no more.
+func (m *Machine) landed(s *subscription, q *queue, at ref) {
+	g := q.groupOf(at)
+	if g == nil || g.owner == nil || g.owner.sub != s {
+		return
+	}
+	g.flying = max(g.flying-1, 0)
+	if g.next != nil && g.idle() {
+		m.handOver(q, g)
 	}
 }
 
-// resume is regroup for a message whose time has come: those behind it may follow.
-func (m *Machine) resume(q *queue, at ref) {
+// regroup holds a message that is ready again for the owner of its group, so that
+// it is in its place among those. Where order is kept in the whole queue, one
+// that is to wait stays in front of it.
+func (m *Machine) regroup(q *queue, at ref) {
 	g := q.groupOf(at)
 	if g == nil {
 		return
 	}
-	if g.held--; g.held <= 0 {
-		g.held = 0
-		for _, p := range g.behind {
-			g.owner.parked.add(p)
-		}
-		g.behind, g.owner.sub.parked = nil, true
+	m.touch(q)
+	if q.policy.Redelivery.KeepOrder && at.extra().until > m.millis {
+		m.block(q, at)
+		return
 	}
+	if g.owner == nil && !g.blocked(placeOf(at)) {
+		return
+	}
+	if g.owner != nil {
+		mine, known := m.claims(g, at)
+		switch {
+		case !known:
+			m.doubt(q, g, at)
+			return
+		case !mine:
+			return
+		}
+	}
+	m.park(q, g, at)
+}
+
+// resume is regroup for a message whose time has come: those behind it may follow.
+func (m *Machine) resume(q *queue, at ref) {
+	m.unblock(q, at)
 	m.regroup(q, at)
 }
 
@@ -184,40 +359,92 @@ func (m *Machine) unparkable(s *subscription) {
 	}
 }
 
-// forgetGroups ends groups of q.
-func (m *Machine) forgetGroups(q *queue, over func(*group) bool) {
-	for id, g := range q.groups {
-		if over(g) {
-			m.endGroup(q, id, g)
+// orphan ends the groups of a consumer that has left, or leaves them without an
+// owner. What waited for it is ready.
+func (m *Machine) orphan(src *source) {
+	q, groups := src.queue, src.groups
+	src.groups = roster[*group]{}
+	m.unparkAll(q, &src.parked)
+	for _, g := range groups.places {
+		if g != nil {
+			m.vacate(q, g)
 		}
 	}
+	m.callOff(src)
 }
 
-// endGroup ends a group. What waits behind a message that waits is ready again;
-// what is parked for its owner still is.
-func (m *Machine) endGroup(q *queue, id string, g *group) {
-	delete(q.groups, id)
-	g.owner.groups--
-	m.bytes -= groupBytes
-	for _, p := range g.behind {
-		m.unpark(q, p)
+// vacate takes the owner from a group, which has left.
+func (m *Machine) vacate(q *queue, g *group) {
+	v := g.owner.view
+	g.stay()
+	g.owner, g.known, g.flying, g.parked = nil, false, 0, 0
+	m.bytes -= int64(g.outside.len()) * parkBytes
+	g.outside = places{}
+	var doubts places
+	for _, p := range g.blocks.rest() {
+		if v != nil && v.doubt.remove(p) {
+			doubts.add(p)
+		}
 	}
+	for _, p := range doubts.rest() {
+		g.blocks.remove(p)
+	}
+	m.unparkAll(q, &doubts)
+	m.goOn(q, g)
 }
 
-// orphan ends the groups of a consumer that has left.
-func (m *Machine) orphan(src *source) {
-	if src.groups == 0 && src.parked.len() == 0 {
-		return
+// endGroup ends a group. What waited behind is ready.
+func (m *Machine) endGroup(q *queue, g *group) {
+	delete(q.groups, g.id)
+	if g.owner != nil {
+		g.owner.groups.remove(g)
 	}
-	m.forgetGroups(src.queue, func(g *group) bool { return g.owner == src })
-	for src.parked.len() > 0 {
-		m.unpark(src.queue, src.parked.take())
-	}
+	m.bytes -= groupBytes + int64(g.outside.len())*parkBytes
+	m.unparkAll(q, &g.behind)
 }
 
-func (m *Machine) unpark(q *queue, p place) {
-	m.bytes -= parkBytes
-	if at, ok := q.find(p.seq, p.n); ok && at.slot().state == slotHeld {
+// unparkAll makes messages ready that were held.
+func (m *Machine) unparkAll(q *queue, l *places) {
+	for l.len() > 0 {
+		p := l.take()
+		m.bytes -= parkBytes
+		at, _ := q.find(p.seq, p.n)
 		q.letGo(at)
 	}
+}
+
+// ungroup notes that a message leaves q.
+func (m *Machine) ungroup(q *queue, at ref) {
+	g := q.groupOf(at)
+	if g == nil {
+		return
+	}
+	p := placeOf(at)
+	m.unlist(&g.outside, p)
+	if at.slot().state == slotHeld {
+		m.unlist(&g.behind, p)
+		m.withdraw(g, p)
+	}
+	m.unblock(q, at)
+}
+
+// withdraw takes a held message from the owner of its group.
+func (m *Machine) withdraw(g *group, p place) {
+	if g.owner == nil {
+		return
+	}
+	if m.unlist(&g.owner.parked, p) {
+		g.parked--
+	}
+	if v := g.owner.view; v != nil {
+		v.doubt.remove(p)
+	}
+}
+
+// forgetGroups notes that all messages leave q, and its one consumer too.
+func (m *Machine) forgetGroups(q *queue) {
+	for _, g := range q.groups {
+		m.bytes -= groupBytes + int64(g.blocks.len()+g.behind.len())*parkBytes
+	}
+	q.groups = nil
 }

@@ -451,6 +451,9 @@ func (m *Machine) discard(q *queue, at ref) {
 	if q.newest != nil {
 		m.forgetKey(q, at)
 	}
+	if q.groups != nil {
+		m.ungroup(q, at)
+	}
 	m.release(at)
 	q.remove(at)
 	if q.stale() {

@@ -42,7 +42,7 @@ func FuzzStep(f *testing.F) {
 func runMix(t *rapid.T) {
 	x := newMix(t)
 	for range oneOf(x.program, "commands", []int{5, 20, 60, 120}) {
-		if x.with != withBoth && x.pick("restart", 60) == 59 {
+		if x.pick("restart", 60) == 59 {
 			x.restart()
 			continue
 		}
@@ -53,25 +53,14 @@ func runMix(t *rapid.T) {
 
 const mixSessions = 3
 
-// mixed says which of the two kinds of consumers meet that know each other's
-// messages only from memory: an owner of a group that has a selector is passed
-// over for what is only in the log.
-type mixed uint8
-
-const (
-	withSelectors mixed = iota
-	withGroups
-	withBoth // and memory for all, and no restart
-)
-
 // A mix is a program without a model. It remembers what it was given.
 type mix struct {
 	*program
 	given    []DeliveryID              // to acknowledge, with their sessions
 	to       []uint64                  // by given
 	durables map[string]bool           // queues that took what topics get when the command came
-	with     mixed                     // what this program has
 	views    map[*subscription]*looker // of browsers
+	owners   map[string]*subscription  // by queue and group, who had it last
 }
 
 // A looker is a browser, and what it must see.
@@ -81,12 +70,13 @@ type looker struct {
 }
 
 func newMix(t *rapid.T) *mix {
-	x := &mix{program: &program{t: t, now: scriptTime}, views: map[*subscription]*looker{}}
-	x.with = mixed(x.pick("with", 3))
+	x := &mix{program: &program{t: t, now: scriptTime}, views: map[*subscription]*looker{}, owners: map[string]*subscription{}}
 	limit := 1 + x.pick("limit", 4)
 	rule := func(name string, set func(*Policy)) Rule { return Rule{Match: Pattern{Queue(name)}, Set: set} }
 	redelivery := oneOf(x.program, "redelivery", []time.Duration{0, 0, 5 * time.Millisecond})
 	kept := OnFull(x.pick("kept", 5))
+	keepOrder := x.pick("keep order", 4) == 0
+	rebalance := x.pick("rebalance", 2) == 0
 	full := func(what OnFull) func(*Policy) {
 		return func(p *Policy) { p.MaxMessages, p.OnFull = limit, what }
 	}
@@ -99,16 +89,14 @@ func newMix(t *rapid.T) *mix {
 		Policies: NewPolicies([]Rule{
 			rule(">", func(p *Policy) {
 				p.DedupWindow = time.Hour
-				p.Redelivery.Delay = redelivery
+				p.Redelivery.Delay, p.Redelivery.KeepOrder = redelivery, keepOrder
+				p.RebalanceGroups = rebalance
 			}),
 			rule("oldest", full(FullDropOldest)), rule("new", full(FullDropNew)), rule("reject", full(FullReject)),
 			rule("DLQ.q", full(kept)), rule("Consumer.A.VirtualTopic.x", full(kept)),
 			rule("Consumer.B.>", func(p *Policy) { p.SelectorAware, p.GCAfter = true, 20*time.Millisecond }),
 			{Match: Pattern{Topic(">")}, Set: func(p *Policy) { p.DedupWindow = time.Hour }},
 		}),
-	}
-	if x.with == withBoth {
-		x.opts.MemoryBytes = 1 << 20
 	}
 	x.m, x.standby, x.disk = New(x.opts), New(x.opts), newDisk(x.program)
 	x.step(Command{Op: Start})
@@ -249,7 +237,6 @@ type holding struct {
 	state slotState
 	group string
 	with  uint64 // session that has it, if it is in flight
-	ready int64  // Unix ms before which it is not delivered again
 }
 
 // copies is the queue in a ledger of what subscribers of topics have in flight.
@@ -261,11 +248,7 @@ func (x *mix) ledger() map[spot]holding {
 	all := map[spot]holding{}
 	for name, q := range x.m.queues {
 		q.each(func(at ref) bool {
-			h := holding{body: x.body(at), state: at.slot().state, group: at.group()}
-			if at.c.priority != levelWaiting {
-				h.ready = at.extra().until
-			}
-			all[spot{name, placeOf(at)}] = h
+			all[spot{name, placeOf(at)}] = holding{body: x.body(at), state: at.slot().state, group: at.group()}
 			return true
 		})
 	}
@@ -452,7 +435,7 @@ func (x *mix) checkOrder(before, after map[spot]holding) {
 		}
 		for other, waits := range after {
 			passed := other.queue == k.queue && waits.group == h.group && other.place.priority == k.place.priority && other.place.compare(k.place) < 0
-			if passed && (waits.state == slotReady || waits.state == slotHeld) && waits.ready == 0 {
+			if passed && (waits.state == slotReady || waits.state == slotHeld) {
 				x.t.Fatalf("%q of group %s passes %q of %q", h.body, h.group, waits.body, k.queue)
 			}
 		}
@@ -487,8 +470,24 @@ func (x *mix) receive(o Output) {
 		}
 		b.seen[d.ID] = true
 	}
+	if fl := s.flights.get(d.Tag); fl != nil && fl.queue != s.copies {
+		x.checkMarker(s, fl, d)
+	}
 	x.given = append(x.given, DeliveryID{Sub: d.Sub, Tag: d.Tag})
 	x.to = append(x.to, o.Session)
+}
+
+// checkMarker checks that who takes a group over from another one is told so.
+func (x *mix) checkMarker(s *subscription, fl *flight, d Delivery) {
+	g := fl.at.group()
+	if g == "" || g == "closing" {
+		return
+	}
+	key := fl.queue.destination.Name + " " + g
+	if x.owners[key] != s && !d.GroupFirst {
+		x.t.Fatalf("subscription %d of session %d is not told that group %s is its own now", s.number, s.session.id, g)
+	}
+	x.owners[key] = s
 }
 
 // look notes what a browser must see: all that matches and stays.
@@ -617,7 +616,7 @@ func (x *mix) countQueue(q *queue, held map[*Message]int32) (n int64) {
 		}
 	}
 	for _, g := range q.groups {
-		n += int64(len(g.behind)) * parkBytes
+		n += int64(g.blocks.len()+g.behind.len()+g.outside.len()) * parkBytes
 	}
 	for key := range q.newest {
 		n += keyBytes + int64(len(key))
@@ -636,26 +635,56 @@ func (x *mix) checkMoves(q *queue, at ref) {
 	}
 	g := q.groupOf(at)
 	if s.state == slotHeld {
-		if g != nil && slices.Contains(g.behind, placeOf(at)) && g.held > 0 {
-			return
-		}
-		for _, src := range q.members.places {
-			if src != nil && slices.Contains(src.parked.all[src.parked.head:], placeOf(at)) {
-				if src.sub.hasCredit() {
-					x.t.Fatalf("%q of %s is parked for one that has credit", x.body(at), q.destination)
-				}
-				return
-			}
-		}
-		x.t.Fatalf("%q of %s is held for nobody", x.body(at), q.destination)
+		x.checkHeld(q, g, at)
+		return
 	}
 	for _, src := range q.members.places {
 		if src == nil || !src.sub.hasCredit() || q.active != nil && q.active != src {
 			continue
 		}
-		if src.view == nil || x.selects(src.sub.consumer.Selector, x.body(at)) {
+		if x.wants(src, at) && !x.inOrder(q, src, at) {
 			x.t.Fatalf("%q of %s is stuck: subscription %d of session %d has credit and wants it", x.body(at), q.destination, src.sub.number, src.sub.session.id)
 		}
+	}
+}
+
+func (x *mix) wants(src *source, at ref) bool {
+	return src.view == nil || x.selects(src.sub.consumer.Selector, x.body(at))
+}
+
+// inOrder says that q keeps its order and src must have another one first, whose
+// time has not come.
+func (x *mix) inOrder(q *queue, src *source, at ref) (waits bool) {
+	q.each(func(other ref) bool {
+		first := other.c.priority != levelWaiting && other.slot().state == slotReady && placeOf(other).compare(placeOf(at)) < 0
+		waits = waits || first && other.extra().until > x.now.UnixMilli() && x.wants(src, other)
+		return true
+	})
+	return waits && q.policy.Redelivery.KeepOrder
+}
+
+// checkHeld checks that a message that is held has a reason: its owner has no
+// credit, or another one of its group that waits for its time, or for its owner's
+// acknowledgements.
+func (x *mix) checkHeld(q *queue, g *group, at ref) {
+	p := placeOf(at)
+	switch {
+	case g == nil:
+		x.t.Fatalf("%q of %s is held, and its group has ended", x.body(at), q.destination)
+	case g.behind.has(p):
+		if g.next != nil && !g.idle() {
+			return
+		}
+		for _, other := range g.blocks.rest() {
+			if first, ok := q.find(other.seq, other.n); ok && other.compare(p) < 0 && first.extra().until > x.now.UnixMilli() {
+				return
+			}
+		}
+		x.t.Fatalf("%q of %s is behind nothing", x.body(at), q.destination)
+	case g.owner == nil || !g.owner.parked.has(p):
+		x.t.Fatalf("%q of %s is held for nobody", x.body(at), q.destination)
+	case g.owner.sub.hasCredit():
+		x.t.Fatalf("%q of %s is parked for one that has credit", x.body(at), q.destination)
 	}
 }
 
@@ -690,7 +719,7 @@ func (x *mix) restart() {
 	}
 	x.disk.taking = nil
 	x.standby = replayed(x.t, x.opts, x.entries)
-	x.given, x.to, x.views = nil, nil, map[*subscription]*looker{}
+	x.given, x.to, x.views, x.owners = nil, nil, map[*subscription]*looker{}, map[string]*subscription{}
 	x.step(Command{Op: Start})
 }
 
@@ -796,15 +825,13 @@ func (x *mix) drawMessage() Outgoing {
 	case 0:
 		props.TTL = oneOf(x.program, "ttl", []int64{1, 15, 100})
 	case 1, 2:
-		if x.with == withSelectors {
-			break
-		}
 		props.Group = oneOf(x.program, "group", []string{"red", "red", "blue", "closing"})
 		if props.Group == "closing" {
-			color, props.GroupSeq = "red", int32(-x.pick("close", 2))
+			props.GroupSeq = int32(-x.pick("close", 2))
 		} else {
-			color, props.Priority = props.Group, 4
+			color = props.Group
 		}
+		props.TTL = oneOf(x.program, "ttl of it", []int64{0, 0, 0, 15})
 	case 3:
 		props.DedupID = fmt.Sprint("id", x.pick("id", 6))
 	case 4:
@@ -868,9 +895,7 @@ func (x *mix) drawMixedSubscribe(c *Command) {
 	}
 	switch x.pick("kind", 8) {
 	case 0, 1:
-		if x.with != withGroups {
-			c.Consumer.Selector = x.drawSelector()
-		}
+		c.Consumer.Selector = x.drawSelector()
 	case 2, 3:
 		c.Destination = oneOf(x.program, "topic", []Destination{Topic("t"), Topic("VirtualTopic.x")})
 		c.Consumer.Durable = x.drawDurable(c)
@@ -879,7 +904,7 @@ func (x *mix) drawMixedSubscribe(c *Command) {
 		}
 		c.Consumer.Shared = x.pick("shared", 3) > 0
 		c.Consumer.NoLocal = x.pick("no-local", 4) == 0
-		if x.with != withGroups && x.pick("selects", 4) == 0 {
+		if x.pick("selects", 4) == 0 {
 			c.Consumer.Selector = x.drawSelector()
 		}
 	case 4:
@@ -910,6 +935,9 @@ func (x *mix) drawGiven(c *Command) {
 			c.Tx = oneOf(x.program, "tx", []string{"x", "y"})
 		}
 		c.Refusal.Reject = c.Op == Nack && x.pick("reject", 4) == 0
+		if c.Op == Nack {
+			c.Refusal.Delay = oneOf(x.program, "nack delay", []time.Duration{0, 0, -1, 7 * time.Millisecond})
+		}
 		if c.Op == Nack && x.pick("extend", 6) == 0 {
 			c.Extend = 20 * time.Millisecond
 		}

@@ -32,9 +32,12 @@ func (p *places) len() int { return len(p.all) - p.head }
 
 func (p *places) first() place { return p.all[p.head] }
 
+// rest are all that there are, valid until the next change.
+func (p *places) rest() []place { return p.all[p.head:] }
+
 // add mostly appends: places are found in their order.
 func (p *places) add(v place) {
-	waiting := p.all[p.head:]
+	waiting := p.rest()
 	if n := len(waiting); n == 0 || waiting[n-1].compare(v) < 0 {
 		p.all = append(p.all, v)
 		return
@@ -60,6 +63,24 @@ func (p *places) take() place {
 		p.head = 0
 	}
 	return v
+}
+
+func (p *places) has(v place) bool {
+	_, there := slices.BinarySearchFunc(p.rest(), v, place.compare)
+	return there
+}
+
+// remove takes v out, if it is there.
+func (p *places) remove(v place) bool {
+	i, there := slices.BinarySearchFunc(p.rest(), v, place.compare)
+	switch {
+	case !there:
+	case i == 0:
+		p.take()
+	default:
+		p.all = slices.Delete(p.all, p.head+i, p.head+i+1)
+	}
+	return there
 }
 
 // after calls fn for every message of the level behind p that is not settled,

@@ -26,12 +26,13 @@ type Policy struct {
 
 	// How it is delivered, and what becomes of deliveries in vain.
 
-	Redelivery    Redelivery
-	DeadLetter    DeadLetterTo
-	AckTimeout    time.Duration // after which a delivery was in vain; 0: never
-	Exclusive     bool          // one consumer at a time gets messages, the others stand by
-	Prefetch      int           // most messages in flight to a consumer that does not say
-	PrefetchBytes int64         // the same in octets
+	Redelivery      Redelivery
+	DeadLetter      DeadLetterTo
+	AckTimeout      time.Duration // after which a delivery was in vain; 0: never
+	Exclusive       bool          // one consumer at a time gets messages, the others stand by
+	RebalanceGroups bool          // a consumer that joins a queue gets its share of the groups that there are
+	Prefetch        int           // most messages in flight to a consumer that does not say
+	PrefetchBytes   int64         // the same in octets
 
 	// Topics.
 

@@ -39,8 +39,10 @@ type source struct {
 	place int // in queue.members
 	index int // in sub.sources
 
-	groups int    // that it owns
-	parked places // of those, what waits for credit
+	groups roster[*group] // that it owns
+	going  int            // of these, that it hands over
+	coming int            // that it will be handed
+	parked places         // of its groups, what waits for credit
 }
 
 func (src *source) seat() *int { return &src.place }

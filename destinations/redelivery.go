@@ -183,8 +183,8 @@ const (
 	waiting         // not this one, and none behind it
 )
 
-// fitness looks at a ready message of q that is to be given to a consumer. One
-// that has expired is taken away, and one that is to wait is made to.
+// fitness looks at a message of q that is to be given to a consumer: it is ready
+// or parked. One that has expired is taken away, and one that is to wait is made to.
 func (m *Machine) fitness(q *queue, at ref, out *Effects) fitness {
 	x := at.c.extra(at.i)
 	switch {
@@ -199,14 +199,15 @@ func (m *Machine) fitness(q *queue, at ref, out *Effects) fitness {
 	case x.until <= m.millis:
 		return fit
 	case q.policy.Redelivery.KeepOrder:
+		m.block(q, at)
 		m.wake(q, x.until)
 		return waiting
 	}
 	m.await(q, at.slot(), x.until)
-	q.hold(at)
-	if g := q.groupOf(at); g != nil {
-		g.held++
+	if at.slot().state == slotReady {
+		q.hold(at)
 	}
+	m.block(q, at)
 	return unfit
 }
 

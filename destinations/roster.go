@@ -36,4 +36,6 @@ func (r *roster[T]) remove(v T) {
 	r.places, r.left = kept, 0
 }
 
-func (r *roster[T]) empty() bool { return len(r.places) == r.left }
+func (r *roster[T]) empty() bool { return r.len() == 0 }
+
+func (r *roster[T]) len() int { return len(r.places) - r.left }

@@ -320,7 +320,7 @@ func (p *player) options(words []string) (o Options) {
 		case "policy":
 			o.Pending.Policy = map[string]PendingPolicy{"drop-new": DropNew, "disconnect": DisconnectPending}[value]
 		case "redelivery-delay", "multiplier", "max-delay", "most", "jitter", "keep-order", "priorities", "expiry-queue", "message-ttl", "max-ttl", "delivery-delay", "offline",
-			"max-messages", "max-bytes", "on-full", "no-create", "last-value", "offline-ttl", "gc-after", "exclusive-queues", "selector-aware":
+			"max-messages", "max-bytes", "on-full", "no-create", "last-value", "offline-ttl", "gc-after", "exclusive-queues", "selector-aware", "rebalance":
 			// of the policy
 		default:
 			p.t.Fatalf("line %d: unknown option %q", p.n, w)
@@ -353,7 +353,7 @@ func split(words []string) (args []string, opts map[string]string) {
 		switch {
 		case isOption:
 			opts[name] = value
-		case slices.Contains([]string{"nonpersistent", "byid", "rejectnacks", "reject", "clean", "disklow", "exclusive", "nolocal", "browse", "keep-order", "shared", "delete", "existing", "no-create", "last-value", "exclusive-queues", "selector-aware"}, w):
+		case slices.Contains([]string{"nonpersistent", "byid", "rejectnacks", "reject", "clean", "disklow", "exclusive", "nolocal", "browse", "keep-order", "shared", "delete", "existing", "no-create", "last-value", "exclusive-queues", "selector-aware", "rebalance"}, w):
 			opts[w] = "yes"
 		default:
 			args = append(args, w)
@@ -573,7 +573,7 @@ func (p *player) policy(opts map[string]string) *Policies {
 		policy.Priorities = opts["priorities"] == ""
 		policy.AutoCreate, policy.LastValue = opts["no-create"] == "", opts["last-value"] != ""
 		policy.SelectorAware = opts["selector-aware"] != ""
-		policy.Exclusive = opts["exclusive-queues"] != ""
+		policy.Exclusive, policy.RebalanceGroups = opts["exclusive-queues"] != "", opts["rebalance"] != ""
 		if s := opts["offline"]; s != "" {
 			policy.Durable.Messages = p.number(s)
 		}

@@ -115,6 +115,7 @@ func (m *Machine) consume(s *subscription, q *queue, wild bool) {
 	}
 	s.sources = append(s.sources, src)
 	q.enter(src)
+	m.rebalance(src)
 	m.touch(q)
 }
 
@@ -198,6 +199,7 @@ func (m *Machine) giveBackAll(s *subscription, keepHeld bool) {
 			return true
 		})
 		m.forgetKeys(s.copies)
+		m.forgetGroups(s.copies)
 		m.stopTimer(&s.copies.timer)
 		s.copies = nil
 	}

@@ -26,6 +26,7 @@ type view struct {
 	turns    turns
 	found    places    // that matched when they were looked at, and may have gone since
 	again    places    // to be looked at again
+	doubt    places    // held until it is known whether they match, see Machine.doubt
 	asked    []inquiry // what the caller was asked to examine, in order
 	waiting  bool      // for its answer
 	seen     []place   // by level: up to where it was looked at
@@ -125,10 +126,26 @@ func (v *view) see(p place) {
 
 // look looks for matches until enough are known, or the caller must be asked.
 func (m *Machine) look(v *view, out *Effects) {
-	if v.waiting || v.turns.empty() {
+	if v.waiting {
 		return
 	}
+	for _, p := range v.doubt.rest()[:min(v.doubt.len(), viewReads/2)] {
+		if at, ok := v.queue.find(p.seq, p.n); ok {
+			v.asked = append(v.asked, inquiry{p, at.content(), at.slot().size})
+		}
+	}
 	left := viewSlots
+	if !v.turns.empty() {
+		left = m.lookAhead(v, left)
+	}
+	if len(v.asked) > 0 || left <= 0 {
+		m.ask(v, out)
+	}
+}
+
+// lookAhead looks at so many messages at most, and returns how many are left of
+// them.
+func (m *Machine) lookAhead(v *view, left int) int {
 	can := func() bool { return left > 0 && len(v.asked) < viewReads }
 	more := func() bool { return can() && v.found.len() < viewAhead }
 	for can() && v.again.len() > 0 {
@@ -152,9 +169,7 @@ func (m *Machine) look(v *view, out *Effects) {
 			return more()
 		})
 	}
-	if len(v.asked) > 0 || left <= 0 {
-		m.ask(v, out)
-	}
+	return left
 }
 
 // lookAt looks at one message. One that is not ready is looked at when it
@@ -201,8 +216,13 @@ func (m *Machine) examined(e *Examination) {
 	}
 	v := q.views[i]
 	for i, p := range v.asked {
+		known := i < len(e.Matches)
 		switch {
-		case i >= len(e.Matches):
+		case v.doubt.has(p.place):
+			if known {
+				m.decide(v, p.place, e.Matches[i])
+			}
+		case !known:
 			v.again.add(p.place)
 		case e.Matches[i]:
 			v.found.add(p.place)

@@ -136,6 +136,7 @@ func setPolicy(p *destinations.Policy, given config.Policy) {
 	set(&p.DeadLetter.Prefix, given.DeadLetter.Prefix)
 	set(&p.AckTimeout, given.AckTimeout)
 	set(&p.Exclusive, given.Exclusive)
+	set(&p.RebalanceGroups, given.Groups.Rebalance)
 	set(&p.Prefetch, given.ConsumerPrefetch.Messages)
 	setBytes(&p.PrefetchBytes, given.ConsumerPrefetch.Bytes)
 	set(&p.Pending.Messages, given.Pending.Messages)

@@ -1,0 +1,122 @@
+package destinations
+
+// Where the policy is RebalanceGroups, a consumer that joins a queue gets its share of
+// the groups that there are, from those that have more. One that has messages in
+// flight moves when they have come back or are settled: until then it is blocked,
+// so that no two consumers work on one group.
+
+// rebalance gives src, which has just come, its share.
+func (m *Machine) rebalance(src *source) {
+	q := src.queue
+	if !q.policy.RebalanceGroups || len(q.groups) == 0 || q.active != nil {
+		return
+	}
+	peers, groups := 0, 0
+	for _, o := range q.members.places {
+		if src.equals(o) {
+			peers++
+			groups += o.share()
+		}
+	}
+	share := groups / peers
+	for _, o := range q.members.places {
+		if src.equals(o) && o != src {
+			m.yield(o, src, min(o.share()-share, share-src.share()))
+		}
+	}
+}
+
+// equals says that groups may as well belong to o, which may be nil, as to src.
+func (src *source) equals(o *source) bool {
+	return o != nil && o.view == src.view && o.sub.consumer.Priority == src.sub.consumer.Priority
+}
+
+// share is how many groups src has, once those have moved that are to.
+func (src *source) share() int { return src.groups.len() - src.going + src.coming }
+
+// yield lets from hand so many groups over, its oldest. What is parked of them
+// waits.
+func (m *Machine) yield(from, to *source, n int) {
+	var moving []*group
+	for _, g := range from.groups.places {
+		if len(moving) >= n {
+			break
+		}
+		if g != nil && g.next == nil {
+			g.next = to
+			from.going++
+			to.coming++
+			moving = append(moving, g)
+		}
+	}
+	if len(moving) == 0 {
+		return
+	}
+	q, parked := from.queue, from.parked
+	from.parked = places{}
+	for _, p := range parked.rest() {
+		at, _ := q.find(p.seq, p.n)
+		if g := q.groupOf(at); g.next != nil {
+			g.behind.add(p)
+			g.parked--
+		} else {
+			from.parked.add(p)
+		}
+	}
+	for _, g := range moving {
+		if g.idle() {
+			m.handOver(q, g)
+		}
+	}
+}
+
+// idle says that the owner of a group has no message of it.
+func (g *group) idle() bool {
+	if g.flying > 0 {
+		return false
+	}
+	s, idle := g.owner.sub, true
+	s.flights.each(0, s.flights.last(), func(_ uint64, fl *flight) {
+		if fl.queue == g.owner.queue && fl.at.group() == g.id {
+			idle = false
+		}
+	})
+	return idle
+}
+
+// handOver moves a group to its next owner.
+func (m *Machine) handOver(q *queue, g *group) {
+	to := g.next
+	g.owner.groups.remove(g)
+	g.stay()
+	g.owner, g.known = to, false
+	to.groups.add(g)
+	m.goOn(q, g)
+}
+
+// stay calls a move off, if one is to be.
+func (g *group) stay() {
+	if g.next != nil {
+		g.owner.going--
+		g.next.coming--
+		g.next = nil
+	}
+}
+
+// callOff lets the groups stay that were to move to a consumer that has left.
+func (m *Machine) callOff(src *source) {
+	if src.coming == 0 {
+		return
+	}
+	for _, o := range src.queue.members.places {
+		if o == nil {
+			continue
+		}
+		for _, g := range o.groups.places {
+			if g != nil && g.next == src {
+				g.stay()
+				m.goOn(src.queue, g)
+			}
+		}
+	}
+}
