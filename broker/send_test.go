@@ -47,7 +47,7 @@ func passedHeaders(t *testing.T, version string) {
 	forged := []string{
 		"message-id:forged", "subscription:forged", "ack:forged", "redelivered:true", "delivery-count:7",
 		"JMSXDeliveryCount:7", "JMSXUserID:forged", "receipt-id:forged", "dlq-reason:forged", "original-destination:forged",
-		"x-broker-anything:forged", "x-header-dropped:7", "session:forged", "server:forged", "login:forged", "passcode:forged",
+		"x-broker-anything:forged", "x-header-dropped:7", "scheduledJobId:forged", "originalExpiration:7", "session:forged", "server:forged", "login:forged", "passcode:forged",
 	}
 	consumer, producer := h.connect(version), h.connect(version)
 	consumer.subscribe("1", "/queue/a", "auto")
