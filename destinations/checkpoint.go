@@ -20,14 +20,15 @@ import "encoding/binary"
 //	for each entry in the log after From { m.Replay(entry) }
 //	m.Resume(log.Last())
 type Checkpoint struct {
-	m       *Machine
-	from    uint64
-	upto    uint64
-	queues  []*queue         // that were there at the beginning; nil where there was none
-	open    Part             // begun
-	durable []durableSection // of the queues that were captured
-	size    int              // of its images
-	parts   []Part           // of the Next in progress
+	m        *Machine
+	from     uint64
+	upto     uint64
+	queues   []*queue         // that were there at the beginning; nil where there was none
+	open     Part             // begun
+	durable  []durableSection // of the queues that were captured
+	gathered []gatheringSection
+	size     int    // of its images
+	parts    []Part // of the Next in progress
 }
 
 // partBytes is where a part that consists of queues ends, roughly.
@@ -71,6 +72,9 @@ func (c *Checkpoint) capture(name string) (made int) {
 	q := c.m.queues[name]
 	if q != nil && q.durable != nil {
 		c.durable = append(c.durable, q.durable.section())
+	}
+	if q != nil && q.gathering != nil {
+		c.gathered = append(c.gathered, q.gatheringSection())
 	}
 	if q == nil || len(q.levels) == 0 {
 		c.section(name, DefaultPriority)
@@ -125,7 +129,8 @@ func (c *Checkpoint) flush() {
 func (c *Checkpoint) finish() {
 	c.flush()
 	c.upto = c.m.last
-	const most, mostShared, mostDurable = partBytes / (2 * bitmapWords), partBytes / (4 * stretchSeqs), partBytes / 512
+	const most, mostShared = partBytes / (2 * bitmapWords), partBytes / (4 * stretchSeqs)
+	const mostDurable, mostGathered = partBytes / 512, partBytes / gatheringBytes
 	live := c.m.live.picture()
 	for rest := live; len(rest) > 0; {
 		n := min(most, len(rest))
@@ -142,6 +147,11 @@ func (c *Checkpoint) finish() {
 		c.parts = append(c.parts, Part{kind: partDurables, durables: rest[:n]})
 		rest = rest[n:]
 	}
+	for rest := c.gathered; len(rest) > 0; {
+		n := min(mostGathered, len(rest))
+		c.parts = append(c.parts, Part{kind: partGatherings, gatherings: rest[:n]})
+		rest = rest[n:]
+	}
 	c.captureWindows()
 	c.parts = append(c.parts, Part{kind: partEnd, from: c.from, upto: c.upto, start: c.m.start})
 }
@@ -149,10 +159,11 @@ func (c *Checkpoint) finish() {
 // A Part is a piece of a checkpoint. It never changes, and any goroutine may
 // encode it.
 type Part struct {
-	kind      partKind
-	sections  []section        // partQueues
-	stretches stretches        // partLive, partShares
-	durables  []durableSection // partDurables
+	kind       partKind
+	sections   []section          // partQueues
+	stretches  stretches          // partLive, partShares
+	durables   []durableSection   // partDurables
+	gatherings []gatheringSection // partGatherings
 
 	destination Destination // partWindow
 	sightings   []sighting  // partWindow
@@ -172,6 +183,7 @@ const (
 	partShares      partKind = 5
 	partDurables    partKind = 6
 	partWindow      partKind = 7
+	partGatherings  partKind = 8
 )
 
 // A section is a level of a queue as of one entry, or a piece of it. All of a
@@ -193,6 +205,8 @@ type section struct {
 //	durables for each: queue, Seq of its durable entry, topic, flags, selector, as in that entry
 //	window  destination (0 queue or 1 topic, name), and for each id, oldest first: Seq of its entry
 //	        or 0, time in milliseconds, id
+//	gatherings for each: queue, Seq of the first settle that is said again, of the newest entry that says
+//	        some again or 0, and what was settled since, as in a settle
 //	end     From, Upto, Seq of the newest start entry
 //
 // in varints and strings as an Entry has them, words little-endian.
@@ -214,6 +228,10 @@ func (p Part) AppendTo(dst []byte) []byte {
 	case partDurables:
 		for i := range p.durables {
 			dst = p.durables[i].appendTo(dst)
+		}
+	case partGatherings:
+		for i := range p.gatherings {
+			dst = p.gatherings[i].appendTo(dst)
 		}
 	case partWindow:
 		dst = p.appendWindow(dst)

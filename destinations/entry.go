@@ -47,7 +47,8 @@ func (k EntryKind) String() string {
 //
 //	start    (empty)
 //	enqueue  queue, flags, form, length of the header lines, dead letter if flag 1, Props if flag 2; then Body: the content
-//	settle   queue, how many, first seq, then the difference to the one before
+//	settle   queue, how many, first seq, then the difference to the one before; and if it says again what settles
+//	         before it said, the Seq of the first of those
 //	move     queue, seq, target queue, dead letter, Seq of the entry with the content, size as the machine counts it
 //	attempt  queue, seq, attempts, and until when it is not delivered again, unless that is at once, in Unix ms
 //	publish  topic, how many queues, each, flags, takers if flag 4, form, length of the header lines, properties if
@@ -103,6 +104,7 @@ type record struct {
 	dead     *DeadLetter // enqueue, move
 	content  uint64      // move: Seq of the entry with the content
 	seqs     []uint64    // settle: all; move, attempt and forgo: the one; publish with chosen: the takers, ascending
+	again    uint64      // settle: Seq of the first of those that it says again; 0: it says something new
 	attempts int         // attempt
 	until    int64       // attempt: of the next delivery; 0: at once
 	next     int64       // schedule: when it comes again; 0: not
@@ -145,6 +147,9 @@ func (r *record) encode(dst []byte) []byte {
 		}
 	case KindSettle:
 		dst = appendSeqs(dst, r.seqs)
+		if r.again != 0 {
+			dst = binary.AppendUvarint(dst, r.again)
+		}
 	case KindMove:
 		dst = binary.AppendUvarint(dst, r.seqs[0])
 		dst = appendString(dst, r.target)
@@ -272,6 +277,10 @@ func (e Entry) decode() (record, error) {
 		d.enqueue(&r, e)
 	case KindSettle:
 		r.seqs = d.seqs()
+		if len(d.data) > 0 {
+			r.again = d.uvarint()
+			d.bad = d.bad || r.again == 0 || r.again >= e.Seq
+		}
 	case KindMove:
 		r.seqs = []uint64{d.uvarint()}
 		r.target = d.string()
@@ -483,7 +492,11 @@ func (e Entry) String() string {
 		}
 		return s
 	case KindSettle:
-		return fmt.Sprintf("settle %s %d", Queue(r.queue), r.seqs)
+		s := fmt.Sprintf("settle %s %d", Queue(r.queue), r.seqs)
+		if r.again != 0 {
+			s += fmt.Sprintf(" again since %d", r.again)
+		}
+		return s
 	case KindMove:
 		return fmt.Sprintf("move %s %d to %s %s content=%d", Queue(r.queue), r.seqs[0], Queue(r.target), r.dead, r.content)
 	case KindAttempt:

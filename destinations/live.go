@@ -1,5 +1,7 @@
 package destinations
 
+import "maps"
+
 // A Live is a picture of which entries of the log are needed, as a machine knew
 // it at one moment. It never changes, and any goroutine may use it. It speaks
 // for the log once that is durable up to AsOf.
@@ -7,12 +9,13 @@ type Live struct {
 	asOf      uint64
 	start     uint64
 	stretches stretches
+	spans     map[string]span // by queue, of settlements that are said again
 }
 
 // Live takes a picture. It takes time and memory in proportion to the Seqs from
 // the oldest stored message on, but well below a nanosecond for each.
 func (m *Machine) Live() *Live {
-	return &Live{asOf: m.last, start: m.start, stretches: m.live.picture()}
+	return &Live{asOf: m.last, start: m.start, stretches: m.live.picture(), spans: maps.Clone(m.spans)}
 }
 
 // AsOf is the Seq of the newest entry that the picture knows.
@@ -70,8 +73,9 @@ func (s *stretch) within(begin, first, last uint64) (n int) {
 // What a settlement settles must be gone before the settlement is, or a recovery
 // would bring it back; the same holds for what was moved, and for a durable
 // subscription that was deleted. A message that several hold is gone when the
-// last has settled it, and with it the settlements of all. An error says that e
-// cannot be read: it is kept.
+// last has settled it, and with it the settlements of all; until then those need
+// not stay that are said again, for what says so must. An error says that e cannot
+// be read: it is kept.
 func (l *Live) Keep(e Entry, gone func(seq uint64) bool) (bool, error) {
 	if e.Seq > l.asOf {
 		return true, nil
@@ -95,10 +99,17 @@ func (l *Live) Keep(e Entry, gone func(seq uint64) bool) (bool, error) {
 	if r.kind == KindSchedule && r.next != 0 {
 		return false, nil // a later one says more
 	}
+	again := l.again(&r)
 	for _, seq := range r.seqs {
-		if !gone(seq) {
+		if !(again && l.stretches.has(seq)) && !gone(seq) {
 			return true, nil
 		}
 	}
 	return false, nil
+}
+
+// again says that r is a settlement and is said again by an entry after it, as far as
+// others still hold what it settles.
+func (l *Live) again(r *record) bool {
+	return r.kind == KindSettle && r.again == 0 && l.spans[r.queue].has(r.seq)
 }

@@ -194,17 +194,17 @@ func (l *liveSet) spread(s *stretch) {
 }
 
 // remove takes away one of the holders of seq, of which add was told the size.
-// Without one it is not live any more.
-func (l *liveSet) remove(seq uint64, size int64) {
+// Without one it is not live any more; shared says that there is one.
+func (l *liveSet) remove(seq uint64, size int64) (shared bool) {
 	i, ok := l.search(seq >> stretchBits)
 	offset := uint16(seq & offsetMask)
 	if !ok || !l.stretches[i].has(offset) {
-		return
+		return false
 	}
 	s := &l.stretches[i]
 	l.own(s)
 	if s.unshare(offset) {
-		return
+		return true
 	}
 	if len(s.set) == bitmapWords {
 		s.set[offset>>4] &^= 1 << (offset & 15)
@@ -217,6 +217,7 @@ func (l *liveSet) remove(seq uint64, size int64) {
 	if s.count--; s.count == 0 && i < len(l.stretches)-1 {
 		l.emptied(s)
 	}
+	return false
 }
 
 // emptied frees what a stretch held.

@@ -23,6 +23,7 @@ type Options struct {
 	MemoryBytes      int64 // of contents and queues in memory; more contents are only in the log; 0: 1 GiB
 	MaxSubscriptions int   // of one session; 0: 1000
 	MaxCommitBytes   int64 // that one transaction may take in the log; 0: 120 MiB
+	gatherAfter      int   // 0: the constant; less in tests
 
 	// Fields are those of a message that selectors read. It is called only when
 	// there are selectors, and what it returns is used before the next call.
@@ -40,6 +41,7 @@ func (o Options) WithDefaults() Options {
 	setDefault(&o.MemoryBytes, 1<<30)
 	setDefault(&o.MaxSubscriptions, 1000)
 	setDefault(&o.MaxCommitBytes, 120<<20)
+	setDefault(&o.gatherAfter, gatherAfter)
 	return o
 }
 
@@ -98,6 +100,9 @@ type Machine struct {
 
 	superseded []superseded // by what the Step in progress put into queues
 
+	gathered []*queue        // whose gatherings are to be said again
+	spans    map[string]span // by queue: of those that were; never nil once there are such
+
 	recovery *recovery // while entries are replayed that a checkpoint knows in part
 }
 
@@ -131,6 +136,9 @@ func (m *Machine) Step(now time.Time, c Command, out *Effects) error {
 		m.touched[i] = nil
 	}
 	m.touched = m.touched[:0]
+	if len(m.gathered) > 0 {
+		m.sayAgain(out)
+	}
 	return nil
 }
 
@@ -341,9 +349,12 @@ func (m *Machine) applySettle(q *queue, r *record) {
 		if !ok {
 			at, ok = q.findWaiting(seq, 0) // that was cancelled
 		}
-		if ok {
-			m.discard(q, at)
+		if ok && m.discard(q, at) {
+			m.gather(q, r, seq)
 		}
+	}
+	if r.again != 0 {
+		m.applyAgain(q, r)
 	}
 	m.collect(q)
 }
@@ -397,19 +408,21 @@ func (m *Machine) enliven(seq uint64, size int64) {
 	}
 }
 
-// expire says that the entries that hold a stored message need not stay.
-func (m *Machine) expire(at ref) {
-	if m.recovery != nil {
-		return
-	}
+// expire says that the entries that hold a stored message need not stay. It
+// tells whether the one that put it there must nevertheless, for others.
+func (m *Machine) expire(at ref) (shared bool) {
 	s, content := at.slot(), at.content()
-	m.live.remove(content, int64(s.size))
+	if m.recovery != nil {
+		return m.live.has(s.seq)
+	}
+	shared = m.live.remove(content, int64(s.size))
 	if s.seq != content {
-		m.live.remove(s.seq, moveBytes)
+		shared = m.live.remove(s.seq, moveBytes)
 	}
 	if latest := at.extra().latest; latest != 0 {
 		m.live.remove(latest, moveBytes)
 	}
+	return shared
 }
 
 // room says whether a message of this size may be in memory for q. What a queue
@@ -443,10 +456,11 @@ func (m *Machine) push(q *queue, s slot, level uint8, x extra) {
 	m.touch(q)
 }
 
-// discard takes a message out of q for good.
-func (m *Machine) discard(q *queue, at ref) {
+// discard takes a message out of q for good. It tells whether the entry that put
+// it there must stay in the log for others.
+func (m *Machine) discard(q *queue, at ref) (shared bool) {
 	if at.slot().stored() {
-		m.expire(at)
+		shared = m.expire(at)
 	}
 	if q.newest != nil {
 		m.forgetKey(q, at)
@@ -459,6 +473,7 @@ func (m *Machine) discard(q *queue, at ref) {
 	if q.stale() {
 		q.forgetStale()
 	}
+	return shared
 }
 
 // retain counts that one backlog more holds msg.
@@ -531,6 +546,7 @@ func (m *Machine) collect(q *queue) {
 		m.bytes -= int64(len(q.views))*viewBytes + int64(len(q.groups))*groupBytes
 		m.bytes -= queueBytes
 		m.stopTimer(&q.timer)
+		m.endGathering(q)
 		q.waits = nil
 	}
 }

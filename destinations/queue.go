@@ -24,6 +24,7 @@ type queue struct {
 	waits     waits             // may have some that have gone
 	unused    int64             // since when nothing is in it and nobody consumes it, in Unix ms; 0: it is not so, or is not remembered
 	lease     int64             // ms that it may be unused, as who consumed it said last; 0: as the policy says
+	gathering *gathering        // of what it has settled and others have not; nil: there is no such
 	newest    map[string]place  // of each key, where the policy is LastValue; nil: it is not known yet
 }
 

@@ -56,6 +56,8 @@ func (m *Machine) Restore(part []byte) error {
 		return m.restoreShares(&d)
 	case partDurables:
 		return m.restoreDurables(&d)
+	case partGatherings:
+		return m.restoreGatherings(&d)
 	case partWindow:
 		return m.restoreWindow(&d)
 	case partEnd:
@@ -226,6 +228,21 @@ func (m *Machine) restoreDurables(d *decoder) error {
 			return fmt.Errorf("the durable subscription %s is in the checkpoint twice", quote(q.destination.String()))
 		}
 		m.attach(&durable{queue: q, seq: s.seq, topic: s.topic, selector: s.selector, noLocal: s.noLocal})
+	}
+	return nil
+}
+
+func (m *Machine) restoreGatherings(d *decoder) error {
+	for len(d.data) > 0 {
+		s := gatheringSection{queue: d.string()}
+		s.span, s.seqs = span{from: d.uvarint(), upto: d.uvarint()}, d.seqs()
+		asOf, captured := m.recovery.asOf[s.queue]
+		if d.bad || !captured || s.span.from == 0 || max(s.span.from, s.span.upto) > asOf || s.span.upto != 0 && s.span.upto <= s.span.from {
+			return fmt.Errorf("what the checkpoint says of the settlements of %s is malformed", quote(Queue(s.queue).String()))
+		}
+		if q := m.find(s.queue); q != nil {
+			m.restoreGathering(q, s.gathering)
+		}
 	}
 	return nil
 }

@@ -76,6 +76,14 @@ func describeAll(m *Machine) string {
 	return b.String()
 }
 
+// baseBytes is what is counted for q when nothing is in it.
+func (q *queue) baseBytes() int64 {
+	if q.gathering != nil && q.gathering.many {
+		return queueBytes + gatheringBytes
+	}
+	return queueBytes
+}
+
 // readBack is e as a log gives it back: the payload in one piece.
 func readBack(e Entry) Entry {
 	return Entry{Seq: e.Seq, Kind: e.Kind, Body: slices.Concat(e.Head, e.Body)}

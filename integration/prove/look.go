@@ -18,7 +18,7 @@ func (s *stage) lookAtDisk(ctx context.Context, every time.Duration) (looks []lo
 	again := time.NewTicker(every)
 	defer again.Stop()
 	for {
-		use, err := diskUse(s.dir)
+		use, err := diskUse(s.data())
 		if err != nil {
 			return looks, err
 		}

@@ -61,7 +61,7 @@ func (s *stage) awaitDiskUse(ctx context.Context, most int64, patience time.Dura
 	look := time.NewTicker(100 * time.Millisecond)
 	defer look.Stop()
 	for {
-		use, err := diskUse(s.dir)
+		use, err := diskUse(s.data())
 		if err != nil || use <= most {
 			return use, err
 		}
