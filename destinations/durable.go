@@ -174,6 +174,9 @@ func (m *Machine) subscribeDurable(c *Command, out *Effects) (*queue, error) {
 	if !c.Destination.Topic {
 		return nil, durableError("%s is a queue: only a subscription of a topic can be durable; a queue keeps its messages anyway", c.Destination)
 	}
+	if c.Destination.Temporary() {
+		return nil, durableError("%s is a temporary topic, which is gone with this connection: its subscriptions cannot be durable", c.Destination.Own())
+	}
 	if c.Destination.reports() {
 		return nil, durableError("%s is a topic of the broker's reports, which are not kept: its subscriptions cannot be durable", c.Destination)
 	}

@@ -462,6 +462,9 @@ func (m *Machine) discard(q *queue, at ref) (shared bool) {
 	if at.slot().stored() {
 		shared = m.expire(at)
 	}
+	if at.slot().state == slotAside {
+		m.aside--
+	}
 	if q.newest != nil {
 		m.forgetKey(q, at)
 	}

@@ -54,6 +54,12 @@ func (m *Message) level() uint8 {
 	return m.Props.Priority
 }
 
+// later says that p asks for a delivery that is not at once. It may yet be that its
+// time has passed.
+func (p *Props) later() bool {
+	return p != nil && (p.Deliver != 0 || p.Delay != 0 || p.Cron != "" || p.Period != 0)
+}
+
 // waits says what of p must be known of a message while it waits, when its
 // content is only in the log: nil if that is nothing. Its priority is where it
 // waits.

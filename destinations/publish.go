@@ -214,10 +214,11 @@ func (m *Machine) Stores(o Outgoing) bool {
 		return false
 	}
 	o = m.routed(o)
+	later := o.Message.Props.later() || m.policyOf(o.Destination).DeliveryDelay > 0
 	stores := false
 	for i := range o.parts() {
 		d := o.part(i)
-		stores = stores || !d.Topic && !d.Temporary()
+		stores = stores || !d.Temporary() && (!d.Topic || later)
 		if d.Topic {
 			m.durables.each(d.Name, func(*durable) { stores = true })
 		}

@@ -282,13 +282,15 @@ func (m *Machine) schedule(c *Command, o Outgoing, out *Effects) {
 	last, unstored := m.last, m.unstored
 	for i := range o.parts() {
 		d := o.part(i)
+		msg := o.Message
+		if i > 0 || d.Temporary() {
+			msg = msg.again()
+		}
 		if d.Topic {
+			msg.Persistent = msg.Persistent && !d.Temporary() // which nobody could have after a restart
 			d = Queue(schedulePrefix + d.Name)
 		}
-		if i > 0 {
-			o.Message = o.Message.again()
-		}
-		m.enqueue(d, o.Message, c.DiskLow, out)
+		m.enqueue(d, msg, c.DiskLow, out)
 	}
 	switch {
 	case len(o.Also) > 0: // each part waits under an id of its own
