@@ -224,7 +224,7 @@ func TestGatheringsOfAReplayAreBounded(t *testing.T) {
 // What is gathered is counted, and given back with the queue.
 func TestGatheringsAreCounted(t *testing.T) {
 	t.Parallel()
-	g := newGatherer(t, Options{})
+	g := newGatherer(t, Options{gatherAfter: gatheringFew + 1})
 	g.send(gatheringFew + 1)
 	before := g.m.Bytes()
 	g.ack(0, 1, gatheringFew)
@@ -234,6 +234,9 @@ func TestGatheringsAreCounted(t *testing.T) {
 	g.ack(0, gatheringFew+1, gatheringFew+1)
 	if got := g.m.Bytes(); got != before+gatheringBytes {
 		t.Errorf("more are counted as %d octets, want %d", got-before, gatheringBytes)
+	}
+	if len(g.m.Live().spans) != 1 {
+		t.Error("no settlement is said again")
 	}
 	g.step(Command{Op: Unsubscribe, Session: 1, Subscription: "s", Delete: true})
 	if got := g.m.Bytes(); got != before-queueBytes {

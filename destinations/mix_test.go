@@ -551,9 +551,15 @@ func (x *mix) check() {
 // checkMemory counts anew what the machine and each queue count as they go.
 func (x *mix) checkMemory() {
 	var want int64
-	held := map[*Message]int32{}
+	held, aside := map[*Message]int32{}, 0
 	for _, q := range x.m.queues {
-		want += queueBytes + x.countQueue(q, held)
+		q.each(func(at ref) bool {
+			if at.slot().state == slotAside {
+				aside++
+			}
+			return true
+		})
+		want += q.baseBytes() + x.countQueue(q, held)
 		lingers := q.unused > 0 && q.unused+q.unusedFor() > x.m.millis
 		if q.live == 0 && q.members.empty() && q.durable == nil && q.owner == 0 && !lingers {
 			x.t.Fatalf("%s is there for nothing", q.destination)
@@ -576,6 +582,9 @@ func (x *mix) checkMemory() {
 		for i := range w.sightings.len() {
 			want += w.sightings.at(i).size()
 		}
+	}
+	if aside != x.m.aside {
+		x.t.Fatalf("%d messages are counted as set aside, and %d are", x.m.aside, aside)
 	}
 	if want != x.m.bytes {
 		x.t.Fatalf("%d octets are counted, and there are %d", x.m.bytes, want)
