@@ -214,7 +214,7 @@ func newMessage(f *stomp.Frame, v stomp.Version, persistent, stamped bool, reply
 	headerBytes := len(content)
 	content = append(content, '\n')
 	content = append(content, f.Body...)
-	return &destinations.Message{Content: content, HeaderBytes: headerBytes, Form: uint8(form), Persistent: persistent}
+	return &destinations.Message{Content: content, HeaderBytes: int32(headerBytes), Form: uint8(form), Persistent: persistent}
 }
 
 // reserved says which headers of a SEND are not passed on: those that speak to

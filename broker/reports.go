@@ -213,7 +213,7 @@ func newReport(now time.Time, body any) *destinations.Message {
 	head := stomp.AppendRawHeader(nil, headerContentType, reportType)
 	head = appendStamp(head, now)
 	return &destinations.Message{
-		HeaderBytes: len(head),
+		HeaderBytes: int32(len(head)),
 		Form:        uint8(stomp.FormOf(head, stomp.V12)),
 		Content:     append(append(head, '\n'), text...),
 	}

@@ -125,7 +125,7 @@ func (m *Machine) settleOne(s *subscription, tag uint64, fl *flight, out *Effect
 // recordSettle settles the messages in m.seqs.
 func (m *Machine) recordSettle(out *Effects) {
 	if len(m.seqs) > 0 {
-		m.record(record{kind: KindSettle, queue: m.settled.destination.Name, seqs: m.seqs}, out)
+		m.record(&record{kind: KindSettle, queue: m.settled.destination.Name, seqs: m.seqs}, out)
 	}
 	m.seqs, m.settled = m.seqs[:0], nil
 }

@@ -17,7 +17,7 @@ func (m *Machine) cancel(c *Command, out *Effects) {
 		case !ok:
 			continue
 		case at.slot().stored():
-			m.record(record{kind: KindSettle, queue: q.destination.Name, seqs: []uint64{id.Seq}}, out)
+			m.record(&record{kind: KindSettle, queue: q.destination.Name, seqs: []uint64{id.Seq}}, out)
 		default:
 			m.discard(q, at)
 			m.collect(q)

@@ -31,7 +31,7 @@ func (m *Machine) mayCreate(d Destination, existing bool) error {
 }
 
 // mayCreateAll checks that of all parts of o, unless it was sent before.
-func (m *Machine) mayCreateAll(o Outgoing) error {
+func (m *Machine) mayCreateAll(o *Outgoing) error {
 	if !o.Existing && !m.policies.closed {
 		return nil
 	}
@@ -44,7 +44,7 @@ func (m *Machine) mayCreateAll(o Outgoing) error {
 }
 
 // seen says whether o was sent before, as far as it can be told.
-func (m *Machine) seen(o Outgoing) bool {
+func (m *Machine) seen(o *Outgoing) bool {
 	return m.dedupID(o) != "" && m.duplicate(m.routed(o))
 }
 

@@ -40,7 +40,7 @@ const trimEvery = time.Second
 
 // dedupID is the id by which o is told from a copy of it; empty if it has none. A
 // composite one is known by its first destination.
-func (m *Machine) dedupID(o Outgoing) string {
+func (m *Machine) dedupID(o *Outgoing) string {
 	if p := o.Message.Props; p != nil && !o.Destination.Temporary() {
 		return p.DedupID
 	}
@@ -48,7 +48,7 @@ func (m *Machine) dedupID(o Outgoing) string {
 }
 
 // duplicate says whether the id of o was seen before.
-func (m *Machine) duplicate(o Outgoing) bool {
+func (m *Machine) duplicate(o *Outgoing) bool {
 	w := m.windows[o.Destination]
 	if w == nil {
 		return false
@@ -63,7 +63,8 @@ func (m *Machine) duplicate(o Outgoing) bool {
 // message without one is too.
 func (m *Machine) onlyDuplicates(sends []Outgoing) bool {
 	any := false
-	for _, o := range sends {
+	for i := range sends {
+		o := &sends[i]
 		if m.dedupID(o) == "" {
 			continue
 		}
@@ -76,7 +77,7 @@ func (m *Machine) onlyDuplicates(sends []Outgoing) bool {
 
 // acceptOnce accepts a message unless it is a duplicate, and remembers its id.
 // repeated is what becomes of one without.
-func (m *Machine) acceptOnce(c *Command, o Outgoing, repeated bool, out *Effects) {
+func (m *Machine) acceptOnce(c *Command, o *Outgoing, repeated bool, out *Effects) {
 	id := m.dedupID(o)
 	if id != "" {
 		repeated = m.duplicate(o)
@@ -95,7 +96,7 @@ func (m *Machine) acceptOnce(c *Command, o Outgoing, repeated bool, out *Effects
 	r := record{kind: KindDedup, id: id, at: m.now.UnixMilli()}
 	r.toward(o.Destination)
 	if m.last > before {
-		m.record(r, out)
+		m.record(&r, out)
 	} else {
 		m.remember(&r)
 	}

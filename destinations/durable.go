@@ -127,8 +127,8 @@ func (q *queue) origin(msg *Message) Destination {
 	switch {
 	case !durable && !q.destination.Topic:
 		return q.destination
-	case msg != nil && msg.topic != nil:
-		return Topic(*msg.topic)
+	case msg != nil && msg.Topic() != "":
+		return Topic(msg.Topic())
 	case durable:
 		return Topic(q.durable.topic)
 	}
@@ -205,7 +205,7 @@ func (m *Machine) subscribeDurable(c *Command, out *Effects) (*queue, error) {
 	default:
 		m.forgo(q, out)
 	}
-	m.record(want, out)
+	m.record(&want, out)
 	q = m.find(want.queue)
 	q.durable.shared = c.Consumer.Shared
 	return q, nil
@@ -286,7 +286,7 @@ func (m *Machine) forgo(q *queue, out *Effects) {
 		}
 		ses.forgetLeft()
 	}
-	m.record(record{kind: KindForgo, queue: q.destination.Name, seqs: []uint64{q.durable.seq}}, out)
+	m.record(&record{kind: KindForgo, queue: q.destination.Name, seqs: []uint64{q.durable.seq}}, out)
 }
 
 func (m *Machine) applyDurable(r *record) {

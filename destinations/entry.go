@@ -133,7 +133,8 @@ func (r *record) encode(dst []byte) []byte {
 		if r.dead != nil {
 			flags |= flagDead
 		}
-		if r.msg.Props != nil {
+		props := r.msg.Props
+		if props.stored() {
 			flags |= flagProps
 		}
 		dst = binary.AppendUvarint(dst, flags)
@@ -142,8 +143,8 @@ func (r *record) encode(dst []byte) []byte {
 		if r.dead != nil {
 			dst = r.dead.encode(dst)
 		}
-		if r.msg.Props != nil {
-			dst = r.msg.Props.encode(dst)
+		if flags&flagProps != 0 {
+			dst = props.encode(dst)
 		}
 	case KindSettle:
 		dst = appendSeqs(dst, r.seqs)
@@ -184,14 +185,15 @@ func (r *record) encodePublish(dst []byte) []byte {
 	for _, name := range r.queues {
 		dst = appendString(dst, name)
 	}
-	dst = binary.AppendUvarint(dst, bitIf(r.chosen, flagTakers)|bitIf(r.msg.Props != nil, flagProps))
+	props := r.msg.Props
+	dst = binary.AppendUvarint(dst, bitIf(r.chosen, flagTakers)|bitIf(props.stored(), flagProps))
 	if r.chosen {
 		dst = appendSeqs(dst, r.seqs)
 	}
 	dst = binary.AppendUvarint(dst, uint64(r.msg.Form))
 	dst = binary.AppendUvarint(dst, uint64(r.msg.HeaderBytes))
-	if r.msg.Props != nil {
-		dst = r.msg.Props.encode(dst)
+	if props.stored() {
+		dst = props.encode(dst)
 	}
 	return dst
 }
@@ -240,7 +242,11 @@ func (e Entry) Message() (*Message, error) {
 		return nil, fmt.Errorf("entry %d of kind %d holds no message", e.Seq, e.Kind)
 	}
 	r, err := e.decode()
-	return r.msg, err
+	if err != nil {
+		return nil, err
+	}
+	r.msg.publishedOn(r.topic)
+	return r.msg, nil
 }
 
 func (e Entry) holdsMessage() bool { return e.Kind == KindEnqueue || e.Kind == KindPublish }
@@ -411,9 +417,7 @@ func (d *decoder) publish(r *record, e Entry) {
 	}
 	form := d.uvarint()
 	headerBytes := d.uvarint()
-	if d.message(r, e, flags&^flagTakers, form, headerBytes); r.msg != nil {
-		r.msg.publishedOn(r.topic)
-	}
+	d.message(r, e, flags&^flagTakers, form, headerBytes)
 }
 
 // message reads the properties, if there are any, and the content, which is the
@@ -430,13 +434,13 @@ func (d *decoder) message(r *record, e Entry, flags, form, headerBytes uint64) {
 		content = e.Body
 	}
 	d.data = nil
-	if d.bad || flags&^flagProps != 0 || form > 0xff || headerBytes >= uint64(len(content)) || content[headerBytes] != '\n' {
+	if d.bad || flags&^flagProps != 0 || form > 0xff || headerBytes >= uint64(min(len(content), math.MaxInt32)) || content[headerBytes] != '\n' {
 		d.bad = true
 		return
 	}
 	r.msg = &Message{
 		Content:     content[:len(content):len(content)],
-		HeaderBytes: int(headerBytes),
+		HeaderBytes: int32(headerBytes),
 		Form:        uint8(form),
 		Persistent:  true,
 		Props:       props,

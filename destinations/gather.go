@@ -105,7 +105,7 @@ func (m *Machine) sayAgain(out *Effects) {
 		}
 		if g.due = false; len(g.seqs) >= m.opts.gatherAfter { // else a replay had an entry that says it
 			slices.Sort(g.seqs)
-			m.record(record{kind: KindSettle, queue: q.destination.Name, seqs: g.seqs, again: g.span.from}, out)
+			m.record(&record{kind: KindSettle, queue: q.destination.Name, seqs: g.seqs, again: g.span.from}, out)
 		}
 	}
 	m.gathered = m.gathered[:0]

@@ -23,7 +23,7 @@ type tally struct {
 // that refuse what is beyond their limit, or let it wait. A transaction is refused
 // when it does not fit whole, but waits only for its beginning, for it may never
 // fit whole. ahead counts what it sends; nil: it is no transaction.
-func (m *Machine) admitPlace(client string, o Outgoing, ahead map[*queue]tally) error {
+func (m *Machine) admitPlace(client string, o *Outgoing, ahead map[*queue]tally) error {
 	q := m.firstFull(client, o, ahead)
 	if q == nil {
 		return nil
@@ -34,7 +34,7 @@ func (m *Machine) admitPlace(client string, o Outgoing, ahead map[*queue]tally) 
 }
 
 // firstFull is the first queue for which admitPlace refuses o; nil: there is none.
-func (m *Machine) firstFull(client string, o Outgoing, ahead map[*queue]tally) (full *queue) {
+func (m *Machine) firstFull(client string, o *Outgoing, ahead map[*queue]tally) (full *queue) {
 	if m.dedupID(o) != "" && m.duplicate(o) {
 		return nil
 	}
@@ -213,8 +213,8 @@ func (m *Machine) Waits(c *Command) bool {
 	if c.Op == Send {
 		sends = []Outgoing{c.outgoing()}
 	}
-	for _, o := range sends {
-		if q := m.firstFull(c.Client, m.routed(o), nil); q != nil && q.policy.OnFull == FullBlock {
+	for i := range sends {
+		if q := m.firstFull(c.Client, m.routed(&sends[i]), nil); q != nil && q.policy.OnFull == FullBlock {
 			return true
 		}
 	}

@@ -59,12 +59,13 @@ const maxAttempts = 1<<16 - 1
 type Machine struct {
 	opts     Options
 	policies policyBook
-	last     uint64 // Seq of the newest entry
-	start    uint64 // Seq of the newest start entry
-	unstored uint64 // messages since the start that were not stored
-	bytes    int64  // size of the contents and the queues in memory
-	reserved int64  // of what is free, for the rest of the Step in progress
-	aside    int    // messages set aside, for their content could not be read
+	last     uint64            // Seq of the newest entry
+	start    uint64            // Seq of the newest start entry
+	unstored uint64            // messages since the start that were not stored
+	bytes    int64             // size of the contents and the queues in memory
+	reserved int64             // of what is free, for the rest of the Step in progress
+	buried   map[*Message]bool // not stored, for topics: in a dead-letter queue there is a copy that is
+	aside    int               // messages set aside, for their content could not be read
 	live     liveSet
 	queues   map[string]*queue
 	recent   *queue         // of queues, the one that was looked for last
@@ -97,6 +98,8 @@ type Machine struct {
 	seqs    []uint64   // to be settled by recordSettle
 	settled *queue     // where they are
 	takers  []*durable // scratch of a publish
+
+	lastPublished *Props // of a plain message that was published: its topic
 
 	superseded []superseded // by what the Step in progress put into queues
 
@@ -149,7 +152,7 @@ func (m *Machine) do(c *Command, out *Effects) error {
 	}
 	switch c.Op {
 	case Start:
-		m.record(record{kind: KindStart}, out)
+		m.record(&record{kind: KindStart}, out)
 		m.startTimers()
 		return nil
 	case Send:
@@ -261,7 +264,7 @@ func (m *Machine) Resume(last uint64) error {
 }
 
 // record gives r the next Seq, applies it and appends it to the entries.
-func (m *Machine) record(r record, out *Effects) {
+func (m *Machine) record(r *record, out *Effects) {
 	m.last++
 	r.seq = m.last
 	at := len(out.arena)
@@ -275,7 +278,7 @@ func (m *Machine) record(r record, out *Effects) {
 	if r.kind != KindSettle && r.kind != KindAttempt {
 		out.Sync = true
 	}
-	m.apply(&r)
+	m.apply(r)
 }
 
 // apply changes the stored state: the only place that does. What a queue has
@@ -498,6 +501,9 @@ func (m *Machine) release(at ref) {
 	}
 	if msg.refs--; msg.refs == 0 {
 		m.bytes -= msg.memory()
+		if m.buried != nil {
+			delete(m.buried, msg)
+		}
 	}
 }
 

@@ -100,7 +100,7 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 
 // A backlog takes a slot and a Message for each message, and little more.
 func TestBacklogMemoryPerMessage(t *testing.T) {
-	const messages, most = 200_000, 96
+	const messages, most = 200_000, 80
 	r := newRig(t, Options{MemoryBytes: 1 << 40})
 	if n := fillBytes(r, messages); n > most {
 		t.Errorf("%d octets a message beyond its content, want at most %d", n, most)

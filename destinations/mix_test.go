@@ -551,7 +551,7 @@ func (x *mix) check() {
 // checkMemory counts anew what the machine and each queue count as they go.
 func (x *mix) checkMemory() {
 	var want int64
-	held, aside := map[*Message]int32{}, 0
+	held, aside := map[*Message]uint16{}, 0
 	for _, q := range x.m.queues {
 		q.each(func(at ref) bool {
 			if at.slot().state == slotAside {
@@ -578,6 +578,11 @@ func (x *mix) checkMemory() {
 			x.t.Fatalf("%q is in %d backlogs and knows of %d", bodyText(msg), refs, msg.refs)
 		}
 	}
+	for msg := range x.m.buried {
+		if held[msg] == 0 {
+			x.t.Fatalf("%q has gone and is still known as a dead letter", bodyText(msg))
+		}
+	}
 	for _, w := range x.m.windows {
 		for i := range w.sightings.len() {
 			want += w.sightings.at(i).size()
@@ -593,7 +598,7 @@ func (x *mix) checkMemory() {
 
 // countQueue returns what is counted for q beside itself and the messages in
 // memory, which it adds to held.
-func (x *mix) countQueue(q *queue, held map[*Message]int32) (n int64) {
+func (x *mix) countQueue(q *queue, held map[*Message]uint16) (n int64) {
 	got := [...]int64{int64(q.live), int64(q.ready), q.bytes, q.resident}
 	var want [4]int64
 	q.each(func(at ref) bool {

@@ -26,7 +26,8 @@ type Props struct {
 
 	// Job is the machine's: what the message was called while it waited for its
 	// time, unless what came shares its content; see Delivery.Job.
-	Job MessageID
+	Job   MessageID
+	topic string // where the message was published, if something but a subscriber that was there took it; not stored here
 }
 
 // DefaultPriority is that of a message without Props.
@@ -107,6 +108,21 @@ func (p *Props) bury() *Props {
 	}
 	return &Props{Priority: DefaultPriority, Expires: p.Expires, Job: p.Job}
 }
+
+// unpublished is p for another topic.
+func (p *Props) unpublished() *Props {
+	if p == nil || p.topic == "" {
+		return p
+	}
+	other := *p
+	if other.topic = ""; other.fields() == 0 {
+		return nil
+	}
+	return &other
+}
+
+// stored says that there is something in p to store.
+func (p *Props) stored() bool { return p != nil && p.fields() != 0 }
 
 // headBytes bounds what p takes in the head of an entry.
 func (p *Props) headBytes() int64 {

@@ -43,7 +43,7 @@ func (m *Machine) publish(c *Command, o Outgoing, out *Effects) {
 	if m.whole = whole; !whole {
 		m.joined = false
 	}
-	m.showAll(o, before, out)
+	m.showAll(&o, before, out)
 }
 
 // parts is how many destinations o has.
@@ -71,11 +71,6 @@ func (o *Outgoing) names(d Destination) bool {
 	return o.Destination == d || slices.Contains(o.Also, d)
 }
 
-// again is the same message for another topic.
-func (msg *Message) again() *Message {
-	return &Message{Content: msg.Content, HeaderBytes: msg.HeaderBytes, Form: msg.Form, Persistent: msg.Persistent, Props: msg.Props}
-}
-
 // place puts a message into queues, and into takers: those of its topic, perhaps
 // all.
 func (m *Machine) place(c *Command, msg *Message, queues []string, topic string, takers []*durable, all bool, out *Effects) {
@@ -88,10 +83,10 @@ func (m *Machine) place(c *Command, msg *Message, queues []string, topic string,
 		if r.chosen {
 			r.seqs = seqsOf(takers)
 		}
-		m.record(r, out)
+		m.record(&r, out)
 		return
 	}
-	msg.publishedOn(topic)
+	m.published(msg, topic)
 	m.number(msg)
 	s := slot{seq: m.last, msg: msg, size: slotSize(msg)}
 	for _, name := range queues {
@@ -165,7 +160,7 @@ func (q *queue) offline() bool {
 
 // applyPublish puts a message into its queues and what is durable on its topic.
 func (m *Machine) applyPublish(r *record) {
-	r.msg.publishedOn(r.topic)
+	m.published(r.msg, r.topic)
 	for _, name := range r.queues {
 		m.share(name, r)
 	}
@@ -177,6 +172,19 @@ func (m *Machine) applyPublish(r *record) {
 			m.share(d.queue.destination.Name, r)
 		}
 	})
+}
+
+// published notes on which topic a message was published. Plain ones of one topic
+// share their Props.
+func (m *Machine) published(msg *Message, topic string) {
+	plain := msg.Props == nil
+	if last := m.lastPublished; plain && last != nil && last.topic == topic {
+		msg.Props = last
+		return
+	}
+	if msg.publishedOn(topic); plain {
+		m.lastPublished = msg.Props
+	}
 }
 
 // share puts the message of r into one of its queues, but not twice.
@@ -194,7 +202,7 @@ func (m *Machine) share(queue string, r *record) {
 
 // showAll gives a copy to each subscriber of the topics of o that is there. before
 // is how many messages were not stored before this one.
-func (m *Machine) showAll(o Outgoing, before uint64, out *Effects) {
+func (m *Machine) showAll(o *Outgoing, before uint64, out *Effects) {
 	for i := range o.parts() {
 		d := o.part(i)
 		if !d.Topic || m.topics[d.Name] == nil && m.watching == 0 {
@@ -213,11 +221,11 @@ func (m *Machine) Stores(o Outgoing) bool {
 	if !o.Message.Persistent {
 		return false
 	}
-	o = m.routed(o)
-	later := o.Message.Props.later() || m.policyOf(o.Destination).DeliveryDelay > 0
+	routed := m.routed(&o)
+	later := o.Message.Props.later() || m.policyOf(routed.Destination).DeliveryDelay > 0
 	stores := false
-	for i := range o.parts() {
-		d := o.part(i)
+	for i := range routed.parts() {
+		d := routed.part(i)
 		stores = stores || !d.Temporary() && (!d.Topic || later)
 		if d.Topic {
 			m.durables.each(d.Name, func(*durable) { stores = true })
@@ -228,13 +236,13 @@ func (m *Machine) Stores(o Outgoing) bool {
 
 // logBytes bounds what o takes in the log: each of its destinations may need an
 // entry of its own. drained is as with placeBytes.
-func (m *Machine) logBytes(o Outgoing, drained map[string]bool) int64 {
+func (m *Machine) logBytes(o *Outgoing, drained map[string]bool) int64 {
 	return int64(o.parts())*(o.Message.size()+o.Message.Props.headBytes()) + m.headBytes(o, drained)
 }
 
 // admitBatch checks that what o takes fits into one batch of the log, if it may be
 // several entries.
-func (m *Machine) admitBatch(o Outgoing) error {
+func (m *Machine) admitBatch(o *Outgoing) error {
 	if len(o.Also) == 0 {
 		return nil
 	}
@@ -246,7 +254,7 @@ func (m *Machine) admitBatch(o Outgoing) error {
 }
 
 // headBytes bounds what the heads of the entries of o take in the log.
-func (m *Machine) headBytes(o Outgoing, drained map[string]bool) int64 {
+func (m *Machine) headBytes(o *Outgoing, drained map[string]bool) int64 {
 	n := int64(o.parts()) * maxHeadBytes
 	keyed := false
 	if p := o.Message.Props; p != nil {

@@ -40,7 +40,7 @@ func (m *Machine) attempt(q *queue, at ref, attempts int, until int64, out *Effe
 	case attempts == int(sl.attempts) && until == at.extra().until:
 		// Nothing new to remember.
 	case sl.stored():
-		m.record(record{kind: KindAttempt, queue: q.destination.Name, seqs: []uint64{sl.seq}, attempts: attempts, until: until}, out)
+		m.record(&record{kind: KindAttempt, queue: q.destination.Name, seqs: []uint64{sl.seq}, attempts: attempts, until: until}, out)
 	default:
 		at.setAttempts(attempts, until)
 	}
@@ -123,7 +123,7 @@ func (m *Machine) bury(q *queue, at ref, reason string, attempts int, out *Effec
 	case q.origin(sl.msg).reports():
 		m.discard(q, at)
 		return
-	case q.destination.Topic && sl.msg.buried: // another subscriber of its topic refused it too: it is there already
+	case q.destination.Topic && m.buried[sl.msg]: // another subscriber of its topic refused it too: it is there already
 		m.discard(q, at)
 		return
 	}
@@ -146,16 +146,21 @@ func (m *Machine) bury(q *queue, at ref, reason string, attempts int, out *Effec
 		m.note(DeadLettered, dead.Destination, reason, 1)
 	}
 	if sl.stored() {
-		m.record(record{
+		m.record(&record{
 			kind: KindMove, queue: q.destination.Name, seqs: []uint64{sl.seq},
 			target: target, dead: dead, content: at.content(), size: sl.size,
 		}, out)
 		return
 	}
-	sl.msg.buried = q.destination.Topic
+	if q.destination.Topic {
+		if m.buried == nil {
+			m.buried = map[*Message]bool{}
+		}
+		m.buried[sl.msg] = true
+	}
 	msg := *sl.msg
 	msg.Persistent, msg.Props, msg.n, msg.refs = true, msg.Props.bury(), 0, 0
-	m.record(record{kind: KindEnqueue, queue: target, msg: &msg, dead: dead}, out)
+	m.record(&record{kind: KindEnqueue, queue: target, msg: &msg, dead: dead}, out)
 	m.discard(q, at)
 	m.collect(q)
 }

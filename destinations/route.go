@@ -25,7 +25,7 @@ func newRoutes(all []Route) (routes patternSet[*Route]) {
 
 // routed is o with the destinations that routes add, and without those that they
 // take away. Each counts once.
-func (m *Machine) routed(o Outgoing) Outgoing {
+func (m *Machine) routed(o *Outgoing) *Outgoing {
 	if len(m.opts.Routes) == 0 {
 		return o
 	}
@@ -50,7 +50,7 @@ func (m *Machine) routed(o Outgoing) Outgoing {
 			add(d)
 		}
 	}
-	return Outgoing{Destination: all[0], Also: all[1:], Message: o.Message}
+	return &Outgoing{Destination: all[0], Also: all[1:], Message: o.Message}
 }
 
 // allRouted are sends, each routed.
@@ -59,8 +59,8 @@ func (m *Machine) allRouted(sends []Outgoing) []Outgoing {
 		return sends
 	}
 	routed := make([]Outgoing, len(sends))
-	for i, o := range sends {
-		routed[i] = m.routed(o)
+	for i := range sends {
+		routed[i] = *m.routed(&sends[i])
 	}
 	return routed
 }

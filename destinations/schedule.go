@@ -181,7 +181,7 @@ func (m *Machine) due(q *queue, at ref, content *Message, out *Effects) {
 	}
 	switch {
 	case sl.stored():
-		m.record(record{kind: KindSchedule, queue: q.destination.Name, seqs: []uint64{sl.seq}, next: next, left: left}, out)
+		m.record(&record{kind: KindSchedule, queue: q.destination.Name, seqs: []uint64{sl.seq}, next: next, left: left}, out)
 		if !taken {
 			m.settled, m.seqs = q, append(m.seqs, m.last)
 			m.recordSettle(out)

@@ -4,11 +4,11 @@ import "fmt"
 
 // send puts a message into a queue or hands it to a topic's subscribers.
 func (m *Machine) send(c *Command, out *Effects) error {
-	o := c.outgoing()
-	if err := m.mayCreateAll(o); err != nil {
+	sent := c.outgoing()
+	if err := m.mayCreateAll(&sent); err != nil {
 		return err
 	}
-	o = m.routed(o)
+	o := m.routed(&sent)
 	if err := m.admit(m.needs(o, c.DiskLow, nil)); err != nil {
 		return err
 	}
@@ -31,7 +31,7 @@ func (c *Command) outgoing() Outgoing {
 // it while it waits, and the queues that it makes. The content of one that is stored can stay in the log; so can any other,
 // but one for a topic or a temporary queue. made, if it is not nil, are queues
 // that count already.
-func (m *Machine) needs(o Outgoing, diskLow bool, made map[string]bool) (need int64) {
+func (m *Machine) needs(o *Outgoing, diskLow bool, made map[string]bool) (need int64) {
 	content := diskLow && !o.Message.Persistent
 	for i := range o.parts() {
 		d := o.part(i)
@@ -68,14 +68,14 @@ func (m *Machine) admit(size int64) error {
 }
 
 // accept puts a message where it belongs.
-func (m *Machine) accept(c *Command, o Outgoing, out *Effects) {
+func (m *Machine) accept(c *Command, o *Outgoing, out *Effects) {
 	m.resolve(o.Message, m.policyOf(o.Destination))
 	if o.Message.level() == levelWaiting {
-		m.schedule(c, o, out)
+		m.schedule(c, *o, out)
 		return
 	}
 	if o.Destination.Topic || len(o.Also) > 0 {
-		m.publish(c, o, out)
+		m.publish(c, *o, out)
 		return
 	}
 	m.enqueue(o.Destination, o.Message, c.DiskLow, out)
@@ -93,7 +93,7 @@ func (m *Machine) enqueue(d Destination, msg *Message, diskLow bool, out *Effect
 	}
 	switch {
 	case msg.Persistent || !diskLow && !m.room(m.queue(d.Name), msg.size()):
-		m.record(record{kind: KindEnqueue, queue: d.Name, msg: msg}, out)
+		m.record(&record{kind: KindEnqueue, queue: d.Name, msg: msg}, out)
 	default:
 		m.number(msg)
 		m.push(m.queue(d.Name), slot{seq: m.last, msg: msg, size: slotSize(msg)}, msg.level(), extra{props: msg.Props.waits()})
@@ -108,20 +108,20 @@ func (m *Machine) number(msg *Message) {
 
 // show gives a copy to each subscriber of a topic that is there.
 func (m *Machine) show(topic string, msg *Message, out *Effects) {
-	if m.watching > 0 {
+	if m.watching > 0 || msg.Topic() != "" {
 		msg = m.onTopic(topic, msg)
 	}
 	m.eachSubscriber(Topic(topic), msg, func(s *subscription) { m.offer(s, msg, out) })
 }
 
-// onTopic is msg for those who must be told on which topic it was published.
+// onTopic is msg for those who see on which topic it was published.
 func (m *Machine) onTopic(topic string, msg *Message) *Message {
 	switch {
-	case msg.topic == nil:
-		msg.publishedOn(topic)
-	case *msg.topic != topic || msg.n < m.unstored: // one of several: their numbers ascend
+	case msg.Topic() == "":
+		m.published(msg, topic)
+	case msg.Topic() != topic || msg.n < m.unstored: // one of several: their numbers ascend
 		msg = msg.again()
-		msg.publishedOn(topic)
+		m.published(msg, topic)
 		m.number(msg)
 	}
 	return msg

@@ -47,8 +47,8 @@ func entrySize(s *slot, nack bool) int64 {
 
 // commit carries out what a transaction held, and its sends.
 func (m *Machine) commit(c *Command, out *Effects) error {
-	for _, o := range c.Sends {
-		if err := m.mayCreateAll(o); err != nil {
+	for i := range c.Sends {
+		if err := m.mayCreateAll(&c.Sends[i]); err != nil {
 			return err
 		}
 	}
@@ -63,8 +63,8 @@ func (m *Machine) commit(c *Command, out *Effects) error {
 		m.sessions[c.Session].forgetLeft()
 	}
 	repeated := m.onlyDuplicates(c.Sends)
-	for _, s := range c.Sends {
-		m.acceptOnce(c, s, repeated, out)
+	for i := range c.Sends {
+		m.acceptOnce(c, &c.Sends[i], repeated, out)
 	}
 	m.whole, m.joined, m.reserved = false, false, 0
 	return nil
@@ -75,16 +75,16 @@ func (m *Machine) commit(c *Command, out *Effects) error {
 func (m *Machine) admitCommit(c *Command) (need int64, err error) {
 	var size int64
 	made, drained := map[string]bool{}, map[string]bool{} // the queues that the sends make, and those in which place is made
-	for _, s := range c.Sends {
-		size += m.logBytes(s, drained)
-		need += m.needs(s, c.DiskLow, made)
+	for i := range c.Sends {
+		size += m.logBytes(&c.Sends[i], drained)
+		need += m.needs(&c.Sends[i], c.DiskLow, made)
 	}
 	if err := m.admit(need); err != nil {
 		return 0, err
 	}
 	ahead := map[*queue]tally{}
-	for _, s := range c.Sends {
-		if err := m.admitPlace(c.Client, s, ahead); err != nil {
+	for i := range c.Sends {
+		if err := m.admitPlace(c.Client, &c.Sends[i], ahead); err != nil {
 			return 0, err
 		}
 	}

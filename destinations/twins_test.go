@@ -83,7 +83,7 @@ func TestCommitFitsIntoABatch(t *testing.T) {
 	var bound, size int64
 	for range 100 {
 		c.Sends = append(c.Sends, Outgoing{Destination: Topic("t"), Message: newMessage("x", true)})
-		bound += s.m.logBytes(c.Sends[len(c.Sends)-1], nil)
+		bound += s.m.logBytes(&c.Sends[len(c.Sends)-1], nil)
 	}
 	s.step(c)
 	for _, e := range s.out.Entries {

@@ -37,7 +37,7 @@ func (m *Machine) establish(queue string, out *Effects) {
 		return
 	}
 	if q := m.find(queue); q == nil || q.durable == nil {
-		m.record(record{kind: KindDurable, queue: queue, topic: topic}, out)
+		m.record(&record{kind: KindDurable, queue: queue, topic: topic}, out)
 	}
 }
 
