@@ -121,6 +121,41 @@ func TestReportsOfSubscriptions(t *testing.T) {
 	watcher.nothing()
 }
 
+// What is not counted is reported when it happens, and each by itself.
+func TestReportsAtOnce(t *testing.T) {
+	inReports(t, func(t *testing.T, h *host) {
+		watcher := h.watch("/topic/$SYS.>")
+		watcher.report("subscriptions.made")
+		began := time.Now()
+		c := h.connect("1.0")
+		c.do("SUBSCRIBE\ndestination:/queue/a")
+		c.do("SUBSCRIBE\ndestination:/queue/b")
+		c.do("DISCONNECT")
+		h.DiskLow(diskFull, 1)
+		h.connect("1.2")
+		h.DiskLow(diskFree, 2)
+		watcher.report("connections.opened")
+		for _, queue := range []string{"/queue/a", "/queue/b"} {
+			watcher.report("destinations.made", "destination:"+queue)
+			watcher.report("subscriptions.made", "destination:"+queue, "subscription:"+queue)
+		}
+		for _, queue := range []string{"/queue/a", "/queue/b"} {
+			watcher.report("subscriptions.ended", "destination:"+queue, "subscription:"+queue)
+		}
+		for _, queue := range []string{"/queue/a", "/queue/b"} {
+			watcher.report("destinations.gone", "destination:"+queue)
+		}
+		watcher.report("connections.closed")
+		watcher.report("disk.low", "free:1")
+		watcher.report("connections.opened")
+		watcher.report("disk.back", "free:2")
+		if took := time.Since(began); took != 0 {
+			t.Errorf("the reports came after %v", took)
+		}
+		watcher.still()
+	})
+}
+
 // inReports runs a test in a bubble, where a second takes no time, with a server
 // whose queues under full, reject and block hold two messages.
 func inReports(t *testing.T, test func(t *testing.T, h *host)) {
@@ -136,7 +171,9 @@ func inReports(t *testing.T, test func(t *testing.T, h *host)) {
 			}
 			rules = append(rules, destinations.Rule{Match: full, Set: func(p *destinations.Policy) { p.MaxMessages, p.OnFull = 2, what }})
 		}
-		test(t, servePipes(t, Options{Machine: destinations.Options{Policies: destinations.NewPolicies(rules)}}))
+		test(t, servePipes(t, Options{Machine: destinations.Options{
+			Policies: destinations.NewPolicies(rules), MaxSubscriptions: 3000,
+		}}))
 	})
 }
 
@@ -158,9 +195,10 @@ func TestReportsOfMessages(t *testing.T) {
 		c.ack("NACK", "1.2", second)
 		watcher.report("messages.dead-lettered", "destination:/queue/full.a", "messages:2", "reason:rejected")
 
-		c.do("SEND\ndestination:/queue/e\nx-message-ttl:2000", "1")
-		c.do("SEND\ndestination:/queue/e\nx-message-ttl:2000", "2")
-		watcher.report("messages.expired", "destination:/queue/e", "messages:2")
+		for _, ttl := range []int{2100, 2100, 2200, 2200, 2300} {
+			c.do(fmt.Sprintf("SEND\ndestination:/queue/e\nx-message-ttl:%d", ttl), "message")
+		}
+		watcher.report("messages.expired", "destination:/queue/e", "messages:5")
 
 		c.do("SEND\ndestination:/remote-temp-queue/nobody.x", "1")
 		watcher.report("messages.dropped", "destination:/temp-queue/x", "messages:1", "reason:unclaimed")
@@ -230,6 +268,7 @@ func TestReportsOfTheDisk(t *testing.T) {
 	watcher := h.watch("/topic/$SYS.disk.*")
 	h.DiskLow(diskFull, 4711)
 	watcher.report("disk.low", "free:4711")
+	watcher.nothing()
 	h.DiskLow(diskFree, 2000000)
 	watcher.report("disk.back", "free:2e+06")
 	watcher.nothing()
@@ -240,12 +279,85 @@ func TestReportsLost(t *testing.T) {
 	inReports(t, func(t *testing.T, h *host) {
 		watcher := h.watch("/topic/$SYS.reports.lost")
 		c := h.connect("1.2")
-		for i := range 600 {
+		const subscriptions = 2100
+		for i := range subscriptions {
 			c.say(fmt.Sprintf("SUBSCRIBE\nid:%d\ndestination:/queue/%d\n\n", i, i))
 		}
 		c.nothing()
 		// Two for each, and the two that the first clients made.
-		watcher.report("reports.lost", fmt.Sprintf("reports:%d", 2*600+2-500))
+		watcher.report("reports.lost", fmt.Sprintf("reports:%d", 2*subscriptions+2-500))
+		watcher.still()
+		c.close() // in the next second, and all at once
+		watcher.report("reports.lost", fmt.Sprintf("reports:%d", 2*subscriptions+1-500))
+		watcher.still()
+	})
+}
+
+// Of what is counted as many queues are reported in a second, beside the others.
+func TestCountedReportsLost(t *testing.T) {
+	inReports(t, func(t *testing.T, h *host) {
+		c := h.connect("1.2")
+		const queues = 300
+		full := func(i int) string { return fmt.Sprintf("/queue/full.%d", i) }
+		for i := range queues {
+			c.do("SEND\ndestination:"+full(i), "1")
+			c.do("SEND\ndestination:"+full(i), "2")
+		}
+		watcher := h.watch("/topic/$SYS.queues.full,/topic/$SYS.reports.lost")
+		for range 2 {
+			for i := range queues {
+				c.do("SEND\ndestination:"+full(i), "3")
+			}
+		}
+		for i := range 250 { // the other 250 say that a message was dropped
+			watcher.report("queues.full", "destination:"+full(i), "times:2")
+		}
+		watcher.report("reports.lost", "reports:200")
+		watcher.still()
+	})
+}
+
+// What there is no memory for is lost, and that is reported when there is some.
+func TestReportsWithoutMemory(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := servePipes(t, Options{MemoryBytes: 1 << 20})
+		c, others := h.connect("1.2"), []*client{h.connect("1.2"), h.connect("1.2")}
+		watcher := h.watch("/topic/$SYS.connections.*,/topic/$SYS.reports.lost")
+		others = append(others, h.exhaust())
+		watcher.report("connections.opened")
+		for _, other := range others {
+			other.close()
+		}
+		time.Sleep(time.Minute) // in which it is tried again and again
+		c.subscribe("s", "/queue/memory", "auto")
+		watcher.report("reports.lost", "reports:4") // that three clients closed, and that c subscribed
+		watcher.still()
+	})
+}
+
+// exhaust has small messages sent that cannot be stored until there is no memory
+// for another, and returns the client that was refused.
+func (h *host) exhaust() *client {
+	h.t.Helper()
+	h.DiskLow(diskFull, 0)
+	c := h.connect("1.2")
+	for {
+		c.say("SEND\ndestination:/queue/memory\npersistent:false\nreceipt:r\n\n")
+		if f := c.read(); f.command == "ERROR" {
+			return c
+		}
+	}
+}
+
+// Whoever comes is not told what happened for others, who have left.
+func TestReportsBeforeTheFirst(t *testing.T) {
+	inReports(t, func(t *testing.T, h *host) {
+		first := h.watch("/topic/$SYS.messages.*")
+		h.send("/queue/full.a", "1", "2", "3")
+		first.do("UNSUBSCRIBE\nid:reports")
+		watcher := h.watch("/topic/$SYS.queues.*,/topic/$SYS.messages.*,/topic/$SYS.reports.*")
+		time.Sleep(time.Minute)
 		watcher.still()
 	})
 }

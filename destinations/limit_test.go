@@ -63,6 +63,40 @@ func TestNacksFitIntoABatch(t *testing.T) {
 	}
 }
 
+// One NACK of a large message may make very many small ones go from a dead-letter
+// queue that is bounded by octets: the bound of the batch counts them, each once.
+func TestNackOfALargeMessage(t *testing.T) {
+	t.Parallel()
+	const ring, nacks = 15_000, 2
+	nack := func(limit int64) (size int64, err error) {
+		policies := NewPolicies([]Rule{{Match: Pattern{Queue("DLQ.q")}, Set: func(p *Policy) { p.MaxBytes, p.OnFull = 1<<20, FullDropOldest }}})
+		s := newStepper(t, Options{Policies: policies, MaxCommitBytes: limit})
+		s.step(Command{Op: Subscribe, Session: 1, Subscription: "s", Destination: Queue("q"), Consumer: Consumer{Ack: AckIndividual, RejectNacks: true}})
+		for range ring {
+			s.step(Command{Op: Send, Session: 2, Destination: Queue("DLQ.q"), Message: newMessage("x", true)})
+			s.step(Command{Op: Send, Session: 2, Destination: Queue("other"), Message: newMessage("x", true)})
+		}
+		for i := range nacks {
+			s.step(Command{Op: Send, Session: 2, Destination: Queue("q"), Message: newMessage(strings.Repeat("x", 1<<20), true)})
+			s.step(Command{Op: Nack, Session: 1, Tx: "x", Delivery: DeliveryID{Sub: 1, Tag: uint64(i + 1)}})
+		}
+		s.out.Reset()
+		err = s.m.Step(scriptTime, Command{Op: Commit, Session: 1, Tx: "x"}, &s.out)
+		for _, e := range s.out.Entries {
+			size += int64(len(e.Head) + len(e.Body))
+		}
+		return size, err
+	}
+	size, err := nack(ring*maxTakerBytes + nacks*3*maxHeadBytes)
+	if err != nil || size < ring {
+		t.Fatalf("%d octets, %v", size, err)
+	}
+	var refused *Error
+	if _, err := nack(size - 1); !errors.As(err, &refused) || refused.Code != CodeTransactionTooBig {
+		t.Errorf("a batch of %d octets may have one less: %v", size, err)
+	}
+}
+
 // A queue that is to be full is said to be so, whatever comes into it, and only
 // then.
 func TestFactsOfFullQueues(t *testing.T) {
