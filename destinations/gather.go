@@ -91,6 +91,9 @@ func (m *Machine) endGathering(q *queue) {
 	if g.many {
 		m.bytes -= gatheringBytes
 	}
+	if g.due { // a standby says nothing again, and would keep all such queues
+		m.gathered = slices.DeleteFunc(m.gathered, func(other *queue) bool { return other == q })
+	}
 	q.gathering = nil
 	delete(m.spans, q.destination.Name)
 }

@@ -246,3 +246,31 @@ func TestGatheringsAreCounted(t *testing.T) {
 		t.Error("there is a span of a queue that is gone")
 	}
 }
+
+// A standby, which says nothing again, keeps no queue that is deleted.
+func TestStandbyForgetsWhatGathered(t *testing.T) {
+	t.Parallel()
+	g := newGatherer(t, Options{})
+	g.send(2 * gatherAfter)
+	g.ack(0, 1, gatherAfter-1)
+	g.ack(1, 1, gatherAfter-1)
+	var out Effects
+	id := DurableID{Client: "c0", Name: "d"}
+	for _, c := range []Command{
+		{Op: Ack, Session: 1, Delivery: DeliveryID{Sub: 1, Tag: gatherAfter}},
+		{Op: Unsubscribe, Session: 1, Subscription: "s", Delete: true, Consumer: Consumer{Durable: id}},
+	} {
+		out.Reset()
+		if err := g.m.Step(scriptTime, c, &out); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range out.Entries {
+			g.entries = append(g.entries, readBack(e))
+		}
+	}
+	standby := replayed(t, g.m.opts, g.entries)
+	if n := len(standby.gathered); n > 0 {
+		t.Fatalf("%d queues are to say again what they settled, of which none is there", n)
+	}
+	g.recovered()
+}

@@ -93,7 +93,7 @@ func (m *Machine) addressee(q *queue, src *source, v *view, at ref) *source {
 			return src
 		}
 	}
-	if g.blocked(placeOf(at)) || o != src && (!o.sub.hasCredit() || o.parked.len() > 0) {
+	if g.blocked(placeOf(at)) || !o.sub.hasCredit() || o.parked.len() > 0 {
 		m.park(q, g, at)
 		return nil
 	}
@@ -397,6 +397,7 @@ func (m *Machine) vacate(q *queue, g *group) {
 func (m *Machine) endGroup(q *queue, g *group) {
 	delete(q.groups, g.id)
 	if g.owner != nil {
+		g.stay()
 		g.owner.groups.remove(g)
 	}
 	m.bytes -= groupBytes + int64(g.outside.len())*parkBytes
