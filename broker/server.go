@@ -63,7 +63,7 @@ func New(o Options) *Server {
 				logger: o.Logger, every: o.CheckpointEvery, written: make(chan outcome, 1),
 			},
 			lot:        newLot(memory.limit / 8),
-			dropped:    dropLog{text: "topic subscribers are too slow: copies were dropped"},
+			dropped:    dropLog{text: "topic subscribers are too slow, or away for too long: copies were dropped"},
 			unclaimed:  dropLog{text: "replies were for temporary queues that are gone or full: they were dropped"},
 			overflowed: dropLog{text: "queues are full: messages were dropped, as their policies say"},
 		},

@@ -47,6 +47,9 @@ const (
 func (s *slot) stored() bool   { return s.marks&markStored != 0 }
 func (s *slot) returned() bool { return s.marks&markReturned != 0 }
 
+// waits says that no consumer has it, and that one is to have it.
+func (s *slot) waits() bool { return s.state == slotReady || s.state == slotHeld }
+
 // number is that of a message that is not stored; of one that is, 0.
 func (s *slot) number() uint64 {
 	if s.stored() {

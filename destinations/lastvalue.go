@@ -78,7 +78,7 @@ func (p place) older(other place) bool {
 // Step, before which the newest entry was before. One batch of the log has both.
 func (m *Machine) settleSuperseded(before uint64, out *Effects) {
 	for _, old := range m.superseded {
-		if at, ok := old.queue.find(old.place.seq, old.place.n); ok && at.slot().state == slotReady {
+		if at, ok := old.queue.find(old.place.seq, old.place.n); ok && at.slot().waits() {
 			m.joined = m.last > before
 			m.drop(old.queue, at, out)
 		}
