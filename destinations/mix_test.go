@@ -679,8 +679,8 @@ func (x *mix) inOrder(q *queue, src *source, at ref) (waits bool) {
 }
 
 // checkHeld checks that a message that is held has a reason: its owner has no
-// credit, or another one of its group that waits for its time, or for its owner's
-// acknowledgements.
+// credit, or another one of its group that waits for its time, or is ready where the
+// queue keeps its order, or its owner must acknowledge.
 func (x *mix) checkHeld(q *queue, g *group, at ref) {
 	p := placeOf(at)
 	switch {
@@ -691,7 +691,8 @@ func (x *mix) checkHeld(q *queue, g *group, at ref) {
 			return
 		}
 		for _, other := range g.blocks.rest() {
-			if first, ok := q.find(other.seq, other.n); ok && other.compare(p) < 0 && first.extra().until > x.now.UnixMilli() {
+			first, ok := q.find(other.seq, other.n)
+			if ok && other.compare(p) < 0 && (first.slot().state == slotReady || first.extra().until > x.now.UnixMilli()) {
 				return
 			}
 		}
