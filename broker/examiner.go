@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 	"sync"
@@ -97,6 +98,15 @@ func (x *examiner) answer(q examination) bool {
 	return x.engine.box.put([]mail{{command: c}}, 8*len(q.Contents), false)
 }
 
+// apart is a message that was read, with memory of its own: it stays, and the
+// block of the log that it was read from shall not. It may be nil.
+func apart(m *destinations.Message) *destinations.Message {
+	if m != nil && len(m.Content) <= blockBytes {
+		m.Content = bytes.Clone(m.Content)
+	}
+	return m
+}
+
 // examineFor is how long one examination may take: what it has found is
 // delivered then, and other views have their turn.
 const examineFor = 20 * time.Millisecond
@@ -124,11 +134,11 @@ func (x *examiner) examine(q examination) error {
 		if err != nil && !isLost(err) && !errors.Is(err, syscall.EIO) {
 			return err
 		}
-		if q.Selector == nil {
-			q.Message = m
-			return nil
+		if q.Selector != nil {
+			q.Matches = append(q.Matches, err == nil && q.Selector.Matches(fieldsOf(m)))
+		} else {
+			q.Messages = append(q.Messages, apart(m))
 		}
-		q.Matches = append(q.Matches, err == nil && q.Selector.Matches(fieldsOf(m)))
 		if time.Since(begun) > examineFor {
 			return nil
 		}

@@ -115,7 +115,10 @@ const (
 	headerSingleActive          = "x-single-active-consumer"
 	headerNoLocal               = "no-local"
 	headerActiveMQNoLocal       = "activemq.noLocal"
-	headerRetroactive           = "activemq.retroactive"
+	headerRetroactive           = "retroactive"
+	headerActiveMQRetroactive   = "activemq.retroactive"
+	headerRetroactiveMessages   = "x-retroactive-messages"
+	headerRetroactiveSince      = "x-retroactive-since"
 )
 
 // Of NACK.

@@ -26,9 +26,6 @@ func (s *session) subscribe(f *stomp.Frame, c destinations.Command) error {
 	if err != nil {
 		return err
 	}
-	if err := supported(f); err != nil {
-		return err
-	}
 	consumer, err := s.consumer(f)
 	if err != nil {
 		return err
@@ -38,6 +35,9 @@ func (s *session) subscribe(f *stomp.Frame, c destinations.Command) error {
 		return err
 	}
 	consumer.Durable, consumer.Shared = durable.id, durable.shared
+	if consumer.Retroactive, err = retroactive(f, name); err != nil {
+		return err
+	}
 	c.Op, c.Destination, c.Sources = destinations.Subscribe, d, sources
 	c.Subscription, c.Consumer = id, consumer
 	s.add(c)
@@ -67,19 +67,6 @@ func (s *session) subscriptionID(f *stomp.Frame, destination string) (string, er
 		return "", refuse(codeHeader, "one of the headers id and destination is needed")
 	}
 	return implicit + destination, nil
-}
-
-// supported refuses a SUBSCRIBE whose headers ask for what is not there yet:
-// to ignore them would give the wrong messages to the wrong consumers.
-func supported(f *stomp.Frame) error {
-	on, err := truth(f, headerRetroactive, false)
-	if err != nil {
-		return err
-	}
-	if on {
-		return refuse(codeUnsupported, "the header %s:true is not supported", headerRetroactive)
-	}
-	return nil
 }
 
 // consumer reads how the subscription wants its messages.

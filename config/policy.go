@@ -71,7 +71,7 @@ type Prefetch struct {
 type Pending struct {
 	Messages *int    `mapstructure:"messages"`
 	Bytes    *Bytes  `mapstructure:"bytes"`
-	Policy   *string `mapstructure:"policy"` // drop-oldest, drop-new, spill or disconnect
+	Policy   *string `mapstructure:"policy"` // drop-oldest, drop-new or disconnect
 }
 
 // Durable bounds what waits for a durable subscription that nobody uses; 0: no limit.
@@ -87,9 +87,10 @@ type Dedup struct {
 	Window *time.Duration `mapstructure:"window"`
 }
 
-// Keep is what a topic keeps for those who subscribe later.
+// Keep is what a topic keeps for those who subscribe later; 0: no limit, all 0: nothing.
 type Keep struct {
 	Messages *int           `mapstructure:"messages"`
+	Bytes    *Bytes         `mapstructure:"bytes"`
 	Age      *time.Duration `mapstructure:"age"`
 }
 
@@ -129,7 +130,7 @@ func (c Config) DefaultPolicy() Policy {
 		Durable:          Durable{new(0), new(Bytes(0)), new(time.Duration(0))},
 		Dedup:            Dedup{new(20_000), new(10 * time.Minute)},
 		LastValue:        new(false),
-		Keep:             Keep{new(0), new(time.Duration(0))},
+		Keep:             Keep{new(0), new(Bytes(0)), new(time.Duration(0))},
 		AutoCreate:       new(true),
 		GCAfter:          new(time.Duration(0)),
 		SelectorAware:    new(false),
@@ -186,7 +187,7 @@ func (v *validation) field(name, at string, value any, l Limits) {
 	case "pending.bytes":
 		v.atLeast(at, value.(Bytes), "limits.body", l.Body, "the largest message")
 	case "pending.policy":
-		v.choice(at, value.(string), "drop-oldest", "drop-new", "spill", "disconnect")
+		v.choice(at, value.(string), "drop-oldest", "drop-new", "disconnect")
 	default:
 		v.amount(at, value)
 	}

@@ -22,7 +22,7 @@ destinations:
     keep:
   - match: "/topic/a: #"
     pending:
-      policy: spill
+      policy: disconnect
     auto_create: false
 routes:
   - {from: /queue/a, to: [/queue/b, /topic/c], selector: "a = 'b' # c"}
@@ -44,7 +44,7 @@ func TestLoadDestinations(t *testing.T) {
 				MaxDeliveries: new(5), Delay: new(10 * time.Second), Multiplier: new(2.0), Jitter: new(0.5),
 			},
 		}},
-		{Match: "/topic/a: #", Policy: config.Policy{Pending: config.Pending{Policy: new("spill")}, AutoCreate: new(false)}},
+		{Match: "/topic/a: #", Policy: config.Policy{Pending: config.Pending{Policy: new("disconnect")}, AutoCreate: new(false)}},
 	}
 	want.Routes = []config.Route{
 		{From: "/queue/a", To: []string{"/queue/b", "/topic/c"}, Selector: "a = 'b' # c"},
@@ -70,7 +70,7 @@ func TestLoadDestinations(t *testing.T) {
       jitter: 0.5
   - match: "/topic/a: #"
     pending:
-      policy: "spill"
+      policy: "disconnect"
     auto_create: false
 routes: # from `
 	if !strings.Contains(described, text) {
@@ -175,7 +175,7 @@ func TestValidatePolicy(t *testing.T) {
 		{"consumer_prefetch.bytes", "more than 0", config.Policy{ConsumerPrefetch: config.Prefetch{Bytes: new(config.Bytes(0))}}},
 		{"pending.messages", "more than 0", config.Policy{Pending: config.Pending{Messages: new(0)}}},
 		{"pending.bytes", "limits.body", config.Policy{Pending: config.Pending{Bytes: new(config.MiB)}}},
-		{"pending.policy", "drop-oldest, drop-new, spill, disconnect", config.Policy{Pending: config.Pending{Policy: new("page")}}},
+		{"pending.policy", "drop-oldest, drop-new, disconnect", config.Policy{Pending: config.Pending{Policy: new("page")}}},
 		{"durable.offline_messages", "negative", config.Policy{Durable: config.Durable{OfflineMessages: new(-1)}}},
 		{"dedup.window", "whole milliseconds", config.Policy{Dedup: config.Dedup{Window: new(-time.Second)}}},
 		{"keep.messages", "negative", config.Policy{Keep: config.Keep{Messages: new(-1)}}},

@@ -300,17 +300,17 @@ func (s *stretch) appendShares(dst []byte) []byte {
 type durableSection struct {
 	queue, topic, selector string
 	seq                    uint64
-	noLocal                bool
+	noLocal, retroactive   bool
 }
 
 func (d *durable) section() durableSection {
-	return durableSection{d.queue.destination.Name, d.topic, d.selector, d.seq, d.noLocal}
+	return durableSection{d.queue.destination.Name, d.topic, d.selector, d.seq, d.noLocal, d.retroactive}
 }
 
 func (s *durableSection) appendTo(dst []byte) []byte {
 	dst = appendString(dst, s.queue)
 	dst = binary.AppendUvarint(dst, s.seq)
 	dst = appendString(dst, s.topic)
-	dst = binary.AppendUvarint(dst, bitIf(s.noLocal, flagNoLocal))
+	dst = binary.AppendUvarint(dst, bitIf(s.noLocal, flagNoLocal)|bitIf(s.retroactive, flagRetroactive))
 	return appendString(dst, s.selector)
 }

@@ -98,6 +98,7 @@ type Consumer struct {
 	ByMessageID   bool               // the client acknowledges by message id (STOMP 1.0 and 1.1)
 	Durable       DurableID          // of a topic's subscription that outlives its consumers; zero: it does not
 	Shared        bool               // Durable may have several consumers, if all say so
+	Retroactive   *Retroactive       // what it gets of the kept messages of its topics; a durable one when it is made; nil: none
 }
 
 // A Refusal is what a NACK says beyond that. The zero value is nothing.

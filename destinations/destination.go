@@ -43,6 +43,9 @@ func (d Destination) AppendTo(dst []byte) []byte {
 	if topic, ok := strings.CutPrefix(d.Name, schedulePrefix); ok {
 		return append(append(dst, "/schedule/"...), topic...)
 	}
+	if topic, ok := strings.CutPrefix(d.Name, archivePrefix); ok {
+		return append(append(dst, "/kept/"...), topic...)
+	}
 	if d.Topic {
 		dst = append(dst, topicPrefix...)
 	} else {

@@ -1,8 +1,16 @@
 package destinations
 
-// dispatch gives the ready messages of q to the consumers that have credit,
-// each in turn.
+// dispatch gives out what is ready in q, and what its reader makes ready.
 func (m *Machine) dispatch(q *queue, out *Effects) {
+	m.giveOut(q, out)
+	for q.reader != nil && q.ready == 0 && m.read(q, out) {
+		m.giveOut(q, out)
+	}
+}
+
+// giveOut gives the ready messages of q to the consumers that have credit, each
+// in turn.
+func (m *Machine) giveOut(q *queue, out *Effects) {
 	switch {
 	case len(q.views) > 0 || q.groups != nil:
 		m.dispatchViews(q, out)

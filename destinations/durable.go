@@ -28,7 +28,7 @@ func (id DurableID) key() string { return durablePrefix + id.Client + durablePre
 // topic of clients.
 func durableID(d Destination) (id DurableID, ok bool) {
 	rest, ok := strings.CutPrefix(d.Name, durablePrefix)
-	if ok && strings.HasPrefix(d.Name, schedulePrefix) {
+	if ok && (strings.HasPrefix(d.Name, schedulePrefix) || strings.HasPrefix(d.Name, archivePrefix)) {
 		return id, false
 	}
 	id.Client, id.Name, _ = strings.Cut(rest, durablePrefix)
@@ -75,6 +75,8 @@ type durable struct {
 	selector string // its text; empty: none
 	selects  *selector.Selector
 	noLocal  bool // not what its own client sends
+	// retroactive says that it may hold kept messages that it does not select.
+	retroactive bool
 
 	timer  timer // for when nobody has used it for too long
 	shared bool  // whoever consumes it lets others do so too; not stored
@@ -118,6 +120,12 @@ func (q *queue) hidden() bool {
 func (d *durable) takes(client string) bool {
 	id, _ := durableID(d.queue.destination)
 	return !d.noLocal || id.Client != client
+}
+
+// selects says that q is durable and holds only what matches sel.
+func (q *queue) selects(sel *selector.Selector) bool {
+	d := q.durable
+	return d != nil && !d.retroactive && d.selector == sel.String()
 }
 
 // origin is where a message of q was sent, as far as it is known: those who
@@ -187,7 +195,15 @@ func (m *Machine) subscribeDurable(c *Command, out *Effects) (*queue, error) {
 		return nil, durableError("no-local of a durable subscription needs a client-id: it is about what the client of that name sends")
 	}
 	want := record{kind: KindDurable, queue: id.key(), topic: c.Destination.Name, noLocal: c.Consumer.NoLocal, selector: c.Consumer.Selector.String()}
+	want.retroactive = c.Consumer.Retroactive != nil && want.selector != ""
 	q := m.find(want.queue)
+	var kept []taken
+	if q == nil || q.durable == nil || !q.durable.is(&want) {
+		var err error
+		if kept, err = m.wanted(c); err != nil {
+			return nil, err
+		}
+	}
 	switch {
 	case q == nil || q.durable == nil:
 		if err := m.admit(queueBytes); err != nil {
@@ -205,8 +221,11 @@ func (m *Machine) subscribeDurable(c *Command, out *Effects) (*queue, error) {
 	default:
 		m.forgo(q, out)
 	}
+	m.whole = len(kept) > 0
 	m.record(&want, out)
 	q = m.find(want.queue)
+	m.take(q, kept, out)
+	m.whole, m.joined = false, false
 	q.durable.shared = c.Consumer.Shared
 	return q, nil
 }
@@ -296,7 +315,7 @@ func (m *Machine) applyDurable(r *record) {
 	}
 	q := m.queue(r.queue)
 	m.dissolve(q)
-	m.attach(&durable{queue: q, seq: r.seq, topic: r.topic, selector: r.selector, noLocal: r.noLocal})
+	m.attach(&durable{queue: q, seq: r.seq, topic: r.topic, selector: r.selector, noLocal: r.noLocal, retroactive: r.retroactive})
 }
 
 // attach makes the queue of d durable.

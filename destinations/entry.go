@@ -23,11 +23,13 @@ const (
 	KindForgo    EntryKind = 8  // and deleted
 	KindDedup    EntryKind = 9  // the deduplication id of the message before it
 	KindSchedule EntryKind = 10 // a message that waited for its time has come
+	KindTake     EntryKind = 11 // a message that a topic had kept was put into a durable subscription
 )
 
 var kindNames = [...]string{
 	KindStart: "start", KindEnqueue: "enqueue", KindSettle: "settle", KindMove: "move", KindAttempt: "attempt",
 	KindPublish: "publish", KindDurable: "durable", KindForgo: "forgo", KindSchedule: "schedule", KindDedup: "dedup",
+	KindTake: "take",
 }
 
 // String is the name of the kind.
@@ -53,10 +55,11 @@ func (k EntryKind) String() string {
 //	attempt  queue, seq, attempts, and until when it is not delivered again, unless that is at once, in Unix ms
 //	publish  topic, how many queues, each, flags, takers if flag 4, form, length of the header lines, properties if
 //	         flag 2; then Body: the content
-//	durable  queue, topic, flags (1: no-local), selector
+//	durable  queue, topic, flags (1: no-local; 2: it may take what it does not select), selector
 //	forgo    queue, Seq of the durable entry
 //	schedule queue, seq, when it comes again in Unix ms, or 0, and how often after that (zigzag)
 //	dedup    queue and topic, one of them empty; time in milliseconds, id
+//	take     queue, Seq of the entry with the content, size as the machine counts it, Props
 //
 // The queue of a durable subscription has a name that begins with NUL, see
 // DurableID. A publish puts the message into its queues, and into those of the
@@ -90,32 +93,39 @@ const (
 	flagsEnd
 )
 
-const flagNoLocal = 1 // of a durable
+// The flags of a durable.
+const (
+	flagNoLocal = 1 << iota
+	flagRetroactive
+	durableFlagsEnd
+)
 
 // A record is an entry decoded: what apply works on.
 type record struct {
-	seq      uint64
-	kind     EntryKind
-	replayed bool        // msg.Content is the log's memory
-	size     uint32      // move: of the message
-	queue    string      // all but start and publish
-	target   string      // move: the dead-letter queue
-	msg      *Message    // enqueue, publish
-	dead     *DeadLetter // enqueue, move
-	content  uint64      // move: Seq of the entry with the content
-	seqs     []uint64    // settle: all; move, attempt and forgo: the one; publish with chosen: the takers, ascending
-	again    uint64      // settle: Seq of the first of those that it says again; 0: it says something new
-	attempts int         // attempt
-	until    int64       // attempt: of the next delivery; 0: at once
-	next     int64       // schedule: when it comes again; 0: not
-	left     int32       // schedule: and how often after that
-	topic    string      // publish, durable and dedup; empty: none
-	queues   []string    // publish
-	chosen   bool        // publish: not all that match take it
-	selector string      // durable
-	noLocal  bool        // durable
-	id       string      // dedup
-	at       int64       // dedup: Unix ms
+	seq         uint64
+	kind        EntryKind
+	replayed    bool        // msg.Content is the log's memory
+	size        uint32      // move and take: of the message
+	queue       string      // all but start and publish
+	target      string      // move: the dead-letter queue
+	msg         *Message    // enqueue, publish
+	dead        *DeadLetter // enqueue, move
+	content     uint64      // move and take: Seq of the entry with the content
+	props       *Props      // take
+	seqs        []uint64    // settle: all; move, attempt and forgo: the one; publish with chosen: the takers, ascending
+	again       uint64      // settle: Seq of the first of those that it says again; 0: it says something new
+	attempts    int         // attempt
+	until       int64       // attempt: of the next delivery; 0: at once
+	next        int64       // schedule: when it comes again; 0: not
+	left        int32       // schedule: and how often after that
+	topic       string      // publish, durable and dedup; empty: none
+	queues      []string    // publish
+	chosen      bool        // publish: not all that match take it
+	selector    string      // durable
+	noLocal     bool        // durable
+	retroactive bool        // durable
+	id          string      // dedup
+	at          int64       // dedup: Unix ms
 }
 
 // encode appends the head of r to dst.
@@ -169,12 +179,16 @@ func (r *record) encode(dst []byte) []byte {
 		dst = binary.AppendVarint(dst, int64(r.left))
 	case KindDurable:
 		dst = appendString(dst, r.topic)
-		dst = binary.AppendUvarint(dst, bitIf(r.noLocal, flagNoLocal))
+		dst = binary.AppendUvarint(dst, bitIf(r.noLocal, flagNoLocal)|bitIf(r.retroactive, flagRetroactive))
 		dst = appendString(dst, r.selector)
 	case KindDedup:
 		dst = r.encodeDedup(dst)
 	case KindForgo:
 		dst = binary.AppendUvarint(dst, r.seqs[0])
+	case KindTake:
+		dst = binary.AppendUvarint(dst, r.content)
+		dst = binary.AppendUvarint(dst, uint64(r.size))
+		dst = r.props.encode(dst)
 	}
 	return dst
 }
@@ -312,11 +326,13 @@ func (e Entry) decode() (record, error) {
 		r.left = int32(left)
 	case KindDurable:
 		r.topic = d.string()
-		flags := d.uvarint()
-		r.noLocal, d.bad = flags == flagNoLocal, d.bad || flags > flagNoLocal
+		r.noLocal, r.retroactive = d.durableFlags()
 		r.selector = d.string()
 	case KindForgo:
 		r.seqs = []uint64{d.uvarint()}
+	case KindTake:
+		r.content, r.size, r.props = d.uvarint(), d.uint32(), &Props{}
+		d.props(r.props, true)
 	case KindDedup:
 		d.dedup(&r)
 	default:
@@ -362,6 +378,13 @@ func (d *decoder) longUvarint() uint64 {
 func (d *decoder) varint() int64 {
 	v := d.uvarint()
 	return int64(v>>1) ^ -int64(v&1)
+}
+
+// durableFlags reads those of a durable.
+func (d *decoder) durableFlags() (noLocal, retroactive bool) {
+	flags := d.uvarint()
+	d.bad = d.bad || flags >= durableFlagsEnd
+	return flags&flagNoLocal != 0, flags&flagRetroactive != 0
 }
 
 // millis reads a time after 1970.
@@ -519,6 +542,8 @@ func (e Entry) String() string {
 		return fmt.Sprintf("durable %s of %s%s", Queue(r.queue), Topic(r.topic), r.limits())
 	case KindDedup:
 		return fmt.Sprintf("dedup %s %q", r.destination(), r.id)
+	case KindTake:
+		return fmt.Sprintf("take %s of %d%s", Queue(r.queue), r.content, r.props)
 	case KindForgo:
 		return fmt.Sprintf("forgo %s %d", Queue(r.queue), r.seqs[0])
 	default:
@@ -533,6 +558,9 @@ func (r *record) limits() (s string) {
 	}
 	if r.selector != "" {
 		s += " selector=" + quote(r.selector)
+	}
+	if r.retroactive {
+		s += " retroactive"
 	}
 	return s
 }

@@ -23,7 +23,7 @@ func sampleRecords() []record {
 	urgent := &Message{Content: []byte("priority:9\n\n"), HeaderBytes: 11, Persistent: true, Props: &Props{
 		Priority: 9, Expires: math.MaxInt64, Deliver: 1_767_323_045_678, Period: 1, Repeat: -1, Cron: "* * * * *",
 		Group: "g", GroupSeq: math.MinInt32, DedupID: "d", Key: "k",
-		Job: MessageID{Seq: math.MaxInt64, N: 1},
+		Job: MessageID{Seq: math.MaxInt64, N: 1}, Sent: math.MaxInt64, Client: "c",
 	}}
 	least := &Message{Content: []byte("\n"), Persistent: true, Props: &Props{Priority: 0}}
 	msg := &Message{Content: []byte("a:b\nc:\n\nbody\x00\xff"), HeaderBytes: 7, Form: 255, Persistent: true}
@@ -47,6 +47,8 @@ func sampleRecords() []record {
 		{seq: 143, kind: KindDurable, queue: DurableID{"c", "x"}.key(), topic: "news.>", selector: "a = 1", noLocal: true},
 		{seq: 144, kind: KindForgo, queue: DurableID{"c", "x"}.key(), seqs: []uint64{143}},
 		{seq: 145, kind: KindSettle, queue: "a", seqs: []uint64{3, 4}, again: 144},
+		{seq: 146, kind: KindDurable, queue: DurableID{"c", "y"}.key(), topic: "news", selector: "a = 1", retroactive: true},
+		{seq: 147, kind: KindTake, queue: DurableID{"c", "y"}.key(), content: 140, size: math.MaxUint32, props: &Props{Priority: 9, Key: "k"}},
 		{seq: math.MaxUint64, kind: KindAttempt, queue: "a", seqs: []uint64{4}, attempts: maxAttempts},
 	}
 }

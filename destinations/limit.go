@@ -182,7 +182,7 @@ func (m *Machine) buryBytes(tx *transaction, drained map[string]bool) (n int64) 
 func (m *Machine) queuesTaking(names []string, msg *Message, out *Effects) []string {
 	kept := names[:0]
 	for _, name := range names {
-		if q := m.find(name); q == nil || m.takes(q, msg.size(), msg.Props, out) {
+		if q := m.find(name); q == nil || q.archive != nil || m.takes(q, msg.size(), msg.Props, out) {
 			kept = append(kept, name)
 		}
 	}

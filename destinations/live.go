@@ -83,7 +83,7 @@ func (l *Live) Keep(e Entry, gone func(seq uint64) bool) (bool, error) {
 	switch e.Kind {
 	case KindStart:
 		return e.Seq >= l.start, nil
-	case KindEnqueue, KindPublish, KindDurable, KindDedup:
+	case KindEnqueue, KindPublish, KindDurable, KindDedup, KindTake:
 		return l.stretches.has(e.Seq), nil
 	}
 	r, err := e.decode()

@@ -182,12 +182,14 @@ func (m *Machine) do(c *Command, out *Effects) error {
 		return nil
 	case Examined:
 		switch e := c.Examination; {
+		case e.copies != nil && e.copies.browser == nil:
+			m.broughtFor(e.copies, e, out)
 		case e.copies != nil:
 			m.glanced(e)
 		case e.Selector == nil:
 			m.brought(e, out)
 		default:
-			m.examined(e)
+			m.examined(e, out)
 		}
 		return nil
 	case Cancel:
@@ -314,6 +316,8 @@ func (m *Machine) apply(r *record) {
 		m.applyDurable(r)
 	case KindForgo:
 		m.applyForgo(r)
+	case KindTake:
+		m.applyTake(r)
 	case KindDedup:
 		m.applyDedup(r)
 	}
@@ -343,7 +347,8 @@ func (m *Machine) put(q *queue, r *record) {
 		m.push(q, s, DefaultPriority, extra{dead: r.dead})
 		return
 	}
-	m.push(q, s, r.msg.level(), extra{props: r.msg.Props.waits()})
+	level, props := m.places(q, r.msg)
+	m.push(q, s, level, extra{props: props})
 }
 
 func (m *Machine) applySettle(q *queue, r *record) {
@@ -516,6 +521,7 @@ func (m *Machine) queue(name string) *queue {
 	q := m.find(name)
 	if q == nil {
 		q = &queue{destination: Queue(name), policy: m.policies.of(Queue(name))}
+		m.archiveOf(q)
 		m.queues[name], m.recent = q, q
 		m.roster.add(q)
 		m.bytes += queueBytes
@@ -609,6 +615,7 @@ type Stats struct {
 	Queues, Topics, Subscriptions int
 	Durables                      int   // durable subscriptions, with and without consumers
 	Messages                      int   // in queues, in flight or not
+	Kept                          int   // messages that topics keep for those who subscribe later
 	Bytes                         int64 // see Machine.Bytes
 	Unreadable                    int   // of Messages, set aside for their content could not be read
 }
@@ -617,7 +624,12 @@ type Stats struct {
 func (m *Machine) Stats() Stats {
 	s := Stats{Queues: len(m.queues) - m.durables.count, Durables: m.durables.count, Topics: len(m.topics), Bytes: m.bytes, Unreadable: m.aside}
 	for _, q := range m.queues {
-		s.Messages += q.live
+		if q.archive != nil {
+			s.Queues--
+			s.Kept += q.live
+		} else {
+			s.Messages += q.live
+		}
 	}
 	for _, session := range m.sessions {
 		s.Subscriptions += len(session.subs)

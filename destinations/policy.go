@@ -100,7 +100,6 @@ const (
 	DropOldest        PendingPolicy = iota // of the waiting copies, the oldest are dropped
 	DropNew                                // the new copy is dropped
 	DisconnectPending                      // the subscriber's connection is closed
-	SpillPending                           // the waiting copies stay in the log only; until that is built, as DropOldest
 )
 
 // Offline bounds what waits for a durable subscription while nobody uses it. In
@@ -111,11 +110,12 @@ type Offline struct {
 	TTL      time.Duration // after which the subscription is forgotten
 }
 
-// Keep says which messages a topic keeps for those who subscribe later. Without
-// either, none; with both, those that fulfil both.
+// Keep says which messages a topic keeps for those who subscribe later: without
+// any of these, none; with several, those that fulfil all.
 type Keep struct {
-	Messages int           // the newest so many; 0: the age alone decides
-	Age      time.Duration // those not older; 0: the number alone decides
+	Messages int           // the newest so many; 0: any number
+	Bytes    int64         // the newest that take so many octets, each with messageOverhead; 0: any size
+	Age      time.Duration // those not older; 0: of any age
 }
 
 // Policy is that of d: the defaults, as Policies change them.
@@ -221,6 +221,7 @@ type policyBook struct {
 	shared        map[Policy]*Policy
 	deadLetterTos []DeadLetterTo
 	closed        bool // some destinations are not made by clients
+	keeps         bool // some topics keep messages
 }
 
 func newPolicyBook(o Options) policyBook {
@@ -230,6 +231,7 @@ func newPolicyBook(o Options) policyBook {
 		policy := plain
 		rule.Set(&policy)
 		b.closed = b.closed || !policy.AutoCreate
+		b.keeps = b.keeps || policy.Keep.any()
 	}
 	return b
 }

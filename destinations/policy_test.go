@@ -154,9 +154,8 @@ func TestPolicyOfPending(t *testing.T) {
 	policies := rules(t,
 		"/topic/few", func(p *Policy) { p.Pending.Messages = 1 },
 		"/topic/new", func(p *Policy) { p.Pending = Pending{Messages: 1, Bytes: 1 << 20, Policy: DropNew} },
-		"/topic/spill", func(p *Policy) { p.Pending = Pending{Messages: 1, Bytes: 1 << 20, Policy: SpillPending} },
 	)
-	for _, test := range []struct{ topic, waits string }{{"plain", "b c"}, {"few", "c"}, {"new", "b"}, {"spill", "c"}} {
+	for _, test := range []struct{ topic, waits string }{{"plain", "b c"}, {"few", "c"}, {"new", "b"}} {
 		r := newRig(t, Options{Pending: Pending{Messages: 2}, Policies: policies})
 		r.subscribe(1, Topic(test.topic), Consumer{Ack: AckIndividual, Prefetch: 1})
 		for _, body := range []string{"a", "b", "c"} {

@@ -28,6 +28,11 @@ type Props struct {
 	// time, unless what came shares its content; see Delivery.Job.
 	Job   MessageID
 	topic string // where the message was published, if something but a subscriber that was there took it; not stored here
+
+	// What Step notes of a message that a topic keeps.
+	Sent   int64  // Unix ms when it came
+	Client string // the client-id of who sent it
+	sender uint64 // the session that sent it; 0: from before the start, when it was another. Not stored
 }
 
 // DefaultPriority is that of a message without Props.
@@ -84,7 +89,7 @@ func (p *Props) textBytes() int64 {
 	if p == nil {
 		return 0
 	}
-	return int64(len(p.Cron) + len(p.Group) + len(p.DedupID) + len(p.Key))
+	return int64(len(p.Cron) + len(p.Group) + len(p.DedupID) + len(p.Key) + len(p.Client))
 }
 
 // waitingBytes bounds what must be in memory of a message with p, wherever its
@@ -129,7 +134,7 @@ func (p *Props) headBytes() int64 {
 	if p == nil {
 		return 0
 	}
-	return 14*binary.MaxVarintLen64 + p.textBytes()
+	return 15*binary.MaxVarintLen64 + p.textBytes()
 }
 
 // The fields of Props as they are stored: a bit each. What is resolved is not
@@ -147,6 +152,8 @@ const (
 	propKey
 	propDelay
 	propJob // its Seq and N
+	propSent
+	propClient
 	propsEnd
 )
 
@@ -169,6 +176,8 @@ func (p *Props) fields() (set uint64) {
 	add(p.Key != "", propKey)
 	add(p.Delay != 0 && p.Cron != "", propDelay)
 	add(p.Job != MessageID{}, propJob)
+	add(p.Sent != 0, propSent)
+	add(p.Client != "", propClient)
 	return set
 }
 
@@ -200,6 +209,8 @@ func (p *Props) encode(dst []byte) []byte {
 	number(propDelay, p.Delay)
 	number(propJob, int64(p.Job.Seq))
 	number(propJob, int64(p.Job.N))
+	number(propSent, p.Sent)
+	text(propClient, p.Client)
 	return dst
 }
 
@@ -242,6 +253,8 @@ func (d *decoder) props(p *Props, keep bool) (textBytes int64) {
 	p.Delay = number(propDelay, 0, most, 0)
 	p.Job.Seq = uint64(number(propJob, 0, most, 0))
 	p.Job.N = uint64(number(propJob, 0, most, 0))
+	p.Sent = number(propSent, 0, most, 0)
+	p.Client = text(propClient)
 	return textBytes
 }
 
@@ -269,5 +282,7 @@ func (p *Props) String() string {
 	add(propKey, "key", quote(p.Key))
 	add(propDelay, "delay", p.Delay)
 	add(propJob, "job", fmt.Sprintf("%d.%d", p.Job.Seq, p.Job.N))
+	add(propSent, "sent", p.Sent)
+	add(propClient, "client", quote(p.Client))
 	return b.String()
 }

@@ -25,7 +25,12 @@ func (m *Machine) publish(c *Command, o Outgoing, out *Effects) {
 		if !topic.Topic {
 			continue
 		}
-		if takers, all := m.takersOf(topic.Name, c.Client, o.Message, named); len(takers) > 0 {
+		takers, all := m.takersOf(topic.Name, c.Client, o.Message, named)
+		archive := m.keep(topic.Name, c.Client, o.Message, out)
+		if archive != "" {
+			queues = append(queues, archive)
+		}
+		if len(takers) > 0 || archive != "" {
 			m.place(c, o.Message, queues, topic.Name, takers, all, out)
 			queues = nil
 			if i < o.parts()-1 {
@@ -90,7 +95,9 @@ func (m *Machine) place(c *Command, msg *Message, queues []string, topic string,
 	m.number(msg)
 	s := slot{seq: m.last, msg: msg, size: slotSize(msg)}
 	for _, name := range queues {
-		m.push(m.queue(name), s, msg.level(), extra{props: msg.Props.waits()})
+		q := m.queue(name)
+		level, props := m.places(q, msg)
+		m.push(q, s, level, extra{props: props})
 	}
 	for _, d := range takers {
 		m.push(d.queue, s, msg.level(), extra{props: msg.Props.waits()})
@@ -229,6 +236,7 @@ func (m *Machine) Stores(o Outgoing) bool {
 		stores = stores || !d.Temporary() && (!d.Topic || later)
 		if d.Topic {
 			m.durables.each(d.Name, func(*durable) { stores = true })
+			stores = stores || m.keeps(d)
 		}
 	}
 	return stores
@@ -272,6 +280,7 @@ func (m *Machine) headBytes(o *Outgoing, drained map[string]bool) int64 {
 			}
 			continue
 		}
+		n += m.keepBytes(d, drained)
 		m.durables.each(d.Name, func(t *durable) {
 			n += maxTakerBytes + m.placeBytes(t.queue.destination.Name, keyed, drained)
 		})

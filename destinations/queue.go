@@ -8,6 +8,7 @@ type queue struct {
 	destination Destination
 	policy      *Policy
 	durable     *durable // nil: it takes only what is sent to it
+	archive     *archive // nil: it is none
 	backlog
 	consumers int               // those that keep the queue: all but those that came by a wildcard
 	members   roster[*source]   // all consumers, oldest first
@@ -15,6 +16,7 @@ type queue struct {
 	views     []*view           // of those with one
 	groups    map[string]*group // by JMSXGroupID; nil: there were none yet
 	browser   *browser          // that the copies here are for; nil: there is none
+	reader    *reader           // that puts copies here still; nil: there is none
 	served    int               // of these, which got a message last; see choose
 	exclusive int               // members that want to be the only one
 	active    *source           // of these, the one that is; nil: there are none

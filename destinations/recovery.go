@@ -217,17 +217,17 @@ func (d *decoder) shares(s *stretch, n int) (ok bool) {
 func (m *Machine) restoreDurables(d *decoder) error {
 	for len(d.data) > 0 {
 		s := durableSection{queue: d.string(), seq: d.uvarint(), topic: d.string()}
-		flags := d.uvarint()
-		s.noLocal, s.selector = flags == flagNoLocal, d.string()
+		s.noLocal, s.retroactive = d.durableFlags()
+		s.selector = d.string()
 		asOf, captured := m.recovery.asOf[s.queue]
-		if d.bad || flags > flagNoLocal || !captured || s.seq > asOf {
+		if d.bad || !captured || s.seq > asOf {
 			return fmt.Errorf("the durable subscription %s in the checkpoint is malformed", quote(Queue(s.queue).String()))
 		}
 		q := m.queue(s.queue)
 		if q.durable != nil {
 			return fmt.Errorf("the durable subscription %s is in the checkpoint twice", quote(q.destination.String()))
 		}
-		m.attach(&durable{queue: q, seq: s.seq, topic: s.topic, selector: s.selector, noLocal: s.noLocal})
+		m.attach(&durable{queue: q, seq: s.seq, topic: s.topic, selector: s.selector, noLocal: s.noLocal, retroactive: s.retroactive})
 	}
 	return nil
 }

@@ -53,7 +53,7 @@ func describeAll(m *Machine) string {
 	b.WriteString(describe(m))
 	for _, q := range slices.SortedFunc(maps.Values(m.queues), func(a, b *queue) int { return strings.Compare(a.destination.Name, b.destination.Name) }) {
 		if d := q.durable; d != nil {
-			fmt.Fprintf(&b, "durable %q %d: topic=%s selector=%q no-local=%t\n", q.destination.Name, d.seq, d.topic, d.selector, d.noLocal)
+			fmt.Fprintf(&b, "durable %q %d: topic=%s selector=%q no-local=%t retroactive=%t\n", q.destination.Name, d.seq, d.topic, d.selector, d.noLocal, d.retroactive)
 		}
 	}
 	for _, w := range slices.SortedFunc(maps.Values(m.windows), func(a, b *window) int { return strings.Compare(a.destination.String(), b.destination.String()) }) {

@@ -214,10 +214,10 @@ func (m *Machine) brought(e *Examination, out *Effects) {
 	at, ok := q.findWaiting(e.waiting, 0)
 	switch {
 	case !ok:
-	case e.Message == nil:
+	case len(e.Messages) == 0 || e.Messages[0] == nil:
 		m.await(q, at.slot(), m.millis+broughtPause.Milliseconds())
 	default:
-		m.due(q, at, e.Message, out)
+		m.due(q, at, e.Messages[0], out)
 		m.collect(q)
 	}
 }

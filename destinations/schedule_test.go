@@ -44,7 +44,7 @@ func TestScheduleBringsWhatIsInTheLog(t *testing.T) {
 			at += broughtPause
 		}
 	}
-	asked.Message = msg
+	asked.Messages = []*Message{msg}
 	outputs := step(at, Command{Op: Examined, Examination: asked})
 	if len(outputs) != 1 || outputs[0].Kind != Deliver || outputs[0].Delivery.Destination != Topic("t") {
 		t.Fatalf("brought, it gives %+v", outputs)

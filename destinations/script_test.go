@@ -30,6 +30,7 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the ma
 //	                                           S is the number of a session
 //	S subscribe ID DEST[,DEST...] [ack=MODE] [prefetch=N] [bytes=N] [byid] [rejectnacks]
 //	    [priority=N] [exclusive] [nolocal] [browse] [pending=N] [durable=CLIENT/NAME] [shared] [selector=TEXT, _ for a space]
+//	    [retroactive] [last=N] [since=TIME]
 //	    [ack-timeout=TIME] [lease=TIME] [redelivery-delay=TIME] [multiplier=N] [max-delay=TIME] [most=N]
 //	S unsubscribe ID [delete] [durable=CLIENT/NAME]
 //	S ack|nack SUB.TAG [reject] [delay=TIME] [extend=TIME]  the numbers that the delivery carried
@@ -160,6 +161,9 @@ func (p *player) state() {
 	s := p.m.Stats()
 	p.say("queues=%d topics=%d subscriptions=%d messages=%d bytes=%d last=%d oldest=%d",
 		s.Queues, s.Topics, s.Subscriptions, s.Messages, s.Bytes, p.m.Last(), p.m.Oldest())
+	if s.Kept > 0 {
+		p.say("kept=%d", s.Kept)
+	}
 	if s.Unreadable > 0 {
 		p.say("unreadable=%d", s.Unreadable)
 	}
@@ -320,7 +324,7 @@ func (p *player) options(words []string) (o Options) {
 		case "policy":
 			o.Pending.Policy = map[string]PendingPolicy{"drop-new": DropNew, "disconnect": DisconnectPending}[value]
 		case "redelivery-delay", "multiplier", "max-delay", "most", "jitter", "keep-order", "priorities", "expiry-queue", "message-ttl", "max-ttl", "delivery-delay", "offline",
-			"max-messages", "max-bytes", "on-full", "no-create", "last-value", "offline-ttl", "gc-after", "exclusive-queues", "selector-aware", "rebalance":
+			"max-messages", "max-bytes", "on-full", "no-create", "last-value", "offline-ttl", "gc-after", "exclusive-queues", "selector-aware", "rebalance", "keep", "keep-bytes", "keep-age":
 			// of the policy
 		default:
 			p.t.Fatalf("line %d: unknown option %q", p.n, w)
@@ -353,7 +357,7 @@ func split(words []string) (args []string, opts map[string]string) {
 		switch {
 		case isOption:
 			opts[name] = value
-		case slices.Contains([]string{"nonpersistent", "byid", "rejectnacks", "reject", "clean", "disklow", "exclusive", "nolocal", "browse", "keep-order", "shared", "delete", "existing", "no-create", "last-value", "exclusive-queues", "selector-aware", "rebalance"}, w):
+		case slices.Contains([]string{"nonpersistent", "byid", "rejectnacks", "reject", "clean", "disklow", "exclusive", "nolocal", "browse", "keep-order", "shared", "delete", "existing", "no-create", "last-value", "exclusive-queues", "selector-aware", "rebalance", "retroactive"}, w):
 			opts[w] = "yes"
 		default:
 			args = append(args, w)
@@ -538,6 +542,12 @@ func (p *player) consumer(opts map[string]string) Consumer {
 		c.Lease = p.duration(s)
 	}
 	c.Browse = opts["browse"] != ""
+	if opts["retroactive"]+opts["last"]+opts["since"] != "" {
+		c.Retroactive = &Retroactive{Messages: p.optional(opts["last"])}
+		if s := opts["since"]; s != "" {
+			c.Retroactive.Since = scriptTime.Add(p.duration(s)).UnixMilli()
+		}
+	}
 	c.Exclusive, c.NoLocal = opts["exclusive"] != "", opts["nolocal"] != ""
 	var r Redelivery
 	if p.redelivery(&r, opts); r != (Redelivery{}) {
@@ -577,11 +587,12 @@ func (p *player) policy(opts map[string]string) *Policies {
 		if s := opts["offline"]; s != "" {
 			policy.Durable.Messages = p.number(s)
 		}
+		policy.Keep.Messages, policy.Keep.Bytes = p.optional(opts["keep"]), int64(p.optional(opts["keep-bytes"]))
 		if s := opts["expiry-queue"]; s != "" {
 			policy.ExpiryQueue = Queue(s)
 		}
 		for name, field := range map[string]*time.Duration{
-			"message-ttl": &policy.MessageTTL, "max-ttl": &policy.MaxTTL, "delivery-delay": &policy.DeliveryDelay, "offline-ttl": &policy.Durable.TTL, "gc-after": &policy.GCAfter,
+			"message-ttl": &policy.MessageTTL, "max-ttl": &policy.MaxTTL, "delivery-delay": &policy.DeliveryDelay, "offline-ttl": &policy.Durable.TTL, "gc-after": &policy.GCAfter, "keep-age": &policy.Keep.Age,
 		} {
 			if s := opts[name]; s != "" {
 				*field = p.duration(s)
@@ -618,7 +629,11 @@ func (p *player) examined(words []string) {
 	if len(words) > 0 {
 		n = p.number(words[0])
 	}
-	e.Matches = matches(p.t, p.entries, e)[:n]
+	if e.Selector == nil {
+		e.Messages = contents(p.t, p.entries, e)[:n]
+	} else {
+		e.Matches = matches(p.t, p.entries, e)[:n]
+	}
 	p.step(Command{Op: Examined, Examination: e})
 }
 
@@ -631,6 +646,19 @@ func matches(t tester, log []Entry, e *Examination) (answer []bool) {
 			t.Fatalf("%v", err)
 		}
 		answer = append(answer, e.Selector.Matches(bodyFields(msg)))
+	}
+	return answer
+}
+
+// contents are the messages that e asks for, by what the log has.
+func contents(t tester, log []Entry, e *Examination) (answer []*Message) {
+	for _, seq := range e.Contents {
+		i := slices.IndexFunc(log, func(e Entry) bool { return e.Seq == seq })
+		msg, err := log[i].Message()
+		if err != nil {
+			t.Fatalf("%v", err)
+		}
+		answer = append(answer, msg)
 	}
 	return answer
 }

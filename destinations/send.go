@@ -39,6 +39,12 @@ func (m *Machine) needs(o *Outgoing, diskLow bool, made map[string]bool) (need i
 		switch {
 		case d.Topic || d.Temporary():
 			content = true
+			if key := archivePrefix + d.Name; m.keeps(d) && m.find(key) == nil && !made[key] {
+				need += queueBytes
+				if made != nil {
+					made[key] = true
+				}
+			}
 		case m.find(d.Name) == nil && !made[d.Name]:
 			need += queueBytes
 			if made != nil {
@@ -111,7 +117,11 @@ func (m *Machine) show(topic string, msg *Message, out *Effects) {
 	if m.watching > 0 || msg.Topic() != "" {
 		msg = m.onTopic(topic, msg)
 	}
-	m.eachSubscriber(Topic(topic), msg, func(s *subscription) { m.offer(s, msg, out) })
+	m.eachSubscriber(Topic(topic), msg, func(s *subscription) {
+		if !s.copies.reader.behind(topic) {
+			m.offer(s, msg, out)
+		}
+	})
 }
 
 // onTopic is msg for those who see on which topic it was published.

@@ -33,6 +33,7 @@ func (m *Machine) subscribe(c *Command, out *Effects) error {
 	}
 	s := m.newSubscription(ses, c)
 	m.enlist(ses, s, c, q, out)
+	m.lookBack(s)
 	m.noteSubscription(SubscriptionMade, s, 0)
 	return nil
 }
@@ -106,7 +107,7 @@ func (m *Machine) consume(s *subscription, q *queue, wild bool) {
 	setDefault(&s.consumer.Prefetch, q.policy.Prefetch)
 	setDefault(&s.consumer.PrefetchBytes, q.policy.PrefetchBytes)
 	src := &source{sub: s, queue: q, wild: wild, index: len(s.sources)}
-	if sel := s.consumer.Selector; sel != nil && q != s.copies && !(q.durable != nil && q.durable.selector == sel.String()) {
+	if sel := s.consumer.Selector; sel != nil && q != s.copies && !q.selects(sel) {
 		src.view = m.view(q, sel)
 		src.view.members++
 	}
@@ -160,6 +161,7 @@ func (m *Machine) retire(s *subscription) {
 	s.closed, s.idle = true, nil
 	m.noteSubscription(SubscriptionEnded, s, 0)
 	m.stopTimer(&s.alarm)
+	m.closeReader(s.copies)
 	for _, src := range s.sources {
 		src.queue.leave(src)
 		m.forgetView(src.view)

@@ -170,6 +170,10 @@ func (m *Machine) wake(q *queue, at int64) {
 
 // ring does what is due in a queue, as far as the Tick in progress may.
 func (q *queue) ring(m *Machine, out *Effects) {
+	if q.archive != nil {
+		m.weed(q, out)
+		return
+	}
 	for len(q.waits) > 0 && q.waits[0].at <= m.millis && m.work > 0 {
 		w := heap.Pop(&q.waits).(wait)
 		m.work--
@@ -196,7 +200,9 @@ func (m *Machine) awaited(q *queue, w wait, out *Effects) {
 // setTimes sets when something happens to a message that was just put into q.
 func (m *Machine) setTimes(q *queue, at ref) {
 	x := at.extra()
-	if at.c.priority == levelWaiting {
+	if q.archive != nil {
+		m.wakeArchive(q)
+	} else if at.c.priority == levelWaiting {
 		m.await(q, at.slot(), x.comes())
 	} else if expires := x.expires(); expires != never {
 		m.wake(q, expires)
@@ -219,6 +225,9 @@ func (m *Machine) startTimers() {
 		}
 		if at := q.expires(); at != never {
 			m.wake(q, at)
+		}
+		if q.archive != nil {
+			m.wakeArchive(q)
 		}
 		m.lapse(q)
 		if q.durable != nil {

@@ -54,17 +54,17 @@ type inquiry struct {
 
 // An Examination asks which of some messages, whose content is only in the log,
 // match a selector. The caller reads them and answers with Examined. Without a
-// selector it asks for the one message itself.
+// selector it asks for the messages themselves.
 type Examination struct {
 	Queue    Destination
 	Selector *selector.Selector
-	Contents []uint64 // Seqs of the entries that hold the messages; may be none
-	Largest  int64    // octets of the largest of them
-	Matches  []bool   // the answer, by Contents; if shorter, the rest was not examined
-	Message  *Message // the answer if there is no Selector; nil: it cannot be read
-	waiting  uint64   // Seq of that message in Queue
-	view     uint64   // that asks
-	copies   *queue   // or, of the browser that asks; nil: none does
+	Contents []uint64   // Seqs of the entries that hold the messages; may be none
+	Largest  int64      // octets of the largest of them; without a Selector, of all
+	Matches  []bool     // the answer, by Contents; if shorter, the rest was not examined
+	Messages []*Message // the answer if there is no Selector, by Contents; nil: it cannot be read; if shorter, the rest was not read
+	waiting  uint64     // Seq of that message in Queue
+	view     uint64     // that asks
+	copies   *queue     // or, of the browser or the reader that asks; nil: neither does
 }
 
 // view returns that of q for a selector, made if there is none.
@@ -205,7 +205,7 @@ func (m *Machine) inquire(e *Examination, asked []inquiry, out *Effects) {
 
 // examined takes the answer to an Examination. What has changed meanwhile is
 // found out when it is taken.
-func (m *Machine) examined(e *Examination) {
+func (m *Machine) examined(e *Examination, out *Effects) {
 	q := m.find(e.Queue.Name)
 	if q == nil {
 		return
@@ -226,6 +226,8 @@ func (m *Machine) examined(e *Examination) {
 			v.again.add(p.place)
 		case e.Matches[i]:
 			v.found.add(p.place)
+		default:
+			m.unwanted(v, p.place, out)
 		}
 	}
 	v.asked, v.waiting = v.asked[:0], false

@@ -125,6 +125,9 @@ func (q *queue) abandon() {
 
 // replenish lets a subscription that may have credit again go on.
 func (m *Machine) replenish(s *subscription) {
+	if s.copies != nil && s.copies.reader != nil { // which may have stopped for want of credit, with nothing in turn
+		m.touch(s.copies)
+	}
 	if len(s.idle) == 0 && !s.parked || !s.hasCredit() {
 		return
 	}

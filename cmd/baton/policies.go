@@ -149,6 +149,7 @@ func setPolicy(p *destinations.Policy, given config.Policy) {
 	set(&p.DedupWindow, given.Dedup.Window)
 	set(&p.LastValue, given.LastValue)
 	set(&p.Keep.Messages, given.Keep.Messages)
+	setBytes(&p.Keep.Bytes, given.Keep.Bytes)
 	set(&p.Keep.Age, given.Keep.Age)
 	set(&p.AutoCreate, given.AutoCreate)
 	set(&p.GCAfter, given.GCAfter)
@@ -192,5 +193,4 @@ var pendingPolicies = map[string]destinations.PendingPolicy{
 	"drop-oldest": destinations.DropOldest,
 	"drop-new":    destinations.DropNew,
 	"disconnect":  destinations.DisconnectPending,
-	"spill":       destinations.SpillPending,
 }
