@@ -86,10 +86,20 @@ func (r ref) extra() extra {
 }
 
 // deadLetter says why the message is in a dead-letter queue, nil if it is not.
-func (r ref) deadLetter() *DeadLetter { return r.extra().dead }
+func (r ref) deadLetter() *DeadLetter {
+	if x := r.c.extra(r.i); x != nil {
+		return x.dead
+	}
+	return nil
+}
 
 // props are those that matter while the message waits, nil if none does.
-func (r ref) props() *Props { return r.extra().props }
+func (r ref) props() *Props {
+	if x := r.c.extra(r.i); x != nil {
+		return x.props
+	}
+	return nil
+}
 
 // content is the Seq of the entry that holds the content of a stored message:
 // the one that put it here, unless it came from elsewhere.
@@ -135,9 +145,9 @@ func (b *backlog) level(priority uint8) *level {
 
 // push adds a slot that is ready, or in the level of those that wait will be, at
 // the end of a level.
-func (b *backlog) push(s slot, level uint8, x extra) ref {
+func (b *backlog) push(s slot, level uint8) ref {
 	s.state = slotReady
-	at := b.level(level).push(s, x)
+	at := b.level(level).push(s)
 	if s.msg != nil {
 		b.resident += int64(s.size)
 	}

@@ -60,7 +60,7 @@ func TestBacklogAgainstNaive(t *testing.T) {
 					number++
 					m.n, s.msg.n = number, number
 				}
-				m.at = b.push(s, m.priority, extra{})
+				m.at = b.push(s, m.priority)
 				n.messages = append(n.messages, m)
 			case op < 6:
 				if ready := n.in(slotReady); len(ready) > 0 {
@@ -141,7 +141,7 @@ func TestBacklogEachStops(t *testing.T) {
 	t.Parallel()
 	b := &backlog{}
 	for seq := range uint64(3 * chunkSlots) {
-		b.push(slot{seq: seq, msg: &Message{}}, DefaultPriority, extra{})
+		b.push(slot{seq: seq, msg: &Message{}}, DefaultPriority)
 	}
 	n := 0
 	b.each(func(ref) bool { n++; return n < 5 })
@@ -159,7 +159,7 @@ func TestBacklogGivesMemoryBack(t *testing.T) {
 		b := &backlog{}
 		var refs []ref
 		for seq := range uint64(chunks * chunkSlots) {
-			refs = append(refs, b.push(slot{seq: seq, msg: &Message{}, marks: markStored}, DefaultPriority, extra{}))
+			refs = append(refs, b.push(slot{seq: seq, msg: &Message{}, marks: markStored}, DefaultPriority))
 		}
 		first, last := refs[0], refs[len(refs)-1]
 		for _, at := range refs[1 : len(refs)-1] {
@@ -183,7 +183,7 @@ func TestBacklogGivesMemoryBack(t *testing.T) {
 		if len(b.levels[0].chunks) > 1 {
 			t.Errorf("%d chunks are kept for no message", len(b.levels[0].chunks))
 		}
-		b.push(slot{seq: chunks * chunkSlots, msg: &Message{}}, DefaultPriority, extra{})
+		b.push(slot{seq: chunks * chunkSlots, msg: &Message{}}, DefaultPriority)
 		if at := b.take(); at.slot().seq != chunks*chunkSlots {
 			t.Errorf("took seq %d after all before it were settled", at.slot().seq)
 		}
@@ -200,7 +200,7 @@ func TestBacklogPanicsOnMisuse(t *testing.T) {
 			}
 		}()
 		b := &backlog{}
-		at := b.push(slot{msg: &Message{}}, DefaultPriority, extra{})
+		at := b.push(slot{msg: &Message{}}, DefaultPriority)
 		fn(b, at)
 	}
 	mustPanic("giving back what is ready", func(b *backlog, at ref) { b.giveBack(at) })

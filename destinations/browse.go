@@ -151,7 +151,7 @@ func (m *Machine) showOne(src *source, at ref, out *Effects) {
 	if msg == nil {
 		msg = &Message{} // its content is read from the log
 	}
-	src.queue.backlog.push(slot{seq: m.last, msg: msg, size: s.size}, DefaultPriority, extra{})
+	src.queue.backlog.push(slot{seq: m.last, msg: msg, size: s.size}, DefaultPriority)
 	m.retain(msg)
 	copied := src.queue.take()
 	tag := src.sub.flights.add(src.queue, copied)

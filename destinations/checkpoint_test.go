@@ -259,8 +259,9 @@ func TestRestoreRefusesWhatCannotBe(t *testing.T) {
 func TestRestoreOfAnEarlyVersion(t *testing.T) {
 	t.Parallel()
 	c := &chunk{}
-	c.push(slot{seq: 3, size: 100, marks: markStored}, extra{})
-	c.push(slot{seq: 7, size: 100, marks: markStored}, extra{content: 3, dead: &DeadLetter{Reason: ReasonRejected, Destination: Queue("p")}})
+	c.push(slot{seq: 3, size: 100, marks: markStored})
+	c.push(slot{seq: 7, size: 100, marks: markStored})
+	c.setExtra(1, extra{content: 3, dead: &DeadLetter{Reason: ReasonRejected, Destination: Queue("p")}})
 	early := []byte{byte(partPlainQueues)}
 	early = appendString(early, "q")
 	early = append(early, 9, 1) // as of 9, one image

@@ -23,11 +23,8 @@ type chunk struct {
 }
 
 // push adds a ready slot at the end.
-func (c *chunk) push(s slot, x extra) {
+func (c *chunk) push(s slot) {
 	c.slots = append(c.slots, s)
-	if x != (extra{}) {
-		c.setExtra(len(c.slots)-1, x)
-	}
 	c.full = len(c.slots) == chunkSlots
 	c.last, c.lastNumber = s.seq, s.number()
 	c.image = nil

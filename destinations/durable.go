@@ -112,8 +112,11 @@ func (d *durable) pattern() Pattern { return Pattern{Topic(d.topic)} }
 
 // hidden says that q is a durable subscription, and not a queue that clients see.
 func (q *queue) hidden() bool {
+	if q.durable == nil {
+		return false
+	}
 	_, durable := durableID(q.destination)
-	return durable && q.durable != nil
+	return durable
 }
 
 // takes says whether d wants what this client sends.

@@ -120,3 +120,24 @@ func TestFlightsAsideAreSettledInPassing(t *testing.T) {
 		t.Errorf("to settle %d, %d were moved", many/8, moved)
 	}
 }
+
+// One that was set aside last, with the next in flight right behind it, is
+// settled as any other.
+func TestTheFlightSetAsideLastIsSettled(t *testing.T) {
+	t.Parallel()
+	var f flights
+	for range 256 {
+		f.add(nil, ref{})
+	}
+	for tag := uint64(256); f.gone == 0; tag-- {
+		f.remove(tag)
+	}
+	for tag := range f.last() {
+		if tag++; f.get(tag) != nil {
+			f.remove(tag)
+		}
+	}
+	if f.gone < 256 || !f.none() || f.live != 0 {
+		t.Errorf("after all were settled, %d are counted in flight, %d of %d aside are settled", f.live, f.landed, len(f.aside))
+	}
+}

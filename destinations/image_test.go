@@ -206,7 +206,8 @@ func TestImageBytesPerMessage(t *testing.T) {
 		for i := range chunkSlots {
 			s, x := test.put(1_000_000 + i)
 			s.marks = markStored
-			c.push(s, x)
+			c.push(s)
+			c.setExtra(len(c.slots)-1, x)
 		}
 		if got := float64(len(c.makeImage())) / chunkSlots; got > test.most {
 			t.Errorf("%s: %.2f octets a message, want at most %.2f", test.name, got, test.most)

@@ -18,14 +18,14 @@ type level struct {
 }
 
 // push adds a ready slot at the end.
-func (l *level) push(s slot, x extra) ref {
+func (l *level) push(s slot) ref {
 	var c *chunk
 	if n := len(l.chunks); n > 0 && !l.chunks[n-1].full {
 		c = l.chunks[n-1]
 	} else {
 		c = l.grow()
 	}
-	c.push(s, x)
+	c.push(s)
 	l.ready++
 	return ref{c, len(c.slots) - 1}
 }

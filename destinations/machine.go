@@ -427,8 +427,8 @@ func (m *Machine) expire(at ref) (shared bool) {
 	if s.seq != content {
 		shared = m.live.remove(s.seq, moveBytes)
 	}
-	if latest := at.extra().latest; latest != 0 {
-		m.live.remove(latest, moveBytes)
+	if x := at.c.extra(at.i); x != nil && x.latest != 0 {
+		m.live.remove(x.latest, moveBytes)
 	}
 	return shared
 }
@@ -456,7 +456,10 @@ func (m *Machine) push(q *queue, s slot, level uint8, x extra) {
 		m.bytes += waitBytes
 	}
 	q.unused = 0
-	at := q.push(s, level, x)
+	at := q.push(s, level)
+	if x != (extra{}) {
+		at.setExtra(x)
+	}
 	if x.props != nil {
 		m.setTimes(q, at)
 		m.succeed(q, at)

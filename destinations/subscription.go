@@ -127,13 +127,12 @@ func (f *flights) findAside(tag uint64) (int, bool) {
 }
 
 func (f *flights) remove(tag uint64) {
-	if i, ok := f.findAside(tag); ok {
-		f.aside[i].flight = flight{}
+	*f.get(tag) = flight{}
+	if tag <= f.gone {
 		f.landed++
 		f.compactAside()
 		return
 	}
-	*f.get(tag) = flight{}
 	f.live--
 	f.closeUp()
 }
@@ -170,7 +169,7 @@ func (f *flights) closeUp() {
 // each calls fn for every flight with a tag from first to last, oldest first.
 // fn may remove the flight that it is called for.
 func (f *flights) each(first, last uint64, fn func(tag uint64, fl *flight)) {
-	for from := first; ; {
+	for from := first; len(f.aside) > 0; {
 		i, _ := f.findAside(from) // again each time, for fn may move them
 		for i < len(f.aside) && !f.aside[i].live {
 			i++
