@@ -45,12 +45,7 @@ func TestNacksFitIntoABatch(t *testing.T) {
 			s.step(Command{Op: Send, Session: 2, Destination: Queue(name), Message: newMessage("x", true)})
 			s.step(Command{Op: Nack, Session: 1, Tx: "x", Delivery: DeliveryID{Sub: 1, Tag: uint64(i + 1)}})
 		}
-		s.out.Reset()
-		err = s.m.Step(scriptTime, Command{Op: Commit, Session: 1, Tx: "x"}, &s.out)
-		for _, e := range s.out.Entries {
-			size += int64(len(e.Head) + len(e.Body))
-		}
-		return size, err
+		return s.commitBatch()
 	}
 	size, err := nack()
 	if err != nil || size == 0 {
@@ -61,6 +56,16 @@ func TestNacksFitIntoABatch(t *testing.T) {
 	if _, err := nack(); !errors.As(err, &refused) || refused.Code != CodeTransactionTooBig {
 		t.Errorf("a batch of %d octets may have %d: %v", size, limit, err)
 	}
+}
+
+// commitBatch commits what session 1 did in the transaction x, and returns how many octets the log gets.
+func (s *stepper) commitBatch() (size int64, err error) {
+	s.out.Reset()
+	err = s.m.Step(scriptTime, Command{Op: Commit, Session: 1, Tx: "x"}, &s.out)
+	for _, e := range s.out.Entries {
+		size += int64(len(e.Head) + len(e.Body))
+	}
+	return size, err
 }
 
 // One NACK of a large message may make very many small ones go from a dead-letter
@@ -80,12 +85,7 @@ func TestNackOfALargeMessage(t *testing.T) {
 			s.step(Command{Op: Send, Session: 2, Destination: Queue("q"), Message: newMessage(strings.Repeat("x", 1<<20), true)})
 			s.step(Command{Op: Nack, Session: 1, Tx: "x", Delivery: DeliveryID{Sub: 1, Tag: uint64(i + 1)}})
 		}
-		s.out.Reset()
-		err = s.m.Step(scriptTime, Command{Op: Commit, Session: 1, Tx: "x"}, &s.out)
-		for _, e := range s.out.Entries {
-			size += int64(len(e.Head) + len(e.Body))
-		}
-		return size, err
+		return s.commitBatch()
 	}
 	size, err := nack(ring*maxTakerBytes + nacks*3*maxHeadBytes)
 	if err != nil || size < ring {

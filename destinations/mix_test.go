@@ -115,15 +115,7 @@ func (x *mix) step(c Command) {
 	x.check()
 }
 
-func (x *mix) tick() {
-	for {
-		next, ok := x.m.NextTick()
-		if !ok || next.After(x.now) {
-			return
-		}
-		x.carryOut(Command{Op: Tick})
-	}
-}
+func (x *mix) tick() { tickAll(x.m, x.now, x.carryOut) }
 
 func (x *mix) carryOut(c Command) {
 	var out Effects

@@ -116,14 +116,16 @@ func (p *program) step(c Command) {
 	p.w.compare(p.m)
 }
 
-// tick does what is due, as often as it takes.
-func (p *program) tick() {
+func (p *program) tick() { tickAll(p.m, p.now, p.carryOut) }
+
+// tickAll does what is due, as often as it takes.
+func tickAll(m *Machine, now time.Time, carryOut func(Command)) {
 	for {
-		next, ok := p.m.NextTick()
-		if !ok || next.After(p.now) {
+		next, ok := m.NextTick()
+		if !ok || next.After(now) {
 			return
 		}
-		p.carryOut(Command{Op: Tick})
+		carryOut(Command{Op: Tick})
 	}
 }
 
