@@ -237,7 +237,9 @@ func (n tally) check(j *journal.Journal) error {
 
 func altered(r journal.Record) error {
 	want := record(r.Seq)
-	if r.Epoch != want.Epoch || r.Type != want.Type || !bytes.Equal(r.Body, payload(r.Seq)) {
+	head := len(want.Head)
+	if r.Epoch != want.Epoch || r.Type != want.Type || len(r.Body) < head ||
+		!bytes.Equal(r.Body[:head], want.Head) || !bytes.Equal(r.Body[head:], want.Body) {
 		return fmt.Errorf("record %d is altered: %d %d %x", r.Seq, r.Epoch, r.Type, r.Body)
 	}
 	return nil
