@@ -74,7 +74,7 @@ func (c *Checkpoint) capture(name string) (made int) {
 		c.durable = append(c.durable, q.durable.section())
 	}
 	if q != nil && q.gathering != nil {
-		c.gathered = append(c.gathered, q.gatheringSection())
+		c.gathered = append(c.gathered, c.m.gatheringSection(q))
 	}
 	if q == nil || len(q.levels) == 0 {
 		c.section(name, DefaultPriority)

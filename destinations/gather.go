@@ -108,7 +108,7 @@ func (m *Machine) sayAgain(out *Effects) {
 		}
 		if g.due = false; len(g.seqs) >= m.opts.gatherAfter { // else a replay had an entry that says it
 			slices.Sort(g.seqs)
-			m.record(&record{kind: KindSettle, queue: q.destination.Name, seqs: g.seqs, again: g.span.from}, out)
+			m.record(&record{kind: KindSettle, queue: q.destination.Name, seqs: g.seqs, again: max(g.span.from, m.doubted)}, out)
 		}
 	}
 	m.gathered = m.gathered[:0]
@@ -128,6 +128,16 @@ func (m *Machine) applyAgain(q *queue, r *record) {
 	m.setSpan(q)
 }
 
+// comesBack is for an entry of a replay that gives a queue a message from one that the
+// log does not know any more. If nobody else has it, those who settled it before
+// did so while it seemed that nobody held it, and did not gather it. So no
+// settlement from before r is said again.
+func (m *Machine) comesBack(r *record) {
+	if m.recovery == nil && !m.live.has(r.content) {
+		m.doubted = r.seq
+	}
+}
+
 // setSpan lets pictures know of what q has gathered.
 func (m *Machine) setSpan(q *queue) {
 	if m.spans == nil {
@@ -142,9 +152,13 @@ type gatheringSection struct {
 	gathering
 }
 
-func (q *queue) gatheringSection() gatheringSection {
+func (m *Machine) gatheringSection(q *queue) gatheringSection {
 	g := q.gathering
-	return gatheringSection{q.destination.Name, gathering{seqs: slices.Clone(g.seqs), span: g.span}}
+	s := span{from: max(g.span.from, m.doubted), upto: g.span.upto}
+	if s.upto <= s.from {
+		s.upto = 0
+	}
+	return gatheringSection{q.destination.Name, gathering{seqs: slices.Clone(g.seqs), span: s}}
 }
 
 func (s *gatheringSection) appendTo(dst []byte) []byte {

@@ -274,3 +274,29 @@ func TestStandbyForgetsWhatGathered(t *testing.T) {
 	}
 	g.recovered()
 }
+
+// A dead letter of a subscription that is gone comes back late in a replay: until
+// then it seems that nobody held the message when another settled it.
+func TestSettlementOfWhatComesBackIsKept(t *testing.T) {
+	t.Parallel()
+	g := newGatherer(t, Options{gatherAfter: 2, MaxDeliveries: 1})
+	g.send(3)
+	g.ack(1, 1, 2) // that is said again
+	for _, n := range []int{2, 3, 1} {
+		g.ack(n, 3, 3)
+	}
+	g.step(Command{Op: Nack, Session: 1, Delivery: DeliveryID{Sub: 1, Tag: 3}})
+	g.step(Command{Op: Unsubscribe, Session: 1, Subscription: "s", Delete: true, Consumer: Consumer{Durable: DurableID{Client: "c0", Name: "d"}}})
+	g.clean()
+	g.recovered()
+
+	m := replayed(t, g.m.opts, g.entries)
+	resume(t, m, g.m.Last())
+	g.m = m
+	g.step(Command{Op: Start})
+	g.attach(1)
+	g.send(2)
+	g.ack(1, 1, 2)
+	g.clean()
+	g.recovered()
+}

@@ -10,12 +10,13 @@ type Live struct {
 	start     uint64
 	stretches stretches
 	spans     map[string]span // by queue, of settlements that are said again
+	doubted   uint64          // but none before this Seq
 }
 
 // Live takes a picture. It takes time and memory in proportion to the Seqs from
 // the oldest stored message on, but well below a nanosecond for each.
 func (m *Machine) Live() *Live {
-	return &Live{asOf: m.last, start: m.start, stretches: m.live.picture(), spans: maps.Clone(m.spans)}
+	return &Live{asOf: m.last, start: m.start, stretches: m.live.picture(), spans: maps.Clone(m.spans), doubted: m.doubted}
 }
 
 // AsOf is the Seq of the newest entry that the picture knows.
@@ -111,5 +112,5 @@ func (l *Live) Keep(e Entry, gone func(seq uint64) bool) (bool, error) {
 // again says that r is a settlement and is said again by an entry after it, as far as
 // others still hold what it settles.
 func (l *Live) again(r *record) bool {
-	return r.kind == KindSettle && r.again == 0 && l.spans[r.queue].has(r.seq)
+	return r.kind == KindSettle && r.again == 0 && r.seq >= l.doubted && l.spans[r.queue].has(r.seq)
 }

@@ -105,6 +105,7 @@ type Machine struct {
 
 	gathered []*queue        // whose gatherings are to be said again
 	spans    map[string]span // by queue: of those that were; never nil once there are such
+	doubted  uint64          // settlements before this Seq may not have been gathered: see comesBack
 
 	recovery *recovery // while entries are replayed that a checkpoint knows in part
 }
@@ -375,8 +376,11 @@ func (m *Machine) applySettle(q *queue, r *record) {
 func (m *Machine) applyMove(r *record) {
 	s := slot{seq: r.seq, size: r.size, marks: markStored}
 	if !m.recovery.has(r.queue, r.seq) {
-		if !m.moveOut(r, &s) && !publishedTo(r.queue) && r.content == r.seqs[0] {
-			return
+		if !m.moveOut(r, &s) {
+			if !publishedTo(r.queue) && r.content == r.seqs[0] {
+				return
+			}
+			m.comesBack(r)
 		}
 	}
 	m.enliven(r.seq, moveBytes)

@@ -73,6 +73,7 @@ func (m *Machine) applyTake(r *record) {
 	if q == nil || q.durable == nil {
 		return
 	}
+	m.comesBack(r)
 	m.enliven(r.seq, moveBytes)
 	m.enliven(r.content, int64(r.size))
 	m.push(q, slot{seq: r.seq, size: r.size, marks: markStored}, r.props.Priority, extra{content: r.content, props: r.props.waits()})
