@@ -37,7 +37,8 @@ func (m *Machine) keep(topic, client string, msg *Message, out *Effects) (name s
 	if msg.Props != nil {
 		p = *msg.Props
 	}
-	p.Sent, p.Client = m.millis, client
+	p.Sent = m.millis
+	p.noteClient(client)
 	msg.Props = &p
 	name = archivePrefix + topic
 	if q := m.find(name); q != nil && !m.replaces(q, msg.Props) {
@@ -60,8 +61,7 @@ func (m *Machine) archiveOf(q *queue) {
 }
 
 // places says in which level of q a message waits, and with which of its Props. An
-// archive remembers who sent it, but that does not survive a start: by then its
-// session has ended.
+// archive remembers who sent it.
 func (m *Machine) places(q *queue, msg *Message) (level uint8, props *Props) {
 	if q.archive == nil {
 		return msg.level(), msg.Props.waits()

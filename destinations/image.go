@@ -29,7 +29,8 @@ import (
 // a dead letter, as a difference (zigzag) to the seq; 2 Props, as Props.encode has
 // them; 4 until when it is not delivered again, or when it comes again, in Unix ms
 // (zigzag); 8 the entry that says so, as a difference (zigzag) to the seq, and how
-// often it comes after that (zigzag). Everything is an unsigned varint or a string, as in an Entry.
+// often it comes after that (zigzag); 16 the session that sent it, see
+// Machine.sentBy. Everything is an unsigned varint or a string, as in an Entry.
 
 // maxSeq bounds the Seqs of an image, so that adding them up cannot wrap.
 const maxSeq = 1 << 56
@@ -315,6 +316,7 @@ const (
 	extraProps
 	extraUntil
 	extraLatest
+	extraSender
 	extraEnd
 )
 
@@ -331,6 +333,9 @@ func (x *extra) fields() (set uint64) {
 	}
 	if x.latest != 0 {
 		set |= extraLatest
+	}
+	if x.props != nil && x.props.sender != 0 {
+		set |= extraSender
 	}
 	return set
 }
@@ -362,6 +367,9 @@ func (c *chunk) appendExtras(dst []byte) []byte {
 		if set&extraLatest != 0 {
 			dst = binary.AppendVarint(dst, int64(x.latest-s.seq))
 			dst = binary.AppendVarint(dst, int64(x.left))
+		}
+		if set&extraSender != 0 {
+			dst = binary.AppendUvarint(dst, x.props.sender)
 		}
 	}
 	return dst
@@ -408,6 +416,12 @@ func (d *decoder) extras(o *outline, slots []slot, to []*extra) {
 			d.bad = d.bad || left < -1 || left > math.MaxInt32
 			if slots != nil {
 				x.latest, x.left = slots[i].seq+latest, int32(left)
+			}
+		}
+		if set&extraSender != 0 {
+			sender := d.uvarint()
+			if d.bad = d.bad || set&extraProps == 0; to != nil && !d.bad {
+				x.props.sender = sender
 			}
 		}
 		if d.bad {

@@ -54,7 +54,7 @@ func TestPropsMeetTheMemory(t *testing.T) {
 // What nobody needs while a message waits is not kept.
 func TestPropsThatAreKept(t *testing.T) {
 	t.Parallel()
-	full := Props{Priority: 4, Expires: 5, Deliver: 3, Group: "g", Key: "k", DedupID: "d", Cron: "* * * * *", Period: 2, Repeat: 1}
+	full := Props{Priority: 4, Expires: 5, Deliver: 3, Group: "g", Key: "k", DedupID: "d", Cron: "* * * * *", Period: 2, Repeat: 1, Client: "c"}
 	waiting, come := full, full
 	waiting.DedupID = ""
 	come.Deliver = 0

@@ -29,10 +29,11 @@ type Props struct {
 	Job   MessageID
 	topic string // where the message was published, if something but a subscriber that was there took it; not stored here
 
-	// What Step notes of a message that a topic keeps.
-	Sent   int64  // Unix ms when it came
-	Client string // the client-id of who sent it
-	sender uint64 // the session that sent it; 0: from before the start, when it was another. Not stored
+	// What Step notes of a message that a topic keeps, and of one that waits to be
+	// published.
+	Sent   int64  // Unix ms when it was kept
+	Client string // the client-id of who sent it; empty where no durable subscription can have it
+	sender uint64 // the session that sent it, see Machine.sentBy; in images only
 }
 
 // DefaultPriority is that of a message without Props.
@@ -73,15 +74,32 @@ func (p *Props) waits() *Props {
 	switch {
 	case p == nil || p.Expires == 0 && p.Deliver == 0 && p.Group == "" && p.Key == "":
 		return nil
-	case p.DedupID == "" && (p.Cron == "" || p.Deliver != 0):
+	case p.DedupID == "" && (p.Cron == "" && p.Client == "" || p.Deliver != 0):
 		return p
 	}
 	waits := *p
 	waits.DedupID = ""
 	if p.Deliver == 0 {
-		waits.Cron = ""
+		waits.Cron, waits.Client = "", ""
 	}
 	return &waits
+}
+
+// noteClient notes who sent a message. A client-id that is too long for a durable
+// subscription is not needed.
+func (p *Props) noteClient(id string) {
+	if p.Client = id; len(id) > maxDurableBytes {
+		p.Client = ""
+	}
+}
+
+// sentBy is the session that sent a message which a topic keeps, or which waits to
+// be published; 0: one that has ended, for that was before the start.
+func (m *Machine) sentBy(at ref) uint64 {
+	if s := at.slot(); s.stored() && s.seq < m.start {
+		return 0
+	}
+	return at.props().sender
 }
 
 // textBytes is what the texts of p take in memory.

@@ -158,8 +158,7 @@ func (m *Machine) readOne(r *reader, at ref) bool {
 
 // mayRead says whether r may have a message, whatever is in it.
 func (m *Machine) mayRead(r *reader, at ref) bool {
-	p := at.props()
-	own := r.sub.consumer.NoLocal && p.sender != 0 && p.sender == r.sub.session.id
+	own := r.sub.consumer.NoLocal && m.sentBy(at) == r.sub.session.id
 	return !own && at.c.extra(at.i).expires() > m.millis
 }
 

@@ -177,7 +177,10 @@ func (m *Machine) due(q *queue, at ref, content *Message, out *Effects) {
 	whole, taken := m.whole, isTopic || m.takes(q, int64(sl.size), x.props.come(), out)
 	if isTopic {
 		m.whole = true
-		m.publish(&Command{}, Outgoing{Destination: Topic(topic), Message: msg}, out)
+		sender := m.sender
+		m.sender = m.sentBy(at)
+		m.publish(&Command{Client: x.props.Client}, Outgoing{Destination: Topic(topic), Message: msg}, out)
+		m.sender = sender
 	}
 	switch {
 	case sl.stored():
@@ -226,6 +229,7 @@ func (m *Machine) brought(e *Examination, out *Effects) {
 func (p *Props) come() *Props {
 	come := *p
 	come.Deliver, come.Delay, come.Period, come.Repeat, come.Cron, come.DedupID = 0, 0, 0, 0, "", ""
+	come.Client, come.sender = "", 0
 	return &come
 }
 
@@ -283,11 +287,15 @@ func (m *Machine) schedule(c *Command, o Outgoing, out *Effects) {
 	for i := range o.parts() {
 		d := o.part(i)
 		msg := o.Message
-		if i > 0 || d.Temporary() {
+		if i > 0 || d.Topic || d.Temporary() {
 			msg = msg.again()
 		}
 		if d.Topic {
 			msg.Persistent = msg.Persistent && !d.Temporary() // which nobody could have after a restart
+			p := *msg.Props
+			p.noteClient(c.Client)
+			p.sender = m.sender
+			msg.Props = &p
 			d = Queue(schedulePrefix + d.Name)
 		}
 		m.enqueue(d, msg, c.DiskLow, out)
