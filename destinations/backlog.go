@@ -7,10 +7,27 @@ import "slices"
 // level of its own.
 type backlog struct {
 	levels   []*level // highest priority first
-	ready    int      // messages that wait for a consumer
+	ready    int      // messages that a consumer may have now
 	live     int      // those, and all others that are not settled
 	bytes    int64    // size of the ready ones
+	held     tally    // those that are in slotHeld
 	resident int64    // size of those with their content in memory
+}
+
+// A tally is of some messages.
+type tally struct {
+	messages int
+	bytes    int64 // their size
+}
+
+func (t *tally) add(size uint32) {
+	t.messages++
+	t.bytes += int64(size)
+}
+
+func (t *tally) remove(size uint32) {
+	t.messages--
+	t.bytes -= int64(size)
 }
 
 type slotState uint8
@@ -187,15 +204,20 @@ func (b *backlog) take() ref {
 	return r
 }
 
-// least returns the place of the ready slot that matters least: the oldest of the
-// lowest priority. There must be one.
+// queued counts what no consumer has, and one is to have: what is ready or held.
+func (b *backlog) queued() tally {
+	return tally{b.ready + b.held.messages, b.bytes + b.held.bytes}
+}
+
+// least returns the place of the slot, ready or held, that matters least: the
+// oldest of the lowest priority. There must be one.
 func (b *backlog) least() ref {
 	for _, l := range slices.Backward(b.levels) {
-		if l.ready > 0 && l.priority != levelWaiting {
-			return l.first()
+		if l.ready+l.held > 0 && l.priority != levelWaiting {
+			return l.oldest()
 		}
 	}
-	panic("BUG: a message is looked for where none is ready")
+	panic("BUG: a message is looked for where none waits")
 }
 
 // fly puts a ready slot in flight.
@@ -208,10 +230,25 @@ func (b *backlog) fly(r ref) {
 }
 
 // hold keeps a ready slot from being taken, until it is let go.
-func (b *backlog) hold(r ref) { b.unready(r, slotHeld) }
+func (b *backlog) hold(r ref) {
+	b.unready(r, slotHeld)
+	b.level(r.c.priority).hold(r)
+	b.held.add(r.slot().size)
+}
 
 // letGo makes a slot ready that was held.
-func (b *backlog) letGo(r ref) { b.makeReady(r) }
+func (b *backlog) letGo(r ref) {
+	b.unhold(r)
+	b.makeReady(r)
+}
+
+func (b *backlog) unhold(r ref) {
+	if r.slot().state != slotHeld {
+		panic("BUG: a message is let go that is not held")
+	}
+	b.level(r.c.priority).unhold(r)
+	b.held.remove(r.slot().size)
+}
 
 func (b *backlog) unready(r ref, state slotState) {
 	s := r.slot()
@@ -258,6 +295,8 @@ func (b *backlog) remove(r ref) {
 			b.ready--
 			b.bytes -= int64(s.size)
 		}
+	case slotHeld:
+		b.unhold(r)
 	}
 	if s.msg != nil {
 		b.resident -= int64(s.size)

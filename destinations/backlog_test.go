@@ -46,7 +46,7 @@ func TestBacklogAgainstNaive(t *testing.T) {
 		var seq, number uint64
 		for step := range 6000 {
 			fill := step / 1000 % 2
-			switch op := r.IntN(10); {
+			switch op := r.IntN(12); {
 			case op < 2+3*fill:
 				stored := r.IntN(4) > 0
 				if stored {
@@ -76,16 +76,28 @@ func TestBacklogAgainstNaive(t *testing.T) {
 					b.giveBack(m.at)
 					m.state, m.returned = slotReady, true
 				}
-			default:
+			case op < 10:
 				if flying := n.in(slotFlying); len(flying) > 0 {
 					m := flying[r.IntN(len(flying))]
 					b.remove(m.at)
 					m.state = slotGone
 				}
-				if ready := n.in(slotReady); op == 9 && len(ready) > 0 {
-					m := ready[r.IntN(len(ready))]
+				if waiting := slices.Concat(n.in(slotReady), n.in(slotHeld)); op == 9 && len(waiting) > 0 {
+					m := waiting[r.IntN(len(waiting))]
 					b.remove(m.at)
 					m.state = slotGone
+				}
+			case op < 11:
+				if ready := n.in(slotReady); len(ready) > 0 {
+					m := ready[r.IntN(len(ready))]
+					b.hold(m.at)
+					m.state = slotHeld
+				}
+			default:
+				if held := n.in(slotHeld); len(held) > 0 {
+					m := held[r.IntN(len(held))]
+					b.letGo(m.at)
+					m.state = slotReady
 				}
 			}
 			n.messages = slices.DeleteFunc(n.messages, func(m *naiveMessage) bool { return m.state == slotGone })
@@ -106,6 +118,7 @@ func compareBacklog(t *testing.T, b *backlog, n *naiveBacklog, last MessageID) {
 		t.Fatalf("live=%d ready=%d bytes=%d, want %d %d %d", b.live, b.ready, b.bytes, len(n.messages), len(n.in(slotReady)), size)
 	}
 	i, ordered := 0, n.ordered()
+	compareQueued(t, b, ordered)
 	b.each(func(at ref) bool {
 		s, m := at.slot(), ordered[i]
 		i++
@@ -134,6 +147,28 @@ func compareBacklog(t *testing.T, b *backlog, n *naiveBacklog, last MessageID) {
 	}
 	for id := range want {
 		find(id.Seq, id.N)
+	}
+}
+
+// compareQueued compares what waits, and what of that matters least.
+func compareQueued(t *testing.T, b *backlog, ordered []*naiveMessage) {
+	t.Helper()
+	var want tally
+	var least *naiveMessage
+	for _, m := range ordered {
+		if m.state != slotReady && m.state != slotHeld {
+			continue
+		}
+		want.add(m.size)
+		if least == nil || m.priority < least.priority {
+			least = m
+		}
+	}
+	if got := b.queued(); got != want {
+		t.Fatalf("%+v wait, want %+v", got, want)
+	}
+	if least != nil && b.least() != least.at {
+		t.Fatalf("the least is seq %d, want %d", b.least().slot().seq, least.seq)
 	}
 }
 
@@ -204,6 +239,7 @@ func TestBacklogPanicsOnMisuse(t *testing.T) {
 		fn(b, at)
 	}
 	mustPanic("giving back what is ready", func(b *backlog, at ref) { b.giveBack(at) })
+	mustPanic("letting go what is ready", func(b *backlog, at ref) { b.letGo(at) })
 	mustPanic("settling twice", func(b *backlog, at ref) { b.remove(at); b.remove(at) })
 	mustPanic("giving back what is settled", func(b *backlog, at ref) { b.remove(at); b.giveBack(at) })
 }

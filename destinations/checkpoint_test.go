@@ -128,7 +128,7 @@ func TestCheckpointPacks(t *testing.T) {
 	r := backlogged(t)
 	open := func() (n int) {
 		for _, c := range r.m.queues["q"].levels[0].chunks {
-			if c.live > 0 && c.held == 0 && !c.packed() {
+			if c.live > 0 && c.resident == 0 && !c.packed() {
 				n++
 			}
 		}

@@ -16,7 +16,8 @@ type chunk struct {
 	image      []byte   // of what is stored; nil when it has changed since
 	ready      int16
 	live       int16
-	held       int16 // live ones with their content in memory
+	held       int16
+	resident   int16 // live ones with their content in memory
 	next       int16 // no ready slot before this index
 	full       bool  // takes no further slot
 	priority   uint8 // of its level
@@ -31,7 +32,7 @@ func (c *chunk) push(s slot) {
 	c.ready++
 	c.live++
 	if s.msg != nil {
-		c.held++
+		c.resident++
 	}
 }
 
@@ -57,7 +58,7 @@ func (c *chunk) setExtra(i int, x extra) {
 func (c *chunk) remove(i int) {
 	s := &c.slots[i]
 	if s.msg != nil {
-		c.held--
+		c.resident--
 	}
 	s.state, s.msg = slotGone, nil
 	if i < len(c.extras) {
@@ -70,7 +71,7 @@ func (c *chunk) remove(i int) {
 // pack replaces the slots of a full chunk by their image, if all are ready,
 // stored and not in memory.
 func (c *chunk) pack() {
-	if !c.full || c.live == 0 || c.ready < c.live || c.held > 0 || c.packed() {
+	if !c.full || c.live == 0 || c.ready < c.live || c.resident > 0 || c.packed() {
 		return
 	}
 	c.picture()

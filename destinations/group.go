@@ -420,17 +420,21 @@ func (m *Machine) ungroup(q *queue, at ref) {
 	if g == nil {
 		return
 	}
-	p := placeOf(at)
-	m.unlist(&g.outside, p)
+	m.unlist(&g.outside, placeOf(at))
 	if at.slot().state == slotHeld {
-		m.unlist(&g.behind, p)
-		m.withdraw(g, p)
+		m.withdraw(q, at)
 	}
 	m.unblock(q, at)
 }
 
-// withdraw takes a held message from the owner of its group.
-func (m *Machine) withdraw(g *group, p place) {
+// withdraw takes a held message from where it waits in its group. What it blocks
+// stays blocked until it leaves its queue.
+func (m *Machine) withdraw(q *queue, at ref) {
+	g, p := q.groupOf(at), placeOf(at)
+	if g == nil {
+		return
+	}
+	m.unlist(&g.behind, p)
 	if g.owner == nil {
 		return
 	}

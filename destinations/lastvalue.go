@@ -111,7 +111,7 @@ func (m *Machine) replaces(q *queue, p *Props) bool {
 		return false
 	}
 	at, ok := q.find(newest.seq, newest.n)
-	return ok && at.slot().state == slotReady
+	return ok && at.slot().waits()
 }
 
 // forgetKey notes that a message leaves q.

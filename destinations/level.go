@@ -1,6 +1,9 @@
 package destinations
 
-import "sort"
+import (
+	"slices"
+	"sort"
+)
 
 // A level holds the messages of one priority in the order of their arrival, from
 // the oldest that is not settled. Each message is a slot of 24 octets; slots
@@ -13,7 +16,9 @@ import "sort"
 type level struct {
 	chunks   []*chunk // oldest first, numbered consecutively
 	cursor   int      // number of the first chunk that may have a ready slot
+	holds    int      // and of the first that may have a held one
 	ready    int
+	held     int
 	priority uint8
 }
 
@@ -72,6 +77,46 @@ func (l *level) first() ref {
 		c.next++
 	}
 	return ref{c, int(c.next)}
+}
+
+// firstHeld returns the place of the oldest slot that is held. There must be one.
+func (l *level) firstHeld() ref {
+	base := l.chunks[0].number
+	l.holds = max(l.holds, base)
+	for l.chunks[l.holds-base].held == 0 {
+		l.holds++
+	}
+	c := l.chunks[l.holds-base]
+	return ref{c, slices.IndexFunc(c.slots, func(s slot) bool { return s.state == slotHeld })}
+}
+
+// oldest returns the place of the oldest slot that is ready or held. There must be
+// one.
+func (l *level) oldest() ref {
+	switch {
+	case l.held == 0:
+		return l.first()
+	case l.ready == 0:
+		return l.firstHeld()
+	}
+	first, held := l.first(), l.firstHeld()
+	if placeOf(held).compare(placeOf(first)) < 0 {
+		return held
+	}
+	return first
+}
+
+// hold counts that a slot is held.
+func (l *level) hold(r ref) {
+	l.held++
+	r.c.held++
+	l.holds = min(l.holds, r.c.number)
+}
+
+// unhold counts that a slot is held no more.
+func (l *level) unhold(r ref) {
+	l.held--
+	r.c.held--
 }
 
 // unready counts that a slot is not ready any more.

@@ -5,18 +5,20 @@ import (
 	"strings"
 )
 
-// full says whether q has no place for a further message of this size, when so
-// many of so many octets are on their way into it. What consumers have is not
-// counted. A message larger than the limit still goes into an empty queue.
+// full says whether q has no place for a further message of this size, when those
+// in ahead are on their way into it. What consumers have is not counted.
 func (q *queue) full(ahead tally, size int64) bool {
-	n, p := q.ready+ahead.messages, q.policy
-	return p.MaxMessages > 0 && n >= p.MaxMessages || p.MaxBytes > 0 && n > 0 && q.bytes+ahead.bytes+size > p.MaxBytes
+	t := q.queued()
+	t.messages += ahead.messages
+	t.bytes += ahead.bytes
+	return t.full(q.policy.MaxMessages, q.policy.MaxBytes, size)
 }
 
-// A tally is what a transaction puts into a queue before the message in question.
-type tally struct {
-	messages int
-	bytes    int64
+// full says whether a message of this size is too much beside those of t, where so
+// many messages and so many octets are allowed; 0: any number. A message larger
+// than the limit still goes where there is none.
+func (t tally) full(messages int, bytes, size int64) bool {
+	return messages > 0 && t.messages >= messages || bytes > 0 && t.messages > 0 && t.bytes+size > bytes
 }
 
 // admitPlace checks that the queues of o, which this client sends, take it: those
@@ -29,8 +31,9 @@ func (m *Machine) admitPlace(client string, o *Outgoing, ahead map[*queue]tally)
 		return nil
 	}
 	m.note(QueueFull, q.destination, "", 1)
+	t := q.queued()
 	return &Error{Code: CodeQueueFull, Wait: q.policy.OnFull == FullBlock, Text: fmt.Sprintf(
-		"%s is full: %d messages of %d octets wait in it", quote(q.destination.String()), q.ready, q.bytes)}
+		"%s is full: %d messages of %d octets wait in it", quote(q.destination.String()), t.messages, t.bytes)}
 }
 
 // firstFull is the first queue for which admitPlace refuses o; nil: there is none.
@@ -57,7 +60,7 @@ func (m *Machine) firstFull(client string, o *Outgoing, ahead map[*queue]tally) 
 }
 
 // refuses says that q refuses a message, or lets it wait, and counts it in ahead if
-// not.
+// not, which has what a transaction puts into queues before it.
 func (m *Machine) refuses(q *queue, msg *Message, ahead map[*queue]tally) bool {
 	if q.policy.OnFull != FullReject && q.policy.OnFull != FullBlock {
 		return false
@@ -122,9 +125,9 @@ func (m *Machine) drop(q *queue, at ref, out *Effects) {
 // until a message of this size fits into the limits; 0 is none. It returns how many it dropped.
 func (m *Machine) makePlace(q *queue, messages int, bytes, size int64, out *Effects) (dropped int) {
 	m.settled = q
-	for q.ready > 0 && (messages > 0 && q.ready >= messages || bytes > 0 && q.bytes+size > bytes) {
+	for q.queued().full(messages, bytes, size) {
 		at := q.least()
-		q.fly(at)
+		m.seize(q, at)
 		if at.slot().stored() {
 			m.seqs = append(m.seqs, at.slot().seq)
 		} else {
@@ -134,6 +137,15 @@ func (m *Machine) makePlace(q *queue, messages int, bytes, size int64, out *Effe
 	}
 	m.recordSettle(out)
 	return dropped
+}
+
+// seize puts a message in flight that is ready or held, wherever it is held.
+func (m *Machine) seize(q *queue, at ref) {
+	if at.slot().state == slotHeld {
+		m.withdraw(q, at)
+		q.backlog.letGo(at) // the views need not know
+	}
+	q.fly(at)
 }
 
 // placeBytes bounds what it takes in the log to make place for a message in the
@@ -149,7 +161,7 @@ func (m *Machine) placeBytes(name string, keyed bool, drained map[string]bool) (
 	}
 	n += maxHeadBytes + maxTakerBytes // and it may have to go itself, for the next
 	if q := m.find(name); q != nil && !drained[name] {
-		n += int64(q.ready) * maxTakerBytes
+		n += int64(q.queued().messages) * maxTakerBytes
 	}
 	if drained != nil {
 		drained[name] = true

@@ -601,8 +601,8 @@ func (x *mix) checkMemory() {
 // countQueue returns what is counted for q beside itself and the messages in
 // memory, which it adds to held.
 func (x *mix) countQueue(q *queue, held map[*Message]uint16) (n int64) {
-	got := [...]int64{int64(q.live), int64(q.ready), q.bytes, q.resident}
-	var want [4]int64
+	got := [...]int64{int64(q.live), int64(q.ready), q.bytes, q.resident, int64(q.held.messages), q.held.bytes}
+	var want [6]int64
 	q.each(func(at ref) bool {
 		s := at.slot()
 		want[0]++
@@ -611,6 +611,9 @@ func (x *mix) countQueue(q *queue, held map[*Message]uint16) (n int64) {
 		} else if s.state == slotReady {
 			want[1]++
 			want[2] += int64(s.size)
+		} else if s.state == slotHeld {
+			want[4]++
+			want[5] += int64(s.size)
 		}
 		if s.msg == nil {
 			n += at.props().textBytes()
@@ -621,7 +624,7 @@ func (x *mix) countQueue(q *queue, held map[*Message]uint16) (n int64) {
 		return true
 	})
 	if got != want {
-		x.t.Fatalf("%s counts %v, and there are %v: messages, ready ones, their octets, octets in memory", q.destination, got, want)
+		x.t.Fatalf("%s counts %v, and there are %v: messages, ready ones, their octets, octets in memory, held ones, their octets", q.destination, got, want)
 	}
 	if len(q.waits) > 2*q.live+fewWaits {
 		x.t.Fatalf("%s has %d waits for %d messages", q.destination, len(q.waits), q.live)

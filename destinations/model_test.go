@@ -1024,6 +1024,7 @@ func (w *model) compareQueue(got *queue, want *modelQueue) {
 		w.t.Fatalf("%s is gone with %d messages and %d consumers", want.destination, len(want.messages), len(want.subs))
 	}
 	ready := want.ready()
+	queued := len(ready)
 	if got.resident != want.resident() {
 		w.t.Fatalf("%s has %d octets in memory, want %d", want.destination, got.resident, want.resident())
 	}
@@ -1038,6 +1039,9 @@ func (w *model) compareQueue(got *queue, want *modelQueue) {
 	if got.ready != len(ready) || got.live != len(want.messages) || got.backlog.bytes != sizes(ready) || got.consumers != len(want.subs) {
 		w.t.Fatalf("%s: ready=%d live=%d bytes=%d consumers=%d, want %d %d %d %d", want.destination,
 			got.ready, got.live, got.backlog.bytes, got.consumers, len(ready), len(want.messages), sizes(ready), len(want.subs))
+	}
+	if got.queued().messages != queued {
+		w.t.Fatalf("%s counts %d messages that wait, want %d", want.destination, got.queued().messages, queued)
 	}
 	i, dead := 0, 0
 	got.each(func(at ref) bool {

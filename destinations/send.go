@@ -143,20 +143,20 @@ func (m *Machine) offer(s *subscription, msg *Message, out *Effects) {
 	if s.consumer.Pending > 0 {
 		p.Messages = s.consumer.Pending
 	}
-	full := (q.ready >= p.Messages || q.ready > 0 && q.bytes+msg.size() > p.Bytes) && !m.replaces(q, msg.Props)
+	full := q.queued().full(p.Messages, p.Bytes, msg.size()) && !m.replaces(q, msg.Props)
 	if full && (p.Policy == DropNew || p.Policy == DisconnectPending) {
 		m.lost(s, msg, 1, out)
 		if p.Policy == DisconnectPending && !s.session.evicted {
 			s.session.evicted = true
 			out.Outputs = append(out.Outputs, Output{Kind: Evict, Session: s.session.id, Err: &Error{
 				Code: CodeSlowConsumer,
-				Text: fmt.Sprintf("subscription %s is too slow for %s: %d messages wait for it", quote(s.id), q.destination, q.ready),
+				Text: fmt.Sprintf("subscription %s is too slow for %s: %d messages wait for it", quote(s.id), q.destination, q.queued().messages),
 			}})
 		}
 		return
 	}
 	dropped := 0
-	for full && q.ready > 0 && (q.ready >= p.Messages || q.bytes+msg.size() > p.Bytes) {
+	for full && q.queued().full(p.Messages, p.Bytes, msg.size()) {
 		m.discard(q, q.least())
 		dropped++
 	}

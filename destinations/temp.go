@@ -143,7 +143,7 @@ func (ses *session) own(q *queue) {
 // wrong.
 func (m *Machine) reply(d Destination, msg *Message, out *Effects) {
 	q := m.find(d.Name)
-	if q == nil || q.ready >= q.policy.Pending.Messages || q.ready > 0 && q.bytes+msg.size() > q.policy.Pending.Bytes {
+	if q == nil || q.queued().full(q.policy.Pending.Messages, q.policy.Pending.Bytes, msg.size()) {
 		m.unclaimed(d, 1, out)
 		return
 	}
