@@ -62,6 +62,7 @@ type engine struct {
 	effects    destinations.Effects
 	records    []journal.Record
 	trimmed    uint64  // Last() when the log was last trimmed
+	freed      uint64  // Freed() at that time
 	promised   uint64  // Last() when the log was last asked to note that all is durable
 	dropped    dropLog // copies for topic subscribers
 	unclaimed  dropLog // messages for temporary queues
@@ -182,7 +183,7 @@ func (e *engine) tick(now time.Time) {
 		return
 	}
 	e.ticked = now
-	_ = e.machine.Step(now, destinations.Command{Op: destinations.Tick}, &e.effects) // a Tick is not refused
+	_ = e.machine.Step(now, destinations.Command{Op: destinations.Tick, DiskLow: e.low}, &e.effects) // a Tick is not refused
 }
 
 // due says whether the machine has something to do that is due.
@@ -224,6 +225,7 @@ func (e *engine) step(now time.Time, m *mail) {
 		e.setAside(now, m)
 		return
 	case destinations.Examined:
+		m.command.DiskLow = e.low
 		_ = e.machine.Step(now, m.command, &e.effects) // it is not refused
 		return
 	}
@@ -417,9 +419,9 @@ func (e *engine) release(seq uint64) {
 // tend tells the log what is not needed any more and sees to checkpoints.
 func (e *engine) tend(now time.Time) {
 	e.tellDrops(now)
-	last := e.machine.Last()
-	if last != e.trimmed && !e.checkpoints.busy() {
-		e.trimmed = last
+	last, freed := e.machine.Last(), e.machine.Freed()
+	if (last != e.trimmed || freed != e.freed) && !e.checkpoints.busy() {
+		e.trimmed, e.freed = last, freed
 		e.log.Trim(e.machine.Oldest())
 		live := e.machine.Live()
 		e.log.Clean(census{live})

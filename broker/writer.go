@@ -263,7 +263,7 @@ func (w *frameWriter) browsed(d *destinations.Delivery) {
 // copyFor tells the copies of a topic's message apart that one connection may
 // have. One that is stored has an id for ever, whoever gets it.
 func copyFor(d *destinations.Delivery) uint32 {
-	if d.Destination.Topic && d.Content == 0 {
+	if d.Copy || d.Destination.Topic && d.Content == 0 {
 		return d.Sub
 	}
 	return 0

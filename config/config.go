@@ -82,9 +82,10 @@ type Queues struct {
 
 // Topics are the defaults of every topic's subscriptions; the rules of Config.Destinations override them.
 type Topics struct {
-	PendingMessages int    `mapstructure:"pending_messages"`
-	PendingBytes    Bytes  `mapstructure:"pending_bytes"`
-	PendingPolicy   string `mapstructure:"pending_policy"` // drop-oldest, drop-new or disconnect
+	PendingMessages   int    `mapstructure:"pending_messages"`
+	PendingBytes      Bytes  `mapstructure:"pending_bytes"`
+	PendingPolicy     string `mapstructure:"pending_policy"` // drop-oldest, drop-new, spill or disconnect
+	PendingSpillBytes Bytes  `mapstructure:"pending_spill_bytes"`
 }
 
 // Transactions bound what one connection may hold open.
@@ -147,7 +148,7 @@ func Default() Config {
 			Mailbox:         32 * MiB,
 		},
 		Queues:       Queues{Prefetch: 100, PrefetchBytes: 8 * MiB, MaxDeliveries: 10, DeadLetterPrefix: "DLQ."},
-		Topics:       Topics{PendingMessages: 10000, PendingBytes: 16 * MiB, PendingPolicy: "drop-oldest"},
+		Topics:       Topics{PendingMessages: 10000, PendingBytes: 16 * MiB, PendingPolicy: "drop-oldest", PendingSpillBytes: GiB},
 		Destinations: []Destination{},
 		Routes:       []Route{},
 		Transactions: Transactions{MaxOpen: 16, MaxFrames: 10000, MaxBytes: 64 * MiB, IdleTimeout: 5 * time.Minute},

@@ -69,9 +69,10 @@ type Prefetch struct {
 
 // Pending bounds what waits for one topic subscriber.
 type Pending struct {
-	Messages *int    `mapstructure:"messages"`
-	Bytes    *Bytes  `mapstructure:"bytes"`
-	Policy   *string `mapstructure:"policy"` // drop-oldest, drop-new or disconnect
+	Messages   *int    `mapstructure:"messages"`
+	Bytes      *Bytes  `mapstructure:"bytes"`
+	Policy     *string `mapstructure:"policy"` // drop-oldest, drop-new, spill or disconnect
+	SpillBytes *Bytes  `mapstructure:"spill_bytes"`
 }
 
 // Durable bounds what waits for a durable subscription that nobody uses; 0: no limit.
@@ -126,7 +127,7 @@ func (c Config) DefaultPolicy() Policy {
 		Exclusive:        new(false),
 		Groups:           Groups{new(false)},
 		ConsumerPrefetch: Prefetch{&c.Queues.Prefetch, &c.Queues.PrefetchBytes},
-		Pending:          Pending{&c.Topics.PendingMessages, &c.Topics.PendingBytes, &c.Topics.PendingPolicy},
+		Pending:          Pending{&c.Topics.PendingMessages, &c.Topics.PendingBytes, &c.Topics.PendingPolicy, &c.Topics.PendingSpillBytes},
 		Durable:          Durable{new(0), new(Bytes(0)), new(time.Duration(0))},
 		Dedup:            Dedup{new(20_000), new(10 * time.Minute)},
 		LastValue:        new(false),
@@ -147,6 +148,7 @@ var defaultKeys = map[string]string{
 	"pending.messages":           "topics.pending_messages",
 	"pending.bytes":              "topics.pending_bytes",
 	"pending.policy":             "topics.pending_policy",
+	"pending.spill_bytes":        "topics.pending_spill_bytes",
 }
 
 func (v *validation) destinations(list []Destination, l Limits) {
@@ -184,10 +186,10 @@ func (v *validation) field(name, at string, value any, l Limits) {
 		v.prefetchBytes(at, value.(Bytes))
 	case "pending.messages":
 		v.positive(at, int64(value.(int)))
-	case "pending.bytes":
+	case "pending.bytes", "pending.spill_bytes":
 		v.atLeast(at, value.(Bytes), "limits.body", l.Body, "the largest message")
 	case "pending.policy":
-		v.choice(at, value.(string), "drop-oldest", "drop-new", "disconnect")
+		v.choice(at, value.(string), "drop-oldest", "drop-new", "spill", "disconnect")
 	default:
 		v.amount(at, value)
 	}

@@ -108,8 +108,9 @@ func (v *validation) queues(q Queues) {
 
 func (v *validation) topics(t Topics, l Limits) {
 	v.positive("topics.pending_messages", int64(t.PendingMessages))
-	v.choice("topics.pending_policy", t.PendingPolicy, "drop-oldest", "drop-new", "disconnect")
+	v.choice("topics.pending_policy", t.PendingPolicy, "drop-oldest", "drop-new", "spill", "disconnect")
 	v.atLeast("topics.pending_bytes", t.PendingBytes, "limits.body", l.Body, "the largest message")
+	v.atLeast("topics.pending_spill_bytes", t.PendingSpillBytes, "limits.body", l.Body, "the largest message")
 }
 
 func (v *validation) transactions(t Transactions, l Limits) {

@@ -58,6 +58,7 @@ func TestValidate(t *testing.T) {
 		{"queues.max_deliveries", "1 to 65535", func(c *config.Config) { c.Queues.MaxDeliveries = 65_536 }},
 		{"topics.pending_messages", "more than 0", func(c *config.Config) { c.Topics.PendingMessages = 0 }},
 		{"topics.pending_bytes", "limits.body", func(c *config.Config) { c.Topics.PendingBytes = config.MiB }},
+		{"topics.pending_spill_bytes", "limits.body", func(c *config.Config) { c.Topics.PendingSpillBytes = config.MiB }},
 		{"topics.pending_policy", "drop-oldest", func(c *config.Config) { c.Topics.PendingPolicy = "drop" }},
 		{"transactions.max_open", "more than 0", func(c *config.Config) { c.Transactions.MaxOpen = 0 }},
 		{"transactions.max_frames", "1 to 1000000", func(c *config.Config) { c.Transactions.MaxFrames = 0 }},

@@ -109,7 +109,7 @@ func (m *Machine) settle(s *subscription, tag uint64, out *Effects) {
 // what does it: one entry for a run of messages of the same queue.
 func (m *Machine) settleOne(s *subscription, tag uint64, fl *flight, out *Effects) {
 	q := fl.queue
-	if !fl.at.slot().stored() {
+	if !q.lasts(fl.at.slot()) {
 		m.discard(q, m.land(s, tag))
 		m.collect(q)
 		return
@@ -164,8 +164,8 @@ func (m *Machine) sent(c *Command, out *Effects) {
 }
 
 // unreadable sets a delivery aside of which the content could not be read:
-// until a restart, when it may be readable again, the message is left alone. What a
-// transaction holds is answered already.
+// until a restart, when it may be readable again, the message is left alone. A
+// spilled copy is lost. What a transaction holds is answered already.
 func (m *Machine) unreadable(c *Command, out *Effects) {
 	ses := m.sessions[c.Session]
 	if ses == nil {
@@ -179,17 +179,18 @@ func (m *Machine) unreadable(c *Command, out *Effects) {
 	if fl == nil || fl.tx != nil {
 		return
 	}
-	if fl.queue.browser != nil {
+	switch q := fl.queue; {
+	case q.browser != nil:
 		m.settleOne(s, c.Delivery.Tag, fl, out)
-		m.replenish(s)
+	case !fl.at.slot().stored():
 		return
+	case q == s.copies:
+		m.lost(s, nil, 1, out)
+		m.settleOne(s, c.Delivery.Tag, fl, out)
+	default:
+		q.setAside(m.land(s, c.Delivery.Tag))
+		m.aside++
+		out.SetAside++
 	}
-	if !fl.at.slot().stored() {
-		return
-	}
-	q := fl.queue
-	q.setAside(m.land(s, c.Delivery.Tag))
-	m.aside++
-	out.SetAside++
 	m.replenish(s)
 }

@@ -24,8 +24,8 @@ const (
 	Disconnect     // Clean, Written
 	Sent           // Delivery.Sub and .Tag: everything up to it, of an auto subscription, was written to its socket
 	Unreadable     // Delivery.Sub and .Tag: its content could not be read; posted before a later delivery of its subscription is written
-	Tick           // nothing: what is due by now happens, see Machine.NextTick; Session is 0
-	Examined       // Examination, with its Matches
+	Tick           // DiskLow: what is due by now happens, see Machine.NextTick; Session is 0
+	Examined       // Examination, with its answer; DiskLow
 	Cancel         // Delivery.ID: of a message that waits for its time, see Delivery.Job; it will not come any more
 	Note           // nothing but the receipt: keeps receipts in order for what the machine need not know
 )
@@ -36,7 +36,7 @@ type Command struct {
 	Clean    bool // Disconnect: the client said goodbye; its unacknowledged messages count no failed delivery
 	Delete   bool // Unsubscribe: the durable subscription goes too, also when this session has no subscription of it
 	Existing bool // the destinations must be there: the command is refused rather than that one is made
-	DiskLow  bool // messages that need not be stored are refused rather than stored, when memory has no room for them
+	DiskLow  bool // messages that need not be stored are refused rather than stored, when memory has no room for them; copies of topics are lost rather than spilled
 	Session  uint64
 
 	WantReceipt bool

@@ -153,6 +153,7 @@ func (m *Machine) emit(src *source, at ref, tag uint64, out *Effects) {
 		Ack:          s.consumer.Ack,
 		ID:           m.id(sl),
 		Destination:  q.origin(sl.msg),
+		Copy:         q.destination.Topic,
 		Message:      sl.msg,
 		Size:         int64(sl.size) - messageOverhead,
 		Redelivered:  sl.returned() || sl.stored() && sl.seq < m.start,
@@ -162,6 +163,7 @@ func (m *Machine) emit(src *source, at ref, tag uint64, out *Effects) {
 	if sl.stored() {
 		o.After = sl.seq
 		o.Delivery.Content = at.content()
+		out.Sync = out.Sync || !q.lasts(sl) // nobody has asked for it when it was spilled
 	}
 	out.Outputs = append(out.Outputs, o)
 }

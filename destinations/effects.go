@@ -85,8 +85,9 @@ type Delivery struct {
 	Ack          AckMode
 	ID           MessageID
 	Destination  Destination
+	Copy         bool        // of a topic's message, for this subscription alone: others may have a copy with the same ID
 	Message      *Message    // nil when the machine has only the place of its content
-	Content      uint64      // Seq of the enqueue entry that holds the message, see Entry.Message; 0: it is not stored
+	Content      uint64      // Seq of the entry that holds the message, see Entry.Message; 0: none does
 	Size         int64       // of Message.Content, in octets
 	Redelivered  bool        // the message may have been delivered before
 	Deliveries   int         // how often it was delivered in vain, and 1

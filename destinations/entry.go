@@ -24,12 +24,13 @@ const (
 	KindDedup    EntryKind = 9  // the deduplication id of the message before it
 	KindSchedule EntryKind = 10 // a message that waited for its time has come
 	KindTake     EntryKind = 11 // a message that a topic had kept was put into a durable subscription
+	KindSpill    EntryKind = 12 // copies of a message wait for subscribers of a topic, until the broker stops
 )
 
 var kindNames = [...]string{
 	KindStart: "start", KindEnqueue: "enqueue", KindSettle: "settle", KindMove: "move", KindAttempt: "attempt",
 	KindPublish: "publish", KindDurable: "durable", KindForgo: "forgo", KindSchedule: "schedule", KindDedup: "dedup",
-	KindTake: "take",
+	KindTake: "take", KindSpill: "spill",
 }
 
 // String is the name of the kind.
@@ -60,6 +61,7 @@ func (k EntryKind) String() string {
 //	schedule queue, seq, when it comes again in Unix ms, or 0, and how often after that (zigzag)
 //	dedup    queue and topic, one of them empty; time in milliseconds, id
 //	take     queue, Seq of the entry with the content, size as the machine counts it, Props
+//	spill    topic, flags, form, length of the header lines, Props if flag 2; then Body: the content
 //
 // The queue of a durable subscription has a name that begins with NUL, see
 // DurableID. A publish puts the message into its queues, and into those of the
@@ -106,9 +108,9 @@ type record struct {
 	kind        EntryKind
 	replayed    bool        // msg.Content is the log's memory
 	size        uint32      // move and take: of the message
-	queue       string      // all but start and publish
+	queue       string      // all but start, publish and spill
 	target      string      // move: the dead-letter queue
-	msg         *Message    // enqueue, publish
+	msg         *Message    // enqueue, publish, spill
 	dead        *DeadLetter // enqueue, move
 	content     uint64      // move and take: Seq of the entry with the content
 	props       *Props      // take
@@ -118,7 +120,7 @@ type record struct {
 	until       int64       // attempt: of the next delivery; 0: at once
 	next        int64       // schedule: when it comes again; 0: not
 	left        int32       // schedule: and how often after that
-	topic       string      // publish, durable and dedup; empty: none
+	topic       string      // publish, spill, durable and dedup; empty: none
 	queues      []string    // publish
 	chosen      bool        // publish: not all that match take it
 	selector    string      // durable
@@ -135,6 +137,8 @@ func (r *record) encode(dst []byte) []byte {
 		return dst
 	case KindPublish:
 		return r.encodePublish(dst)
+	case KindSpill:
+		return r.encodeMessage(appendString(dst, r.topic), 0)
 	}
 	dst = appendString(dst, r.queue)
 	switch r.kind {
@@ -199,8 +203,14 @@ func (r *record) encodePublish(dst []byte) []byte {
 	for _, name := range r.queues {
 		dst = appendString(dst, name)
 	}
+	return r.encodeMessage(dst, bitIf(r.chosen, flagTakers))
+}
+
+// encodeMessage appends what a publish and a spill say of their message, with these
+// flags and what follows from them.
+func (r *record) encodeMessage(dst []byte, flags uint64) []byte {
 	props := r.msg.Props
-	dst = binary.AppendUvarint(dst, bitIf(r.chosen, flagTakers)|bitIf(props.stored(), flagProps))
+	dst = binary.AppendUvarint(dst, flags|bitIf(props.stored(), flagProps))
 	if r.chosen {
 		dst = appendSeqs(dst, r.seqs)
 	}
@@ -263,7 +273,9 @@ func (e Entry) Message() (*Message, error) {
 	return r.msg, nil
 }
 
-func (e Entry) holdsMessage() bool { return e.Kind == KindEnqueue || e.Kind == KindPublish }
+func (e Entry) holdsMessage() bool {
+	return e.Kind == KindEnqueue || e.Kind == KindPublish || e.Kind == KindSpill
+}
 
 // payload is what there is to decode.
 func (e Entry) payload() (decoder, error) {
@@ -289,6 +301,11 @@ func (e Entry) decode() (record, error) {
 		return r, d.end(e)
 	case KindPublish:
 		d.publish(&r, e)
+		return r, d.end(e)
+	case KindSpill:
+		r.topic = d.string()
+		flags, form, headerBytes := d.uvarint(), d.uvarint(), d.uvarint()
+		d.message(&r, e, flags, form, headerBytes)
 		return r, d.end(e)
 	}
 	r.queue = d.string()
@@ -544,6 +561,8 @@ func (e Entry) String() string {
 		return fmt.Sprintf("dedup %s %q", r.destination(), r.id)
 	case KindTake:
 		return fmt.Sprintf("take %s of %d%s", Queue(r.queue), r.content, r.props)
+	case KindSpill:
+		return fmt.Sprintf("spill %s %d octets", Topic(r.topic), len(r.msg.Content)) + r.msg.Props.String()
 	case KindForgo:
 		return fmt.Sprintf("forgo %s %d", Queue(r.queue), r.seqs[0])
 	default:

@@ -89,7 +89,7 @@ func (m *Machine) dropExpired(q *queue, out *Effects, due ...ref) {
 		switch sl := at.slot(); {
 		case q.policy.ExpiryQueue != (Destination{}):
 			m.bury(q, at, ReasonExpired, int(sl.attempts), out)
-		case sl.stored():
+		case q.lasts(sl):
 			m.seqs = append(m.seqs, sl.seq)
 		default:
 			m.discard(q, at)

@@ -113,7 +113,7 @@ func (m *Machine) overflow(q *queue, messages int, out *Effects) {
 
 // drop takes a message out of q that goes nowhere else.
 func (m *Machine) drop(q *queue, at ref, out *Effects) {
-	if !at.slot().stored() {
+	if !q.lasts(at.slot()) {
 		m.discard(q, at)
 		return
 	}

@@ -9,6 +9,7 @@ type Live struct {
 	asOf      uint64
 	start     uint64
 	stretches stretches
+	spilled   stretches
 	spans     map[string]span // by queue, of settlements that are said again
 	doubted   uint64          // but none before this Seq
 }
@@ -16,38 +17,39 @@ type Live struct {
 // Live takes a picture. It takes time and memory in proportion to the Seqs from
 // the oldest stored message on, but well below a nanosecond for each.
 func (m *Machine) Live() *Live {
-	return &Live{asOf: m.last, start: m.start, stretches: m.live.picture(), spans: maps.Clone(m.spans), doubted: m.doubted}
+	return &Live{asOf: m.last, start: m.start, stretches: m.live.picture(), spilled: m.spilled.picture(), spans: maps.Clone(m.spans), doubted: m.doubted}
 }
 
 // AsOf is the Seq of the newest entry that the picture knows.
 func (l *Live) AsOf() uint64 { return l.asOf }
 
-// Oldest is the Seq of the oldest entry that holds something that is stored;
-// AsOf()+1 when there is none.
+// Oldest is the Seq of the oldest entry that holds something that is stored or was
+// spilled; AsOf()+1 when there is none.
 func (l *Live) Oldest() uint64 {
-	if seq, ok := l.stretches.oldest(); ok {
-		return seq
-	}
-	return l.asOf + 1
+	return min(l.stretches.oldestOr(l.asOf+1), l.spilled.oldestOr(l.asOf+1))
 }
 
-// Count is how many entries hold something that is stored: one for each message
-// that is where it came, two for one that was moved.
-func (l *Live) Count() int {
-	n := 0
-	for i := range l.stretches {
-		n += int(l.stretches[i].count)
+// Count is how many entries hold something that is stored or was spilled: one for
+// each message that is where it came, two for one that was moved.
+func (l *Live) Count() int { return l.stretches.entries() + l.spilled.entries() }
+
+// Bytes estimates the octets of the entries with Seqs from first to last that
+// hold something that is stored or was spilled.
+func (l *Live) Bytes(first, last uint64) int64 {
+	return l.stretches.octets(first, last) + l.spilled.octets(first, last)
+}
+
+func (l stretches) entries() (n int) {
+	for i := range l {
+		n += int(l[i].count)
 	}
 	return n
 }
 
-// Bytes estimates the octets of the entries with Seqs from first to last that
-// hold something that is stored.
-func (l *Live) Bytes(first, last uint64) int64 {
-	var n int64
-	i, _ := l.stretches.search(first >> stretchBits)
-	for ; i < len(l.stretches) && l.stretches[i].number <= last>>stretchBits; i++ {
-		s := &l.stretches[i]
+func (l stretches) octets(first, last uint64) (n int64) {
+	i, _ := l.search(first >> stretchBits)
+	for ; i < len(l) && l[i].number <= last>>stretchBits; i++ {
+		s := &l[i]
 		if begin := s.number << stretchBits; first <= begin && begin|offsetMask <= last {
 			n += s.bytes
 		} else {
@@ -86,6 +88,8 @@ func (l *Live) Keep(e Entry, gone func(seq uint64) bool) (bool, error) {
 		return e.Seq >= l.start, nil
 	case KindEnqueue, KindPublish, KindDurable, KindDedup, KindTake:
 		return l.stretches.has(e.Seq), nil
+	case KindSpill:
+		return l.spilled.has(e.Seq), nil
 	}
 	r, err := e.decode()
 	if err != nil {

@@ -240,12 +240,12 @@ func (l *liveSet) compact() {
 	l.first, l.empty = 0, 0
 }
 
-// oldest returns the oldest live Seq; ok is false when there is none.
-func (l *liveSet) oldest() (seq uint64, ok bool) { return l.stretches[l.first:].oldest() }
+// oldestOr returns the oldest live Seq, or what it is given when there is none.
+func (l *liveSet) oldestOr(none uint64) uint64 { return l.stretches[l.first:].oldestOr(none) }
 
-func (l stretches) oldest() (uint64, bool) {
+func (l stretches) oldestOr(none uint64) uint64 {
 	if len(l) == 0 || l[0].count == 0 {
-		return 0, false
+		return none
 	}
 	s := &l[0]
 	offset := 0
@@ -259,7 +259,7 @@ func (l stretches) oldest() (uint64, bool) {
 			}
 		}
 	}
-	return s.number<<stretchBits + uint64(offset), true
+	return s.number<<stretchBits + uint64(offset)
 }
 
 // picture returns the stretches as they are now, for ever: a set that is shared

@@ -38,6 +38,7 @@ func (o Options) WithDefaults() Options {
 	setDefault(&o.DeadLetterPrefix, "DLQ.")
 	setDefault(&o.Pending.Messages, 10_000)
 	setDefault(&o.Pending.Bytes, 16<<20)
+	setDefault(&o.Pending.SpillBytes, 1<<30)
 	setDefault(&o.MemoryBytes, 1<<30)
 	setDefault(&o.MaxSubscriptions, 1000)
 	setDefault(&o.MaxCommitBytes, 120<<20)
@@ -64,9 +65,12 @@ type Machine struct {
 	unstored uint64            // messages since the start that were not stored
 	bytes    int64             // size of the contents and the queues in memory
 	reserved int64             // of what is free, for the rest of the Step in progress
-	buried   map[*Message]bool // not stored, for topics: in a dead-letter queue there is a copy that is
+	buried   map[original]bool // of topics: in a dead-letter queue there is a copy
 	aside    int               // messages set aside, for their content could not be read
 	live     liveSet
+	spilled  liveSet           // entries with copies for topic subscribers, see spill.go
+	freed    uint64            // spilled copies that have gone
+	burials  map[uint64]burial // of spilled copies, by their Seqs
 	queues   map[string]*queue
 	recent   *queue         // of queues, the one that was looked for last
 	roster   roster[*queue] // all of queues
@@ -82,6 +86,10 @@ type Machine struct {
 	viewed   uint64                    // views ever made
 	round    uint64                    // counts what was sent to topics while there were such
 	sender   uint64                    // session of the Step in progress
+
+	stored    uint64 // Seq of the newest entry of this machine that is for more than spilled copies
+	spillable bool   // copies may be spilled now
+	spilledAs uint64 // Seq of the entry with the message that is being shown, once it was spilled
 
 	observers int      // subscriptions and patterns for topics of reports
 	out       *Effects // of the Step in progress, for facts
@@ -147,7 +155,7 @@ func (m *Machine) Step(now time.Time, c Command, out *Effects) error {
 }
 
 func (m *Machine) do(c *Command, out *Effects) error {
-	m.sender = c.Session
+	m.sender, m.spillable = c.Session, !c.DiskLow
 	if len(m.windows) > 0 {
 		m.trimWindows()
 	}
@@ -187,6 +195,8 @@ func (m *Machine) do(c *Command, out *Effects) error {
 			m.broughtFor(e.copies, e, out)
 		case e.copies != nil:
 			m.glanced(e)
+		case e.burial != 0:
+			m.broughtDead(e, out)
 		case e.Selector == nil:
 			m.brought(e, out)
 		default:
@@ -214,7 +224,7 @@ func (m *Machine) confirm(c *Command, before uint64, out *Effects) {
 	case Send:
 		// What a duplicate is one of may not be durable yet.
 		if c.Message.Persistent && !c.Destination.Temporary() &&
-			(!c.Destination.Topic || m.last > before || c.Message.Props != nil && c.Message.Props.DedupID != "") {
+			(!c.Destination.Topic || m.stored > before || c.Message.Props != nil && c.Message.Props.DedupID != "") {
 			o.After = m.last
 		}
 		o.Delivery.ID = c.Delivery.ID
@@ -274,11 +284,14 @@ func (m *Machine) record(r *record, out *Effects) {
 	out.arena = r.encode(out.arena)
 	e := Entry{Seq: r.seq, Kind: r.kind, Head: out.arena[at:len(out.arena):len(out.arena)], Joined: m.joined}
 	m.joined = m.whole
+	if r.kind != KindSpill {
+		m.stored = r.seq
+	}
 	if r.msg != nil {
 		e.Body = r.msg.Content
 	}
 	out.Entries = append(out.Entries, e)
-	if r.kind != KindSettle && r.kind != KindAttempt {
+	if r.kind != KindSettle && r.kind != KindAttempt && r.kind != KindSpill {
 		out.Sync = true
 	}
 	m.apply(r)
@@ -290,6 +303,7 @@ func (m *Machine) apply(r *record) {
 	switch r.kind {
 	case KindStart:
 		m.start, m.unstored = r.seq, 0
+	case KindSpill: // nothing: what it is for ends before a start
 	case KindEnqueue:
 		m.enliven(r.seq, r.msg.size())
 		if !m.recovery.has(r.queue, r.seq) {
@@ -474,8 +488,11 @@ func (m *Machine) push(q *queue, s slot, level uint8, x extra) {
 // discard takes a message out of q for good. It tells whether the entry that put
 // it there must stay in the log for others.
 func (m *Machine) discard(q *queue, at ref) (shared bool) {
-	if at.slot().stored() {
+	switch {
+	case q.lasts(at.slot()):
 		shared = m.expire(at)
+	case at.slot().stored():
+		m.unspill(at)
 	}
 	if at.slot().state == slotAside {
 		m.aside--
@@ -514,7 +531,7 @@ func (m *Machine) release(at ref) {
 	if msg.refs--; msg.refs == 0 {
 		m.bytes -= msg.memory()
 		if m.buried != nil {
-			delete(m.buried, msg)
+			delete(m.buried, original{msg: msg})
 		}
 	}
 }
@@ -605,10 +622,7 @@ func (m *Machine) Last() uint64 { return m.last }
 // Oldest returns the Seq of the oldest entry that a recovery needs: Last()+1
 // when it needs none.
 func (m *Machine) Oldest() uint64 {
-	if seq, ok := m.live.oldest(); ok {
-		return seq
-	}
-	return m.last + 1
+	return min(m.live.oldestOr(m.last+1), m.spilled.oldestOr(m.last+1))
 }
 
 // Bytes returns the size of what is in memory: contents, with what a message

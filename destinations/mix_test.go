@@ -85,9 +85,12 @@ func newMix(t *rapid.T) *mix {
 		Prefetch:      1 + x.pick("prefetch", 4),
 		MaxDeliveries: 1 + x.pick("max deliveries", 3),
 		MemoryBytes:   oneOf(x.program, "memory", []int64{1 << 20, 30_000, 9_000}),
-		Pending:       Pending{Messages: 1 + x.pick("pending", 3), Policy: PendingPolicy(x.pick("policy", 3))},
-		Fields:        bodyFields,
-		gatherAfter:   1 + x.pick("gather after", 4),
+		Pending: Pending{
+			Messages: 1 + x.pick("pending", 3), Policy: PendingPolicy(x.pick("policy", 4)),
+			SpillBytes: oneOf(x.program, "spill bytes", []int64{1 << 30, 1 << 30, 1000}),
+		},
+		Fields:      bodyFields,
+		gatherAfter: 1 + x.pick("gather after", 4),
 		Policies: NewPolicies([]Rule{
 			rule(">", func(p *Policy) {
 				p.DedupWindow = time.Hour
@@ -365,6 +368,9 @@ func (x *mix) mayCome(c Command, k spot, h holding, before map[spot]holding) boo
 	if _, hidden := durableID(Queue(k.queue)); hidden && c.Op == Subscribe && c.Consumer.Retroactive != nil {
 		return true
 	}
+	if e := c.Examination; e != nil && e.burial != 0 && x.bodyAt(e.burial) == h.body {
+		return true
+	}
 	for other, was := range before {
 		if was.body != h.body {
 			continue
@@ -580,11 +586,12 @@ func (x *mix) checkMemory() {
 			x.t.Fatalf("%q is in %d backlogs and knows of %d", bodyText(msg), refs, msg.refs)
 		}
 	}
-	for msg := range x.m.buried {
-		if held[msg] == 0 {
-			x.t.Fatalf("%q has gone and is still known as a dead letter", bodyText(msg))
+	for o := range x.m.buried {
+		if o.msg != nil && held[o.msg] == 0 || o.msg == nil && !x.m.spilled.has(o.spilled) {
+			x.t.Fatalf("%+v has gone and is still known as a dead letter", o)
 		}
 	}
+	x.checkSpilled()
 	for _, w := range x.m.windows {
 		for i := range w.sightings.len() {
 			want += w.sightings.at(i).size()

@@ -441,6 +441,7 @@ func (w *model) fly(s *modelSub, m *modelMessage) Delivery {
 		Ack:          s.consumer.Ack,
 		ID:           w.id(m),
 		Destination:  s.queue.destination,
+		Copy:         s.queue.destination.Topic,
 		Content:      m.content,
 		Size:         int64(len(m.msg.Content)),
 		Redelivered:  m.returned,

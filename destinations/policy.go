@@ -87,9 +87,10 @@ func (d DeadLetterTo) queue(name string) string {
 // Pending bounds the copies that wait for one topic subscriber beyond its
 // credit, and says what happens when there are more.
 type Pending struct {
-	Messages int   // 0: 10,000
-	Bytes    int64 // 0: 16 MiB
-	Policy   PendingPolicy
+	Messages   int   // 0: 10,000
+	Bytes      int64 // 0: 16 MiB
+	Policy     PendingPolicy
+	SpillBytes int64 // with Spill: of all that wait, in memory and in the log; beyond it the oldest are dropped. 0: 1 GiB
 }
 
 // A PendingPolicy says what a topic does for a subscriber that is too slow.
@@ -100,6 +101,7 @@ const (
 	DropOldest        PendingPolicy = iota // of the waiting copies, the oldest are dropped
 	DropNew                                // the new copy is dropped
 	DisconnectPending                      // the subscriber's connection is closed
+	Spill                                  // the new copy waits in the log only
 )
 
 // Offline bounds what waits for a durable subscription while nobody uses it. In
@@ -222,16 +224,18 @@ type policyBook struct {
 	deadLetterTos []DeadLetterTo
 	closed        bool // some destinations are not made by clients
 	keeps         bool // some topics keep messages
+	spills        bool // some topics spill
 }
 
 func newPolicyBook(o Options) policyBook {
 	plain := o.DefaultPolicy()
-	b := policyBook{policies: o.Policies, plain: &plain, shared: map[Policy]*Policy{}, deadLetterTos: o.deadLetterTos()}
+	b := policyBook{policies: o.Policies, plain: &plain, shared: map[Policy]*Policy{}, deadLetterTos: o.deadLetterTos(), spills: plain.Pending.Policy == Spill}
 	for _, rule := range o.Policies.all() {
 		policy := plain
 		rule.Set(&policy)
 		b.closed = b.closed || !policy.AutoCreate
 		b.keeps = b.keeps || policy.Keep.any()
+		b.spills = b.spills || policy.Pending.Policy == Spill
 	}
 	return b
 }

@@ -54,14 +54,14 @@ func TestDefaultPolicy(t *testing.T) {
 		Redelivery: Redelivery{MaxDeliveries: 10, Multiplier: 1},
 		DeadLetter: DeadLetterTo{Prefix: "DLQ."},
 		Prefetch:   100, PrefetchBytes: 8 << 20,
-		Pending:    Pending{Messages: 10_000, Bytes: 16 << 20, Policy: DropOldest},
+		Pending:    Pending{Messages: 10_000, Bytes: 16 << 20, Policy: DropOldest, SpillBytes: 1 << 30},
 		DedupCount: 20_000, DedupWindow: 10 * time.Minute,
 	}
 	if got := (Options{}).Policy(Queue("a")); got != want {
 		t.Errorf("got\n%+v\nwant\n%+v", got, want)
 	}
 	want.Redelivery.MaxDeliveries, want.DeadLetter.Prefix, want.Prefetch, want.PrefetchBytes = 3, "X.", 5, 6
-	want.Pending = Pending{Messages: 7, Bytes: 8, Policy: DropNew}
+	want.Pending = Pending{Messages: 7, Bytes: 8, Policy: DropNew, SpillBytes: 9}
 	got := Options{MaxDeliveries: 3, DeadLetterPrefix: "X.", Prefetch: 5, PrefetchBytes: 6, Pending: want.Pending}.DefaultPolicy()
 	if got != want {
 		t.Errorf("got\n%+v\nwant\n%+v", got, want)

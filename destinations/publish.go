@@ -13,7 +13,14 @@ import (
 // until the last has settled it. Only where several topics have durable
 // subscriptions there is an entry for each; they are joined.
 func (m *Machine) publish(c *Command, o Outgoing, out *Effects) {
-	whole, before := m.whole, m.unstored
+	before := m.unstored
+	m.placeAll(c, &o, out)
+	m.showAll(&o, before, out)
+}
+
+// placeAll puts a message wherever it stays, if nobody is there to have it.
+func (m *Machine) placeAll(c *Command, o *Outgoing, out *Effects) {
+	whole := m.whole
 	m.whole = whole || len(o.Also) > 0
 	queues := o.queues()
 	for _, name := range queues {
@@ -48,7 +55,6 @@ func (m *Machine) publish(c *Command, o Outgoing, out *Effects) {
 	if m.whole = whole; !whole {
 		m.joined = false
 	}
-	m.showAll(&o, before, out)
 }
 
 // parts is how many destinations o has.

@@ -248,6 +248,9 @@ func (m *Machine) passOn(q *queue, at ref, out *Effects) {
 	if len(q.archive.readers) == 0 {
 		return
 	}
+	// A transaction was not asked whether there is room for that in its batch.
+	spillable := m.spillable
+	m.spillable = spillable && !m.whole
 	for _, r := range slices.Clone(q.archive.readers) { // which they may leave
 		i := slices.IndexFunc(r.cursors, func(c cursor) bool { return c.archive == q })
 		if i < 0 || placeOf(at).compare(r.cursors[i].upto) <= 0 || !m.mayRead(r, at) {
@@ -259,8 +262,10 @@ func (m *Machine) passOn(q *queue, at ref, out *Effects) {
 			m.lost(r.sub, msg, 1, out)
 		case m.selects(r.sub.consumer.Selector, msg):
 			r.cursors[i].upto = placeOf(at)
+			m.spilledAs = 0
 			m.offer(r.sub, m.copyOf(msg, q.archive.topic), out)
 		}
 		m.touch(r.sub.copies)
 	}
+	m.spillable = spillable
 }

@@ -39,7 +39,7 @@ func (m *Machine) attempt(q *queue, at ref, attempts int, until int64, out *Effe
 	switch {
 	case attempts == int(sl.attempts) && until == at.extra().until:
 		// Nothing new to remember.
-	case sl.stored():
+	case q.lasts(sl):
 		m.record(&record{kind: KindAttempt, queue: q.destination.Name, seqs: []uint64{sl.seq}, attempts: attempts, until: until}, out)
 	default:
 		at.setAttempts(attempts, until)
@@ -120,16 +120,9 @@ func (m *Machine) bury(q *queue, at ref, reason string, attempts int, out *Effec
 		m.unclaimed(q.destination, 1, out)
 		m.discard(q, at)
 		return
-	case q.origin(sl.msg).reports():
+	case q.destination.Topic && m.buried[originalOf(at)]: // another subscriber of its topic refused it too: it is there already
 		m.discard(q, at)
 		return
-	case q.destination.Topic && m.buried[sl.msg]: // another subscriber of its topic refused it too: it is there already
-		m.discard(q, at)
-		return
-	}
-	target := q.deadLetterQueue(at)
-	if reason == ReasonExpired {
-		target = q.policy.ExpiryQueue.Name
 	}
 	dead := &DeadLetter{
 		Reason:      reason,
@@ -138,13 +131,20 @@ func (m *Machine) bury(q *queue, at ref, reason string, attempts int, out *Effec
 		Destination: q.origin(sl.msg),
 		ID:          m.id(sl),
 	}
+	switch {
+	case sl.stored() && !q.lasts(sl):
+		m.exhume(q, at, dead, out)
+		return
+	case dead.Destination.reports():
+		m.discard(q, at)
+		return
+	}
+	target := q.policy.buries(dead, q.deadLetterName(sl.msg))
 	if !m.takesDead(target, q, at, out) {
 		m.drop(q, at, out)
 		return
 	}
-	if reason != ReasonExpired { // that is told already
-		m.note(DeadLettered, dead.Destination, reason, 1)
-	}
+	m.noteDead(dead)
 	if sl.stored() {
 		m.record(&record{
 			kind: KindMove, queue: q.destination.Name, seqs: []uint64{sl.seq},
@@ -153,16 +153,41 @@ func (m *Machine) bury(q *queue, at ref, reason string, attempts int, out *Effec
 		return
 	}
 	if q.destination.Topic {
-		if m.buried == nil {
-			m.buried = map[*Message]bool{}
-		}
-		m.buried[sl.msg] = true
+		m.buryOnce(at)
 	}
-	msg := *sl.msg
-	msg.Persistent, msg.Props, msg.n, msg.refs = true, msg.Props.bury(), 0, 0
-	m.record(&record{kind: KindEnqueue, queue: target, msg: &msg, dead: dead}, out)
+	m.enqueueDead(target, sl.msg, dead, out)
 	m.discard(q, at)
 	m.collect(q)
+}
+
+// buries says in which queue a dead letter is put that is called after name.
+func (p *Policy) buries(dead *DeadLetter, name string) string {
+	if dead.Reason == ReasonExpired {
+		return p.ExpiryQueue.Name
+	}
+	return p.DeadLetter.queue(name)
+}
+
+// noteDead reports a dead letter. What has expired is told already.
+func (m *Machine) noteDead(dead *DeadLetter) {
+	if dead.Reason != ReasonExpired {
+		m.note(DeadLettered, dead.Destination, dead.Reason, 1)
+	}
+}
+
+// buryOnce notes that of a topic's message there is a dead letter.
+func (m *Machine) buryOnce(at ref) {
+	if m.buried == nil {
+		m.buried = map[original]bool{}
+	}
+	m.buried[originalOf(at)] = true
+}
+
+// enqueueDead puts a dead letter that is not stored yet into a queue.
+func (m *Machine) enqueueDead(target string, of *Message, dead *DeadLetter, out *Effects) {
+	msg := *of
+	msg.Persistent, msg.Props, msg.n, msg.refs = true, msg.Props.bury(), 0, 0
+	m.record(&record{kind: KindEnqueue, queue: target, msg: &msg, dead: dead}, out)
 }
 
 // deadLetterQueue is the name of the queue for a dead letter of q.

@@ -72,7 +72,7 @@ func describeAll(m *Machine) string {
 		s.each(func(offset uint16) { fmt.Fprintf(&b, " %d", offset) })
 		b.WriteByte('\n')
 	}
-	fmt.Fprintf(&b, "last=%d start=%d oldest=%d\n", m.last, m.start, m.Oldest())
+	fmt.Fprintf(&b, "last=%d start=%d oldest=%d\n", m.last, m.start, m.live.oldestOr(m.last+1))
 	return b.String()
 }
 

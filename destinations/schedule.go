@@ -175,12 +175,10 @@ func (m *Machine) due(q *queue, at ref, content *Message, out *Effects) {
 		msg.Props.Job = m.id(sl)
 	}
 	whole, taken := m.whole, isTopic || m.takes(q, int64(sl.size), x.props.come(), out)
+	published, before, sender := Outgoing{Destination: Topic(topic), Message: msg}, m.unstored, m.sender
 	if isTopic {
-		m.whole = true
-		sender := m.sender
-		m.sender = m.sentBy(at)
-		m.publish(&Command{Client: x.props.Client}, Outgoing{Destination: Topic(topic), Message: msg}, out)
-		m.sender = sender
+		m.whole, m.sender = true, m.sentBy(at)
+		m.placeAll(&Command{Client: x.props.Client}, &published, out)
 	}
 	switch {
 	case sl.stored():
@@ -201,6 +199,10 @@ func (m *Machine) due(q *queue, at ref, content *Message, out *Effects) {
 	}
 	if m.whole = whole; !whole {
 		m.joined = false
+	}
+	if isTopic {
+		m.showAll(&published, before, out)
+		m.sender = sender
 	}
 }
 

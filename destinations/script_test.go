@@ -322,7 +322,9 @@ func (p *player) options(words []string) (o Options) {
 		case "pending-bytes":
 			o.Pending.Bytes = int64(p.number(value))
 		case "policy":
-			o.Pending.Policy = map[string]PendingPolicy{"drop-new": DropNew, "disconnect": DisconnectPending}[value]
+			o.Pending.Policy = map[string]PendingPolicy{"drop-new": DropNew, "disconnect": DisconnectPending, "spill": Spill}[value]
+		case "spill-bytes":
+			o.Pending.SpillBytes = int64(p.number(value))
 		case "redelivery-delay", "multiplier", "max-delay", "most", "jitter", "keep-order", "priorities", "expiry-queue", "message-ttl", "max-ttl", "delivery-delay", "offline",
 			"max-messages", "max-bytes", "on-full", "no-create", "last-value", "offline-ttl", "gc-after", "exclusive-queues", "selector-aware", "rebalance", "keep", "keep-bytes", "keep-age":
 			// of the policy

@@ -117,6 +117,7 @@ func (m *Machine) show(topic string, msg *Message, out *Effects) {
 	if m.watching > 0 || msg.Topic() != "" {
 		msg = m.onTopic(topic, msg)
 	}
+	m.spilledAs = 0
 	m.eachSubscriber(Topic(topic), msg, func(s *subscription) {
 		if !s.copies.reader.behind(topic) {
 			m.offer(s, msg, out)
@@ -143,28 +144,49 @@ func (m *Machine) offer(s *subscription, msg *Message, out *Effects) {
 	if s.consumer.Pending > 0 {
 		p.Messages = s.consumer.Pending
 	}
-	full := q.queued().full(p.Messages, p.Bytes, msg.size()) && !m.replaces(q, msg.Props)
-	if full && (p.Policy == DropNew || p.Policy == DisconnectPending) {
+	full := q.queued().full(p.Messages, p.Bytes, msg.size())
+	switch {
+	case p.Policy == Spill && (full || !m.room(q, msg.size())) && m.maySpill(s, msg):
+		m.spill(s, msg, p.SpillBytes, out)
+		m.dispatch(q, out)
+		return
+	case !full || m.replaces(q, msg.Props):
+	case p.Policy == DropOldest:
+		m.dropPending(s, msg, p.Messages, p.Bytes, out)
+	default:
 		m.lost(s, msg, 1, out)
-		if p.Policy == DisconnectPending && !s.session.evicted {
-			s.session.evicted = true
-			out.Outputs = append(out.Outputs, Output{Kind: Evict, Session: s.session.id, Err: &Error{
-				Code: CodeSlowConsumer,
-				Text: fmt.Sprintf("subscription %s is too slow for %s: %d messages wait for it", quote(s.id), q.destination, q.queued().messages),
-			}})
+		if p.Policy == DisconnectPending {
+			m.evict(s, out)
 		}
 		return
 	}
-	dropped := 0
-	for full && q.queued().full(p.Messages, p.Bytes, msg.size()) {
+	m.push(q, slot{seq: m.last, msg: msg, size: slotSize(msg)}, msg.level(), extra{props: msg.Props.waits()})
+	m.dispatch(q, out)
+}
+
+// dropPending drops copies that wait for s, of the lowest priority the oldest,
+// until msg fits into the limits; 0 is none.
+func (m *Machine) dropPending(s *subscription, msg *Message, messages int, bytes int64, out *Effects) {
+	q, dropped := s.copies, 0
+	for q.queued().full(messages, bytes, msg.size()) {
 		m.discard(q, q.least())
 		dropped++
 	}
 	if dropped > 0 {
 		m.lost(s, msg, dropped, out)
 	}
-	m.push(q, slot{seq: m.last, msg: msg, size: slotSize(msg)}, msg.level(), extra{props: msg.Props.waits()})
-	m.dispatch(q, out)
+}
+
+// evict has the connection of a subscriber closed that is too slow.
+func (m *Machine) evict(s *subscription, out *Effects) {
+	if s.session.evicted {
+		return
+	}
+	s.session.evicted = true
+	out.Outputs = append(out.Outputs, Output{Kind: Evict, Session: s.session.id, Err: &Error{
+		Code: CodeSlowConsumer,
+		Text: fmt.Sprintf("subscription %s is too slow for %s: %d messages wait for it", quote(s.id), s.copies.destination, s.copies.queued().messages),
+	}})
 }
 
 // lost counts copies that s lost to its limit, for msg came.

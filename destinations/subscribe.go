@@ -197,7 +197,9 @@ func (m *Machine) giveBackAll(s *subscription, keepHeld bool) {
 	})
 	if s.copies != nil {
 		s.copies.each(func(at ref) bool {
-			m.release(at)
+			if m.release(at); at.slot().stored() {
+				m.unspill(at)
+			}
 			return true
 		})
 		m.forgetKeys(s.copies)

@@ -76,7 +76,7 @@ func (m *Machine) admitCommit(c *Command) (need int64, err error) {
 	var size int64
 	made, drained := map[string]bool{}, map[string]bool{} // the queues that the sends make, and those in which place is made
 	for i := range c.Sends {
-		size += m.logBytes(&c.Sends[i], drained)
+		size += m.logBytes(&c.Sends[i], drained) + m.spillBytes(&c.Sends[i])
 		need += m.needs(&c.Sends[i], c.DiskLow, made)
 	}
 	if err := m.admit(need); err != nil {

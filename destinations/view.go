@@ -64,6 +64,7 @@ type Examination struct {
 	Messages []*Message // the answer if there is no Selector, by Contents; nil: it cannot be read; if shorter, the rest was not read
 	waiting  uint64     // Seq of that message in Queue
 	view     uint64     // that asks
+	burial   uint64     // or Seq of the spilled copy that is to be a dead letter; 0: there is none
 	copies   *queue     // or, of the browser or the reader that asks; nil: neither does
 }
 

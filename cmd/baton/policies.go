@@ -141,6 +141,7 @@ func setPolicy(p *destinations.Policy, given config.Policy) {
 	setBytes(&p.PrefetchBytes, given.ConsumerPrefetch.Bytes)
 	set(&p.Pending.Messages, given.Pending.Messages)
 	setBytes(&p.Pending.Bytes, given.Pending.Bytes)
+	setBytes(&p.Pending.SpillBytes, given.Pending.SpillBytes)
 	setChoice(&p.Pending.Policy, given.Pending.Policy, pendingPolicies)
 	set(&p.Durable.Messages, given.Durable.OfflineMessages)
 	setBytes(&p.Durable.Bytes, given.Durable.OfflineBytes)
@@ -192,5 +193,6 @@ var onFull = map[string]destinations.OnFull{
 var pendingPolicies = map[string]destinations.PendingPolicy{
 	"drop-oldest": destinations.DropOldest,
 	"drop-new":    destinations.DropNew,
+	"spill":       destinations.Spill,
 	"disconnect":  destinations.DisconnectPending,
 }

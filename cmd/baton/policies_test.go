@@ -33,7 +33,7 @@ func TestEveryPolicyFieldIsWired(t *testing.T) {
 		"redelivery.delay": "7s", "redelivery.multiplier": "7", "redelivery.max_delay": "7s", "redelivery.jitter": "0.7",
 		"redelivery.keep_order": "true", "dead_letter.shared": "/queue/dead", "dead_letter.prefix": "dead.", "ack_timeout": "7s",
 		"exclusive": "true", "groups.rebalance": "true", "consumer_prefetch.messages": "7", "consumer_prefetch.bytes": "7MiB", "pending.messages": "7",
-		"pending.bytes": "77MiB", "pending.policy": "drop-new", "durable.offline_messages": "7", "durable.offline_bytes": "7MiB",
+		"pending.bytes": "77MiB", "pending.spill_bytes": "77MiB", "pending.policy": "drop-new", "durable.offline_messages": "7", "durable.offline_bytes": "7MiB",
 		"durable.offline_ttl": "7s", "dedup.count": "7", "dedup.window": "7s", "last_value": "true", "keep.messages": "7",
 		"keep.bytes": "7MiB", "keep.age": "7s", "auto_create": "false", "gc_after": "7s", "selector_aware": "true", "priorities": "false",
 	}

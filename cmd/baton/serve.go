@@ -196,9 +196,10 @@ func machineOptions(cfg config.Config) destinations.Options {
 		MaxDeliveries:    cfg.Queues.MaxDeliveries,
 		DeadLetterPrefix: cfg.Queues.DeadLetterPrefix,
 		Pending: destinations.Pending{
-			Messages: cfg.Topics.PendingMessages,
-			Bytes:    int64(cfg.Topics.PendingBytes),
-			Policy:   pendingPolicies[cfg.Topics.PendingPolicy],
+			Messages:   cfg.Topics.PendingMessages,
+			Bytes:      int64(cfg.Topics.PendingBytes),
+			Policy:     pendingPolicies[cfg.Topics.PendingPolicy],
+			SpillBytes: int64(cfg.Topics.PendingSpillBytes),
 		},
 		Policies:         policies(cfg),
 		Routes:           routes(cfg),

@@ -44,6 +44,7 @@ func TestEveryKeyIsWired(t *testing.T) {
 		"topics.pending_messages":      "7",
 		"topics.pending_bytes":         "20MiB",
 		"topics.pending_policy":        "disconnect",
+		"topics.pending_spill_bytes":   "70MiB",
 		"destinations":                 "[{match: '/queue/a.*', exclusive: true}]",
 		"routes":                       "[{from: /queue/a, to: [/queue/b]}]",
 		"transactions.max_open":        "7",
