@@ -12,7 +12,7 @@ import (
 //
 //	message-id  NAME-SEQ         a stored message
 //	            NAME-SEQ.N       one that is not stored
-//	            NAME-SEQ.N.SUB   the copy of a topic's subscription
+//	            NAME-SEQ.N.SUB   the copy of a topic's subscription; N is 0 if it waited on disk
 //	ack         SUB-TAG
 
 // MessageID is the message-id of a stored message as its consumers see it. name
@@ -28,7 +28,7 @@ func appendMessageID(dst []byte, name string, id destinations.MessageID, copyFor
 	dst = append(dst, name...)
 	dst = append(dst, '-')
 	dst = strconv.AppendUint(dst, id.Seq, 10)
-	if id.N > 0 {
+	if id.N > 0 || copyFor > 0 {
 		dst = append(dst, '.')
 		dst = strconv.AppendUint(dst, id.N, 10)
 	}
@@ -50,7 +50,7 @@ func parseMessageID(name, s string) (destinations.DeliveryID, bool) {
 	if some && ok {
 		n, sub, copied := strings.Cut(rest, ".")
 		d.ID.N, ok = parseID(n)
-		if copied && ok {
+		if copied && (ok || n == "0") {
 			var v uint64
 			v, ok = parseID(sub)
 			ok = ok && v <= 1<<32-1

@@ -161,7 +161,7 @@ func (o *outbox) supply(found []destinations.Delivery) {
 		if at < 0 {
 			return
 		}
-		if it.Delivery.Message = found[at].Message; it.Delivery.Message == nil {
+		if it.Delivery = found[at]; it.Delivery.Message == nil {
 			it.Kind = outputNothing
 		}
 		found = found[at+1:]

@@ -48,6 +48,9 @@
 // counts; an eighth of the memory is for that and others that cannot be in the
 // log only.
 //
+// The copies of a topic's message wait in memory, but a slow subscriber may have its
+// further ones in the log only, until it has gone: see Spill.
+//
 // The Machine also knows which entries of the log are live. A Live is a picture
 // of that: it tells the log what it may drop.
 //
