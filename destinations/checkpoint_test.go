@@ -196,6 +196,7 @@ func TestRestoreRefusesWhatCannotBe(t *testing.T) {
 	}
 	queues := func(sections ...section) Part { return Part{kind: partQueues, sections: sections} }
 	live := func(s ...stretch) Part { return Part{kind: partLive, stretches: s} }
+	gathered := Part{kind: partGatherings, gatherings: []gatheringSection{{"q", gathering{seqs: []uint64{3}, span: span{from: 2}}}}}
 	end := Part{kind: partEnd, from: 10, upto: 20, start: 1}
 	bitmap := make([]uint16, bitmapWords)
 	bitmap[0], bitmap[63] = 0xffff, 0x0007
@@ -218,6 +219,7 @@ func TestRestoreRefusesWhatCannotBe(t *testing.T) {
 		"an offset beyond the stretch":     {live(stretch{number: 1, count: 2, set: []uint16{3, 1024}})},
 		"stretches out of order":           {live(stretch{number: 1, count: 1, set: []uint16{3}}, stretch{number: 1, count: 1, set: []uint16{4}})},
 		"a stretch from after":             {live(stretch{number: 1, count: 1, set: []uint16{3}}), end},
+		"a gathering twice":                {queues(section{"q", 4, 15, [][]byte{image(14)}}), gathered, gathered},
 		"a beginning behind the end":       {{kind: partEnd, from: 21, upto: 20}},
 		"a start behind the end":           {{kind: partEnd, from: 10, upto: 20, start: 21}},
 		"an end beyond all":                {{kind: partEnd, from: 10, upto: maxSeq + 1}},

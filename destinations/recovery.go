@@ -240,9 +240,14 @@ func (m *Machine) restoreGatherings(d *decoder) error {
 		if d.bad || !captured || s.span.from == 0 || max(s.span.from, s.span.upto) > asOf || s.span.upto != 0 && s.span.upto <= s.span.from {
 			return fmt.Errorf("what the checkpoint says of the settlements of %s is malformed", quote(Queue(s.queue).String()))
 		}
-		if q := m.find(s.queue); q != nil {
-			m.restoreGathering(q, s.gathering)
+		q := m.find(s.queue)
+		if q == nil {
+			continue
 		}
+		if q.gathering != nil {
+			return fmt.Errorf("what %s has settled is in the checkpoint twice", quote(q.destination.String()))
+		}
+		m.restoreGathering(q, s.gathering)
 	}
 	return nil
 }
