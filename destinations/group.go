@@ -22,7 +22,7 @@ type group struct {
 	next    *source // that it is handed to when nothing of it is in flight; nil: none
 	seated  int     // in owner.groups
 	known   bool    // the owner has had a message of it
-	flying  int     // messages that the owner has; fewer, if there was a group of this name before
+	flying  int     // messages that the owner has; fewer, if there was a group of this name before, unless next is set
 	parked  int     // in owner.parked
 	blocks  places
 	behind  places // what is held and blocked
@@ -305,7 +305,7 @@ func (m *Machine) landed(s *subscription, q *queue, at ref) {
 		return
 	}
 	g.flying = max(g.flying-1, 0)
-	if g.next != nil && g.idle() {
+	if g.next != nil && g.flying == 0 {
 		m.handOver(q, g)
 	}
 }
@@ -373,7 +373,7 @@ func (m *Machine) orphan(src *source) {
 	m.callOff(src)
 }
 
-// vacate takes the owner from a group, which has left.
+// vacate takes the owner from a group.
 func (m *Machine) vacate(q *queue, g *group) {
 	v := g.owner.view
 	g.stay()
@@ -397,7 +397,6 @@ func (m *Machine) vacate(q *queue, g *group) {
 func (m *Machine) endGroup(q *queue, g *group) {
 	delete(q.groups, g.id)
 	if g.owner != nil {
-		g.stay()
 		g.owner.groups.remove(g)
 	}
 	m.bytes -= groupBytes + int64(g.outside.len())*parkBytes

@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// A group that is forgotten while it is to move counts for nobody any more: of two
-// new ones, each consumer gets one.
-func TestForgottenGroupMovesNoMore(t *testing.T) {
+// A group that is to move is not forgotten, also when what its owner has of it is of
+// an earlier group of its name: it moves when that is settled.
+func TestMovingGroupIsNotForgotten(t *testing.T) {
 	t.Parallel()
 	s := newStepper(t, Options{Policies: NewPolicies([]Rule{{Match: Pattern{Queue(">")}, Set: func(p *Policy) { p.RebalanceGroups = true }}})})
 	subscribe := func(session uint64) {
@@ -40,7 +40,12 @@ func TestForgottenGroupMovesNoMore(t *testing.T) {
 	}
 	send("last", 0)
 	send("new", 0) // the others are forgotten
-	if a.going != 0 || b.coming != 0 {
-		t.Errorf("%d groups go and %d come, of those that are forgotten", a.going, b.coming)
+	g := q.groups["x"]
+	if len(q.groups) > 5 || g == nil || g.next != b {
+		t.Fatalf("of %d groups, x is %+v", len(q.groups), g)
+	}
+	s.step(Command{Op: Ack, Session: 1, Delivery: DeliveryID{Sub: 1, Tag: 1}})
+	if g.owner != b || a.going != 0 || b.coming != 0 {
+		t.Errorf("when all is settled, %d groups go and %d come", a.going, b.coming)
 	}
 }

@@ -699,7 +699,7 @@ func (x *mix) checkHeld(q *queue, g *group, at ref) {
 	case g == nil:
 		x.t.Fatalf("%q of %s is held, and its group has ended", x.body(at), q.destination)
 	case g.behind.has(p):
-		if g.next != nil && !g.idle() {
+		if g.next != nil && g.flying > 0 {
 			return
 		}
 		for _, other := range g.blocks.rest() {
@@ -740,7 +740,17 @@ func (x *mix) checkReaders() {
 	}
 }
 
+// checkOwners checks that no two work on one group, and that all groups are, or
+// will be, with the one consumer of an exclusive queue.
 func (x *mix) checkOwners(q *queue) {
+	for _, g := range q.groups {
+		if g.next != nil && (g.flying == 0 || g.flying != g.owner.flying()[g.id]) {
+			x.t.Fatalf("group %s of %s is to move and counts %d messages in flight, of %d", g.id, q.destination, g.flying, g.owner.flying()[g.id])
+		}
+		if a := q.active; a != nil && g.owner != nil && g.owner != a && g.next != a {
+			x.t.Fatalf("group %s of %s stays with one that stands by", g.id, q.destination)
+		}
+	}
 	owners := map[string]*subscription{}
 	for _, src := range q.members.places {
 		if src == nil {

@@ -4,11 +4,20 @@ package destinations
 // the groups that there are, from those that have more. One that has messages in
 // flight moves when they have come back or are settled: until then it is blocked,
 // so that no two consumers work on one group.
+//
+// So do all groups move to the one consumer of an exclusive queue, whatever the
+// policy.
 
 // rebalance gives src, which has just come, its share.
 func (m *Machine) rebalance(src *source) {
 	q := src.queue
-	if !q.policy.RebalanceGroups || len(q.groups) == 0 || q.active != nil {
+	switch {
+	case len(q.groups) == 0:
+		return
+	case q.active == src:
+		m.concentrate(q)
+		return
+	case q.active != nil || !q.policy.RebalanceGroups:
 		return
 	}
 	peers, groups := 0, 0
@@ -23,6 +32,24 @@ func (m *Machine) rebalance(src *source) {
 		if src.equals(o) && o != src {
 			m.yield(o, src, min(o.share()-share, share-src.share()))
 		}
+	}
+}
+
+// concentrate moves all groups to the active consumer of q, if it has one.
+func (m *Machine) concentrate(q *queue) {
+	if q.active == nil {
+		return
+	}
+	for _, o := range q.members.places {
+		if o == nil || o == q.active {
+			continue
+		}
+		for _, g := range o.groups.places {
+			if g != nil && g.next != q.active {
+				g.stay()
+			}
+		}
+		m.yield(o, q.active, o.groups.len())
 	}
 }
 
@@ -63,31 +90,35 @@ func (m *Machine) yield(from, to *source, n int) {
 			from.parked.add(p)
 		}
 	}
+	flying := from.flying()
 	for _, g := range moving {
-		if g.idle() {
+		if g.flying = flying[g.id]; g.flying == 0 {
 			m.handOver(q, g)
 		}
 	}
 }
 
-// idle says that the owner of a group has no message of it.
-func (g *group) idle() bool {
-	if g.flying > 0 {
-		return false
-	}
-	s, idle := g.owner.sub, true
-	s.flights.each(0, s.flights.last(), func(_ uint64, fl *flight) {
-		if fl.queue == g.owner.queue && fl.at.group() == g.id {
-			idle = false
+// flying counts what src has in flight of each group.
+func (src *source) flying() map[string]int {
+	count := map[string]int{}
+	f := &src.sub.flights
+	f.each(0, f.last(), func(_ uint64, fl *flight) {
+		if fl.queue == src.queue {
+			count[fl.at.group()]++
 		}
 	})
-	return idle
+	return count
 }
 
-// handOver moves a group to its next owner.
+// handOver moves a group to its next owner. One that selects something else begins
+// it anew.
 func (m *Machine) handOver(q *queue, g *group) {
 	to := g.next
 	g.owner.groups.remove(g)
+	if to.view != g.owner.view {
+		m.vacate(q, g)
+		return
+	}
 	g.stay()
 	g.owner, g.known = to, false
 	to.groups.add(g)

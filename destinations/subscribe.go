@@ -163,10 +163,14 @@ func (m *Machine) retire(s *subscription) {
 	m.stopTimer(&s.alarm)
 	m.closeReader(s.copies)
 	for _, src := range s.sources {
+		active := src.queue.active
 		src.queue.leave(src)
 		m.forgetView(src.view)
 		m.orphan(src)
-		m.touch(src.queue) // another may be the active one now
+		if src.queue.active != active {
+			m.concentrate(src.queue)
+		}
+		m.touch(src.queue)
 	}
 	m.unwatch(s)
 	if t := m.topics[s.topic.Name]; t != nil && s.topic.Topic {
