@@ -135,7 +135,9 @@ func (m *Machine) makePlace(q *queue, messages int, bytes, size int64, out *Effe
 		}
 		dropped++
 	}
+	q.consumers++ // or it would be forgotten, and made anew for what comes
 	m.recordSettle(out)
+	q.consumers--
 	return dropped
 }
 

@@ -133,3 +133,27 @@ func TestFactsOfFullQueues(t *testing.T) {
 		}
 	}
 }
+
+// A ring of one message that nobody consumes is the same queue all the time.
+func TestRingStays(t *testing.T) {
+	t.Parallel()
+	s := newStepper(t, Options{Policies: ringsOf(1)})
+	s.step(Command{Op: Subscribe, Session: 9, Subscription: "r", Destination: Topic("$SYS.x")})
+	made, dropped := 0, 0
+	for range 3 {
+		s.step(Command{Op: Send, Session: 1, Destination: Queue("q"), Message: newMessage("x", true)})
+		for _, f := range s.out.Facts {
+			switch {
+			case f.Kind == DestinationMade:
+				made++
+			case f.Kind == Dropped:
+				dropped++
+			case f.Kind == DestinationGone:
+				t.Errorf("%s is gone", f.Destination)
+			}
+		}
+	}
+	if q := s.m.find("q"); made != 1 || dropped != 2 || q.consumers != 0 {
+		t.Errorf("it was made %d times, dropped %d messages, and has %d consumers", made, dropped, q.consumers)
+	}
+}
