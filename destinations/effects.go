@@ -83,9 +83,9 @@ type Delivery struct {
 	Sub          uint32 // number of the subscription within its session, from 1
 	Tag          uint64 // number of the delivery within its subscription, from 1
 	Ack          AckMode
+	Copy         bool // of a topic's message, for this subscription alone: others may have a copy with the same ID
 	ID           MessageID
 	Destination  Destination
-	Copy         bool        // of a topic's message, for this subscription alone: others may have a copy with the same ID
 	Message      *Message    // nil when the machine has only the place of its content
 	Content      uint64      // Seq of the entry that holds the message, see Entry.Message; 0: none does
 	Size         int64       // of Message.Content, in octets

@@ -49,6 +49,8 @@ func sampleRecords() []record {
 		{seq: 145, kind: KindSettle, queue: "a", seqs: []uint64{3, 4}, again: 144},
 		{seq: 146, kind: KindDurable, queue: DurableID{"c", "y"}.key(), topic: "news", selector: "a = 1", retroactive: true},
 		{seq: 147, kind: KindTake, queue: DurableID{"c", "y"}.key(), content: 140, size: math.MaxUint32, props: &Props{Priority: 9, Key: "k"}},
+		{seq: 148, kind: KindSpill, topic: "news", msg: msg},
+		{seq: 149, kind: KindSpill, topic: "é", msg: urgent},
 		{seq: math.MaxUint64, kind: KindAttempt, queue: "a", seqs: []uint64{4}, attempts: maxAttempts},
 	}
 }

@@ -11,7 +11,15 @@ func TestLiveKeep(t *testing.T) {
 	for _, seq := range []uint64{3, 5, 6} {
 		set.add(seq, 100)
 	}
-	l := &Live{asOf: 20, start: 2, stretches: set.picture()}
+	var spilled liveSet // a subscriber has a copy of 8
+	spilled.add(8, 50)
+	l := &Live{asOf: 20, start: 2, stretches: set.picture(), spilled: spilled.picture()}
+	if l.Count() != 4 || l.Bytes(3, 8) != 350 || l.Bytes(7, 8) != 50 {
+		t.Errorf("there are %d entries; %d octets of them, and %d of 7 and 8", l.Count(), l.Bytes(3, 8), l.Bytes(7, 8))
+	}
+	if copies := (&Live{asOf: 20, spilled: l.spilled}); copies.Oldest() != 8 {
+		t.Errorf("without messages, the oldest is %d", copies.Oldest())
+	}
 	if l.AsOf() != 20 || l.Oldest() != 3 || (&Live{asOf: 20}).Oldest() != 21 {
 		t.Errorf("as of %d, the oldest is %d; and of nothing %d", l.AsOf(), l.Oldest(), (&Live{asOf: 20}).Oldest())
 	}
@@ -46,6 +54,8 @@ func TestLiveKeep(t *testing.T) {
 		{"a durable subscription that was deleted", record{seq: 4, kind: KindDurable, queue: "d", topic: "t"}, nil, false},
 		{"its deletion, while the log has it", record{seq: 9, kind: KindForgo, queue: "d", seqs: []uint64{4}}, nil, true},
 		{"its deletion, when that is gone", record{seq: 9, kind: KindForgo, queue: "d", seqs: []uint64{4}}, []uint64{4}, false},
+		{"a spilled message of which somebody has a copy", record{seq: 8, kind: KindSpill, topic: "t", msg: msg}, nil, true},
+		{"a spilled message that all have settled", record{seq: 4, kind: KindSpill, topic: "t", msg: msg}, nil, false},
 		{"a message after the picture", record{seq: 21, kind: KindEnqueue, queue: "q", msg: msg}, nil, true},
 		{"a settlement after the picture", record{seq: 21, kind: KindSettle, queue: "q", seqs: []uint64{4}}, []uint64{4}, true},
 	} {

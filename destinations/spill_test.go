@@ -380,3 +380,108 @@ func (p *program) checkSpilled() {
 		p.t.Fatalf("the log need not keep %v that were spilled; %d octets are counted, and there are %d", want, got, octets)
 	}
 }
+
+// spillRig has a subscriber of /topic/t with one delivery, and one copy that waits
+// in memory: what comes next is spilled.
+func spillRig(t *testing.T, o Options) *rig {
+	t.Helper()
+	o.Pending = Pending{Messages: 1, Policy: Spill}
+	r := newRig(t, o)
+	r.subscribe(1, Topic("t"), Consumer{Ack: AckClient, Prefetch: 1})
+	r.send(Topic("t"), newMessage("one", false))
+	r.send(Topic("t"), newMessage("two", false))
+	return r
+}
+
+// Many copies that wait on disk take little memory each, and nothing when their
+// subscription has ended.
+func TestSpillMemory(t *testing.T) {
+	r := spillRig(t, Options{})
+	before := heapBytes()
+	const messages = 200_000
+	msg := newMessage(strings.Repeat("x", 1000), false)
+	for range messages {
+		r.send(Topic("t"), msg)
+	}
+	if each := (heapBytes() - before) / messages; each > 16 {
+		t.Errorf("each copy takes %d octets", each)
+	}
+	r.step(Command{Op: Unsubscribe, Session: 1, Subscription: "s"})
+	if r.m.bytes != 0 || r.m.Live().Count() != 0 || r.m.Oldest() != r.m.Last()+1 {
+		t.Errorf("%d octets and %d entries are left, from %d of %d on", r.m.bytes, r.m.Live().Count(), r.m.Oldest(), r.m.Last())
+	}
+}
+
+// Who asks for what the log must keep is told that it has changed, though no entry
+// says so.
+func TestSpillFreed(t *testing.T) {
+	t.Parallel()
+	r := spillRig(t, Options{})
+	r.send(Topic("t"), newMessage("three", false))
+	last, freed := r.m.Last(), r.m.Freed()
+	for tag := range uint64(3) {
+		r.ack(tag + 1)
+	}
+	if r.m.Last() != last || r.m.Freed() == freed {
+		t.Errorf("after %d entries and %d freed, there are %d and %d", last, freed, r.m.Last(), r.m.Freed())
+	}
+}
+
+// A dead letter of what was spilled is bound by the limits of its queue.
+func TestSpillDeadLetterLimit(t *testing.T) {
+	t.Parallel()
+	r := spillRig(t, Options{Policies: rules(t, "/queue/>", func(p *Policy) { p.MaxMessages, p.OnFull = 1, FullDropNew })})
+	for _, body := range []string{"three", "four"} {
+		r.send(Topic("t"), newMessage(body, false))
+	}
+	r.ack(1)
+	r.ack(2)
+	for tag := uint64(3); tag <= 4; tag++ {
+		r.out.Reset()
+		r.step(Command{Op: Nack, Session: 1, Delivery: DeliveryID{Sub: 1, Tag: tag}, Refusal: Refusal{Reject: true}})
+		e := r.out.Outputs[0].Examination
+		if !r.out.Sync || r.out.Outputs[0].After != e.Contents[0] {
+			t.Errorf("%+v does not wait for what it asks for", r.out.Outputs[0])
+		}
+		e.Messages = []*Message{newMessage("m", true)}
+		e.Messages[0].publishedOn("t")
+		r.step(Command{Op: Examined, Examination: e})
+	}
+	if n := r.m.queues["DLQ.t"].live; n != 1 || r.out.Overflowed != 1 {
+		t.Errorf("there are %d dead letters, and %d were too many", n, r.out.Overflowed)
+	}
+}
+
+// What leaves an archive in a transaction, before a reader has had it, is not
+// spilled: the transaction was not asked whether there is room for it.
+func TestSpillOfWhatLeavesAnArchive(t *testing.T) {
+	t.Parallel()
+	for _, whole := range []bool{false, true} {
+		r := spillRig(t, Options{Policies: rules(t, "/topic/kept", func(p *Policy) {
+			p.Keep.Messages, p.Pending = 2, Pending{Messages: 1, Bytes: 1000, Policy: Spill, SpillBytes: 1000}
+		})})
+		for range 2 {
+			r.send(Topic("kept"), newMessage("old", true))
+		}
+		r.subscribe(2, Topic("kept"), Consumer{Ack: AckClient, Prefetch: 1, Retroactive: &Retroactive{}})
+		send := Outgoing{Destination: Topic("kept"), Message: newMessage("new", true)}
+		var spilled, lost int
+		for range 3 {
+			r.out.Reset()
+			if whole {
+				r.step(Command{Op: Commit, Session: 3, Tx: "t", Sends: []Outgoing{{Destination: send.Destination, Message: newMessage("new", true)}}})
+			} else {
+				r.send(send.Destination, newMessage("new", true))
+			}
+			lost += r.out.Dropped
+			for _, e := range r.out.Entries {
+				if e.Kind == KindSpill {
+					spilled++
+				}
+			}
+		}
+		if whole && (spilled != 0 || lost == 0) || !whole && (spilled == 0 || lost != 0) {
+			t.Errorf("in a transaction %t: %d are spilled and %d lost", whole, spilled, lost)
+		}
+	}
+}
