@@ -37,6 +37,9 @@ type Log interface {
 	// WriteCheckpoint keeps parts beside the log: what is known of the records up
 	// to upto, which are durable, when those after from are read again. It blocks.
 	WriteCheckpoint(from, upto uint64, parts func(yield func(part []byte) error) error) error
+	// Close ends every wait for the log. What was appended is made durable, if
+	// that is possible now; the error says why not.
+	Close() error
 }
 
 // tendInterval is how often the log is told what is not needed any more, and

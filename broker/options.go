@@ -30,7 +30,7 @@ type Options struct {
 	WriteTimeout        time.Duration // until a client takes an octet, see also maxHold; 0: 10 s
 	Linger              time.Duration // for the last frame to arrive before the socket closes; 0: 2 s
 	IdleTimeout         time.Duration // for clients without heart-beats; 0: none
-	ShutdownTimeout     time.Duration // for all clients to be told; 0: 10 s
+	ShutdownTimeout     time.Duration // for all clients to be told, and then for the log to become durable; 0: 10 s
 	MaxConnections      int           // 0: 20,000
 	MaxConnectionsPerIP int           // 0: 1000
 

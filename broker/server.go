@@ -128,7 +128,8 @@ func (s *Server) awaitDurable(ctx context.Context, seq uint64) error {
 // Serve accepts connections until ctx ends, and then says goodbye: what was
 // received is carried out, receipts that are due are sent, clients are told
 // that the broker stops. It returns nil then, and an error when the log or the
-// listener fails. It closes the listener.
+// listener fails. It closes the listener; and the log, when that does not become
+// durable for ShutdownTimeout after the last client has gone.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	var engine sync.WaitGroup
 	engine.Go(func() {
@@ -142,9 +143,10 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	accepted := make(chan error, 1)
 	s.running.Go(func() { accepted <- s.accept(listener) })
 	var err error
+	relent := func() {}
 	select {
 	case <-ctx.Done():
-		s.shutdown(listener)
+		relent = s.shutdown(listener)
 	case <-s.failed:
 		err = s.cause
 	case err = <-accepted:
@@ -155,26 +157,44 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	close(s.engine.examiner.stopped)
 	examiner.Wait()
 	if err == nil {
-		err = s.lastCheckpoint()
+		err = s.finishLog()
+	}
+	relent()
+	if err == nil {
+		// The next start begins where this broker ends.
+		s.engine.checkpoints.last(s.engine.machine, s.engine.machine.Last())
 	}
 	s.engine.checkpoints.running.Wait()
 	return err
 }
 
-// lastCheckpoint lets the next start begin where this broker ends.
-func (s *Server) lastCheckpoint() error {
+// finishLog makes all durable.
+func (s *Server) finishLog() error {
 	select {
 	case <-s.failed:
 		return s.cause
 	default:
 	}
-	last := s.engine.machine.Last()
 	s.engine.log.Sync()
-	if err := s.awaitDurable(context.Background(), last); err != nil {
-		return err
+	return s.awaitDurable(context.Background(), s.engine.machine.Last())
+}
+
+// hurryLog closes the log when ShutdownTimeout has passed before relent is
+// called: then what waits for it, maybe for room on its disk, ends as well.
+func (s *Server) hurryLog() (relent func()) {
+	closed := make(chan struct{})
+	timeout := time.AfterFunc(s.opts.ShutdownTimeout, func() {
+		defer close(closed)
+		s.opts.Logger.Error("the journal did not become durable in time: it is closed, and what nobody was told of may be lost")
+		if err := s.engine.log.Close(); err != nil {
+			s.Fail(err)
+		}
+	})
+	return func() {
+		if !timeout.Stop() {
+			<-closed
+		}
 	}
-	s.engine.checkpoints.last(s.engine.machine, last)
-	return nil
 }
 
 // accept serves connections until the listener closes.
@@ -271,8 +291,9 @@ func (s *Server) turnAway(conn net.Conn, why error) {
 	})
 }
 
-// shutdown ends all sessions in peace, within ShutdownTimeout.
-func (s *Server) shutdown(listener net.Listener) {
+// shutdown ends all sessions in peace, within ShutdownTimeout. From then on the
+// log is hurried, until relent is called.
+func (s *Server) shutdown(listener net.Listener) (relent func()) {
 	_ = listener.Close()
 	s.engine.stopping.Store(true)
 	s.eachSession(func(ses *session) { ses.stop(errShutdown) })
@@ -290,8 +311,10 @@ func (s *Server) shutdown(listener net.Listener) {
 	case <-timeout.C:
 		s.opts.Logger.Warn("clients did not take their goodbye in time")
 	}
+	relent = s.hurryLog()
 	s.eachSession((*session).kill)
 	<-ended
+	return relent
 }
 
 // abandon ends what is left at once.

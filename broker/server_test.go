@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -260,6 +261,48 @@ func TestShutdownTimeout(t *testing.T) {
 			t.Errorf("it took %v, want %v", passed, timeout)
 		}
 	})
+}
+
+// TestShutdownOnAFullDisk holds that a broker whose journal waits for room ends
+// when it is told to, whether its engine has something for the journal still or
+// not, says why, and has lost nothing that a receipt was sent for.
+func TestShutdownOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	for name, waiting := range map[string]int{"one message waits": 1, "the buffer is full as well": 100} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				const timeout = 3 * time.Second
+				h := servePipes(t, Options{ShutdownTimeout: timeout})
+				h.send("/queue/a", "kept")
+				h.disk.OnCall(func(c memfs.Call) error {
+					if c.Op == "Create" {
+						return syscall.ENOSPC
+					}
+					return nil
+				})
+				c := h.connect("1.2")
+				body := strings.Repeat("x", 300<<10)
+				go func() {
+					for range waiting {
+						c.offer("SEND\ndestination:/queue/b\nreceipt:r\n\n" + body + "\x00")
+					}
+				}()
+				time.Sleep(time.Second)
+				begin := time.Now()
+				if err := h.stop(); !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, journal.ErrClosed) {
+					t.Errorf("Serve: %v", err)
+				}
+				if passed := time.Since(begin); passed > 2*timeout {
+					t.Errorf("it took %v, want %v at most", passed, 2*timeout)
+				}
+				h.disk.OnCall(nil)
+				next := servePipesOn(t, h.disk, Options{}, nil)
+				next.wantLeft("/queue/a", "kept")
+				next.wantLeft("/queue/b")
+			})
+		})
+	}
 }
 
 var errDisk = errors.New("the disk is on fire")

@@ -95,36 +95,66 @@ func (OS) Free(dir string) (int64, error) {
 	return int64(s.Bavail) * int64(s.Bsize), nil
 }
 
-// Lock implements FS with flock, which ends with the process however it ends.
+// Lock implements FS with flock, which ends with the process however it ends. The directory is locked as well as the file,
+// which somebody may remove because it looks stale.
 func (OS) Lock(name string) (io.Closer, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o640)
 	if err != nil {
 		return nil, err
 	}
-	if err := flock(f, unix.LOCK_EX); err != nil {
+	if err := lockFile(f, unix.LOCK_EX); err != nil {
+		return nil, firstError(err, f.Close())
+	}
+	dir, err := lockParent(name, unix.LOCK_EX)
+	if err != nil {
 		return nil, firstError(err, f.Close())
 	}
 	if err := writePID(f); err != nil && !noSpace(err) { // the number is for those who look, the lock is flock's
-		return nil, firstError(err, f.Close())
+		return nil, firstError(err, dir.Close(), f.Close())
 	}
-	return f, nil
+	return locks{f, dir}, nil
 }
+
+// locks are those of a file and of its directory.
+type locks [2]*os.File
+
+func (l locks) Close() error { return firstError(l[0].Close(), l[1].Close()) }
 
 // CheckLock implements FS.
 func (OS) CheckLock(name string) error {
-	f, err := os.Open(name)
+	dir, err := lockParent(name, unix.LOCK_SH)
+	if err == nil {
+		err = dir.Close()
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err != nil {
+	f, openErr := os.Open(name)
+	if errors.Is(openErr, fs.ErrNotExist) {
 		return err
 	}
-	return firstError(flock(f, unix.LOCK_SH), f.Close())
+	if openErr != nil {
+		return openErr
+	}
+	return firstError(lockFile(f, unix.LOCK_SH), err, f.Close())
 }
 
-func flock(f *os.File, how int) error {
-	err := retryInterrupted(func() error { return unix.Flock(int(f.Fd()), how|unix.LOCK_NB) })
-	if !errors.Is(err, unix.EWOULDBLOCK) {
+// lockParent locks the directory of the file called name, where the file system can do that.
+func lockParent(name string, how int) (*os.File, error) {
+	dir, err := os.Open(filepath.Dir(name))
+	if err != nil {
+		return nil, err
+	}
+	if flock(dir, how) == unix.EWOULDBLOCK {
+		err = fmt.Errorf("%w: another process holds %s, although its %s has been removed", ErrLocked, dir.Name(), filepath.Base(name))
+		return nil, firstError(err, dir.Close())
+	}
+	return dir, nil
+}
+
+func lockFile(f *os.File, how int) error {
+	err := flock(f, how)
+	if err != unix.EWOULDBLOCK {
 		return err
 	}
 	dir := filepath.Dir(f.Name())
@@ -132,6 +162,10 @@ func flock(f *os.File, how int) error {
 		return fmt.Errorf("%w: process %d holds %s", ErrLocked, pid, dir)
 	}
 	return fmt.Errorf("%w: another process holds %s", ErrLocked, dir)
+}
+
+func flock(f *os.File, how int) error {
+	return retryInterrupted(func() error { return unix.Flock(int(f.Fd()), how|unix.LOCK_NB) })
 }
 
 func writePID(f *os.File) error {

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -249,4 +252,25 @@ func TestLockedDirectoryNamesTheHolder(t *testing.T) {
 			t.Fatalf("verify after close: %+v, %v", report, err)
 		}
 	}
+}
+
+// TestLockSurvivesTheRemovalOfItsFile: to somebody LOCK looks stale.
+func TestLockSurvivesTheRemovalOfItsFile(t *testing.T) {
+	t.Parallel()
+	opt := newWatch().options(journal.OS{})
+	opt.Dir = t.TempDir()
+	first := open(t, opt)
+	if err := os.Remove(filepath.Join(opt.Dir, "LOCK")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the first attempt makes the file again
+		if report, err := journal.Verify(opt.FS, opt.Dir, nil); err != nil || !errors.Is(report.Locked, journal.ErrLocked) {
+			t.Errorf("verify: %+v, %v", report, err)
+		}
+		if j, err := journal.Open(opt); !errors.Is(err, journal.ErrLocked) || !strings.Contains(err.Error(), opt.Dir) {
+			t.Fatalf("second open: %v, %v", j, err)
+		}
+	}
+	mustClose(t, first)
+	mustClose(t, open(t, opt))
 }
