@@ -148,7 +148,6 @@ func (m *Machine) offer(s *subscription, msg *Message, out *Effects) {
 	switch {
 	case p.Policy == Spill && (full || !m.room(q, msg.size())) && m.maySpill(s, msg):
 		m.spill(s, msg, p.SpillBytes, out)
-		m.dispatch(q, out)
 		return
 	case !full || m.replaces(q, msg.Props):
 	case p.Policy == DropOldest:

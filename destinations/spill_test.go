@@ -485,3 +485,35 @@ func TestSpillOfWhatLeavesAnArchive(t *testing.T) {
 		}
 	}
 }
+
+// Dead letters of what was spilled are reported, and reports are none.
+func TestSpillReports(t *testing.T) {
+	t.Parallel()
+	r := spillRig(t, Options{})
+	r.subscribe(2, Topic(ReportsPrefix+"x"), Consumer{Ack: AckClient, Prefetch: 1})
+	refuse := func(session uint64) {
+		for tag := uint64(1); tag <= 2; tag++ {
+			r.step(Command{Op: Ack, Session: session, Delivery: DeliveryID{Sub: 1, Tag: tag}})
+		}
+		r.step(Command{Op: Nack, Session: session, Delivery: DeliveryID{Sub: 1, Tag: 3}, Refusal: Refusal{Reject: true}})
+		e := r.out.Outputs[0].Examination
+		e.Messages = []*Message{newMessage("m", true)}
+		e.Messages[0].publishedOn(e.Queue.Name)
+		r.step(Command{Op: Examined, Examination: e})
+	}
+	r.send(Topic("t"), newMessage("three", false))
+	refuse(1)
+	want := func(f Fact) bool {
+		return f.Kind == DeadLettered && f.Destination == Topic("t").String() && f.Reason == ReasonRejected && f.Messages == 1
+	}
+	if !slices.ContainsFunc(r.out.Facts, want) {
+		t.Errorf("reported is %+v", r.out.Facts)
+	}
+	for range 3 {
+		r.send(Topic(ReportsPrefix+"x"), newMessage("report", false))
+	}
+	refuse(2)
+	if len(r.out.Entries)+len(r.out.Facts) > 0 || len(r.m.queues) != 1 {
+		t.Errorf("of a report there is %v, %+v", r.out.Entries, r.out.Facts)
+	}
+}
