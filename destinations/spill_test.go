@@ -103,6 +103,9 @@ func (s *spiller) step(c Command) {
 		case Examine:
 			s.asked = append(s.asked, o.Examination)
 		case Deliver:
+			if o.After > 0 && !out.Sync {
+				s.t.Fatalf("a delivery waits for entry %d, and nobody asks for that to be durable", o.After)
+			}
 			s.receive(o)
 		}
 	}

@@ -29,7 +29,13 @@ func TestSpill(t *testing.T) {
 	b := start(t, o)
 	before := memory(t, b)
 	c := publishSpilled(t, b)
-	if grown := memory(t, b) - before; grown > 64<<20 {
+	grown := memory(t, b) - before
+	t.Logf("memory grew by %d MiB", grown>>20)
+	limit := int64(64 << 20) // the budget; the messages are 100 MiB
+	if raceFlags != nil {
+		limit *= 3 // the race detector's own share
+	}
+	if grown > limit {
 		t.Errorf("memory grew by %d MiB", grown>>20)
 	}
 	if size := journalSize(t, o); size < spilled<<10*9/10 {
