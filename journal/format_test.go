@@ -191,7 +191,7 @@ record seq=2 epoch=1 type=127 bytes=0 file=0000000001-00000000000000000001.seg o
 record seq=3 epoch=258 type=2 bytes=8 file=0000000001-00000000000000000001.seg offset=4248 "8 bytes."
 mark seq=2..3 epoch=258 promise=1 floor=0 sealed=false file=0000000001-00000000000000000001.seg offset=4288
 mark seq=4..3 epoch=258 promise=3 floor=0 sealed=false file=0000000001-00000000000000000001.seg offset=4360
-end file=0000000001-00000000000000000001.seg offset=4432: no record begins here
+end file=0000000001-00000000000000000001.seg offset=4432: the log ends here
 `
 	if dump.String() != want {
 		t.Errorf("dump:\n%s\nwant:\n%s", dump.String(), want)

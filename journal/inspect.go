@@ -50,50 +50,65 @@ type CheckpointFile struct {
 // needs no lock. Damage that it sees is a *CorruptError; fsys nil means OS. The caller closes the Inspection.
 func Inspect(fsys FS, dir string) (in *Inspection, err error) {
 	fsys = steadily(fsys, nil)
-	for range inspectAttempts {
-		in, err = inspect(fsys, dir)
-		var damage *CorruptError
-		inUse := in != nil && in.Locked != nil
-		if err == nil || !errors.Is(err, errChanged) && !(inUse && errors.As(err, &damage)) {
-			break
-		}
-		time.Sleep(inspectPause)
-	}
+	v, locked, err := observe(survey{fs: fsys, dir: dir, hold: true}, look)
 	if err != nil {
+		return nil, fmt.Errorf("inspect journal %s: %w", dir, err)
+	}
+	in = &Inspection{Report: v.report(), survey: v}
+	in.Locked = locked
+	if err := in.describe(); err != nil {
+		v.close()
 		return nil, fmt.Errorf("inspect journal %s: %w", dir, err)
 	}
 	return in, nil
 }
 
-// inspect looks once. With an error it only tells whether the journal is in use.
-func inspect(fsys FS, dir string) (*Inspection, error) {
-	v := &survey{fs: fsys, dir: dir, hold: true}
-	locked := fsys.CheckLock(v.path(lockName))
-	if locked != nil && !errors.Is(locked, ErrLocked) {
-		return nil, locked
-	}
-	in := &Inspection{Report: Report{Locked: locked}, survey: v}
-	_, err := look(v)
-	if err != nil {
-		if _, dirErr := fsys.ReadDir(dir); dirErr == nil && errors.Is(err, fs.ErrNotExist) {
-			err = errChanged
+// observe surveys a directory by means of look, and does so again while somebody who has the journal open changes what is
+// looked at: files that are held when the survey has been made were the journal at one moment. locked wraps ErrLocked when
+// the journal is open. The caller closes the survey.
+func observe(like survey, look func(*survey) (*survey, error)) (found *survey, locked, err error) {
+	for attempt := 1; ; attempt++ {
+		last := attempt == inspectAttempts
+		locked = like.fs.CheckLock(like.path(lockName))
+		if locked != nil && !errors.Is(locked, ErrLocked) {
+			return nil, nil, locked
 		}
-		return in, err
+		v := like
+		v.hold, v.changes = like.hold || locked != nil, locked != nil && !last
+		_, err := look(&v)
+		switch {
+		case err == nil && (last || !v.changes || !v.inDoubt()):
+			return &v, locked, nil
+		case err == nil:
+			v.close()
+		case last || !like.changed(err):
+			return nil, nil, err
+		}
+		time.Sleep(inspectPause)
 	}
-	if err = in.describe(); err != nil {
-		v.close()
+}
+
+// changed tells whether err may come from a file that was replaced or removed meanwhile.
+func (v *survey) changed(err error) bool {
+	if errors.Is(err, fs.ErrNotExist) {
+		_, err := v.fs.ReadDir(v.dir)
+		return err == nil
 	}
-	return in, err
+	return errors.Is(err, errChanged)
+}
+
+// inDoubt tells whether there is damage that may be none, for somebody is writing there: in the last segments. The others
+// do not change any more, whatever becomes of their names.
+func (v *survey) inDoubt() bool {
+	recent := v.found[max(0, len(v.found)-2):]
+	return slices.ContainsFunc(v.damage, func(d *CorruptError) bool {
+		return slices.ContainsFunc(recent, func(f *found) bool { return f.name() == d.File })
+	})
 }
 
 // describe fills in from what was found.
 func (in *Inspection) describe() (err error) {
-	v, locked := in.survey, in.Locked
-	if err := v.inPlace(); err != nil {
-		return err
-	}
-	in.Report = v.report()
-	in.Locked = locked
+	v := in.survey
 	if len(v.damage) > 0 {
 		return v.damage[0]
 	}

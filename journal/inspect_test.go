@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -80,6 +81,93 @@ func TestInspectOfAJournalInUse(t *testing.T) {
 			t.Errorf("call %d: %+v", when, in)
 		}
 		in.Close()
+		mustClose(t, j)
+	}
+}
+
+// TestVerifyAndDumpOfAJournalInUse changes the journal while somebody looks, before each call: segments are cleaned, trimmed
+// and merged, and the log grows into new ones. It is sound all the time.
+func TestVerifyAndDumpOfAJournalInUse(t *testing.T) {
+	t.Parallel()
+	looks := map[string]func(fsys journal.FS) error{
+		"verify": func(fsys journal.FS) error {
+			r, err := journal.Verify(fsys, dir, nil)
+			for _, d := range r.Damage {
+				err = errors.Join(err, d)
+			}
+			return err
+		},
+		"dump": func(fsys journal.FS) error {
+			var out strings.Builder
+			err := journal.Dump(fsys, dir, &out, nil)
+			for line := range strings.Lines(out.String()) {
+				if strings.HasPrefix(line, "damage") {
+					err = errors.Join(err, errors.New(line))
+				}
+			}
+			return err
+		},
+	}
+	for name, look := range looks {
+		for _, segment := range []int64{16 << 10, 256 << 10} {
+			t.Run(fmt.Sprint(name, segment), func(t *testing.T) {
+				t.Parallel()
+				lookInUse(t, segment, look)
+			})
+		}
+	}
+}
+
+func lookInUse(t *testing.T, segmentBytes int64, look func(journal.FS) error) {
+	for when, calls := int64(1), int64(1); when <= calls; when++ {
+		disk, w := memfs.New(), newWatch()
+		opt := w.options(disk)
+		opt.SegmentBytes = segmentBytes
+		j := open(t, opt)
+		for j.Stats().Segments < 5 {
+			put(t, j, w, 20)
+		}
+		put(t, j, w, 20)
+		j.Quiesce()
+		var n atomic.Int64
+		disk.OnCall(func(memfs.Call) error {
+			if n.Add(1) != when {
+				return nil
+			}
+			if err := j.Thin(1, 2, func(seq uint64) bool { return seq%3 == 0 }); err != nil {
+				t.Error(err)
+			}
+			j.Trim(j.First() + 1)
+			for segments := j.Stats().Segments; j.Stats().Segments <= segments; {
+				put(t, j, w, 20)
+			}
+			return nil
+		})
+		err := look(disk)
+		disk.OnCall(nil)
+		calls = n.Load()
+		if err != nil {
+			t.Fatalf("call %d: %v", when, err)
+		}
+		mustClose(t, j)
+	}
+}
+
+// TestVerifyTellsOfDamageBesideAWriter: what is damaged for certain is not looked at again and again.
+func TestVerifyTellsOfDamageBesideAWriter(t *testing.T) {
+	t.Parallel()
+	for place := range 3 {
+		disk, w := filled(t, 400), newWatch()
+		j := open(t, w.options(disk))
+		names := segmentNames(disk)
+		name := names[max(0, len(names)-1-place)]
+		b := disk.Content(name)
+		b[5000] ^= 1
+		disk.Put(name, b)
+		r, err := journal.Verify(disk, dir, nil)
+		if err != nil || len(r.Damage) == 0 || r.Damage[0].File != filepath.Base(name) || !errors.Is(r.Locked, journal.ErrLocked) {
+			t.Errorf("%s: %+v, %v", name, r, err)
+		}
 		mustClose(t, j)
 	}
 }

@@ -19,6 +19,7 @@ type survey struct {
 	deep     bool // read everything; otherwise of sealed segments only the seals
 	write    bool // keep the files open that may have to be repaired
 	hold     bool // keep all files open from the first look at them
+	changes  bool // somebody is at work: rather look again than call what is in use damaged
 	progress func(done, total int64)
 	done     int64
 	total    int64
@@ -88,6 +89,11 @@ func (v *survey) list() error {
 			if err := v.note(v.peek(name)); err != nil {
 				return err
 			}
+		}
+	}
+	if v.hold {
+		if err := v.inPlace(); err != nil {
+			return err
 		}
 	}
 	slices.SortFunc(v.found, func(a, b *found) int { return int(int64(a.id) - int64(b.id)) })
@@ -179,6 +185,9 @@ func (v *survey) scan() error {
 	last := v.found[len(v.found)-1]
 	if err := v.scanAndNote(last); err != nil {
 		return err
+	}
+	if v.changes && (last.sealed || last.damaged) {
+		return errChanged // before all the others are read
 	}
 	v.skipTrimmed(last.floorNow)
 	for _, f := range v.found[:len(v.found)-1] {

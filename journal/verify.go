@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"slices"
 )
 
@@ -41,15 +40,11 @@ func (v *survey) report() Report {
 	return r
 }
 
-// Verify reads the whole journal in dir, checks every checksum and changes nothing; it needs no lock. fsys nil means OS;
-// progress may be nil. Damage is in the Report; the error is one that kept Verify from looking.
+// Verify reads the whole journal in dir, checks every checksum and changes nothing; it needs no lock, and what a broker does
+// meanwhile is not taken for damage. fsys nil means OS; progress may be nil. Damage is in the Report; the error is one that kept Verify from looking.
 func Verify(fsys FS, dir string, progress func(done, total int64)) (Report, error) {
 	fsys = steadily(fsys, nil)
-	locked := fsys.CheckLock(filepath.Join(dir, lockName))
-	if locked != nil && !errors.Is(locked, ErrLocked) {
-		return Report{}, fmt.Errorf("verify journal %s: %w", dir, locked)
-	}
-	v, err := look(&survey{fs: fsys, dir: dir, deep: true, progress: progress})
+	v, locked, err := observe(survey{fs: fsys, dir: dir, deep: true, progress: progress}, look)
 	if err != nil {
 		return Report{}, fmt.Errorf("verify journal %s: %w", dir, err)
 	}
@@ -61,16 +56,18 @@ func Verify(fsys FS, dir string, progress func(done, total int64)) (Report, erro
 
 // Dump writes a line for each record, commit mark and index of the journal in dir: seq, epoch, type, bytes of payload, file and
 // offset, then what describe says of a record (nil: nothing). A place that is not valid gets a line too, and Dump goes on
-// with the next segment. It changes nothing and needs no lock. fsys nil means OS.
+// with the next segment. It changes nothing and needs no lock: of a journal that is in use it dumps the segments that there
+// are at one moment. fsys nil means OS.
 func Dump(fsys FS, dir string, w io.Writer, describe func(Record) string) error {
 	fsys = steadily(fsys, nil)
 	if describe == nil {
 		describe = func(Record) string { return "" }
 	}
-	v := &survey{fs: fsys, dir: dir, deep: true}
-	if err := v.list(); err != nil {
+	v, _, err := observe(survey{fs: fsys, dir: dir, deep: true}, headers)
+	if err != nil {
 		return fmt.Errorf("dump journal %s: %w", dir, err)
 	}
+	defer v.close()
 	for _, f := range v.found {
 		if err := v.dump(f, w, describe); err != nil {
 			return fmt.Errorf("dump journal %s: %w", dir, err)
@@ -84,20 +81,29 @@ func Dump(fsys FS, dir string, w io.Writer, describe func(Record) string) error 
 	return nil
 }
 
-func (v *survey) dump(f *found, w io.Writer, describe func(Record) string) error {
-	file, err := v.fs.Open(v.path(f.name()), false)
-	if err != nil {
-		return err
+// headers looks at no more of a directory than the headers of its segments.
+func headers(v *survey) (*survey, error) {
+	if err := v.list(); err != nil {
+		v.close()
+		return nil, err
 	}
-	defer func() { _ = file.Close() }() // it was only read
-	sc := newScanner(file, &f.segmentHeader, segmentHeaderBytes, min(f.bytes, f.size), nil)
+	return v, nil
+}
+
+func (v *survey) dump(f *found, w io.Writer, describe func(Record) string) (err error) {
+	if f.file == nil {
+		if f.file, err = v.fs.Open(v.path(f.name()), false); err != nil {
+			return err
+		}
+		defer f.close()
+	}
+	sc := newScanner(f.file, &f.segmentHeader, segmentHeaderBytes, min(f.bytes, f.size), nil)
 	for {
 		h, payload, offset, err := sc.next()
 		var damage *CorruptError
 		switch {
 		case errors.As(err, &damage):
-			_, err = fmt.Fprintf(w, "end file=%s offset=%d: %s\n", damage.File, damage.Offset, damage.Reason)
-			return err
+			return v.dumpEnd(w, f, &sc, damage)
 		case err != nil:
 			return err
 		}
@@ -108,6 +114,24 @@ func (v *survey) dump(f *found, w io.Writer, describe func(Record) string) error
 			return nil
 		}
 	}
+}
+
+// dumpEnd writes why nothing more is dumped of f. That the last segment ends with zeros is as it should be.
+func (v *survey) dumpEnd(w io.Writer, f *found, sc *scanner, damage *CorruptError) error {
+	reason := damage.Reason
+	if f == v.found[len(v.found)-1] && !f.sparse {
+		_, used, err := sc.aftermath(damage.Offset)
+		switch {
+		case err == nil && used == damage.Offset:
+			reason = "the log ends here"
+		case v.hold:
+			reason += "; the journal is in use, it may be what is written just now"
+		case err != nil:
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(w, "end file=%s offset=%d: %s\n", damage.File, damage.Offset, reason)
+	return err
 }
 
 func dumpRecord(w io.Writer, name string, offset int64, h recordHeader, payload []byte, describe func(Record) string) error {
