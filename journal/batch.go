@@ -176,7 +176,7 @@ func (j *Journal) nextSegment(size int) (*segmentHeader, error) {
 
 // segmentSize is the usual size, or what a batch of size bytes needs if that is more, in whole blocks.
 func segmentSize(usual int64, size int) int64 {
-	end := segmentHeaderBytes + int64(size) + markBytes
+	end := segmentHeaderBytes + int64(size) + 2*markBytes
 	need := end + indexRoom(end) + markBytes
 	return (max(usual, need) + segmentHeaderBytes - 1) / segmentHeaderBytes * segmentHeaderBytes
 }

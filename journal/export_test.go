@@ -17,6 +17,15 @@ func (j *Journal) Quiesce() {
 	}
 }
 
+// Promised waits until a mark has promised all that is durable, if there is room for one.
+func (j *Journal) Promised() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for j.promiseDue || j.unpromised && j.tail.fits(0) {
+		j.changed.Wait()
+	}
+}
+
 // Cleaned waits until the cleaner has done what can be done by the newest census.
 func (j *Journal) Cleaned() {
 	j.mu.Lock()

@@ -72,7 +72,8 @@ type injury struct {
 	calls   int
 	hurt    memfs.Call // the first call with the fault
 	opening bool       // it was made by Open
-	loading bool       // Open is at work on the checkpoint, the last that it does
+	loading bool       // Open is at work on the checkpoint
+	opened  int        // how often it has opened that
 	skipped bool       // it was made by Open for the checkpoint
 	touched map[int]memfs.Call
 	broken  []string // rules that the journal broke afterwards
@@ -157,7 +158,7 @@ func (in *injury) call(c memfs.Call) error {
 	number := in.calls
 	in.calls++
 	in.watch(c)
-	in.loading = in.story.opening.Load() && c.Op != "MkdirAll" && (in.loading || strings.HasPrefix(filepath.Base(c.Name), "checkpoint"))
+	in.load(c)
 	hit := number >= in.index && number < in.index+in.fault.calls
 	if number == in.index {
 		in.hurt, in.opening, in.skipped = c, in.story.opening.Load(), in.loading
@@ -172,6 +173,19 @@ func (in *injury) call(c memfs.Call) error {
 	}
 	time.Sleep(in.hang)
 	return in.err
+}
+
+// load follows how Open deals with the checkpoint: it looks how far the log must reach, and in the end loads it.
+func (in *injury) load(c memfs.Call) {
+	if !in.story.opening.Load() || c.Op == "MkdirAll" {
+		in.opened, in.loading = 0, false
+		return
+	}
+	named := strings.HasPrefix(filepath.Base(c.Name), "checkpoint")
+	if named && c.Op == "Open" {
+		in.opened++
+	}
+	in.loading = named || in.opened > 1
 }
 
 // watch notes what must never happen: a write or sync to a file of which one failed, or any when the journal has stopped.

@@ -160,9 +160,13 @@ type tail struct {
 	chain   uint32
 }
 
-// fits tells whether n bytes of records and their mark have room, and after them the segment's index and seal.
+// fits tells whether n bytes of records and their mark have room, and after them the segment's index and seal. Records leave
+// room for one mark more, so that there is always one that promises the last of them.
 func (t *tail) fits(n int) bool {
 	end := t.offset + int64(n) + markBytes
+	if n > 0 {
+		end += markBytes
+	}
 	return end+indexRoom(end)+markBytes <= t.segment.size
 }
 

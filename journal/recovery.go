@@ -87,7 +87,7 @@ func (j *Journal) repair(v *survey) error {
 			return fmt.Errorf("create the first segment: %w", err)
 		}
 	} else {
-		if err := j.giveBack(v.found); err != nil {
+		if err := j.finishSeals(v.found); err != nil {
 			return err
 		}
 		if err := j.repairTail(v.found); err != nil {
@@ -118,26 +118,38 @@ func (j *Journal) removeAll(names []string) error {
 	return nil
 }
 
-// giveBack cuts the zeros after seals, where a crash came before that lasted: else the next Open would have to scan the
-// segment again.
-func (j *Journal) giveBack(all []*found) error {
-	for _, f := range all {
-		if !f.sealed || f.bytes == f.end {
+// finishSeals makes the last seal durable, which the process before may not have: nothing must be added to the segment after
+// it before it is. And it cuts the zeros after seals, where a crash came before that lasted: else the next Open would have
+// to scan the segment again.
+func (j *Journal) finishSeals(all []*found) error {
+	for i, f := range all {
+		doubtful := i == len(all)-2 && !f.sparse // a sparse one had its name after it was synced
+		if !f.sealed || !doubtful && f.bytes == f.end {
 			continue
 		}
-		file, err := j.opt.FS.Open(j.path(f.name()), true)
-		if err != nil {
-			return err
-		}
-		err = file.Datasync() // of the seal: without it the file must not be shorter
-		if err == nil {
-			err = file.Truncate(f.end)
-		}
-		if err = firstError(err, file.Close()); err != nil {
-			return fmt.Errorf("give back the end of %s: %w", f.name(), err)
+		if err := j.finishSeal(f, doubtful); err != nil {
+			return fmt.Errorf("finish the seal of %s: %w", f.name(), err)
 		}
 	}
 	return nil
+}
+
+// finishSeal writes the index and the seal again, if they are doubtful, see rewrite, and cuts what follows.
+func (j *Journal) finishSeal(f *found, doubtful bool) error {
+	file, err := j.opt.FS.Open(j.path(f.name()), true)
+	if err != nil {
+		return err
+	}
+	if doubtful {
+		err = copyRange(file, f.limit, file, f.limit, f.end)
+	}
+	if err == nil {
+		err = file.Datasync() // without the seal the file must not be shorter
+	}
+	if err == nil && f.bytes > f.end {
+		err = file.Truncate(f.end)
+	}
+	return firstError(err, file.Close())
 }
 
 func (j *Journal) createFirst() error {

@@ -28,6 +28,7 @@ type survey struct {
 	id        [16]byte
 	known     bool     // the identity file is there
 	foreign   bool     // there is a segment of another journal
+	durable   uint64   // the log was once durable up to here, says the checkpoint; 0: there is none that can be used
 	found     []*found // segments in order of their ids
 	leftovers []string // segments, trimmed or merged into others, that a crash kept from being removed
 	temporary []string // files that a crash left unfinished
@@ -79,6 +80,10 @@ func (v *survey) list() error {
 		return err
 	}
 	if err := v.note(v.readIdentity(names)); err != nil {
+		return err
+	}
+	v.knowDurable() // before the segments are listed: a broker that is at work makes the log longer, never shorter
+	if names, err = v.fs.ReadDir(v.dir); err != nil {
 		return err
 	}
 	for _, name := range names {
@@ -203,7 +208,30 @@ func (v *survey) scan() error {
 	if last.sealed {
 		v.damage = append(v.damage, corrupt(last.name(), last.end, "the segment after this one is missing"))
 	}
+	v.checkEnd(last)
 	return nil
+}
+
+// knowDurable reads how far the checkpoint of this journal says that the log was durable. One that cannot be read says nothing.
+func (v *survey) knowDurable() {
+	b, err := readAll(v.fs, v.path(checkpointName), checkpointHeaderBytes)
+	if err != nil {
+		return
+	}
+	if h, err := parseCheckpointHeader(b); err == nil && h.journalID == v.id {
+		v.durable = h.upto
+	}
+}
+
+// checkEnd compares the end of the log with what the checkpoint knows of it.
+func (v *survey) checkEnd(last *found) {
+	if last.damaged || v.durable <= last.position.seq {
+		return
+	}
+	last.damaged = true
+	v.damage = append(v.damage, corrupt(last.name(), last.end,
+		"the log ends with seq %d, but the checkpoint says that all up to seq %d was durable: the end is lost, or the file is an old copy",
+		last.position.seq, v.durable))
 }
 
 // skipTrimmed sets aside the segments wholly below floor: any of them may be gone already. What comes first then must
