@@ -469,8 +469,7 @@ func TestSpillOfWhatLeavesAnArchive(t *testing.T) {
 		r.subscribe(2, Topic("kept"), Consumer{Ack: AckClient, Prefetch: 1, Retroactive: &Retroactive{}})
 		send := Outgoing{Destination: Topic("kept"), Message: newMessage("new", true)}
 		var spilled, lost int
-		for range 3 {
-			r.out.Reset()
+		for range 5 {
 			if whole {
 				r.step(Command{Op: Commit, Session: 3, Tx: "t", Sends: []Outgoing{{Destination: send.Destination, Message: newMessage("new", true)}}})
 			} else {
@@ -485,6 +484,38 @@ func TestSpillOfWhatLeavesAnArchive(t *testing.T) {
 		}
 		if whole && (spilled != 0 || lost == 0) || !whole && (spilled == 0 || lost != 0) {
 			t.Errorf("in a transaction %t: %d are spilled and %d lost", whole, spilled, lost)
+		}
+		copies := 0 // each of another message
+		r.m.sessions[2].subs[0].copies.each(func(at ref) bool {
+			if at.slot().stored() {
+				copies++
+			}
+			return true
+		})
+		if copies != spilled {
+			t.Errorf("%d copies are of %d messages", copies, spilled)
+		}
+	}
+}
+
+// A transaction counts what may be spilled of it, whether the policy is that of all
+// topics or of some.
+func TestSpillCountsInTransactions(t *testing.T) {
+	t.Parallel()
+	pending := Pending{Messages: 1, Bytes: 1 << 20, Policy: Spill, SpillBytes: 1 << 30}
+	for name, o := range map[string]Options{
+		"all":  {Pending: pending},
+		"some": {Policies: rules(t, "/topic/t", func(p *Policy) { p.Pending = pending })},
+		"none": {},
+	} {
+		o.MaxCommitBytes = 10_000
+		r := newRig(t, o)
+		r.subscribe(1, Topic("t"), Consumer{})
+		err := r.m.Step(scriptTime, Command{Op: Commit, Session: 2, Tx: "t", Sends: []Outgoing{
+			{Destination: Topic("t"), Message: newMessage(strings.Repeat("x", 5000), false)},
+		}}, &r.out)
+		if refused := err != nil && err.(*Error).Code == CodeTransactionTooBig; refused == (name == "none") {
+			t.Errorf("%s spill, and the error is %v", name, err)
 		}
 	}
 }
