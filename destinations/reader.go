@@ -250,7 +250,7 @@ func (m *Machine) passOn(q *queue, at ref, out *Effects) {
 	}
 	// A transaction was not asked whether there is room for that in its batch.
 	spillable := m.spillable
-	m.spillable = spillable && !m.whole
+	m.spillable, m.spilledAs = spillable && !m.whole, 0
 	for _, r := range slices.Clone(q.archive.readers) { // which they may leave
 		i := slices.IndexFunc(r.cursors, func(c cursor) bool { return c.archive == q })
 		if i < 0 || placeOf(at).compare(r.cursors[i].upto) <= 0 || !m.mayRead(r, at) {
@@ -262,7 +262,6 @@ func (m *Machine) passOn(q *queue, at ref, out *Effects) {
 			m.lost(r.sub, msg, 1, out)
 		case m.selects(r.sub.consumer.Selector, msg):
 			r.cursors[i].upto = placeOf(at)
-			m.spilledAs = 0
 			m.offer(r.sub, m.copyOf(msg, q.archive.topic), out)
 		}
 		m.touch(r.sub.copies)

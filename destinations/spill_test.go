@@ -461,25 +461,21 @@ func TestSpillOfWhatLeavesAnArchive(t *testing.T) {
 	t.Parallel()
 	for _, whole := range []bool{false, true} {
 		r := spillRig(t, Options{Policies: rules(t, "/topic/kept", func(p *Policy) {
-			p.Keep.Messages, p.Pending = 2, Pending{Messages: 1, Bytes: 1000, Policy: Spill, SpillBytes: 1000}
+			p.Keep.Bytes, p.Pending = 400, Pending{Messages: 1, Bytes: 1000, Policy: Spill, SpillBytes: 1000}
 		})})
-		for range 2 {
+		for range 5 {
 			r.send(Topic("kept"), newMessage("old", true))
 		}
 		r.subscribe(2, Topic("kept"), Consumer{Ack: AckClient, Prefetch: 1, Retroactive: &Retroactive{}})
-		send := Outgoing{Destination: Topic("kept"), Message: newMessage("new", true)}
-		var spilled, lost int
-		for range 5 {
-			if whole {
-				r.step(Command{Op: Commit, Session: 3, Tx: "t", Sends: []Outgoing{{Destination: send.Destination, Message: newMessage("new", true)}}})
-			} else {
-				r.send(send.Destination, newMessage("new", true))
-			}
-			lost += r.out.Dropped
-			for _, e := range r.out.Entries {
-				if e.Kind == KindSpill {
-					spilled++
-				}
+		c := Command{Op: Send, Session: 3, Destination: Topic("kept"), Message: newMessage(strings.Repeat("x", 300), true)}
+		if whole {
+			c = Command{Op: Commit, Session: 3, Tx: "t", Sends: []Outgoing{{Destination: c.Destination, Message: c.Message}}}
+		}
+		r.step(c)
+		spilled, lost := 0, r.out.Dropped
+		for _, e := range r.out.Entries {
+			if e.Kind == KindSpill {
+				spilled++
 			}
 		}
 		if whole && (spilled != 0 || lost == 0) || !whole && (spilled == 0 || lost != 0) {
