@@ -74,18 +74,28 @@ func (e *engine) stores(c *destinations.Command) bool {
 // none overtakes another that is parked.
 func sends(c *destinations.Command) bool { return c.Op == destinations.Send || len(c.Sends) > 0 }
 
-// ration says what becomes of a mail while the disk is low, or another of its
-// session is parked: it is carried out, parked, or refused with an error for the
-// client.
+// ampleRoom is more than what one command stores. With less, each is measured.
+const ampleRoom = 256 << 20
+
+// ration says what becomes of a mail while the disk is low or would be with it,
+// or another of its session is parked: it is carried out, parked, or refused with
+// an error for the client.
 func (e *engine) ration(m *mail) (parked bool, err error) {
 	stored := e.stores(&m.command)
-	hold := e.low && stored && e.disk.policy == HoldSends || len(m.from.parked) > 0 && sends(&m.command)
+	low := stored && (e.low || int64(m.taken) > e.room)
+	hold := low && e.disk.policy == HoldSends || len(m.from.parked) > 0 && sends(&m.command)
 	switch {
 	case hold && !e.stopping.Load():
+		e.cramped = e.cramped || low && !e.low
 		e.park(m)
 		return true, nil
-	case e.low && stored:
+	case low && !e.low:
+		return false, refuse(codeDiskFull, "the disk of the broker has no room for these %d octets: it stores %d more at most, until there is room",
+			m.taken, max(0, e.room))
+	case low:
 		return false, e.disk.full()
+	case stored:
+		e.room -= int64(m.taken)
 	}
 	return false, nil
 }

@@ -58,6 +58,63 @@ func TestDiskLowRefuses(t *testing.T) {
 	})
 }
 
+// What is too large for the disk is refused before that is low, alone or together
+// with what is under way; the reserve stays for acknowledgements.
+func TestTooLargeForTheDisk(t *testing.T) {
+	inLowDisk(t, RefuseSends, func(t *testing.T, h *host) {
+		h.send("/queue/a", "1")
+		h.shrinkDisk(1 << 20)
+		body := strings.Repeat("x", 200<<10)
+		for _, refused := range []string{
+			"SEND\ndestination:/queue/b\nreceipt:no\n\n" + strings.Repeat(body, 6) + "\x00",
+			"BEGIN\ntransaction:t\n\n\x00" + strings.Repeat("SEND\ntransaction:t\ndestination:/queue/b\n\n"+body+"\x00", 6) +
+				"COMMIT\ntransaction:t\nreceipt:no\n\n\x00",
+		} {
+			c := h.connect("1.2")
+			c.offer(refused)
+			f := c.refused("disk-full")
+			if f.header("receipt-id") != "no" || !strings.Contains(f.body, "has no room for these") {
+				t.Errorf("refused with %s", f)
+			}
+		}
+		c := h.connect("1.2")
+		c.offer(strings.Repeat("SEND\ndestination:/queue/b\n\n"+body+"\x00", 20)) // in one batch, or some
+		c.refused("disk-full")
+		if n := h.stored(); n < 2 || n > 6 {
+			t.Errorf("%d messages are stored", n)
+		}
+		other := h.connect("1.2")
+		other.subscribe("s", "/queue/a", "client")
+		other.ack("ACK", "1.2", other.message("1"))
+		h.shrinkDisk(100 << 20)
+		h.send("/queue/a", strings.Repeat(body, 6))
+	})
+}
+
+// With the policy to wait it waits until it fits, and so does what its client
+// sends behind it. Others go on.
+func TestTooLargeForTheDiskWaits(t *testing.T) {
+	inLowDisk(t, HoldSends, func(t *testing.T, h *host) {
+		h.shrinkDisk(1 << 20)
+		c := h.connect("1.2")
+		c.say("SEND\ndestination:/queue/a\nreceipt:1\n\n" + strings.Repeat("x", 2<<20))
+		c.say("SEND\ndestination:/queue/a\nreceipt:2\n\nbehind")
+		h.send("/queue/b", "other")
+		time.Sleep(time.Minute)
+		c.still()
+		h.shrinkDisk(100 << 20)
+		c.want("RECEIPT", "receipt-id:1")
+		c.want("RECEIPT", "receipt-id:2")
+	})
+}
+
+// shrinkDisk leaves so many octets of the disk free, and waits until that is
+// known.
+func (h *host) shrinkDisk(free int64) {
+	h.disk.SetSize(h.disk.Used() + free)
+	time.Sleep(1100 * time.Millisecond)
+}
+
 // Receipts come when there is room, in order; what is acknowledged and consumed
 // meanwhile does not wait.
 func TestDiskLowHoldsSends(t *testing.T) {

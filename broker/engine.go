@@ -37,6 +37,8 @@ type Log interface {
 	// WriteCheckpoint keeps parts beside the log: what is known of the records up
 	// to upto, which are durable, when those after from are read again. It blocks.
 	WriteCheckpoint(from, upto uint64, parts func(yield func(part []byte) error) error) error
+	// Room is how many octets can be appended before the disk is low.
+	Room() int64
 	// Close ends every wait for the log. What was appended is made durable, if
 	// that is possible now; the error says why not.
 	Close() error
@@ -79,6 +81,8 @@ type engine struct {
 
 	disk     disk
 	low      bool       // the disk, as of the batch in progress
+	room     int64      // octets that may still be stored in that batch
+	cramped  bool       // something was parked for want of that
 	parked   []*session // those with mails that wait for room on it, in the order of the first
 	lot      *lot
 	stopping atomic.Bool // the broker says goodbye
@@ -112,7 +116,7 @@ func (e *engine) run() error {
 		case now := <-tick.C:
 			e.tend(now)
 			// The alarm is late when the clock was set forward.
-			if !e.reports.turn() && !e.due(now) {
+			if !e.reports.turn() && !e.due(now) && !e.cramped {
 				continue
 			}
 			if err := e.batch(nil); err != nil {
@@ -237,11 +241,13 @@ func (e *engine) step(now time.Time, m *mail) {
 	}
 	e.sessions[s.id] = s
 	err := m.fail
-	if err == nil && (e.low || len(s.parked) > 0) {
+	if err == nil && (e.low || e.room < ampleRoom || len(s.parked) > 0) {
 		var parked bool
 		if parked, err = e.ration(m); parked {
 			return
 		}
+	} else {
+		e.room -= int64(m.taken)
 	}
 	if err == nil {
 		m.command.DiskLow = e.low

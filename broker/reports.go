@@ -296,5 +296,5 @@ func (e *engine) readDisk() {
 	case !low && e.low:
 		e.note(factDiskBack, nil)
 	}
-	e.low = low
+	e.low, e.room, e.cramped = low, e.log.Room(), false
 }

@@ -653,6 +653,7 @@ func TestAcceptFails(t *testing.T) {
 func TestServeAfterFailure(t *testing.T) {
 	t.Parallel()
 	s := New(Options{})
+	s.engine.log = brokenLog{}
 	s.Fail(errDisk)
 	if err := s.Serve(context.Background(), newPipes()); !errors.Is(err, errDisk) {
 		t.Errorf("got %v", err)

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"math"
 	"time"
 
 	"go.uber.org/zap"
@@ -75,6 +76,29 @@ func (j *Journal) lookAtSpace() {
 	if changed && j.opt.OnSpace != nil {
 		j.opt.OnSpace(low, free)
 	}
+}
+
+// ampleBytes of room are so much that it does not matter how much exactly.
+const ampleBytes = 512 << 20
+
+// Room is how many bytes can be appended before less than LowWater bytes of the file system are free, when all that was
+// appended earlier is written. It may be negative, and is math.MaxInt64 when nobody knows. When it is much it is as of a second
+// ago at most; when little is left it asks the file system.
+func (j *Journal) Room() int64 {
+	j.mu.Lock()
+	free, coming := j.space.free, int64(j.unsynced)
+	j.mu.Unlock()
+	// One segment in two may be nearly empty, for a batch lies in one; and a large batch has one of its own.
+	taken := j.opt.LowWater + 2*coming + 2*segmentHeaderBytes
+	if free >= 0 && free-taken < ampleBytes {
+		if now, err := j.opt.FS.Free(j.opt.Dir); err == nil {
+			free = now
+		}
+	}
+	if free < 0 {
+		return math.MaxInt64
+	}
+	return free - taken
 }
 
 // foundRoom notes whether a file for a segment could be made; it tells whether that is the first one without room.

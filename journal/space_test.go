@@ -3,6 +3,7 @@ package journal_test
 import (
 	"bytes"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -195,6 +196,71 @@ func TestLargeSegmentTakesTheRoomOfTheSpare(t *testing.T) {
 		if j.Durable() != j.Last() {
 			t.Errorf("durable %d of %d", j.Durable(), j.Last())
 		}
+	})
+}
+
+// The reserve is not given up for a batch that it does not help: what comes behind it has it when there is room again.
+func TestSpareIsNotGivenUpInVain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		disk, j, w := fullDisk(t)
+		disk.SetSize(disk.Used() + 100<<10)
+		if err := j.Append([]journal.Record{{Seq: j.Last() + 1, Epoch: 9, Type: 1, Body: make([]byte, 200<<10)}}); err != nil {
+			t.Fatal(err)
+		}
+		j.Sync()
+		synctest.Wait()
+		if err := j.Append([]journal.Record{{Seq: j.Last() + 1, Epoch: 9, Type: 1, Body: []byte("acknowledged")}}); err != nil {
+			t.Fatal(err)
+		}
+		j.Sync()
+		time.Sleep(time.Minute)
+		if j.Durable() > j.Last()-2 || disk.Content(dir+"/spare") == nil {
+			t.Errorf("durable %d of %d, and there are %v", j.Durable(), j.Last(), disk.Names())
+		}
+		disk.SetSize(disk.Used() + 300<<10)
+		w.await(j.Last())
+	})
+}
+
+// Room is what is free above the low-water mark, and counts what is not written yet.
+func TestRoom(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		disk, w := memfs.New(), &spaceWatch{watch: newWatch()}
+		opt := w.options(disk)
+		opt.LowWater = 1 << 20
+		j := open(t, opt)
+		synctest.Wait() // until the disk was looked at for the first time
+		disk.SetSize(disk.Used() + 3<<20)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		between := func(what string, least, most int64) {
+			t.Helper()
+			if got := j.Room(); got < least || got > most {
+				t.Errorf("%s: room for %d bytes, want %d to %d", what, got, least, most)
+			}
+		}
+		between("two thirds are above the mark", 2<<20-16<<10, 2<<20)
+		const size = 500 << 10
+		if err := j.Append([]journal.Record{{Seq: 1, Epoch: 9, Type: 1, Body: make([]byte, size)}}); err != nil {
+			t.Fatal(err)
+		}
+		between("some is not written yet", 1<<20-16<<10, 2<<20-size)
+		j.Sync()
+		w.await(1)
+		between("it is", 1<<20, 2<<20-size)
+		disk.SetSize(disk.Used() + 1<<19)
+		between("the mark is passed", -1<<20, 0)
+		disk.OnCall(func(c memfs.Call) error {
+			if c.Op == "Free" {
+				return errDisk
+			}
+			return nil
+		})
+		time.Sleep(time.Second)
+		synctest.Wait()
+		between("nobody knows", math.MaxInt64, math.MaxInt64)
 	})
 }
 

@@ -163,7 +163,7 @@ func (j *Journal) awaitFile(h segmentHeader) (path string, file File, err error)
 	defer j.calls.end(place)
 	j.setWaiting(true)
 	defer j.setWaiting(false)
-	for noSpace(err) && (j.dropSpare() || j.awaitSpace()) {
+	for noSpace(err) && (j.dropSpare(h.size) || j.awaitSpace()) {
 		path, file, err = j.takeFile(h.size)
 		j.foundRoom(err)
 	}
@@ -198,11 +198,16 @@ func (j *Journal) takeFile(size int64) (string, File, error) {
 	return j.path(newName), file, err
 }
 
-// dropSpare gives the spare's room back; false when there is none.
-func (j *Journal) dropSpare() bool {
+// dropSpare gives the spare's room back, for a file of size bytes; false when there is none or it would not be enough.
+func (j *Journal) dropSpare(size int64) bool {
+	free, err := j.opt.FS.Free(j.opt.Dir)
 	j.mu.Lock()
 	file := j.spare.file
-	j.spare.file = nil
+	if err == nil && free+j.spare.size < size {
+		file = nil
+	} else {
+		j.spare.file = nil
+	}
 	j.mu.Unlock()
 	if file == nil {
 		return false
