@@ -159,6 +159,7 @@ func TestMissingAndStrangeSegmentsAreFound(t *testing.T) {
 	t.Parallel()
 	disk := filled(t, 400)
 	other := filled(t, 400)
+	other.Put(dir+"/checkpoint", []byte("of a journal"))
 	names := segmentNames(disk)
 	if len(names) < 4 {
 		t.Fatalf("only %d segments", len(names))
@@ -168,6 +169,10 @@ func TestMissingAndStrangeSegmentsAreFound(t *testing.T) {
 			for _, n := range names {
 				delete(files, n)
 			}
+		},
+		"all but the checkpoint deleted": func(files map[string][]byte) {
+			clear(files)
+			files[dir+"/checkpoint"] = other.Content(dir + "/checkpoint")
 		},
 		"two swapped": func(files map[string][]byte) {
 			files[names[1]], files[names[2]] = files[names[2]], files[names[1]]

@@ -102,10 +102,20 @@ func (v *survey) list() error {
 		}
 	}
 	slices.SortFunc(v.found, func(a, b *found) int { return int(int64(a.id) - int64(b.id)) })
-	if v.known && len(v.found) == 0 && len(v.damage) == 0 {
-		v.damage = append(v.damage, corrupt(identityName, 0, "all segments of the journal are missing"))
+	if len(v.found) == 0 && len(v.damage) == 0 {
+		v.checkEmpty(names)
 	}
 	return nil
+}
+
+// checkEmpty tells a directory without segments that has lost them from a new one.
+func (v *survey) checkEmpty(names []string) {
+	switch {
+	case v.known:
+		v.damage = append(v.damage, corrupt(identityName, 0, "all segments of the journal are missing"))
+	case slices.Contains(names, checkpointName):
+		v.damage = append(v.damage, corrupt(checkpointName, 0, "all else of the journal is missing"))
+	}
 }
 
 func (v *survey) readIdentity(names []string) error {
