@@ -39,6 +39,9 @@ type Log interface {
 	WriteCheckpoint(from, upto uint64, parts func(yield func(part []byte) error) error) error
 	// Room is how many octets can be appended before the disk is low.
 	Room() int64
+	// Stats says among others how much of the log was found damaged, and whether
+	// its disk answers. It does no I/O.
+	Stats() journal.Stats
 	// Close ends every wait for the log. What was appended is made durable, if
 	// that is possible now; the error says why not.
 	Close() error
@@ -83,6 +86,8 @@ type engine struct {
 	low      bool       // the disk, as of the batch in progress
 	room     int64      // octets that may still be stored in that batch
 	cramped  bool       // something was parked for want of that
+	ailment  ailment    // of the log, as of the last tick
+	told     ailment    // as it was reported
 	parked   []*session // those with mails that wait for room on it, in the order of the first
 	lot      *lot
 	stopping atomic.Bool // the broker says goodbye
@@ -116,7 +121,7 @@ func (e *engine) run() error {
 		case now := <-tick.C:
 			e.tend(now)
 			// The alarm is late when the clock was set forward.
-			if !e.reports.turn() && !e.due(now) && !e.cramped {
+			if !e.reports.turn() && !e.due(now) && !e.cramped && !e.logAils() {
 				continue
 			}
 			if err := e.batch(nil); err != nil {

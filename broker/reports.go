@@ -17,6 +17,9 @@ const (
 	factClosed                                      // Session
 	factDiskLow                                     // nothing
 	factDiskBack                                    // nothing
+	factStalled                                     // nothing
+	factAnswers                                     // nothing
+	factDamaged                                     // nothing
 	factLost                                        // Messages: reports that were not made
 )
 
@@ -44,6 +47,9 @@ var subjects = map[destinations.FactKind]subject{
 	destinations.Dropped:           {topic: "messages.dropped", counted: true},
 	factDiskLow:                    {topic: "disk.low"},
 	factDiskBack:                   {topic: "disk.back"},
+	factStalled:                    {topic: "disk.stalled"},
+	factAnswers:                    {topic: "disk.answers"},
+	factDamaged:                    {topic: "journal.damaged"},
 	factLost:                       {topic: "reports.lost", counted: true},
 }
 
@@ -92,6 +98,13 @@ type (
 	diskReport struct {
 		Time string `json:"time"`
 		Free int64  `json:"free"`
+	}
+	stallReport struct {
+		Time string `json:"time"`
+	}
+	damageReport struct {
+		Time   string `json:"time"`
+		Places int    `json:"places"`
 	}
 	lostReport struct {
 		Time    string `json:"time"`
@@ -247,6 +260,10 @@ func (e *engine) body(now time.Time, f destinations.Fact, from *session) any {
 		return messages
 	case factDiskLow, factDiskBack:
 		return diskReport{at, e.disk.free.Load()}
+	case factStalled, factAnswers:
+		return stallReport{at}
+	case factDamaged:
+		return damageReport{at, e.told.damage}
 	case factLost:
 		return lostReport{at, f.Messages}
 	}
@@ -297,4 +314,33 @@ func (e *engine) readDisk() {
 		e.note(factDiskBack, nil)
 	}
 	e.low, e.room, e.cramped = low, e.log.Room(), false
+	e.readAilment()
+}
+
+// An ailment is what the log suffers from.
+type ailment struct {
+	stalled bool // its disk does not answer
+	damage  int  // places that were found damaged
+}
+
+// logAils looks at the log, and says whether there is something to report.
+func (e *engine) logAils() bool {
+	stats := e.log.Stats()
+	e.ailment = ailment{!stats.StalledSince.IsZero(), stats.Damage}
+	return e.ailment != e.told
+}
+
+// readAilment takes note of what ails the log.
+func (e *engine) readAilment() {
+	before := e.told
+	e.told = e.ailment
+	switch {
+	case e.told.stalled && !before.stalled:
+		e.note(factStalled, nil)
+	case !e.told.stalled && before.stalled:
+		e.note(factAnswers, nil)
+	}
+	if e.told.damage > before.damage {
+		e.note(factDamaged, nil)
+	}
 }

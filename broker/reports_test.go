@@ -10,11 +10,14 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"baton/destinations"
+	"baton/journal"
+	"baton/journal/memfs"
 )
 
 // watch subscribes to reports.
@@ -131,8 +134,10 @@ func TestReportsAtOnce(t *testing.T) {
 		c.do("SUBSCRIBE\ndestination:/queue/a")
 		c.do("SUBSCRIBE\ndestination:/queue/b")
 		c.do("DISCONNECT")
+		synctest.Wait()
 		h.DiskLow(diskFull, 1)
 		h.connect("1.2")
+		synctest.Wait() // the engine hears of it
 		h.DiskLow(diskFree, 2)
 		watcher.report("connections.opened")
 		for _, queue := range []string{"/queue/a", "/queue/b"} {
@@ -472,4 +477,41 @@ func fieldsInCode(t *testing.T) map[string][]string {
 		all[subject.topic] = slices.Sorted(maps.Keys(fields))
 	}
 	return all
+}
+
+// An ailingLog has the ailments that it is given.
+type ailingLog struct {
+	Log
+	stats atomic.Pointer[journal.Stats]
+}
+
+func (l *ailingLog) Stats() journal.Stats { return *l.stats.Load() }
+
+// What ails the journal is reported once, within a second, and that it is over too.
+func TestReportsOnTheJournal(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log := &ailingLog{}
+		ails := func(stats journal.Stats) {
+			log.stats.Store(&stats)
+			time.Sleep(2 * time.Second)
+		}
+		log.stats.Store(&journal.Stats{})
+		h := servePipesOn(t, memfs.New(), Options{}, func(l Log) Log {
+			log.Log = l
+			return log
+		})
+		watcher := h.watch("/topic/$SYS.>")
+		watcher.report("subscriptions.made")
+		stalled := time.Now()
+		ails(journal.Stats{StalledSince: stalled})
+		watcher.report("disk.stalled")
+		ails(journal.Stats{StalledSince: stalled, Damage: 2})
+		watcher.report("journal.damaged", "places:2")
+		ails(journal.Stats{Damage: 2})
+		watcher.report("disk.answers")
+		ails(journal.Stats{Damage: 3})
+		watcher.report("journal.damaged", "places:3")
+		watcher.still()
+	})
 }
