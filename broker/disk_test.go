@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"baton/destinations"
+	"baton/journal/memfs"
 )
 
 const (
@@ -88,6 +89,28 @@ func TestTooLargeForTheDisk(t *testing.T) {
 		other.ack("ACK", "1.2", other.message("1"))
 		h.shrinkDisk(100 << 20)
 		h.send("/queue/a", strings.Repeat(body, 6))
+	})
+}
+
+// What the engine takes at a time is measured one by one.
+func TestTooMuchForTheDisk(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log := newStubbornLog()
+		h := servePipesOn(t, memfs.New(), Options{MemoryBytes: 32 << 20}, log.over)
+		h.shrinkDisk(1 << 20)
+		release := log.hold(t)
+		h.connect("1.2").say("SEND\ndestination:/queue/a\n\nwith the engine")
+		synctest.Wait()
+		for range 10 {
+			c := h.connect("1.2")
+			c.say("SEND\ndestination:/queue/a\n\n" + strings.Repeat("x", 200<<10))
+		}
+		synctest.Wait()
+		release()
+		if n := h.stored(); n < 2 || n > 6 {
+			t.Errorf("%d messages are stored, one small one and ten of 200 KiB were sent, and there is 1 MiB", n)
+		}
 	})
 }
 
