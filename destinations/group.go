@@ -148,8 +148,7 @@ func (m *Machine) newGroup(q *queue, id string) *group {
 
 // list and unlist keep a message in a list of a group, and its size.
 func (m *Machine) list(l *places, p place) {
-	if !l.has(p) {
-		l.add(p)
+	if l.add(p) {
 		m.bytes += parkBytes
 	}
 }
@@ -240,7 +239,7 @@ func (m *Machine) goOn(q *queue, g *group) {
 	if g.owner == nil {
 		m.unparkAll(q, &free)
 	} else if n := free.len(); n > 0 {
-		for _, p := range free.rest() {
+		for p := range free.all() {
 			g.owner.parked.add(p)
 		}
 		g.parked += n
@@ -381,12 +380,12 @@ func (m *Machine) vacate(q *queue, g *group) {
 	m.bytes -= int64(g.outside.len()) * parkBytes
 	g.outside = places{}
 	var doubts places
-	for _, p := range g.blocks.rest() {
+	for p := range g.blocks.all() {
 		if v != nil && v.doubt.remove(p) {
 			doubts.add(p)
 		}
 	}
-	for _, p := range doubts.rest() {
+	for p := range doubts.all() {
 		g.blocks.remove(p)
 	}
 	m.unparkAll(q, &doubts)

@@ -3,6 +3,7 @@ package destinations
 import (
 	"fmt"
 	"testing"
+	"time"
 )
 
 // A group that is to move is not forgotten, also when what its owner has of it is of
@@ -47,5 +48,35 @@ func TestMovingGroupIsNotForgotten(t *testing.T) {
 	s.step(Command{Op: Ack, Session: 1, Delivery: DeliveryID{Sub: 1, Tag: 1}})
 	if g.owner != b || a.going != 0 || b.coming != 0 {
 		t.Errorf("when all is settled, %d groups go and %d come", a.going, b.coming)
+	}
+}
+
+// BenchmarkGoOn has 40,000 messages wait behind one of their group that is to be
+// delivered again, in front of 80,000 that are parked for the same owner: then its
+// time comes, and they go on in one Step.
+func BenchmarkGoOn(b *testing.B) {
+	const messages = 160_000
+	for b.Loop() {
+		b.StopTimer()
+		r := newRig(b, Options{})
+		for i := range messages {
+			msg := newMessage("m", false)
+			msg.Props = &Props{Priority: DefaultPriority, Group: "xy"[i%2 : i%2+1]}
+			r.send(Queue("q"), msg)
+		}
+		r.subscribe(1, Queue("q"), Consumer{Ack: AckIndividual, Prefetch: 2})
+		r.subscribe(2, Queue("q"), Consumer{Ack: AckIndividual, Prefetch: 2})
+		r.step(Command{Op: Nack, Session: 1, Delivery: DeliveryID{Sub: 1, Tag: 1}, Refusal: Refusal{Delay: time.Minute}})
+		for tag := range uint64(messages / 4) {
+			r.ack(tag + 2) // of y: what of x is between them comes to be behind
+		}
+		if g := r.m.find("q").groups["x"]; g.behind.len() < messages/4 {
+			b.Fatalf("%d are behind", g.behind.len())
+		}
+		b.StartTimer()
+		r.out.Reset()
+		if err := r.m.Step(scriptTime.Add(2*time.Minute), Command{Op: Tick}, &r.out); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

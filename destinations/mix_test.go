@@ -702,7 +702,7 @@ func (x *mix) checkHeld(q *queue, g *group, at ref) {
 		if g.next != nil && g.flying > 0 {
 			return
 		}
-		for _, other := range g.blocks.rest() {
+		for other := range g.blocks.all() {
 			first, ok := q.find(other.seq, other.n)
 			if ok && other.compare(p) < 0 && (first.slot().state == slotReady || first.extra().until > x.now.UnixMilli()) {
 				return

@@ -2,6 +2,7 @@ package destinations
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 )
 
@@ -22,65 +23,109 @@ func (p place) compare(other place) int {
 	return cmp.Or(cmp.Compare(other.priority, p.priority), cmp.Compare(p.seq, other.seq), cmp.Compare(p.n, other.n))
 }
 
-// places are kept in their order, each once.
+// places are kept in their order, each once, in short runs: to add or remove one of
+// very many, wherever it is, moves a run of them and not all.
+//
+//	[x1 x2 x5] [x6] [y1 y2 y7 y9]
 type places struct {
-	all  []place
-	head int // before which all were taken
+	runs  [][]place // none is empty, but for the only one
+	count int
 }
 
-func (p *places) len() int { return len(p.all) - p.head }
+// runPlaces is how many a run has at most.
+const runPlaces = 128
 
-func (p *places) first() place { return p.all[p.head] }
+func (p *places) len() int { return p.count }
 
-// rest are all that there are, valid until the next change.
-func (p *places) rest() []place { return p.all[p.head:] }
+func (p *places) first() place { return p.runs[0][0] }
 
-// add mostly appends: places are found in their order.
-func (p *places) add(v place) {
-	waiting := p.rest()
-	if n := len(waiting); n == 0 || waiting[n-1].compare(v) < 0 {
-		p.all = append(p.all, v)
-		return
+// all are valid until the next change.
+func (p *places) all() iter.Seq[place] {
+	return func(yield func(place) bool) {
+		for _, run := range p.runs {
+			for _, v := range run {
+				if !yield(v) {
+					return
+				}
+			}
+		}
 	}
-	i, there := slices.BinarySearchFunc(waiting, v, place.compare)
+}
+
+// add puts v in, and says whether it was not there. Mostly it is the last: places
+// are found in their order.
+func (p *places) add(v place) bool {
+	r, i, there := p.find(v)
 	switch {
 	case there:
-	case i == 0 && p.head > 0:
-		p.head--
-		p.all[p.head] = v
+		return false
+	case r == len(p.runs) && (r == 0 || len(p.runs[r-1]) == runPlaces):
+		p.runs = append(p.runs, []place{v})
+	case r == len(p.runs):
+		p.runs[r-1] = append(p.runs[r-1], v)
 	default:
-		p.all = slices.Insert(p.all, p.head+i, v)
+		p.insert(r, i, v)
 	}
+	p.count++
+	return true
+}
+
+// insert puts v into run r, of which there are two if it is full.
+func (p *places) insert(r, i int, v place) {
+	if run := p.runs[r]; len(run) == runPlaces {
+		const half = runPlaces / 2
+		p.runs = slices.Insert(p.runs, r+1, slices.Clone(run[half:]))
+		p.runs[r] = run[:half]
+		if i > half {
+			r, i = r+1, i-half
+		}
+	}
+	p.runs[r] = slices.Insert(p.runs[r], i, v)
+}
+
+// find returns the run and where in it v is, or is to be; behind all, there is no
+// such run.
+func (p *places) find(v place) (r, i int, there bool) {
+	if p.count == 0 {
+		return len(p.runs), 0, false
+	}
+	r, _ = slices.BinarySearchFunc(p.runs, v, func(run []place, v place) int {
+		return run[len(run)-1].compare(v)
+	})
+	if r < len(p.runs) {
+		i, there = slices.BinarySearchFunc(p.runs[r], v, place.compare)
+	}
+	return r, i, there
 }
 
 // take removes the first.
 func (p *places) take() place {
 	v := p.first()
-	if p.head++; p.head == len(p.all) {
-		p.all, p.head = p.all[:0], 0
-	} else if p.head > 64 && p.head > len(p.all)/2 {
-		p.all = slices.Delete(p.all, 0, p.head)
-		p.head = 0
-	}
+	p.cut(0, 0)
 	return v
 }
 
 func (p *places) has(v place) bool {
-	_, there := slices.BinarySearchFunc(p.rest(), v, place.compare)
+	_, _, there := p.find(v)
 	return there
 }
 
 // remove takes v out, if it is there.
 func (p *places) remove(v place) bool {
-	i, there := slices.BinarySearchFunc(p.rest(), v, place.compare)
-	switch {
-	case !there:
-	case i == 0:
-		p.take()
-	default:
-		p.all = slices.Delete(p.all, p.head+i, p.head+i+1)
+	r, i, there := p.find(v)
+	if there {
+		p.cut(r, i)
 	}
 	return there
+}
+
+// cut removes one. The only run stays, for what comes next.
+func (p *places) cut(r, i int) {
+	p.runs[r] = slices.Delete(p.runs[r], i, i+1)
+	if len(p.runs[r]) == 0 && len(p.runs) > 1 {
+		p.runs = slices.Delete(p.runs, r, r+1)
+	}
+	p.count--
 }
 
 // after calls fn for every message of the level behind p that is not settled,

@@ -81,7 +81,7 @@ func (m *Machine) yield(from, to *source, n int) {
 	}
 	q, parked := from.queue, from.parked
 	from.parked = places{}
-	for _, p := range parked.rest() {
+	for p := range parked.all() {
 		at, _ := q.find(p.seq, p.n)
 		if g := q.groupOf(at); g.next != nil {
 			g.behind.add(p)

@@ -130,7 +130,10 @@ func (m *Machine) look(v *view, out *Effects) {
 	if v.waiting {
 		return
 	}
-	for _, p := range v.doubt.rest()[:min(v.doubt.len(), viewReads/2)] {
+	for p := range v.doubt.all() {
+		if len(v.asked) == viewReads/2 {
+			break
+		}
 		if at, ok := v.queue.find(p.seq, p.n); ok {
 			v.asked = append(v.asked, inquiry{p, at.content(), at.slot().size})
 		}
