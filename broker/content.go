@@ -77,14 +77,14 @@ func (w *frameWriter) readAll() (known int) {
 // Up to that size, contents are copied out of it.
 const blockBytes = 64 << 10
 
-// fetchCost is the memory that a content takes from when it is read until it is
-// written.
-func fetchCost(d *destinations.Delivery) int64 {
+// fetchCost is the memory that a content of so many octets takes from when it is
+// read until it is written, or the engine has it.
+func fetchCost(size int64) int64 {
 	const overhead = 64
-	if d.Size > blockBytes {
-		return d.Size + overhead + blockBytes
+	if size > blockBytes {
+		return size + overhead + blockBytes
 	}
-	return d.Size + overhead
+	return size + overhead
 }
 
 // smallBytes is the size of those contents that are copied.

@@ -78,7 +78,8 @@ func (x *examiner) next() (examination, bool) {
 	return examination{}, false
 }
 
-// answer examines q and tells the engine. It returns false when it is stopped.
+// answer examines q and tells the engine. It returns false when it is stopped. What
+// was read is in the share until the mailbox has room for it, and counts there.
 func (x *examiner) answer(q examination) bool {
 	if len(q.Contents) > 0 {
 		if !x.fetches.ask(&x.share, q.Largest+blockBytes) {
@@ -88,14 +89,27 @@ func (x *examiner) answer(q examination) bool {
 				return false
 			}
 		}
-		err := x.examine(q)
-		x.fetches.leave(&x.share)
-		if err != nil && !x.wait(q, err) {
-			return false
+		defer x.fetches.leave(&x.share)
+		if err := x.examine(q); err != nil {
+			x.fetches.leave(&x.share)
+			if !x.wait(q, err) {
+				return false
+			}
 		}
 	}
 	c := destinations.Command{Op: destinations.Examined, Examination: q.Examination}
-	return x.engine.box.put([]mail{{command: c}}, 8*len(q.Contents), false)
+	return x.engine.box.put([]mail{{command: c}}, answerBytes(q), len(q.Messages) > 0)
+}
+
+// answerBytes is the memory that the answer to q takes.
+func answerBytes(q examination) (octets int) {
+	octets = 8 * len(q.Contents)
+	for _, m := range q.Messages {
+		if m != nil {
+			octets += int(fetchCost(int64(len(m.Content))))
+		}
+	}
+	return octets
 }
 
 // apart is a message that was read, with memory of its own: it stays, and the

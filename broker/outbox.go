@@ -136,10 +136,10 @@ func (o *outbox) absent(list []destinations.Delivery, durable uint64, limit int,
 			continue
 		}
 		d := &waiting[n].Delivery
-		if size > 0 && size+fetchCost(d) > most {
+		if size > 0 && size+fetchCost(d.Size) > most {
 			break
 		}
-		size += fetchCost(d)
+		size += fetchCost(d.Size)
 		list = append(list, *d)
 	}
 	return list, size

@@ -160,7 +160,7 @@ func TestOutboxOfAbsentContents(t *testing.T) {
 	}
 	wantTaken(t, o, 0, "a")
 	wantTaken(t, o, 0, "")
-	two := 2 * fetchCost(&absent(1, 1, 1000).Delivery)
+	two := 2 * fetchCost(absent(1, 1, 1000).Delivery.Size)
 	for most, want := range map[int64]int{0: 1, two - 1: 1, two: 2, 3 * two: 5} {
 		list, size := o.absent(nil, 0, 1000, most)
 		if len(list) != want || size > max(most, two/2) {
