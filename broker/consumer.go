@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"time"
 
 	"baton/broker/stomp"
@@ -25,7 +26,26 @@ func agrees(f *stomp.Frame, c destinations.Consumer) error {
 	if c.Browse {
 		r.alone(browses, "the queue is left alone", headerQueueExpires)
 	}
+	for _, aliases := range [][]string{
+		{headerPrefetchCount, headerPrefetchSize},
+		{headerConsumerPriority, headerActiveMQPriority, headerXPriority},
+		{headerExclusive, headerActiveMQExclusive, headerSingleActive},
+		{headerNoLocal, headerActiveMQNoLocal},
+		{headerRetroactive, headerActiveMQRetroactive},
+	} {
+		r.alike(aliases)
+	}
 	return r.err
+}
+
+// alike refuses headers that mean the same and have different values.
+func (r *propertyReader) alike(aliases []string) {
+	first, name := r.header(aliases...)
+	for _, alias := range aliases {
+		if v, ok := r.frame.Header(alias); ok && !bytes.Equal(v, first) {
+			r.fail("the headers %s and %s contradict each other: they mean the same and differ", name, alias)
+		}
+	}
 }
 
 // lease reads how long the queue of a SUBSCRIBE may be left unused; 0 if it does

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -40,6 +41,50 @@ func TestSubscribeContradictions(t *testing.T) {
 		c.subscribe("s", "/queue/q", "auto", "browser:true", "exclusive:false", "no-local:false")
 		c.message("", "browser:end")
 	})
+}
+
+// Aliases that say different things get an ERROR that names two of them, in either
+// order; those that say the same are one.
+func TestAliasesDiffer(t *testing.T) {
+	t.Parallel()
+	for _, s := range []struct {
+		aliases  []string
+		one, two string
+	}{
+		{[]string{headerPrefetchCount, headerPrefetchSize}, "5", "6"},
+		{[]string{headerConsumerPriority, headerActiveMQPriority, headerXPriority}, "1", "-1"},
+		{[]string{headerExclusive, headerActiveMQExclusive, headerSingleActive}, "true", "false"},
+		{[]string{headerNoLocal, headerActiveMQNoLocal}, "true", "false"},
+		{[]string{headerRetroactive, headerActiveMQRetroactive}, "true", "false"},
+	} {
+		t.Run(s.aliases[0], func(t *testing.T) {
+			t.Parallel()
+			h := serve(t, Options{})
+			for i, first := range s.aliases {
+				for _, second := range s.aliases[i+1:] {
+					for _, values := range [][2]string{{s.one, s.two}, {s.two, s.one}} {
+						f := refuses(t, h, "1.2", fmt.Sprintf("SUBSCRIBE\nid:s\ndestination:/topic/t\n%s:%s\n%s:%s\n\n\x00",
+							first, values[0], second, values[1]), codeHeader)
+						if want := "headers " + first + " and " + second + " "; !strings.Contains(f.header("message"), want) {
+							t.Errorf("got %s, want one with %q", f, want)
+						}
+					}
+					h.connect("1.2").subscribe("s", "/topic/t", "client", first+":"+s.one, second+":"+s.one)
+				}
+			}
+		})
+	}
+}
+
+// Of expires and expiration the first counts: a message that is sent on as it came
+// may have both.
+func TestExpiresBeforeExpiration(t *testing.T) {
+	t.Parallel()
+	h := serve(t, Options{})
+	c := h.connect("1.2")
+	c.do("SEND\ndestination:/queue/q\nexpires:253402300799999\nexpiration:60000", "body")
+	c.subscribe("s", "/queue/q", "client")
+	c.message("body", "expires:253402300799999", "expiration:60000")
 }
 
 // x-expires says how long a queue outlives its use, and a durable subscription.

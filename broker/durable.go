@@ -55,8 +55,8 @@ func durableName(f *stomp.Frame) (header, name string, err error) {
 }
 
 // durableByID reads the headers of RabbitMQ, where the id of the subscription and
-// its topic name it, and all who say the same share it. On a queue they say what
-// is so anyway.
+// its topic name it, and all who say the same share it. On queues they say what is
+// so anyway.
 func (s *session) durableByID(f *stomp.Frame, subscription, destination string) (a durableAsked, err error) {
 	durable, err := truth(f, headerDurable, false)
 	if err != nil {
@@ -67,8 +67,8 @@ func (s *session) durableByID(f *stomp.Frame, subscription, destination string) 
 		return a, err
 	}
 	_, given := f.Header(headerAutoDelete)
-	switch isTopic := !strings.HasPrefix(destination, "/queue/") && !strings.HasPrefix(destination, amqQueue); {
-	case !isTopic:
+	switch {
+	case onlyQueues(destination):
 		return a, nil
 	case durable && (autoDelete || !given):
 		return a, refuse(codeHeader, "durable:true needs auto-delete:false: both together, with an id, ask for a durable subscription")
@@ -85,6 +85,17 @@ func (s *session) durableByID(f *stomp.Frame, subscription, destination string) 
 	}
 	a.shared, err = truth(f, headerShared, true)
 	return a, err
+}
+
+// onlyQueues says whether a destination, as the client wrote it, is a queue or
+// several: one topic among them makes a difference, wherever it is.
+func onlyQueues(destination string) bool {
+	for d := range strings.SplitSeq(destination, ",") {
+		if !strings.HasPrefix(d, "/queue/") && !strings.HasPrefix(d, amqQueue) {
+			return false
+		}
+	}
+	return true
 }
 
 // sharesNothing refuses to share what is not durable.

@@ -83,15 +83,19 @@ func TestDurableHalfAsked(t *testing.T) {
 		connect, subscribe []string
 		destination, want  string
 	}{
-		"no client-id":        {nil, []string{"activemq.subscriptionName:mine"}, "/topic/t", "client-id"},
-		"no name":             {[]string{"client-id:c"}, []string{"activemq.subscriptionName:"}, "/topic/t", "is empty"},
-		"two names":           {[]string{"client-id:c"}, []string{"activemq.subscriptionName:a", "durable-subscription-name:b"}, "/topic/t", "different"},
-		"a queue":             {[]string{"client-id:c"}, []string{"activemq.subscriptionName:a"}, "/queue/q", "/queue/q is a queue"},
-		"no auto-delete":      {nil, []string{"durable:true"}, "/topic/t", "auto-delete:false"},
-		"auto-delete:true":    {nil, []string{"durable:true", "auto-delete:true"}, "/topic/t", "auto-delete:false"},
-		"no durable":          {nil, []string{"auto-delete:false"}, "/topic/t", "durable:true"},
-		"shared, not durable": {nil, []string{"shared:true"}, "/topic/t", "shared:true is for durable"},
-		"a long name":         {[]string{"client-id:c"}, []string{"activemq.subscriptionName:" + strings.Repeat("x", 500)}, "/topic/t", "501 octets"},
+		"no client-id":                {nil, []string{"activemq.subscriptionName:mine"}, "/topic/t", "client-id"},
+		"no name":                     {[]string{"client-id:c"}, []string{"activemq.subscriptionName:"}, "/topic/t", "is empty"},
+		"two names":                   {[]string{"client-id:c"}, []string{"activemq.subscriptionName:a", "durable-subscription-name:b"}, "/topic/t", "different"},
+		"a queue":                     {[]string{"client-id:c"}, []string{"activemq.subscriptionName:a"}, "/queue/q", "/queue/q is a queue"},
+		"no auto-delete":              {nil, []string{"durable:true"}, "/topic/t", "auto-delete:false"},
+		"auto-delete:true":            {nil, []string{"durable:true", "auto-delete:true"}, "/topic/t", "auto-delete:false"},
+		"no durable":                  {nil, []string{"auto-delete:false"}, "/topic/t", "durable:true"},
+		"shared, not durable":         {nil, []string{"shared:true"}, "/topic/t", "shared:true is for durable"},
+		"a queue and a topic":         {nil, []string{"durable:true", "auto-delete:false"}, "/queue/a,/topic/b", "durable"},
+		"a topic and a queue":         {nil, []string{"durable:true", "auto-delete:false"}, "/topic/b,/queue/a", "durable"},
+		"queues and a topic":          {nil, []string{"durable:true", "auto-delete:false"}, "/queue/*,/topic/b", "durable"},
+		"shared, a queue and a topic": {nil, []string{"shared:true"}, "/queue/a,/topic/b", "shared:true is for durable"},
+		"a long name":                 {[]string{"client-id:c"}, []string{"activemq.subscriptionName:" + strings.Repeat("x", 500)}, "/topic/t", "501 octets"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -88,13 +88,18 @@ func truth(f *stomp.Frame, name string, otherwise bool) (bool, error) {
 
 // count reads a header that is a number from 1 to most; 0 if it is not there.
 func count(f *stomp.Frame, name string, most int64) (int64, error) {
+	return countOr(f, name, most, "")
+}
+
+// countOr is count where a caller has looked for other values, as or says.
+func countOr(f *stomp.Frame, name string, most int64, or string) (int64, error) {
 	v, ok := f.Header(name)
 	if !ok {
 		return 0, nil
 	}
 	n, ok := parseNumber(string(v))
 	if !ok || n < 1 || n > most {
-		return 0, refuse(codeHeader, "the header %s must be a number from 1 to %d", name, most)
+		return 0, refuse(codeHeader, "the header %s must be a number from 1 to %d%s", name, most, or)
 	}
 	return n, nil
 }

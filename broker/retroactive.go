@@ -8,10 +8,7 @@ import (
 	"baton/destinations"
 )
 
-const (
-	maxRetroactiveMessages = 100_000_000
-	maxRetroactiveSince    = 1 << 53 // Unix ms
-)
+const maxRetroactiveMessages = 100_000_000
 
 // retroactive reads which kept messages of its topics a subscription to
 // destination, as the client wrote it, gets; nil: none. On a queue,
@@ -25,7 +22,7 @@ func retroactive(f *stomp.Frame, destination string) (*destinations.Retroactive,
 	if err != nil {
 		return nil, err
 	}
-	since, err := count(f, headerRetroactiveSince, maxRetroactiveSince)
+	since, err := count(f, headerRetroactiveSince, maxMoment)
 	if err != nil {
 		return nil, err
 	}
@@ -36,9 +33,6 @@ func retroactive(f *stomp.Frame, destination string) (*destinations.Retroactive,
 		} else if no := refused(f); ok && no != "" {
 			return nil, refuse(codeHeader, "the headers %s:false and %s contradict each other", no, name)
 		}
-	}
-	if no := refused(f); asked && no != "" {
-		return nil, refuse(codeHeader, "the headers %s and %s contradict each other", headerRetroactive, headerActiveMQRetroactive)
 	}
 	if !isTopic || !asked && messages == 0 && since == 0 {
 		return nil, nil

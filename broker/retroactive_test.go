@@ -103,6 +103,8 @@ func TestRetroactiveRefused(t *testing.T) {
 		{"/topic/t", "x-retroactive-messages:0", "x-retroactive-messages"},
 		{"/topic/t", "x-retroactive-since:-1", "x-retroactive-since"},
 		{"/topic/t", "x-retroactive-since:yesterday", "x-retroactive-since"},
+		{"/topic/t", "x-retroactive-since:253402300800000", "x-retroactive-since 253402300799999"},
+		{"/topic/t", "x-retroactive-messages:100000001", "x-retroactive-messages 100000000"},
 		{"/topic/t", "retroactive:1", "retroactive"},
 		{"/topic/t", "retroactive:false\nx-retroactive-messages:5", "retroactive false x-retroactive-messages"},
 		{"/topic/t", "activemq.retroactive:false\nx-retroactive-since:5", "activemq.retroactive false x-retroactive-since"},

@@ -131,7 +131,7 @@ func credit(f *stomp.Frame, c *destinations.Consumer) error {
 		return err
 	}
 	if v, ok := f.Header(headerMaximumPending); ok && string(v) != "-1" { // which is ActiveMQ's default: no limit of its own
-		n, err := count(f, headerMaximumPending, maxPending)
+		n, err := countOr(f, headerMaximumPending, maxPending, ", or -1: no limit of its own")
 		c.Pending = int(n)
 		return err
 	}
@@ -147,7 +147,7 @@ func window(f *stomp.Frame, c *destinations.Consumer) (err error) {
 	case "-1":
 		c.PrefetchBytes = maxPrefetchBytes
 	default:
-		c.PrefetchBytes, err = count(f, headerWindowSize, maxPrefetchBytes)
+		c.PrefetchBytes, err = countOr(f, headerWindowSize, maxPrefetchBytes, ", or 0: one message at a time, or -1: no limit")
 	}
 	return err
 }

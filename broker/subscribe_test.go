@@ -133,6 +133,17 @@ func subscribeRefused(t *testing.T, version string) {
 	} {
 		refuses(t, h, version, subscribe+header+"\n\n\x00", codeHeader)
 	}
+	for header, want := range map[string]string{
+		"consumer-window-size:-2":                      "from 1 to 268435456, or 0: one message at a time, or -1: no limit",
+		"consumer-window-size:268435457":               "from 1 to 268435456, or 0: one message at a time, or -1: no limit",
+		"activemq.maximumPendingMessageLimit:-2":       "from 1 to 10000000, or -1: no limit of its own",
+		"activemq.maximumPendingMessageLimit:10000001": "from 1 to 10000000, or -1: no limit of its own",
+	} {
+		f := refuses(t, h, version, subscribe+header+"\n\n\x00", codeHeader)
+		if text := strings.ReplaceAll(f.header("message"), `\c`, ":"); !strings.HasSuffix(text, want) {
+			t.Errorf("%s is refused with %q, want %q at its end", header, text, want)
+		}
+	}
 	c := h.connect(version)
 	c.subscribe("1", "/queue/a", "auto", "selector:", "durable:false", "prefetch-count:65535")
 	c.subscribe("2", "/queue/b", "auto")
