@@ -92,6 +92,9 @@ type engine struct {
 	lot      *lot
 	stopping atomic.Bool // the broker says goodbye
 
+	appending atomic.Bool   // it may be waiting for the log
+	ended     chan struct{} // closed by Server.Serve when run has returned
+
 	durable atomic.Uint64
 	mu      sync.Mutex
 	waiting []waiter // outboxes with outputs that are not durable
@@ -150,6 +153,18 @@ func (e *engine) run() error {
 		if !open {
 			return nil
 		}
+	}
+}
+
+// busy says that the engine has not ended and does not wait for the log.
+func (e *engine) busy() bool { return !e.hasEnded() && !e.appending.Load() }
+
+func (e *engine) hasEnded() bool {
+	select {
+	case <-e.ended:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -343,7 +358,9 @@ func (e *engine) appendRecords() error {
 	if len(e.records) == 0 {
 		return nil
 	}
+	e.appending.Store(true)
 	err := e.log.Append(e.records)
+	e.appending.Store(false)
 	clear(e.records)
 	e.records = e.records[:0]
 	if err != nil {

@@ -24,9 +24,10 @@ type Server struct {
 	fetches *allowance // for contents that writers read from the log
 	outage  *outage    // in which they cannot
 
-	failed chan struct{} // closed by Fail
-	once   sync.Once
-	cause  error // why it failed; set before failed is closed
+	hopeless chan struct{} // closed when the engine is too busy to be waited for
+	failed   chan struct{} // closed by Fail
+	once     sync.Once
+	cause    error // why it failed; set before failed is closed
 
 	mu       sync.Mutex
 	sessions map[*session]struct{}
@@ -55,6 +56,7 @@ func New(o Options) *Server {
 			box:      newMailbox(o.MailboxBytes),
 			logger:   o.Logger,
 			sessions: map[uint64]*session{},
+			ended:    make(chan struct{}),
 			options:  o.Machine,
 			progress: o.Progress,
 			stored:   o.OnStored,
@@ -67,6 +69,7 @@ func New(o Options) *Server {
 			unclaimed:  dropLog{text: "replies were for temporary queues that are gone or full: they were dropped"},
 			overflowed: dropLog{text: "queues are full: messages were dropped, as their policies say"},
 		},
+		hopeless:    make(chan struct{}),
 		failed:      make(chan struct{}),
 		sessions:    map[*session]struct{}{},
 		perIP:       map[string]int{},
@@ -128,16 +131,17 @@ func (s *Server) awaitDurable(ctx context.Context, seq uint64) error {
 // Serve accepts connections until ctx ends, and then says goodbye: what was
 // received is carried out, receipts that are due are sent, clients are told
 // that the broker stops. It returns nil then, and an error when the log or the
-// listener fails. It closes the listener; and the log, when that does not become
-// durable for ShutdownTimeout after the last client has gone.
+// listener fails. It closes the listener. When ShutdownTimeout after the last client
+// has gone the log is not durable, it closes that; and when the engine is still busy
+// then, it returns an error while that goes on: the process should end.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
-	var engine sync.WaitGroup
-	engine.Go(func() {
+	go func() {
 		if err := s.engine.run(); err != nil {
 			s.Fail(err)
 			s.engine.box.close() // nobody empties it any more
 		}
-	})
+		close(s.engine.ended)
+	}()
 	var examiner sync.WaitGroup
 	examiner.Go(s.engine.examiner.run)
 	accepted := make(chan error, 1)
@@ -153,13 +157,19 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		err = fmt.Errorf("accept connections: %w", err)
 	}
 	s.abandon(listener)
-	engine.Wait()
+	select {
+	case <-s.engine.ended:
+	case <-s.hopeless:
+	}
 	close(s.engine.examiner.stopped)
 	examiner.Wait()
 	if err == nil {
 		err = s.finishLog()
 	}
 	relent()
+	if !s.engine.hasEnded() {
+		return err
+	}
 	if err == nil {
 		// The next start begins where this broker ends.
 		s.engine.checkpoints.last(s.engine.machine, s.engine.machine.Last())
@@ -179,21 +189,43 @@ func (s *Server) finishLog() error {
 	return s.awaitDurable(context.Background(), s.engine.machine.Last())
 }
 
-// hurryLog closes the log when ShutdownTimeout has passed before relent is
-// called: then what waits for it, maybe for room on its disk, ends as well.
-func (s *Server) hurryLog() (relent func()) {
-	closed := make(chan struct{})
+// hurry closes the log when ShutdownTimeout has passed before relent is called:
+// then what waits for it, maybe for room on its disk, ends as well. An engine that
+// does not is not waited for.
+func (s *Server) hurry() (relent func()) {
+	hurried := make(chan struct{})
 	timeout := time.AfterFunc(s.opts.ShutdownTimeout, func() {
-		defer close(closed)
-		s.opts.Logger.Error("the journal did not become durable in time: it is closed, and what nobody was told of may be lost")
-		if err := s.engine.log.Close(); err != nil {
-			s.Fail(err)
+		defer close(hurried)
+		s.closeLog()
+		s.engine.box.close() // sessions that wait for room in it end
+		select {
+		case <-s.engine.ended:
+		case <-time.After(engineGrace):
+			s.Fail(errBusy)
+			close(s.hopeless)
 		}
 	})
 	return func() {
 		if !timeout.Stop() {
-			<-closed
+			<-hurried
 		}
+	}
+}
+
+// engineGrace is how long the engine has to end when its log is closed.
+const engineGrace = 100 * time.Millisecond
+
+var errBusy = errors.New("the broker was still busy when its time to end was over")
+
+// closeLog closes the log because the time to end is over.
+func (s *Server) closeLog() {
+	cause := "the journal did not become durable in time"
+	if s.engine.busy() {
+		cause = "the broker was still busy with what clients had asked for"
+	}
+	s.opts.Logger.Error(cause + ": the journal is closed, and what nobody was told of may be lost")
+	if err := s.engine.log.Close(); err != nil {
+		s.Fail(err)
 	}
 }
 
@@ -292,7 +324,7 @@ func (s *Server) turnAway(conn net.Conn, why error) {
 }
 
 // shutdown ends all sessions in peace, within ShutdownTimeout. From then on the
-// log is hurried, until relent is called.
+// log and the engine are hurried, until relent is called.
 func (s *Server) shutdown(listener net.Listener) (relent func()) {
 	_ = listener.Close()
 	s.engine.stopping.Store(true)
@@ -311,7 +343,7 @@ func (s *Server) shutdown(listener net.Listener) (relent func()) {
 	case <-timeout.C:
 		s.opts.Logger.Warn("clients did not take their goodbye in time")
 	}
-	relent = s.hurryLog()
+	relent = s.hurry()
 	s.eachSession((*session).kill)
 	<-ended
 	return relent

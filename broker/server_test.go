@@ -305,6 +305,44 @@ func TestShutdownOnAFullDisk(t *testing.T) {
 	}
 }
 
+// TestShutdownOfABusyEngine holds that a broker whose engine is busy for long ends
+// when it is told to all the same, also when a client waits for room in the mailbox,
+// that it says why, and has lost nothing that a receipt was sent for.
+func TestShutdownOfABusyEngine(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const timeout = 3 * time.Second
+		var busy atomic.Bool
+		ready := make(chan struct{})
+		core, logged := observer.New(zap.ErrorLevel)
+		h := servePipes(t, Options{ShutdownTimeout: timeout, MailboxBytes: 1000, Logger: zap.New(core), OnStored: func(int) {
+			if busy.Load() {
+				<-ready
+			}
+		}})
+		c := h.connect("1.2")
+		h.send("/queue/a", "kept")
+		busy.Store(true)
+		time.Sleep(2 * tendInterval)
+		go c.offer(strings.Repeat("SEND\ndestination:/queue/b\nreceipt:r\n\nbody\x00", 10_000))
+		synctest.Wait()
+		begin := time.Now()
+		if err := h.stop(); !errors.Is(err, errBusy) {
+			t.Errorf("Serve: %v", err)
+		}
+		if passed := time.Since(begin); passed > 2*timeout+engineGrace {
+			t.Errorf("it took %v, want %v at most", passed, 2*timeout+engineGrace)
+		}
+		if busy := logged.FilterMessageSnippet("still busy"); busy.Len() != 1 || logged.Len() != 1 {
+			t.Errorf("it says %v", logged.All())
+		}
+		close(ready)
+		next := servePipesOn(t, h.disk, Options{}, nil)
+		next.wantLeft("/queue/a", "kept")
+		next.wantLeft("/queue/b")
+	})
+}
+
 var errDisk = errors.New("the disk is on fire")
 
 // TestLogFails holds that nothing is acknowledged when the log cannot keep it,
