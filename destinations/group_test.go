@@ -51,6 +51,30 @@ func TestMovingGroupIsNotForgotten(t *testing.T) {
 	}
 }
 
+// What waits for the owner of its group counts as docs/policies.md says, and no more when it
+// waits for everybody again.
+func TestWaitingForOwnerCounts(t *testing.T) {
+	t.Parallel()
+	const messages, each = 1000, 48
+	r := newRig(t, Options{})
+	for range messages {
+		msg := newMessage("m", true)
+		msg.Props = &Props{Priority: DefaultPriority, Group: "x"}
+		r.send(Queue("q"), msg)
+	}
+	r.subscribe(1, Queue("q"), Consumer{Ack: AckIndividual, Prefetch: 1})
+	before := r.m.Bytes()
+	r.subscribe(2, Queue("q"), Consumer{Ack: AckIndividual, Prefetch: 1})
+	if got := r.m.Bytes() - before; got != (messages-1)*each {
+		t.Errorf("%d octets are counted for those that wait, want %d each", got, each)
+	}
+	r.step(Command{Op: Disconnect, Session: 2, Clean: true})
+	r.step(Command{Op: Disconnect, Session: 1, Clean: true})
+	if got := r.m.Bytes(); got > before {
+		t.Errorf("%d octets are counted when nobody is left, %d before", got, before)
+	}
+}
+
 // BenchmarkGoOn has 40,000 messages wait behind one of their group that is to be
 // delivered again, in front of 80,000 that are parked for the same owner: then its
 // time comes, and they go on in one Step.
