@@ -273,7 +273,8 @@ func TestShutdownOnAFullDisk(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				const timeout = 3 * time.Second
-				h := servePipes(t, Options{ShutdownTimeout: timeout})
+				core, logged := observer.New(zap.ErrorLevel)
+				h := servePipes(t, Options{ShutdownTimeout: timeout, Logger: zap.New(core)})
 				h.send("/queue/a", "kept")
 				h.disk.OnCall(func(c memfs.Call) error {
 					if c.Op == "Create" {
@@ -295,6 +296,9 @@ func TestShutdownOnAFullDisk(t *testing.T) {
 				}
 				if passed := time.Since(begin); passed > 2*timeout {
 					t.Errorf("it took %v, want %v at most", passed, 2*timeout)
+				}
+				if logged.FilterMessageSnippet("the journal did not become durable in time").Len() != 1 {
+					t.Errorf("it says %v", logged.All())
 				}
 				h.disk.OnCall(nil)
 				next := servePipesOn(t, h.disk, Options{}, nil)
