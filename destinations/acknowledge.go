@@ -182,7 +182,7 @@ func (m *Machine) unreadable(c *Command, out *Effects) {
 	switch q := fl.queue; {
 	case q.browser != nil:
 		m.settleOne(s, c.Delivery.Tag, fl, out)
-	case !fl.at.slot().stored():
+	case fl.at.logged() == 0:
 		return
 	case q == s.copies:
 		m.lost(s, nil, 1, out)

@@ -151,7 +151,14 @@ func (a *archivist) subscribe() {
 func (a *archivist) receive(o Output) {
 	s := a.subscribers[o.Session-1]
 	s.given = append(s.given, o.Delivery.Tag)
-	body := bodyText(o.Delivery.Message)
+	msg := o.Delivery.Message
+	if msg == nil {
+		if seq := o.Delivery.Content; !a.disk.there[seq] || o.After != seq {
+			a.t.Fatalf("what is lent is entry %d, after %d, and the disk has not kept it", seq, o.After)
+		}
+		msg = contents(a.t, a.entries, &Examination{Contents: []uint64{o.Delivery.Content}})[0]
+	}
+	body := bodyText(msg)
 	i := slices.Index(s.want, body)
 	if i < 0 || i > 0 && a.lossless {
 		a.t.Fatalf("subscriber %d gets %q, and wants %q", s.session, body, s.want)
@@ -306,4 +313,120 @@ func TestTakeBelongsToItsDurable(t *testing.T) {
 	if got, want := describeAll(without), describeAll(want); got != want || len(without.queues) != 1 {
 		t.Errorf("without the durable subscription there is\n%s\nwant\n%s", got, want)
 	}
+}
+
+// What retroactive subscribers have and do not acknowledge is in memory once at
+// most: it keeps nobody else from sending.
+func TestLoansTakeNoMemory(t *testing.T) {
+	t.Parallel()
+	for name, persistent := range map[string]func(i int) bool{
+		"stored":     func(int) bool { return true },
+		"not stored": func(int) bool { return false },
+		"both":       func(i int) bool { return i%2 == 0 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const limit, kept, readers = 1 << 20, 30, 40
+			r := newRig(t, Options{MemoryBytes: limit, Policies: rules(t, "/topic/kept", func(p *Policy) { p.Keep.Messages = kept })})
+			for i := range kept {
+				r.send(Topic("kept"), newMessage(strings.Repeat("x", 10_000), persistent(i)))
+			}
+			before := r.m.Bytes()
+			for session := range uint64(readers) {
+				r.subscribe(10+session, Topic("kept"), Consumer{Ack: AckClient, Retroactive: &Retroactive{}})
+				if n := len(r.out.Outputs); n != kept {
+					t.Fatalf("reader %d gets %d messages, want %d", session, n, kept)
+				}
+			}
+			if more := r.m.Bytes() - before; more > readers*kept*messageOverhead {
+				t.Errorf("%d copies take %d octets of memory", readers*kept, more)
+			}
+			for range kept { // which have them leave the archive
+				r.send(Topic("kept"), newMessage(strings.Repeat("y", 10_000), true))
+			}
+			r.send(Queue("other"), newMessage("m", true))
+			for session := range uint64(readers) {
+				r.step(Command{Op: Disconnect, Session: 10 + session})
+			}
+			if n := r.m.spilled.entries(); n != 0 {
+				t.Errorf("%d entries are kept for nobody", n)
+			}
+		})
+	}
+}
+
+// A reader for whose copies there is no room gets them one by one, and more when
+// there is room again.
+func TestReaderWaitsForRoom(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Options{MemoryBytes: 40_000, Policies: rules(t, "/topic/kept", func(p *Policy) { p.Keep.Messages = 10 })})
+	r.step(Command{Op: Start})
+	for range 10 {
+		r.send(Topic("kept"), newMessage("kept", true))
+	}
+	r.subscribe(9, Topic("full"), Consumer{Ack: AckIndividual})
+	r.send(Topic("full"), newMessage(strings.Repeat("x", 34_000), false))
+	r.subscribe(10, Topic("kept"), Consumer{Ack: AckIndividual, Retroactive: &Retroactive{}})
+	if n := len(r.out.Outputs); n != 1 {
+		t.Fatalf("without room, %d messages come, want 1", n)
+	}
+	r.step(Command{Op: Disconnect, Session: 9})
+	at, ok := r.m.NextTick()
+	if !ok {
+		t.Fatal("nothing has the reader look again")
+	}
+	r.out.Reset()
+	if err := r.m.Step(at, Command{Op: Tick}, &r.out); err != nil || len(r.out.Outputs) != 9 {
+		t.Errorf("with room, %d messages come, want 9: %v", len(r.out.Outputs), err)
+	}
+}
+
+// A kept message that a retroactive subscriber refuses is a dead letter once, though
+// only the log has what it says.
+func TestLoanIsBuried(t *testing.T) {
+	t.Parallel()
+	for _, persistent := range []bool{true, false} {
+		r := newRig(t, Options{Policies: rules(t, "/topic/kept", func(p *Policy) { p.Keep.Messages = 1 })})
+		r.send(Topic("kept"), newMessage("m", persistent))
+		var asked *Examination
+		for session := range uint64(2) {
+			r.subscribe(10+session, Topic("kept"), Consumer{Ack: AckIndividual, Retroactive: &Retroactive{}})
+			r.step(Command{Op: Nack, Session: 10 + session, Delivery: DeliveryID{Sub: 1, Tag: 1}, Refusal: Refusal{Reject: true}})
+			for _, o := range r.out.Outputs {
+				if o.Kind == Examine {
+					asked = o.Examination
+				}
+			}
+		}
+		if persistent {
+			asked.Messages = []*Message{newMessage("m", true)}
+			asked.Messages[0].publishedOn("kept")
+			r.step(Command{Op: Examined, Examination: asked})
+		}
+		if q := r.m.queues["DLQ.kept"]; q == nil || q.ready != 1 {
+			t.Errorf("persistent %t: there is no dead letter, or several: %+v", persistent, q)
+		}
+	}
+}
+
+// What one durable subscription takes when it is made is bounded: everybody else
+// waits for that Step.
+func TestTakeIsBounded(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Options{Policies: rules(t, "/topic/kept", func(p *Policy) { p.Keep.Messages = 20_000 })})
+	for range 8_000 {
+		msg := newMessage("m", true)
+		msg.Props = &Props{Priority: DefaultPriority, Group: strings.Repeat("g", MaxPropBytes), Key: strings.Repeat("k", MaxPropBytes)}
+		r.send(Topic("kept"), msg)
+	}
+	c := Command{
+		Op: Subscribe, Session: 2, Subscription: "s", Destination: Topic("kept"),
+		Consumer: Consumer{Ack: AckIndividual, Durable: DurableID{Client: "c", Name: "n"}, Retroactive: &Retroactive{}},
+	}
+	err := r.m.Step(scriptTime, c, &r.out)
+	if err == nil || !strings.Contains(err.Error(), "8388608") {
+		t.Fatalf("all that is kept is taken at once: %v", err)
+	}
+	c.Consumer.Retroactive = &Retroactive{Messages: 5_000}
+	r.step(c)
 }

@@ -59,10 +59,15 @@ type slotMarks uint8
 const (
 	markStored   slotMarks = 1 << iota // is in the log
 	markReturned                       // was in flight before
+	markLent                           // is a loan: what it has in memory is no content of its own
 )
 
 func (s *slot) stored() bool   { return s.marks&markStored != 0 }
 func (s *slot) returned() bool { return s.marks&markReturned != 0 }
+func (s *slot) lent() bool     { return s.marks&markLent != 0 }
+
+// resident says that it has its content in memory.
+func (s *slot) resident() bool { return s.msg != nil && !s.lent() }
 
 // waits says that no consumer has it, and that one is to have it.
 func (s *slot) waits() bool { return s.state == slotReady || s.state == slotHeld }
@@ -82,6 +87,7 @@ type extra struct {
 	content uint64      // Seq of the entry that holds the content; 0: the one that put it here
 	props   *Props      // see Props.waits
 	until   int64       // Unix ms before which it is not delivered again, or does not come again; 0: at once
+	kept    *Message    // of a loan: what it is of, if that is in memory only
 	latest  uint64      // of one that waits for its time: Seq of the newest entry that says when that is; 0: none does
 	left    int32       // and how often it comes after that time
 }
@@ -165,7 +171,7 @@ func (b *backlog) level(priority uint8) *level {
 func (b *backlog) push(s slot, level uint8) ref {
 	s.state = slotReady
 	at := b.level(level).push(s)
-	if s.msg != nil {
+	if s.resident() {
 		b.resident += int64(s.size)
 	}
 	b.live++
@@ -298,7 +304,7 @@ func (b *backlog) remove(r ref) {
 	case slotHeld:
 		b.unhold(r)
 	}
-	if s.msg != nil {
+	if s.resident() {
 		b.resident -= int64(s.size)
 	}
 	b.live--

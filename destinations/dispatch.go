@@ -154,15 +154,18 @@ func (m *Machine) emit(src *source, at ref, tag uint64, out *Effects) {
 		ID:           m.id(sl),
 		Destination:  q.origin(sl.msg),
 		Copy:         q.destination.Topic,
-		Message:      sl.msg,
+		Message:      at.message(),
 		Size:         int64(sl.size) - messageOverhead,
 		Redelivered:  sl.returned() || sl.stored() && sl.seq < m.start,
 		Deliveries:   int(sl.attempts) + 1,
 		Dead:         at.deadLetter(),
 	}}
-	if sl.stored() {
-		o.After = sl.seq
-		o.Delivery.Content = at.content()
+	if content := at.logged(); content != 0 {
+		o.After = content
+		if sl.stored() {
+			o.After = sl.seq
+		}
+		o.Delivery.Content = content
 		out.Sync = out.Sync || !q.lasts(sl) // nobody has asked for it when it was spilled
 	}
 	out.Outputs = append(out.Outputs, o)

@@ -49,7 +49,8 @@
 // log only.
 //
 // The copies of a topic's message wait in memory, but a slow subscriber may have its
-// further ones in the log only, until it has gone: see Spill.
+// further ones in the log only, until it has gone: see Spill. Those of a message that
+// the topic keeps count as an empty one, see loan.go.
 //
 // The Machine also knows which entries of the log are live. A Live is a picture
 // of that: it tells the log what it may drop.

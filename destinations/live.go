@@ -30,7 +30,8 @@ func (l *Live) Oldest() uint64 {
 }
 
 // Count is how many entries hold something that is stored or was spilled: one for
-// each message that is where it came, two for one that was moved.
+// each message that is where it came, two for one that was moved. What is stored and
+// lent counts twice, here and in Bytes.
 func (l *Live) Count() int { return l.stretches.entries() + l.spilled.entries() }
 
 // Bytes estimates the octets of the entries with Seqs from first to last that
@@ -86,7 +87,9 @@ func (l *Live) Keep(e Entry, gone func(seq uint64) bool) (bool, error) {
 	switch e.Kind {
 	case KindStart:
 		return e.Seq >= l.start, nil
-	case KindEnqueue, KindPublish, KindDurable, KindDedup, KindTake:
+	case KindPublish: // which may be lent
+		return l.stretches.has(e.Seq) || l.spilled.has(e.Seq), nil
+	case KindEnqueue, KindDurable, KindDedup, KindTake:
 		return l.stretches.has(e.Seq), nil
 	case KindSpill:
 		return l.spilled.has(e.Seq), nil

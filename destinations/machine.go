@@ -68,7 +68,7 @@ type Machine struct {
 	buried   map[original]bool // of topics: in a dead-letter queue there is a copy
 	aside    int               // messages set aside, for their content could not be read
 	live     liveSet
-	spilled  liveSet           // entries with copies for topic subscribers, see spill.go
+	spilled  liveSet           // entries with copies for topic subscribers, see spill.go and loan.go
 	freed    uint64            // spilled copies that have gone
 	burials  map[uint64]burial // of spilled copies, by their Seqs
 	queues   map[string]*queue
@@ -491,7 +491,7 @@ func (m *Machine) discard(q *queue, at ref) (shared bool) {
 	switch {
 	case q.lasts(at.slot()):
 		shared = m.expire(at)
-	case at.slot().stored():
+	case at.logged() != 0:
 		m.unspill(at)
 	}
 	if at.slot().state == slotAside {
@@ -528,6 +528,14 @@ func (m *Machine) release(at ref) {
 		m.bytes -= at.props().textBytes()
 		return
 	}
+	if at.slot().lent() && at.extra().kept != nil {
+		m.letGo(at.extra().kept)
+	}
+	m.letGo(msg)
+}
+
+// letGo is the opposite of retain.
+func (m *Machine) letGo(msg *Message) {
 	if msg.refs--; msg.refs == 0 {
 		m.bytes -= msg.memory()
 		if m.buried != nil {

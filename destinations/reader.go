@@ -18,6 +18,8 @@ type Retroactive struct {
 //	archive  [. . . . . . . . . . . .]  <- published
 //	              upto ^
 //
+// What it gives are loans, which take no memory to speak of.
+//
 // An archive does not grow for a reader that is slow. What leaves an archive that
 // the reader has not had joins the copies that wait for its subscription, within
 // their limit. Only what is in the log alone by then is lost to it, and counted.
@@ -43,6 +45,8 @@ const (
 	// what is only in the log.
 	readMessages = 64
 	readBytes    = 1 << 20
+	// roomPause is after how many ms a reader looks again whether there is room.
+	roomPause = 1000
 )
 
 // lookBack gives a new subscription a reader, if it wants one and there is something
@@ -141,19 +145,34 @@ func (m *Machine) readOne(r *reader, at ref) bool {
 		r.looked++
 		c.upto = placeOf(at)
 		return true
-	case !r.hasCredit() || sl.msg != nil && len(r.asked) > 0: // what is asked for comes first
+	case !r.hasCredit():
+		return false
+	case !m.mayLend(r, at):
+		m.wake(r.sub.copies, m.millis+roomPause)
+		return false
+	}
+	unknown := sl.msg == nil && r.sub.consumer.Selector != nil
+	if !unknown && len(r.asked) > 0 { // what is asked for comes first
 		return false
 	}
 	r.looked++
 	c.upto = placeOf(at)
-	if sl.msg == nil {
+	if unknown {
 		r.asked = append(r.asked, inquiry{placeOf(at), at.content(), sl.size})
+		m.spilled.add(at.content(), int64(sl.size)) // it may leave the archive meanwhile
 		return len(r.asked) < readMessages
 	}
-	if m.selects(r.sub.consumer.Selector, sl.msg) {
-		m.copyTo(r.sub, sl.msg, c.archive.archive.topic)
+	if sl.msg == nil || m.selects(r.sub.consumer.Selector, sl.msg) {
+		m.lend(r.sub, c.archive, at)
 	}
 	return true
+}
+
+// mayLend says whether there is room for what a copy takes in memory. One that has
+// none gets it in any case: others cannot shut it out.
+func (m *Machine) mayLend(r *reader, at ref) bool {
+	s := r.sub
+	return s.out+s.copies.ready+len(r.asked) == 0 || m.room(s.copies, messageOverhead+at.props().textBytes())
 }
 
 // mayRead says whether r may have a message, whatever is in it.
@@ -174,19 +193,6 @@ func (r *reader) hasCredit() bool {
 		(len(r.asked) == 0 || bytes < readBytes)
 }
 
-// copyTo puts a copy of a message of a topic into the queue of the copies for s.
-func (m *Machine) copyTo(s *subscription, msg *Message, topic string) {
-	msg = m.copyOf(msg, topic)
-	m.push(s.copies, slot{seq: m.last, msg: msg, size: slotSize(msg)}, DefaultPriority, extra{props: msg.Props.waits()})
-}
-
-func (m *Machine) copyOf(msg *Message, topic string) *Message {
-	msg = msg.again()
-	msg.publishedOn(topic)
-	m.number(msg)
-	return msg
-}
-
 // closeCursor ends the reading of the first archive.
 func (m *Machine) closeCursor(r *reader) {
 	a := r.cursors[0].archive
@@ -200,6 +206,9 @@ func (m *Machine) closeCursor(r *reader) {
 func (m *Machine) closeReader(q *queue) {
 	if q == nil || q.reader == nil {
 		return
+	}
+	for _, a := range q.reader.asked {
+		m.letSpillGo(a.content, int64(a.size))
 	}
 	for len(q.reader.cursors) > 0 {
 		m.closeCursor(q.reader)
@@ -231,11 +240,14 @@ func (m *Machine) broughtFor(q *queue, e *Examination, out *Effects) {
 	r.waiting = false
 	topic := r.cursors[0].archive.archive.topic
 	for len(r.asked) > 0 && len(e.Messages) > 0 {
-		switch msg := e.Messages[0]; {
+		switch a, msg := r.asked[0], e.Messages[0]; {
+		case msg != nil && m.selects(r.sub.consumer.Selector, msg):
+			m.pushLoan(r.sub, topic, a.size, msg.Props, extra{content: a.content})
 		case msg == nil:
 			m.lost(r.sub, nil, 1, out)
-		case m.selects(r.sub.consumer.Selector, msg):
-			m.copyTo(r.sub, msg, topic)
+			fallthrough
+		default:
+			m.letSpillGo(a.content, int64(a.size))
 		}
 		r.asked, e.Messages = r.asked[1:], e.Messages[1:]
 	}
@@ -262,7 +274,10 @@ func (m *Machine) passOn(q *queue, at ref, out *Effects) {
 			m.lost(r.sub, msg, 1, out)
 		case m.selects(r.sub.consumer.Selector, msg):
 			r.cursors[i].upto = placeOf(at)
-			m.offer(r.sub, m.copyOf(msg, q.archive.topic), out)
+			if m.mayWait(r.sub, msg, out) {
+				m.lend(r.sub, q, at)
+				m.dispatch(r.sub.copies, out)
+			}
 		}
 		m.touch(r.sub.copies)
 	}

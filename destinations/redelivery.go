@@ -132,7 +132,7 @@ func (m *Machine) bury(q *queue, at ref, reason string, attempts int, out *Effec
 		ID:          m.id(sl),
 	}
 	switch {
-	case sl.stored() && !q.lasts(sl):
+	case at.logged() != 0 && !q.lasts(sl):
 		m.exhume(q, at, dead, out)
 		return
 	case dead.Destination.reports():
@@ -155,7 +155,7 @@ func (m *Machine) bury(q *queue, at ref, reason string, attempts int, out *Effec
 	if q.destination.Topic {
 		m.buryOnce(at)
 	}
-	m.enqueueDead(target, sl.msg, dead, out)
+	m.enqueueDead(target, at.message(), dead, out)
 	m.discard(q, at)
 	m.collect(q)
 }

@@ -140,6 +140,15 @@ func (m *Machine) onTopic(topic string, msg *Message) *Message {
 
 // offer gives a copy to one subscriber, within its limit.
 func (m *Machine) offer(s *subscription, msg *Message, out *Effects) {
+	if m.mayWait(s, msg, out) {
+		m.push(s.copies, slot{seq: m.last, msg: msg, size: slotSize(msg)}, msg.level(), extra{props: msg.Props.waits()})
+		m.dispatch(s.copies, out)
+	}
+}
+
+// mayWait says whether a further copy may wait for s in memory: within its limit,
+// for which others may be dropped. If not, it is spilled or lost.
+func (m *Machine) mayWait(s *subscription, msg *Message, out *Effects) bool {
 	q, p := s.copies, s.copies.policy.Pending
 	if s.consumer.Pending > 0 {
 		p.Messages = s.consumer.Pending
@@ -148,7 +157,7 @@ func (m *Machine) offer(s *subscription, msg *Message, out *Effects) {
 	switch {
 	case p.Policy == Spill && (full || !m.room(q, msg.size())) && m.maySpill(s, msg):
 		m.spill(s, msg, p.SpillBytes, out)
-		return
+		return false
 	case !full || m.replaces(q, msg.Props):
 	case p.Policy == DropOldest:
 		m.dropPending(s, msg, p.Messages, p.Bytes, out)
@@ -157,10 +166,9 @@ func (m *Machine) offer(s *subscription, msg *Message, out *Effects) {
 		if p.Policy == DisconnectPending {
 			m.evict(s, out)
 		}
-		return
+		return false
 	}
-	m.push(q, slot{seq: m.last, msg: msg, size: slotSize(msg)}, msg.level(), extra{props: msg.Props.waits()})
-	m.dispatch(q, out)
+	return true
 }
 
 // dropPending drops copies that wait for s, of the lowest priority the oldest,

@@ -40,8 +40,8 @@ func (m *Machine) spill(s *subscription, msg *Message, most int64, out *Effects)
 	m.push(q, slot{seq: m.spilledAs, size: slotSize(msg), marks: markStored}, msg.level(), extra{props: msg.Props.waits()})
 }
 
-// unspill says that a spilled copy has gone.
-func (m *Machine) unspill(at ref) { m.letSpillGo(at.slot().seq, int64(at.slot().size)) }
+// unspill says that a copy has gone that was spilled or lent from the log.
+func (m *Machine) unspill(at ref) { m.letSpillGo(at.logged(), int64(at.slot().size)) }
 
 // letSpillGo says that one holder less has the entry with this Seq, of a message of
 // this size: without one it may go.
@@ -60,16 +60,16 @@ type burial struct {
 	size   int64
 }
 
-// exhume asks for the content of a spilled copy that is to be a dead letter.
+// exhume asks for the content of a copy in the log that is to be a dead letter.
 func (m *Machine) exhume(q *queue, at ref, dead *DeadLetter, out *Effects) {
-	s := at.slot()
+	content, size := at.logged(), int64(at.slot().size)
 	m.buryOnce(at)
 	if m.burials == nil {
 		m.burials = map[uint64]burial{}
 	}
-	m.burials[s.seq] = burial{q.policy, dead, int64(s.size)}
-	m.spilled.add(s.seq, int64(s.size))
-	m.askForDead(s.seq, out)
+	m.burials[content] = burial{q.policy, dead, size}
+	m.spilled.add(content, size)
+	m.askForDead(content, out)
 	m.discard(q, at)
 }
 
@@ -106,17 +106,17 @@ func (m *Machine) broughtDead(e *Examination, out *Effects) {
 }
 
 // An original is what several subscribers of a topic have copies of: a message in
-// memory, or the entry of one that was spilled.
+// memory, or the entry of one that was spilled or lent.
 type original struct {
 	msg     *Message
 	spilled uint64
 }
 
 func originalOf(at ref) original {
-	if s := at.slot(); s.stored() {
-		return original{spilled: s.seq}
+	if content := at.logged(); content != 0 {
+		return original{spilled: content}
 	}
-	return original{msg: at.slot().msg}
+	return original{msg: at.message()}
 }
 
 // spillBytes bounds what it takes in the log that copies of o are spilled.

@@ -347,14 +347,22 @@ func (p *program) checkSpilled() {
 			if s.copies == nil {
 				continue
 			}
+			holds := func(seq uint64, size uint32) {
+				if want[seq]++; want[seq] == 1 {
+					octets += int64(size)
+				}
+			}
 			s.copies.each(func(at ref) bool {
-				if sl := at.slot(); sl.stored() {
-					if want[sl.seq]++; want[sl.seq] == 1 {
-						octets += int64(sl.size)
-					}
+				if seq := at.logged(); seq != 0 {
+					holds(seq, at.slot().size)
 				}
 				return true
 			})
+			if r := s.copies.reader; r != nil {
+				for _, a := range r.asked {
+					holds(a.content, a.size)
+				}
+			}
 		}
 	}
 	for seq, b := range p.m.burials {

@@ -201,7 +201,7 @@ func (m *Machine) giveBackAll(s *subscription, keepHeld bool) {
 	})
 	if s.copies != nil {
 		s.copies.each(func(at ref) bool {
-			if m.release(at); at.slot().stored() {
+			if m.release(at); at.logged() != 0 {
 				m.unspill(at)
 			}
 			return true

@@ -17,6 +17,10 @@ type taken struct {
 	props *Props
 }
 
+// maxTakeBytes bounds what the messages that one subscription takes when it is made
+// take in the log: that is one Step, in which everybody else waits.
+const maxTakeBytes = 8 << 20
+
 // wanted are the kept messages that the durable subscription of c takes when it is
 // made, in the order in which they came. What of them it does not select, and
 // only the log has, is found out when somebody is there to have it.
@@ -25,6 +29,7 @@ func (m *Machine) wanted(c *Command) (all []taken, err error) {
 	if want == nil {
 		return nil, nil
 	}
+	most := min(maxTakeBytes, m.opts.MaxCommitBytes)
 	var octets int64
 	archives := m.archives(Pattern{c.Destination})
 	for _, a := range archives {
@@ -40,12 +45,12 @@ func (m *Machine) wanted(c *Command) (all []taken, err error) {
 			}
 			octets += int64(len(id.key())) + p.headBytes() + 2*maxTakerBytes
 			all = append(all, t)
-			return octets <= m.opts.MaxCommitBytes
+			return octets <= most
 		})
 	}
-	if octets > m.opts.MaxCommitBytes {
+	if octets > most {
 		return nil, &Error{Code: CodeTransactionTooBig, Text: fmt.Sprintf(
-			"the durable subscription would take more than the %d kept messages that fit into %d octets of the journal: ask for fewer", len(all)-1, m.opts.MaxCommitBytes)}
+			"the durable subscription would take more than the %d kept messages that fit into %d octets of the journal: ask for fewer", len(all)-1, most)}
 	}
 	if len(archives) > 1 {
 		slices.SortFunc(all, func(a, b taken) int { return a.compare(b.place) })
