@@ -16,10 +16,10 @@ CLIENTS = python3-stomp ruby-stomp netcat-openbsd
 BROKERS = activemq rabbitmq-server
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint fuzz programs peers torture powerloss backlog start soak durable selective bench clients brokers
+.PHONY: help build run test lint fuzz programs peers torture powerloss backlog start soak durable selective bench bench-peers clients brokers
 
 help: ## list these targets
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
 
 build: ## build bin/baton
 	$(GO) build -o bin/baton ./cmd/baton
@@ -77,9 +77,12 @@ durable: ## 100 durable subscribers, 100,000 messages: one copy on disk; data in
 selective: ## a selector that wants 1 in 10,000 of a million messages on disk: the first and all; data in DIR
 	$(GO) run ./integration/prove selective -dir "$(DIR)"
 
-bench: ## throughput and latency of the running broker, then the Go benchmarks
-	$(GO) run ./bench
+bench: ## throughput and latency of Baton beside the limits of this machine, then the Go benchmarks
+	$(GO) run ./bench/peers -against baton,relay -rounds 1 -duration 3s -dir "$(DIR)"
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+bench-peers: brokers ## Baton, ActiveMQ, RabbitMQ and the limits of this machine: an hour; writes docs/performance.md
+	$(GO) run ./bench/peers -dir "$(DIR)" -out docs/performance.md
 
 clients: PACKAGES = $(CLIENTS)
 brokers: PACKAGES = $(BROKERS)

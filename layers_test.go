@@ -30,11 +30,12 @@ var rooms = map[string][]string{
 	"broker":   {"destinations", "journal", "broker/stomp", "broker/stomp/stomptest"},
 	"failover": {"journal"},
 	"network":  {"destinations"},
+	"bench":    {"broker/stomp"},
 	// level 2
-	"cmd": {"config", "destinations", "journal", "broker/stomp", "broker", "failover", "network"},
+	"cmd": {"config", "destinations", "journal", "broker/stomp", "broker", "failover", "network", "bench"},
 	// level 3
 	"integration": {"cmd", "config", "broker/stomp/stomptest"},
-	"bench":       {"cmd", "config", "integration"},
+	"bench/peers": {"bench", "integration"},
 }
 
 // onlyIn names packages that one room alone may import.

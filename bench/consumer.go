@@ -1,71 +1,150 @@
-package main
+package bench
 
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strconv"
+	"sync/atomic"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
-	"baton/integration/client"
+	"baton/broker/stomp"
 )
 
-// consumer receives and acknowledges until it is told to leave.
+// A consumer takes messages, checks and acknowledges them, until the run is over.
 type consumer struct {
-	*progress
-	c       *client.Conn
-	seen    []stamp
-	last    time.Time
-	latency *hdrhistogram.Histogram // from SEND to MESSAGE
+	*run
+	number int
+	c      *conn
+	ledger *ledger
+	rec    *recorder
+	had    atomic.Int64
 }
 
-// dialConsumers subscribes all consumers before the first message is sent.
-func (p *progress) dialConsumers(ctx context.Context) ([]*consumer, error) {
-	var consumers []*consumer
-	for range p.consumers {
-		c, err := p.dial(ctx)
-		if err != nil {
-			return nil, err
-		}
-		err = c.Call("SUBSCRIBE", nil, "destination", p.queue, "id", "1", "ack", p.ack, "prefetch-count", "1000")
-		if err != nil {
-			return nil, err
-		}
-		consumers = append(consumers, &consumer{progress: p, c: c, latency: newLatency()})
+// newConsumer subscribes.
+func (r *run) newConsumer(ctx context.Context, number int) (*consumer, error) {
+	co := &consumer{
+		run: r, number: number, rec: r.receives[number%len(r.receives)], ledger: newLedger(r.w.Producers, r.w.Destinations),
 	}
-	return consumers, nil
+	var connect, subscribe []string
+	if r.w.Durable {
+		connect, subscribe = r.server.Dialect.Durable(co.client(), "bench")
+	}
+	c, err := r.server.dial(ctx, connect...)
+	if err != nil {
+		return nil, fmt.Errorf("consumer %d: %w", number, err)
+	}
+	co.c = c
+	mine := co.destinations()
+	for i, destination := range mine {
+		headers := co.subscription(destination, subscribe)
+		if i == len(mine)-1 {
+			headers = append(headers, "receipt", subscribed)
+		}
+		c.add("SUBSCRIBE", headers...)
+	}
+	return co, c.flush()
 }
 
-// receive ends with the receipt of DISCONNECT.
-func (c *consumer) receive() error {
+// destinations are those that c subscribes to: all topics, but of queues a share, where there are more than consumers.
+func (c *consumer) destinations() (mine []int) {
+	if c.w.Topic {
+		for i := range c.w.Destinations {
+			mine = append(mine, i)
+		}
+		return mine
+	}
+	for i := c.number % c.w.Destinations; i < c.w.Destinations; i += c.w.Consumers {
+		mine = append(mine, i)
+	}
+	return mine
+}
+
+// subscribed is the receipt of the last SUBSCRIBE.
+const subscribed = "subscribed"
+
+// subscription is the headers of a SUBSCRIBE to a destination.
+func (c *consumer) subscription(destination int, more []string) []string {
+	headers := []string{
+		"destination", c.destination(destination), "ack", c.w.Ack, c.server.Dialect.Prefetch, strconv.Itoa(c.w.Prefetch),
+	}
+	if c.w.Selectors {
+		headers = append(headers, "selector", fmt.Sprintf("share = '%d'", c.number))
+	}
+	headers = append(headers, more...)
+	if !slices.Contains(more, "id") { // a dialect may name the durable subscription by it
+		headers = append(headers, "id", strconv.Itoa(destination))
+	}
+	return headers
+}
+
+// work takes messages until it has left.
+func (c *consumer) work() error {
+	batch := make([]took, 0, 256)
 	for {
-		f, err := c.c.Receive()
+		f, err := c.c.next()
 		if err != nil {
-			return fmt.Errorf("consumer: %w", err)
+			return fmt.Errorf("consumer %d: %w", c.number, err)
 		}
-		if f.Command == "RECEIPT" {
-			return nil
+		if f.Command == stomp.CmdReceipt {
+			if id, _ := f.Header("receipt-id"); string(id) == goodbye {
+				return c.c.Close()
+			}
+			if c.unready.Add(-1) == 0 {
+				close(c.subscribed)
+			}
+		} else {
+			batch = append(batch, took{c.now(), c.take(f)})
 		}
-		if err := c.take(f); err != nil {
-			return err
+		if c.c.in.Buffered() && len(batch) < cap(batch) && !c.c.full() {
+			continue
 		}
+		if err := c.c.flush(); err != nil {
+			return fmt.Errorf("consumer %d: %w", c.number, err)
+		}
+		c.rec.noteAll(batch)
+		c.had.Add(int64(len(batch)))
+		if received := c.received.Add(int64(len(batch))); received >= c.expected.Load() {
+			signal(c.wake)
+		}
+		batch = batch[:0]
 	}
 }
 
-func (c *consumer) take(f *client.Frame) error {
-	s := readStamp(f.Body)
-	c.last = time.Now()
-	c.latency.RecordValue((c.last.Sub(c.begin) - s.at).Nanoseconds())
-	c.seen = append(c.seen, s)
-	if c.ack != "auto" {
-		if err := c.c.Write("ACK", nil, "id", f.Header("ack")); err != nil {
-			return err
-		}
+// take checks and acknowledges a message, and says when it was due.
+func (c *consumer) take(f *stomp.Frame) time.Duration {
+	s, ok := readStamp(f.Body)
+	switch {
+	case !ok || len(f.Body) != c.w.Size:
+		c.ledger.checks.Corrupt++
+		s.at = c.now()
+	default:
+		_, again := f.Header("redelivered")
+		c.ledger.take(s, again)
 	}
-	c.received.Add(1)
-	c.checkComplete()
-	return nil
+	if c.w.Ack != "auto" {
+		id, _ := f.Header("ack")
+		c.c.ack(id)
+	}
+	return s.at
 }
 
-// leave may be called while receive waits.
-func (c *consumer) leave() error { return leave(c.c) }
+// leave asks for the receipt with which work ends. A durable subscription is deleted. It does so beside work, in one piece.
+func (c *consumer) leave() error {
+	var out conn
+	if c.w.Durable {
+		for _, i := range c.destinations() {
+			_, headers := c.server.Dialect.Durable(c.client(), "bench")
+			if !slices.Contains(headers, "id") {
+				headers = append(headers, "id", strconv.Itoa(i))
+			}
+			out.add("UNSUBSCRIBE", headers...)
+		}
+	}
+	out.add("DISCONNECT", "receipt", goodbye)
+	_, err := c.c.Write(out.out)
+	return err
+}
+
+// client is the client-id of a durable subscriber.
+func (c *consumer) client() string { return fmt.Sprintf("%s-%d", c.name, c.number) }

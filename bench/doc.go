@@ -1,16 +1,23 @@
-// Command bench measures the real broker beside the machine it runs on.
+// Package bench measures STOMP brokers, and the machine that they run on. `baton bench` is its command.
 //
-//	go run ./bench [-duration 5s] [-dir DIR]
+//	Workload ──> Run ──> producers ──SEND──> the broker ──MESSAGE──> consumers
+//	              │         │  <──RECEIPT──┘        <──ACK──┘           │
+//	              │         └── latencies, rates                        └── latencies, rates, and a ledger each
+//	              v
+//	           Result: rates, latencies, what they were over time, and what was wrong
 //
-// It builds baton, starts it on a temporary directory in DIR, and lets clients work that pipeline their receipts:
+// Every body carries who sent it, as which of his messages, when it was due, and a checksum. The consumers check all of it:
+// a message that is lost, doubled, corrupt, or behind a later one of the same producer is counted, and makes the
+// run fail: a figure of a broker that loses messages is worth nothing.
 //
-//	machine    fdatasync of 1 KiB appends, round trips over loopback
-//	          ────────────────────────────────────────────────────────
-//	broker     persistent, 1 producer, window 1         receipts a second, their latency
-//	           persistent, 8 producers, 8 consumers     messages a second from SEND to MESSAGE, their latency
-//	           non-persistent, 4 producers, 4 consumers
+// A latency begins when the SEND was due, which at a fixed rate is not when it was sent: a broker that stalls for a second has
+// made all wait that were due meanwhile.
 //
-// The last column compares a rate with the machine's: what one fdatasync a message, or one round trip a message, would give.
-// Every run is checked: a message lost or doubled makes the command fail. What is measured includes the clients, who share
-// the machine with the broker. DIR decides which disk is measured; a tmpfs has none.
-package main
+// A Relay is the limit: it speaks STOMP and forwards, and does nothing else that a broker must do.
+//
+// Invariants:
+//
+//   - The broker is one of any kind that speaks STOMP 1.2; what differs is in its Dialect.
+//   - A Run has destinations that no other has, and leaves them empty.
+//   - Nothing is measured of messages that were not checked.
+package bench

@@ -1,75 +1,256 @@
-package main
+package bench
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
-	"baton/integration/client"
+	"baton/broker/stomp"
 )
 
-// producer sends until the time is over, with at most window SENDs unconfirmed.
+// A producer sends until the run says that it is enough. One goroutine writes, another reads the receipts.
 type producer struct {
-	*progress
-	number  uint32
-	sent    int
-	latency *hdrhistogram.Histogram // from SEND to RECEIPT
+	*run
+	number uint32
+	c      *conn
+	body   []byte
+	heads  [][]byte // of SEND, by selector share and destination
+	shares int
+	rec    *recorder
+
+	sent      int64
+	asked     int64          // receipts
+	confirmed atomic.Int64   // of those, that have come
+	due       []atomic.Int64 // when what the receipts in the window are of was due; by their numbers
+	wake      chan struct{}  // receipts have come
+	reading   chan error     // the reader has ended
 }
 
-func (p *producer) work(ctx context.Context) error {
-	c, err := p.dial(ctx)
+func (r *run) newProducer(ctx context.Context, number int) (*producer, error) {
+	c, err := r.server.dial(ctx)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("producer %d: %w", number, err)
 	}
-	defer c.Close()
-	slots := make(chan struct{}, p.window)
-	times := make([]time.Time, p.window) // when the SENDs in the window left; receipts come in order
-	ended := make(chan error, 1)
-	go func() { ended <- p.readReceipts(c, slots, times) }()
-	body := make([]byte, messageBytes)
-	for time.Now().Before(p.stop) {
-		if err := c.Acquire(slots, ended); err != nil {
-			return fmt.Errorf("producer %d: %w", p.number, err)
+	p := &producer{
+		run: r, number: uint32(number), c: c, body: newBody(r.w.Size, uint32(number)), shares: 1, rec: r.sends[number%len(r.sends)],
+		due: make([]atomic.Int64, max(r.w.Window, 1)), wake: make(chan struct{}, 1), reading: make(chan error, 1),
+	}
+	if r.w.Selectors {
+		p.shares = r.w.Consumers
+	}
+	for i := range r.w.Destinations * p.shares {
+		p.heads = append(p.heads, p.head(i%r.w.Destinations, i/r.w.Destinations))
+	}
+	return p, nil
+}
+
+// head is all of a SEND before its receipt.
+func (p *producer) head(destination, share int) []byte {
+	b := append([]byte(nil), "SEND\n"...)
+	add := func(name, value string) { b = stomp.AppendHeader(b, stomp.V12, name, value) }
+	add("destination", p.destination(destination))
+	add("persistent", strconv.FormatBool(p.w.Persistent))
+	if p.w.Selectors {
+		add("share", strconv.Itoa(share))
+	}
+	if p.w.Tx > 0 {
+		add("transaction", "t")
+	}
+	add("content-length", strconv.Itoa(p.w.Size))
+	return b
+}
+
+// work sends all, and waits for the receipts.
+func (p *producer) work() error {
+	go func() { p.reading <- p.readReceipts() }()
+	err := p.sendAll()
+	if err == nil {
+		p.c.add("DISCONNECT", "receipt", goodbye)
+		err = p.c.flush()
+	}
+	if err != nil { // the broker may have said why
+		_ = p.c.SetReadDeadline(time.Now().Add(time.Second))
+	}
+	if said := <-p.reading; said != nil || err != nil {
+		return fmt.Errorf("producer %d: %w", p.number, errors.Join(said, err))
+	}
+	return p.c.Close()
+}
+
+func (p *producer) sendAll() error {
+	for {
+		at, more := p.next()
+		if !more {
+			return p.endTx()
 		}
-		if err := p.send(c, body, times); err != nil {
+		if err := p.await(at); err != nil {
+			return err
+		}
+		if err := p.send(at); err != nil {
 			return err
 		}
 	}
-	if err := leave(c); err != nil {
-		return err
-	}
-	return <-ended
 }
 
-func (p *producer) send(c *client.Conn, body []byte, times []time.Time) error {
-	now := time.Now()
-	times[p.sent%p.window] = now
-	stamp{p.number, uint32(p.sent), now.Sub(p.begin)}.write(body)
-	err := c.Write("SEND", body, "destination", p.queue, "persistent", strconv.FormatBool(p.persistent), "receipt", strconv.Itoa(p.sent))
+// next is when the next message is due; more is false if there is none.
+func (p *producer) next() (at time.Duration, more bool) {
+	if quota := p.quota(int(p.number)); quota > 0 && p.sent >= quota {
+		return 0, false
+	}
+	now := p.now()
+	if at = now; p.w.Rate > 0 {
+		at = time.Duration(float64(p.sent*int64(p.w.Producers)+int64(p.number)) / p.w.Rate * 1e9)
+	}
+	return at, p.w.Backlog > 0 || at < p.w.Duration
+}
+
+// quota is how many messages a producer sends at most; 0: no matter.
+func (r *run) quota(producer int) int64 {
+	if r.w.Backlog == 0 {
+		return 0
+	}
+	n := int64(r.w.Producers)
+	return (r.w.Backlog + n - 1 - int64(producer)) / n
+}
+
+// await waits until a message is due and may be sent. Before it waits, all that was written is sent.
+func (p *producer) await(at time.Duration) error {
+	if p.w.Rate > 0 && at > p.now() {
+		if err := p.c.flush(); err != nil {
+			return err
+		}
+		p.sleep(at)
+	}
+	if p.w.Ahead > 0 && p.sent%aheadEvery == 0 {
+		if err := p.awaitSubscribers(); err != nil {
+			return err
+		}
+	}
+	for p.w.Window > 0 && p.asked-p.confirmed.Load() >= int64(p.w.Window) {
+		if err := p.c.flush(); err != nil {
+			return err
+		}
+		select {
+		case <-p.wake:
+		case err := <-p.reading:
+			return p.ended(err)
+		}
+	}
+	return nil
+}
+
+var errEarly = errors.New("the broker has closed the connection")
+
+// ended says why the broker does not answer any more.
+func (p *producer) ended(err error) error {
+	p.reading <- err // for work
+	return cmp.Or(err, errEarly)
+}
+
+// aheadEvery is how many messages are sent before the subscribers are looked at again.
+const aheadEvery = 32
+
+// awaitSubscribers waits until the slowest is not too far behind.
+func (p *producer) awaitSubscribers() error {
+	for p.total.Load()-p.slowest() > p.w.Ahead-aheadEvery*int64(p.w.Producers) {
+		if err := p.c.flush(); err != nil {
+			return err
+		}
+		select {
+		case err := <-p.reading:
+			return p.ended(err)
+		case <-time.After(50 * time.Microsecond):
+		}
+	}
+	return nil
+}
+
+func (p *producer) send(at time.Duration) error {
+	if p.w.Tx > 0 && p.sent%int64(p.w.Tx) == 0 {
+		p.c.add("BEGIN", "transaction", "t")
+		p.due[p.asked%int64(len(p.due))].Store(int64(at))
+	}
+	s := stamp{p.number, uint32(p.sent), at}
+	s.put(p.body)
+	receipt := int64(-1)
+	if p.w.Window > 0 && p.w.Tx == 0 {
+		receipt = p.asked
+		p.due[receipt%int64(len(p.due))].Store(int64(at))
+		p.asked++
+	}
+	p.c.send(p.headOf(s), receipt, p.body)
 	p.sent++
-	if p.window == 1 && err == nil {
-		return c.Flush()
+	p.total.Add(1)
+	if p.w.Tx > 0 && p.sent%int64(p.w.Tx) == 0 {
+		p.commit()
 	}
-	return err
+	if p.c.full() {
+		return p.c.flush()
+	}
+	return nil
 }
 
-func (p *producer) readReceipts(c *client.Conn, slots <-chan struct{}, times []time.Time) error {
-	for next := 0; ; next++ {
-		f, err := c.Next()
+// headOf is the head of a SEND. The selectors' shares take turns, too.
+func (p *producer) headOf(s stamp) []byte {
+	share := int(s.number) / p.w.Destinations % p.shares
+	return p.heads[share*p.w.Destinations+s.destination(p.w.Producers, p.w.Destinations)]
+}
+
+func (p *producer) commit() {
+	p.c.add("COMMIT", "transaction", "t", "receipt", strconv.FormatInt(p.asked, 10))
+	p.asked++
+}
+
+// endTx commits the last transaction, which is smaller.
+func (p *producer) endTx() error {
+	if p.w.Tx > 0 && p.sent%int64(p.w.Tx) != 0 {
+		p.commit()
+	}
+	return p.c.flush()
+}
+
+// readReceipts ends with that of DISCONNECT.
+func (p *producer) readReceipts() error {
+	batch := make([]took, 0, 256)
+	for {
+		f, err := p.c.next()
 		if err != nil {
 			return err
 		}
-		receipt := f.Header("receipt-id")
-		if receipt == goodbye {
-			return nil
+		if f.Command != stomp.CmdReceipt {
+			return fmt.Errorf("%s came where a RECEIPT was due", f.Command)
 		}
-		if receipt != strconv.Itoa(next) {
-			return fmt.Errorf("producer %d: receipt %q came when %d was due", p.number, receipt, next)
+		id, _ := f.Header("receipt-id")
+		if string(id) == goodbye {
+			p.confirm(batch)
+			return p.allConfirmed()
 		}
-		p.latency.RecordValue(time.Since(times[next%p.window]).Nanoseconds())
-		<-slots
+		number, err := strconv.ParseInt(string(id), 10, 64)
+		if err != nil || number < 0 {
+			return fmt.Errorf("receipt %q came, which nobody asked for", id)
+		}
+		batch = append(batch, took{p.now(), time.Duration(p.due[number%int64(len(p.due))].Load())})
+		if !p.c.in.Buffered() || len(batch) == cap(batch) {
+			p.confirm(batch)
+			batch = batch[:0]
+		}
 	}
+}
+
+// confirm notes receipts that have come.
+func (p *producer) confirm(batch []took) {
+	p.rec.noteAll(batch)
+	p.confirmed.Add(int64(len(batch)))
+	signal(p.wake)
+}
+
+func (p *producer) allConfirmed() error {
+	if asked, confirmed := p.asked, p.confirmed.Load(); asked != confirmed {
+		return fmt.Errorf("%d receipts came, %d were asked for", confirmed, asked)
+	}
+	return nil
 }

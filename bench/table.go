@@ -1,52 +1,68 @@
-package main
+package bench
 
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"time"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// result is one measurement.
-type result struct {
-	count   int
-	elapsed time.Duration
-	latency *hdrhistogram.Histogram // in nanoseconds
+// Print writes r as a small table.
+func (r *Result) Print(out io.Writer) {
+	fmt.Fprintf(out, "%s\n", r.Workload)
+	fmt.Fprintf(out, "  %-22s %12s %12s %10s %10s %10s %10s\n", "", "messages", "a second", "p50", "p99", "p99.9", "max")
+	line := func(name string, n int64, rate float64, l Latency) {
+		fmt.Fprintf(out, "  %-22s %12d %12.0f", name, n, rate)
+		for _, us := range []float64{l.P50, l.P99, l.P999, l.Worst} {
+			fmt.Fprintf(out, " %10s", duration(us))
+		}
+		fmt.Fprintln(out)
+	}
+	name := "sent"
+	if r.Workload.Window > 0 {
+		name = "sent, to the receipt"
+	}
+	line(name, r.Sent, r.SendRate, r.Receipts)
+	if r.Workload.Consumers > 0 {
+		line("received", r.Received, r.Rate, r.Latencies)
+	}
+	verdict := "nothing lost, doubled, out of order or corrupt"
+	if err := r.Checks.Err(); err != nil {
+		verdict = err.Error()
+	}
+	fmt.Fprintf(out, "  %s\n", verdict)
 }
 
-func (r result) rate() float64 { return float64(r.count) / r.elapsed.Seconds() }
-
-// newLatency holds 100 ns to a minute with an error below 0.1 %.
-func newLatency() *hdrhistogram.Histogram {
-	return hdrhistogram.New(100, time.Minute.Nanoseconds(), 3)
+// Print writes l as a line.
+func (l Limit) Print(out io.Writer) {
+	fmt.Fprintf(out, "%-48s %12.0f %s a second", l.Name, l.Rate, l.Unit)
+	if l.Latency != (Latency{}) {
+		fmt.Fprintf(out, ", p50 %s, p99 %s", duration(l.Latency.P50), duration(l.Latency.P99))
+	}
+	fmt.Fprintln(out)
 }
 
-// against is the property of the machine that bounds a workload.
-type against int
-
-const (
-	againstDisk against = iota
-	againstLoopback
-)
-
-var againstNames = [...]string{againstDisk: "fdatasync", againstLoopback: "round trip"}
-
-type table struct {
-	out     io.Writer
-	machine [2]float64 // the machine's rates, by against
+// duration writes microseconds with three digits; none is a dash.
+func duration(us float64) string {
+	d := time.Duration(us * 1e3)
+	switch {
+	case d == 0:
+		return "-"
+	case d < time.Millisecond:
+		return d.Round(time.Microsecond).String()
+	case d < time.Second:
+		return d.Round(10 * time.Microsecond).String()
+	default:
+		return d.Round(10 * time.Millisecond).String()
+	}
 }
 
-func newTable(out io.Writer) *table {
-	fmt.Fprintf(out, "%-50s %12s %10s %10s   %s\n", "", "a second", "p50", "p99", "compared")
-	return &table{out: out}
-}
-
-func (t *table) row(name string, r result, a against) {
-	fmt.Fprintf(t.out, "%-50s %12.0f %10v %10v   %.2f × %s\n", name, r.rate(),
-		quantile(r.latency, 50), quantile(r.latency, 99), r.rate()/t.machine[a], againstNames[a])
-}
-
-func quantile(h *hdrhistogram.Histogram, q float64) time.Duration {
-	return time.Duration(h.ValueAtQuantile(q)).Round(time.Microsecond)
+func octets(n int) string {
+	switch {
+	case n >= 1<<20 && n%(1<<20) == 0:
+		return strconv.Itoa(n>>20) + " MiB"
+	case n >= 1<<10 && n%(1<<10) == 0:
+		return strconv.Itoa(n>>10) + " KiB"
+	}
+	return strconv.Itoa(n) + " B"
 }

@@ -1,173 +1,115 @@
-package main
+package bench
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"sync"
-	"sync/atomic"
+	"strings"
 	"time"
-
-	"golang.org/x/sync/errgroup"
-
-	"baton/integration/client"
 )
 
-// workload is what clients do with one queue.
-type workload struct {
-	name       string
-	against    against
-	queue      string
-	persistent bool
-	producers  int
-	consumers  int    // 0: only the receipts are measured, and the queue is emptied afterwards
-	window     int    // SENDs of a producer that wait for their receipts
-	ack        string // mode of the consumers
+// A Workload is what clients do with a broker.
+type Workload struct {
+	Name         string        `json:"name"`
+	Producers    int           `json:"producers"`
+	Consumers    int           `json:"consumers"`    // of queues, which share the messages; of topics they get all
+	Topic        bool          `json:"topic"`        // topics, not queues
+	Durable      bool          `json:"durable"`      // the subscriptions of the topic are
+	Destinations int           `json:"destinations"` // queues or topics that take turns
+	Size         int           `json:"size"`         // octets of a body
+	Persistent   bool          `json:"persistent"`
+	Window       int           `json:"window"` // SENDs, or with Tx COMMITs, of a producer that wait for their receipts; 0: no receipts
+	Ack          string        `json:"ack"`    // auto, client or client-individual
+	Prefetch     int           `json:"prefetch"`
+	Rate         float64       `json:"rate"`      // messages a second of all producers; 0: as fast as it goes
+	Tx           int           `json:"tx"`        // SENDs of a transaction; 0: no transactions
+	Selectors    bool          `json:"selectors"` // each consumer selects a share of its own
+	Backlog      int64         `json:"backlog"`   // so many messages are sent first, and then consumed; 0: at the same time
+	Ahead        int64         `json:"ahead"`     // most messages that were sent and the slowest subscriber has not; 0: unbounded
+	Duration     time.Duration `json:"duration_ns"`
 }
 
-// patience is how long the rest of a workload may take when its producers have stopped.
-const patience = time.Minute
+const (
+	maxBodyBytes = 128 << 20
+	maxClients   = 100_000
+	maxWindow    = 1 << 20
+)
 
-// progress is shared by the clients of one run.
-type progress struct {
-	workload
-	addr     string
-	begin    time.Time
-	stop     time.Time // when producers stop
-	tally    *tally
-	received atomic.Int64
-	expected atomic.Int64  // messages sent; -1 while producers work
-	complete chan struct{} // closed when all that was sent has been received
-
-	completed sync.Once
+// withDefaults gives what is zero its default.
+func (w Workload) withDefaults() Workload {
+	if w.Destinations == 0 {
+		w.Destinations = 1
+	}
+	if w.Ack == "" {
+		w.Ack = "client-individual"
+	}
+	if w.Prefetch == 0 {
+		w.Prefetch = 1000
+	}
+	if w.Topic && !w.Durable && w.Ahead == 0 {
+		w.Ahead = 2000 // brokers drop what a slow subscriber does not take
+	}
+	return w
 }
 
-// dial connects a client that ends with ctx.
-func (p *progress) dial(ctx context.Context) (*client.Conn, error) {
-	c, err := client.Dial(ctx, p.addr, client.Options{})
-	if err == nil {
-		context.AfterFunc(ctx, func() { c.Close() })
-	}
-	return c, err
-}
-
-// goodbye is the receipt of DISCONNECT, the last frame of a connection.
-const goodbye = "goodbye"
-
-// leave asks for that receipt.
-func leave(c *client.Conn) error {
-	if err := c.Write("DISCONNECT", nil, "receipt", goodbye); err != nil {
-		return err
-	}
-	return c.Flush()
-}
-
-// run measures the workload and fails when a message was lost or doubled.
-func (w workload) run(ctx context.Context, addr string, duration time.Duration) (result, error) {
-	ctx, cancel := context.WithTimeout(ctx, duration+patience)
-	defer cancel()
-	p := &progress{workload: w, addr: addr, tally: newTally(w.producers), complete: make(chan struct{})}
-	p.expected.Store(-1)
-	consumers, err := p.dialConsumers(ctx)
-	if err != nil {
-		return result{}, err
-	}
-	p.begin = time.Now()
-	p.stop = p.begin.Add(duration)
-	var receiving errgroup.Group
-	for _, c := range consumers {
-		receiving.Go(c.receive)
-	}
-	receipts, err := p.produce(ctx)
-	if err != nil {
-		return result{}, err
-	}
-	if w.consumers == 0 {
-		return receipts, p.empty(ctx)
-	}
-	messages, err := p.finish(ctx, consumers, receiving.Wait)
-	return messages, errors.Join(err, p.empty(ctx))
-}
-
-// produce runs all producers and says how many messages they sent.
-func (p *progress) produce(ctx context.Context) (result, error) {
-	producers := make([]*producer, p.producers)
-	group, ctx := errgroup.WithContext(ctx)
-	for i := range producers {
-		producers[i] = &producer{progress: p, number: uint32(i), latency: newLatency()}
-		group.Go(func() error { return producers[i].work(ctx) })
-	}
-	if err := group.Wait(); err != nil {
-		return result{}, err
-	}
-	r := result{elapsed: time.Since(p.begin), latency: newLatency()}
-	for _, producer := range producers {
-		r.count += producer.sent
-		r.latency.Merge(producer.latency)
-		p.tally.sent[producer.number] = producer.sent
-	}
-	return r, nil
-}
-
-// finish waits until everything has arrived, and lets every consumer go when its acknowledgements are safe.
-func (p *progress) finish(ctx context.Context, consumers []*consumer, wait func() error) (result, error) {
-	p.expected.Store(int64(p.tally.total()))
-	p.checkComplete()
-	select {
-	case <-p.complete:
-	case <-ctx.Done():
-		err := fmt.Errorf("%d of %d messages had arrived %v after the last SEND", p.received.Load(), p.expected.Load(), patience)
-		return result{}, errors.Join(err, ctx.Err())
-	}
-	r := result{count: int(p.received.Load()), latency: newLatency()}
-	for _, c := range consumers {
-		if err := c.leave(); err != nil {
-			return result{}, err
+// Check says what is wrong with w, all of it.
+func (w Workload) Check() error {
+	var wrong []error
+	want := func(ok bool, format string, args ...any) {
+		if !ok {
+			wrong = append(wrong, fmt.Errorf(format, args...))
 		}
 	}
-	if err := wait(); err != nil {
-		return result{}, err
+	want(w.Producers >= 1 && w.Producers <= maxClients, "producers: %d is not within 1 and %d", w.Producers, maxClients)
+	want(w.Consumers >= 0 && w.Consumers <= maxClients, "consumers: %d is not within 0 and %d", w.Consumers, maxClients)
+	want(w.Destinations >= 0 && w.Destinations <= maxClients, "destinations: %d is not within 1 and %d", w.Destinations, maxClients)
+	want(w.Size >= StampBytes && w.Size <= maxBodyBytes, "size: %d is not within %d and %d", w.Size, StampBytes, maxBodyBytes)
+	want(w.Window >= 0 && w.Window <= maxWindow, "window: %d is not within 0 and %d", w.Window, maxWindow)
+	want(w.Prefetch >= 0 && w.Prefetch <= maxWindow, "prefetch: %d is not within 1 and %d", w.Prefetch, maxWindow)
+	want(w.Rate >= 0, "rate: %v is less than 0", w.Rate)
+	want(w.Tx >= 0 && w.Tx <= maxWindow, "tx: %d is not within 0 and %d", w.Tx, maxWindow)
+	want(w.Tx == 0 || w.Window > 0, "tx: transactions need a window: their receipts say that they are done")
+	want(w.Backlog >= 0, "backlog: %d is less than 0", w.Backlog)
+	want(w.Backlog == 0 || !w.Topic, "backlog: a topic keeps nothing for later")
+	want(w.Backlog > 0 || w.Duration > 0, "duration: %v is not more than 0", w.Duration)
+	want(!w.Durable || w.Topic, "durable: only the subscriptions of a topic are")
+	want(!w.Selectors || w.Consumers > 0 && !w.Topic, "selectors: they need the consumers of a queue")
+	switch w.Ack {
+	case "", "auto", "client", "client-individual":
+	default:
+		want(false, "ack: %q is not auto, client or client-individual", w.Ack)
 	}
-	for _, c := range consumers {
-		r.elapsed = max(r.elapsed, c.last.Sub(p.begin))
-		r.latency.Merge(c.latency)
-		p.tally.add(c.seen)
-	}
-	return r, nil
+	return errors.Join(wrong...)
 }
 
-// checkComplete closes complete when the last message has come. Both the consumers and finish call it, because either may
-// be the later one.
-func (p *progress) checkComplete() {
-	if expected := p.expected.Load(); expected >= 0 && p.received.Load() >= expected {
-		p.completed.Do(func() { close(p.complete) })
+// String tells w in a line.
+func (w Workload) String() string {
+	var b strings.Builder
+	kind := "queue"
+	switch {
+	case w.Durable:
+		kind = "durable topic"
+	case w.Topic:
+		kind = "topic"
 	}
-}
-
-// empty takes what is still in the queue, which is everything where there were no consumers and else nothing, and compares.
-func (p *progress) empty(ctx context.Context) error {
-	c, err := p.dial(ctx)
-	if err != nil {
-		return err
+	if !w.Persistent {
+		kind = "non-persistent " + kind
+	} else {
+		kind = "persistent " + kind
 	}
-	defer c.Close()
-	if err := c.Write("SEND", nil, "destination", p.queue, "x-end", "true"); err != nil {
-		return err
-	}
-	if err := c.Write("SUBSCRIBE", nil, "destination", p.queue, "id", "1", "ack", "auto"); err != nil {
-		return err
-	}
-	if err := c.Flush(); err != nil {
-		return err
-	}
-	for {
-		f, err := c.Next()
-		if err != nil {
-			return err
+	fmt.Fprintf(&b, "%s, %d to %d, %d B, window %d, ack %s", kind, w.Producers, w.Consumers, w.Size, w.Window, w.Ack)
+	for _, more := range []struct {
+		is   bool
+		text string
+	}{
+		{w.Destinations > 1, fmt.Sprintf("%d destinations", w.Destinations)},
+		{w.Rate > 0, fmt.Sprintf("%v a second", w.Rate)},
+		{w.Tx > 0, fmt.Sprintf("transactions of %d", w.Tx)},
+		{w.Selectors, "selectors"},
+		{w.Backlog > 0, fmt.Sprintf("backlog of %d", w.Backlog)},
+	} {
+		if more.is {
+			b.WriteString(", " + more.text)
 		}
-		if f.Has("x-end") {
-			return p.tally.check()
-		}
-		p.tally.add([]stamp{readStamp(f.Body)})
 	}
+	return b.String()
 }

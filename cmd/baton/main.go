@@ -58,7 +58,7 @@ func rootCommand() *cobra.Command {
 	root.SilenceErrors = true
 	root.SilenceUsage = true
 	root.AddCommand(
-		serveCommand(), sendCommand(), receiveCommand(), configCommand(), journalCommand(), versionCommand())
+		serveCommand(), sendCommand(), receiveCommand(), benchCommand(), configCommand(), journalCommand(), versionCommand())
 	return root
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 const activemqJar = "/usr/share/activemq/bin/activemq.jar"
@@ -26,8 +27,15 @@ const activemqConfig = `<beans xmlns="http://www.springframework.org/schema/bean
 </beans>
 `
 
-// StartActiveMQ runs Debian's ActiveMQ with its data in dir and returns when it accepts connections.
-func StartActiveMQ(ctx context.Context, dir string) (*Peer, error) {
+// A short run is up soonest so, in little memory.
+var briefJava = []string{"-Xmx256m", "-XX:TieredStopAtLevel=1"}
+
+// StartActiveMQ runs Debian's ActiveMQ with its data in dir and returns when it accepts connections. Its Java machine gets
+// the flags java, or those for a short run.
+func StartActiveMQ(ctx context.Context, dir string, java ...string) (*Peer, error) {
+	if len(java) == 0 {
+		java = briefJava
+	}
 	if _, err := os.Stat(activemqJar); err != nil {
 		return nil, fmt.Errorf("ActiveMQ is missing, apt-get install activemq: %w", err)
 	}
@@ -40,9 +48,9 @@ func StartActiveMQ(ctx context.Context, dir string) (*Peer, error) {
 		return nil, err
 	}
 	p := &Peer{Name: "activemq", Addr: loopback(port), Log: filepath.Join(dir, "log")}
-	err = p.run(os.Environ(), "java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-Djava.io.tmpdir="+dir,
+	err = p.run(os.Environ(), "java", append(slices.Clone(java), "-Djava.io.tmpdir="+dir,
 		"-Dactivemq.home=/usr/share/activemq", "-Dactivemq.base="+dir, "-Dactivemq.conf="+dir, "-Dactivemq.data="+dir,
-		"-jar", activemqJar, "start", "xbean:file:"+config)
+		"-jar", activemqJar, "start", "xbean:file:"+config)...)
 	if err != nil {
 		return nil, err
 	}

@@ -23,6 +23,9 @@ type Peer struct {
 	children []*exec.Cmd
 }
 
+// Pid is the process id of the broker itself.
+func (p *Peer) Pid() int { return p.children[len(p.children)-1].Process.Pid }
+
 // Stop kills the peer and reaps it.
 func (p *Peer) Stop() {
 	for _, child := range p.children {

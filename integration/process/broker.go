@@ -122,6 +122,9 @@ func (b *Broker) reap(stdout io.Reader, ready chan<- string) {
 // Pid is the process id.
 func (b *Broker) Pid() int { return b.cmd.Process.Pid }
 
+// Memory is that of the process, see the function of this name.
+func (b *Broker) Memory() (now, peak int64, err error) { return Memory(b.Pid()) }
+
 // Log is what the broker wrote on stdout and stderr, the last megabyte of it.
 func (b *Broker) Log() string { return b.log.String() }
 

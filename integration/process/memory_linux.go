@@ -9,9 +9,9 @@ import (
 
 var memoryLine = regexp.MustCompile(`(VmHWM|VmRSS):\s+(\d+) kB`)
 
-// Memory is what the process has resident now, and the most that it ever had, in bytes.
-func (b *Broker) Memory() (now, peak int64, err error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.Pid()))
+// Memory is what a process has resident now, and the most that it ever had, in bytes.
+func Memory(pid int) (now, peak int64, err error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, 0, err
 	}

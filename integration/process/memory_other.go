@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// Memory is what the process has resident now, in bytes. This system does not tell the most that it ever had: peak is now.
-func (b *Broker) Memory() (now, peak int64, err error) {
-	out, err := exec.Command("ps", "-o", "rss=", "-p", strconv.Itoa(b.Pid())).Output()
+// Memory is what a process has resident now, in bytes. This system does not tell the most that it ever had: peak is now.
+func Memory(pid int) (now, peak int64, err error) {
+	out, err := exec.Command("ps", "-o", "rss=", "-p", strconv.Itoa(pid)).Output()
 	if err != nil {
 		return 0, 0, fmt.Errorf("ps: %w", err)
 	}

@@ -1,0 +1,51 @@
+package bench
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+)
+
+// A Dialect is how a kind of broker wants to be told what STOMP leaves open.
+type Dialect struct {
+	Name     string
+	Host     string // of CONNECT
+	Prefetch string // header of SUBSCRIBE: most messages in flight
+	Durable  func(client, name string) (connect, subscribe []string)
+	// Safe says what a receipt of a persistent SEND promises, in the configuration that `make bench-peers` gives it.
+	Safe string
+}
+
+// Dialects are those that are known.
+var Dialects = []Dialect{
+	{
+		Name: "baton", Host: "baton", Prefetch: "prefetch-count",
+		Durable: activemqDurable,
+		Safe:    "written and synced",
+	},
+	{
+		Name: "activemq", Host: "localhost", Prefetch: "activemq.prefetchSize",
+		Durable: activemqDurable,
+		Safe:    "written and synced (KahaDB, enableJournalDiskSyncs)",
+	},
+	{
+		Name: "rabbitmq", Host: "/", Prefetch: "prefetch-count",
+		Durable: func(client, name string) (connect, subscribe []string) {
+			return nil, []string{"durable", "true", "auto-delete", "false", "id", client + "-" + name}
+		},
+		Safe: "a classic queue has written and synced it, at the latest after some 100 ms",
+	},
+}
+
+func activemqDurable(client, name string) (connect, subscribe []string) {
+	return []string{"client-id", client}, []string{"activemq.subscriptionName", name}
+}
+
+// DialectOf finds one by its name.
+func DialectOf(name string) (Dialect, error) {
+	i := slices.IndexFunc(Dialects, func(d Dialect) bool { return d.Name == name })
+	if i < 0 {
+		return Dialect{}, fmt.Errorf("%s is no dialect: there are baton, activemq and rabbitmq", strconv.Quote(name))
+	}
+	return Dialects[i], nil
+}

@@ -1,0 +1,192 @@
+package bench
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// newTestRelay has a relay with a log, which leaves nothing behind.
+func newTestRelay(t *testing.T) *Relay {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "log")
+	r, err := NewRelay(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(name); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the log is left: %v", err)
+		}
+	})
+	return r
+}
+
+func (r *Relay) server() Server { return Server{Addr: r.Addr(), Dialect: Dialects[0]} }
+
+const briefly = 100 * time.Millisecond
+
+// Every kind of workload that needs no broker behind it ends with all checked and measured.
+func TestRun(t *testing.T) {
+	t.Parallel()
+	for name, w := range map[string]Workload{
+		"queue":                            {Producers: 3, Consumers: 2, Persistent: true, Window: 16},
+		"window of 1":                      {Producers: 1, Consumers: 1, Persistent: true, Window: 1},
+		"no receipts":                      {Producers: 2, Consumers: 2, Ack: "auto"},
+		"topic":                            {Producers: 2, Consumers: 5, Topic: true, Window: 16, Ack: "auto"},
+		"rate":                             {Producers: 2, Consumers: 2, Window: 16, Rate: 1000},
+		"transactions":                     {Producers: 2, Consumers: 2, Persistent: true, Window: 4, Tx: 7},
+		"destinations":                     {Producers: 2, Consumers: 3, Window: 16, Destinations: 10},
+		"more consumers than destinations": {Producers: 2, Consumers: 3, Window: 16, Destinations: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w.Size, w.Duration = 100, briefly
+			r, err := Run(t.Context(), newTestRelay(t).server(), w, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			copies := int64(1)
+			if w.Topic {
+				copies = int64(w.Consumers)
+			}
+			if r.Sent == 0 || r.Received != r.Sent*copies || r.SendRate <= 0 || r.Rate <= 0 {
+				t.Errorf("sent %d at %.0f/s, received %d at %.0f/s", r.Sent, r.SendRate, r.Received, r.Rate)
+			}
+			if (r.Receipts.P50 > 0) != (w.Window > 0) || r.Latencies.P50 <= 0 || r.Latencies.P99 < r.Latencies.P50 {
+				t.Errorf("latencies %+v, %+v", r.Receipts, r.Latencies)
+			}
+			if w.Rate > 0 && r.Sent != int64(w.Rate*briefly.Seconds()) {
+				t.Errorf("%d messages in %v at %v a second", r.Sent, briefly, w.Rate)
+			}
+		})
+	}
+}
+
+// What a broker does wrong with a message is found and named.
+func TestRunFindsWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	const which = 5
+	var held []byte
+	for name, c := range map[string]struct {
+		want  Checks
+		spoil func(frame []byte) []byte
+		after func(frame []byte) []byte // with the next one
+	}{
+		"lost":    {want: Checks{Lost: 1}, spoil: func([]byte) []byte { return nil }},
+		"doubled": {want: Checks{Doubled: 1}, spoil: func(f []byte) []byte { return append(bytes.Clone(f), f...) }},
+		"corrupt": {want: Checks{Corrupt: 1, Lost: 1}, spoil: func(f []byte) []byte { f[len(f)-5] ^= 1; return f }},
+		"out of order": {
+			want:  Checks{Disordered: 1},
+			spoil: func(f []byte) []byte { held = bytes.Clone(f); return nil },
+			after: func(f []byte) []byte { return append(f, held...) },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			relay := newTestRelay(t)
+			relay.spoil = func(number int, frame []byte) []byte {
+				switch {
+				case number == which:
+					return c.spoil(frame)
+				case number == which+1 && c.after != nil:
+					return c.after(frame)
+				}
+				return frame
+			}
+			w := Workload{Producers: 1, Consumers: 1, Size: 100, Window: 16, Duration: briefly}
+			r, err := runFor(t.Context(), relay.server(), w, nil, 3*time.Second)
+			if err == nil || r == nil || r.Checks != c.want || !strings.Contains(err.Error(), name) {
+				t.Fatalf("%v, %+v; want %+v", err, r, c.want)
+			}
+		})
+	}
+}
+
+// A consumer that is not there makes no run.
+func TestRunNeedsABroker(t *testing.T) {
+	t.Parallel()
+	relay, err := NewRelay("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := relay.server()
+	if err := relay.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Run(t.Context(), server, Workload{Producers: 1, Size: 100, Duration: briefly}, nil); err == nil {
+		t.Error("nobody listens, and it is no error")
+	}
+}
+
+func TestWorkloadsAreChecked(t *testing.T) {
+	t.Parallel()
+	good := Workload{Producers: 1, Consumers: 1, Size: 100, Window: 1, Duration: time.Second}
+	if err := good.Check(); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(w *Workload){
+		"producers":    func(w *Workload) { w.Producers = 0 },
+		"consumers":    func(w *Workload) { w.Consumers = -1 },
+		"destinations": func(w *Workload) { w.Destinations = -1 },
+		"size":         func(w *Workload) { w.Size = StampBytes - 1 },
+		"window":       func(w *Workload) { w.Window = -1 },
+		"prefetch":     func(w *Workload) { w.Prefetch = -1 },
+		"rate":         func(w *Workload) { w.Rate = -1 },
+		"tx":           func(w *Workload) { w.Tx, w.Window = 10, 0 },
+		"backlog":      func(w *Workload) { w.Backlog, w.Topic = 1, true },
+		"duration":     func(w *Workload) { w.Duration = 0 },
+		"durable":      func(w *Workload) { w.Durable = true },
+		"selectors":    func(w *Workload) { w.Selectors, w.Topic = true, true },
+		"ack":          func(w *Workload) { w.Ack = "never" },
+	} {
+		w := good
+		change(&w)
+		if err := w.Check(); err == nil || !strings.HasPrefix(err.Error(), name+": ") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, p := range Presets() {
+		if err := p.Check(); err != nil || p.About == "" {
+			t.Errorf("preset %s: %v", p.Name, err)
+		}
+		if w, err := PresetOf(p.Name); err != nil || w != p.Workload {
+			t.Errorf("preset %s: %+v, %v", p.Name, w, err)
+		}
+	}
+	if _, err := PresetOf("fast"); err == nil || !strings.Contains(err.Error(), "persistent") {
+		t.Errorf("of a preset that is not there: %v", err)
+	}
+}
+
+func TestStampsCoverTheBody(t *testing.T) {
+	t.Parallel()
+	body := newBody(100, 3)
+	want := stamp{3, 4, 5 * time.Second}
+	want.put(body)
+	if got, ok := readStamp(body); !ok || got != want {
+		t.Fatalf("%+v, %v", got, ok)
+	}
+	for i := range body {
+		body[i] ^= 0x10
+		if _, ok := readStamp(body); ok {
+			t.Errorf("octet %d is not covered", i)
+		}
+		body[i] ^= 0x10
+	}
+	if _, ok := readStamp(binary.BigEndian.AppendUint32(nil, 0)); ok {
+		t.Error("a short body is taken")
+	}
+}

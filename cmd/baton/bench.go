@@ -1,0 +1,227 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"baton/bench"
+)
+
+// benchmark is one call of `baton bench`.
+type benchmark struct {
+	server   bench.Server
+	dialect  string
+	workload bench.Workload
+	topic    int // subscribers; 0: it is a queue
+	json     string
+	plot     string
+}
+
+func benchCommand() *cobra.Command {
+	var b benchmark
+	cmd := &cobra.Command{
+		Use:   "bench [PRESET]",
+		Short: "Load a STOMP broker, check every message, and print rates and latencies",
+		Long: `Let producers and consumers work on a broker, Baton or another that speaks STOMP 1.2, and measure them. PRESET names a
+workload; flags change it, or make one without. Every message is checked: the command fails if one was lost, doubled, out of
+order or corrupt. Latencies begin when a SEND was due, so that at a fixed --rate a stall counts for all that waited.
+
+Presets:
+` + presetList(),
+		Example: `  baton bench persistent
+  baton bench --producers 2 --consumers 2 --size 100 --duration 5s
+  baton bench steady --rate 20000 --plot latency.svg
+  baton bench persistent --server 127.0.0.1:61614 --dialect activemq`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := b.complete(cmd, args); err != nil {
+				return err
+			}
+			return b.run(cmd.Context(), cmd.OutOrStdout(), newProgress(cmd.ErrOrStderr()))
+		},
+	}
+	b.addFlags(cmd)
+	cmd.AddCommand(benchLimitsCommand())
+	return cmd
+}
+
+func presetList() (list string) {
+	for _, p := range bench.Presets() {
+		list += fmt.Sprintf("  %-16s %s\n", p.Name, p.About)
+	}
+	return list
+}
+
+func (b *benchmark) addFlags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&b.server.Addr, "server", "127.0.0.1:61613", "the broker's `ADDR`")
+	flags.StringVar(&b.server.Login, "login", "", "login `NAME`")
+	flags.StringVar(&b.server.Passcode, "passcode", "", "passcode; better in the environment as BATON_PASSCODE, where others cannot see it")
+	flags.StringVar(&b.dialect, "dialect", "baton", "what the broker is: baton, activemq or rabbitmq")
+	w := &b.workload
+	flags.IntVar(&w.Producers, "producers", 1, "`N` connections that send")
+	flags.IntVar(&w.Consumers, "consumers", 1, "`N` connections that share what is sent to a queue")
+	flags.IntVar(&b.topic, "subscribers", 0, "`N` connections that each get all of a topic, in place of --consumers")
+	flags.BoolVar(&w.Durable, "durable", false, "the subscribers are durable")
+	flags.IntVar(&w.Destinations, "destinations", 1, "`N` queues or topics that take turns")
+	flags.IntVar(&w.Size, "size", 1024, "`OCTETS` of a message")
+	flags.BoolVar(&w.Persistent, "persistent", true, "the messages are safe before their receipts come")
+	flags.IntVar(&w.Window, "window", 256, "`N` SENDs of a producer that wait for their receipts; 0: without receipts")
+	flags.StringVar(&w.Ack, "ack", "client-individual", "`MODE` of the consumers: auto, client or client-individual")
+	flags.IntVar(&w.Prefetch, "prefetch", 1000, "`N` messages that a consumer has not acknowledged, at most")
+	flags.Float64Var(&w.Rate, "rate", 0, "`N` messages a second of all producers; 0: as fast as it goes")
+	flags.IntVar(&w.Tx, "tx", 0, "`N` SENDs of a transaction; --window counts transactions then")
+	flags.BoolVar(&w.Selectors, "selectors", false, "each consumer selects a share of its own")
+	flags.Int64Var(&w.Backlog, "backlog", 0, "`N` messages are sent first, and then consumed")
+	flags.DurationVar(&w.Duration, "duration", 10*time.Second, "how long the producers send")
+	flags.StringVar(&b.json, "json", "", "write the result to `FILE` as JSON; - is standard output, in place of the table")
+	flags.StringVar(&b.plot, "plot", "", "write a picture of rates and latencies over time to `FILE`, as SVG")
+}
+
+// complete makes the workload of a preset and the flags.
+func (b *benchmark) complete(cmd *cobra.Command, args []string) (err error) {
+	if b.server.Dialect, err = bench.DialectOf(b.dialect); err != nil {
+		return usagef("--dialect: %v", err)
+	}
+	if b.server.Passcode == "" {
+		b.server.Passcode = os.Getenv("BATON_PASSCODE")
+	}
+	flagged := b.workload
+	if len(args) > 0 {
+		if b.workload, err = bench.PresetOf(args[0]); err != nil {
+			return usagef("%v", err)
+		}
+		b.keepFlags(cmd, flagged)
+	}
+	if b.topic > 0 {
+		b.workload.Topic, b.workload.Consumers = true, b.topic
+	}
+	if err := b.workload.Check(); err != nil {
+		return usagef("--%s", strings.ReplaceAll(err.Error(), "\n", "; --"))
+	}
+	return nil
+}
+
+// keepFlags has what was given on the command line precede what the preset says.
+func (b *benchmark) keepFlags(cmd *cobra.Command, flagged bench.Workload) {
+	w, f := &b.workload, &flagged
+	for name, keep := range map[string]func(){
+		"producers":    func() { w.Producers = f.Producers },
+		"consumers":    func() { w.Consumers = f.Consumers },
+		"durable":      func() { w.Durable = f.Durable },
+		"destinations": func() { w.Destinations = f.Destinations },
+		"size":         func() { w.Size = f.Size },
+		"persistent":   func() { w.Persistent = f.Persistent },
+		"window":       func() { w.Window = f.Window },
+		"ack":          func() { w.Ack = f.Ack },
+		"prefetch":     func() { w.Prefetch = f.Prefetch },
+		"rate":         func() { w.Rate = f.Rate },
+		"tx":           func() { w.Tx = f.Tx },
+		"selectors":    func() { w.Selectors = f.Selectors },
+		"backlog":      func() { w.Backlog = f.Backlog },
+		"duration":     func() { w.Duration = f.Duration },
+	} {
+		if cmd.Flags().Changed(name) {
+			keep()
+		}
+	}
+}
+
+func (b *benchmark) run(ctx context.Context, out io.Writer, p *progress) error {
+	result, err := bench.Run(ctx, b.server, b.workload, func(now bench.Progress) {
+		p.show("%v: %d sent, %d received", now.Elapsed.Round(time.Second), now.Sent, now.Received)
+	})
+	p.done()
+	if result == nil {
+		return err
+	}
+	if b.json != "-" {
+		result.Print(out)
+	}
+	if err == nil && b.json != "" {
+		err = writeTo(b.json, out, func(out io.Writer) error {
+			encoder := json.NewEncoder(out)
+			encoder.SetIndent("", "  ")
+			return encoder.Encode(result)
+		})
+	}
+	if err == nil && b.plot != "" {
+		err = writeTo(b.plot, out, result.Plot)
+	}
+	return err
+}
+
+// writeTo has fn write a file; - is out.
+func writeTo(name string, out io.Writer, fn func(io.Writer) error) (err error) {
+	if name == "-" {
+		return fn(out)
+	}
+	file, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	if err := fn(file); err != nil {
+		_ = file.Close()
+		return err
+	}
+	return file.Close()
+}
+
+func benchLimitsCommand() *cobra.Command {
+	var dir string
+	var duration time.Duration
+	cmd := &cobra.Command{
+		Use:   "limits",
+		Short: "Measure what this machine could do at best: its disk, loopback, and a relay that is no broker",
+		Long: `Measure the machine: writes that are synced one after the other, by size, in a file that grows and in one that was
+allocated before; sequential writing; a round trip over loopback; and a null relay, which parses STOMP and forwards messages and
+does nothing else, without and with a synced log. No broker on this machine can be faster.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return benchLimits(cmd.Context(), cmd.OutOrStdout(), dir, duration)
+		},
+	}
+	cmd.Flags().StringVar(&dir, "dir", os.TempDir(), "`DIR` on the disk that is measured; some 100 MiB are written there, and removed")
+	cmd.Flags().DurationVar(&duration, "duration", 2*time.Second, "how long each measurement takes")
+	return cmd
+}
+
+func benchLimits(ctx context.Context, out io.Writer, dir string, duration time.Duration) error {
+	limits, err := bench.DiskLimits(ctx, dir, []int{512, 1 << 10, 16 << 10, 64 << 10, 1 << 20}, duration)
+	if err != nil {
+		return err
+	}
+	loopback, err := bench.LoopbackLimit(ctx, 1<<10, duration)
+	if err != nil {
+		return err
+	}
+	for _, l := range append(limits, loopback) {
+		l.Print(out)
+	}
+	for _, of := range []struct{ preset, log, name string }{
+		{"non-persistent", "", "a null relay"},
+		{"topic-100", "", "a null relay"},
+		{"persistent", dir, "a null relay with a synced log"},
+		{"receipts", dir, "a null relay with a synced log"},
+	} {
+		w, err := bench.PresetOf(of.preset)
+		if err != nil {
+			return err
+		}
+		w.Duration = duration
+		result, err := bench.RelayLimit(ctx, of.log, w)
+		if err != nil {
+			return fmt.Errorf("%s: %s: %w", of.name, of.preset, err)
+		}
+		fmt.Fprintf(out, "\n%s: ", of.name)
+		result.Print(out)
+	}
+	return nil
+}
