@@ -403,8 +403,12 @@ func TestLoanIsBuried(t *testing.T) {
 			asked.Messages[0].publishedOn("kept")
 			r.step(Command{Op: Examined, Examination: asked})
 		}
-		if q := r.m.queues["DLQ.kept"]; q == nil || q.ready != 1 {
-			t.Errorf("persistent %t: there is no dead letter, or several: %+v", persistent, q)
+		q := r.m.queues["DLQ.kept"]
+		if q == nil || q.ready != 1 {
+			t.Fatalf("persistent %t: there is no dead letter, or several: %+v", persistent, q)
+		}
+		if body := bodyText(q.first().message()); body != "m" {
+			t.Errorf("persistent %t: the dead letter says %q", persistent, body)
 		}
 	}
 }
