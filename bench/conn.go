@@ -96,13 +96,9 @@ func (c *conn) next() (*stomp.Frame, error) {
 func (c *conn) add(command string, headers ...string) {
 	c.out = append(append(c.out, command...), '\n')
 	for i := 0; i < len(headers); i += 2 {
-		c.header(headers[i], headers[i+1])
+		c.out = stomp.AppendHeader(c.out, stomp.V12, headers[i], headers[i+1])
 	}
 	c.out = append(c.out, '\n', 0)
-}
-
-func (c *conn) header(name, value string) {
-	c.out = stomp.AppendHeader(c.out, stomp.V12, name, value)
 }
 
 // ack writes an ACK.

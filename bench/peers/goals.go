@@ -11,8 +11,8 @@ type goal struct {
 type part struct {
 	name  string
 	value func(all figures) (float64, bool)
-	least float64 // Baton's value over this one; below 0: at most its absolute
-	most  bool    // the ratio must be at most this, not at least
+	least float64 // of Baton's value over this one
+	most  bool    // the ratio must be at most that, not at least
 }
 
 // rate is a contender's deliveries a second in a workload.
