@@ -12,6 +12,8 @@ type Dialect struct {
 	Host     string // of CONNECT
 	Prefetch string // header of SUBSCRIBE: most messages in flight
 	Durable  func(client, name string) (connect, subscribe []string)
+	// TransientUnsaid: a SEND is not persistent unless it says so, and must not say that it is not.
+	TransientUnsaid bool
 	// Safe says what a receipt of a persistent SEND promises, in the configuration that `make bench-peers` gives it.
 	Safe string
 }
@@ -29,7 +31,7 @@ var Dialects = []Dialect{
 		Safe:    "written and synced (KahaDB, enableJournalDiskSyncs)",
 	},
 	{
-		Name: "rabbitmq", Host: "/", Prefetch: "prefetch-count",
+		Name: "rabbitmq", Host: "/", Prefetch: "prefetch-count", TransientUnsaid: true, // persistent:false would make the queue exclusive
 		Durable: func(client, name string) (connect, subscribe []string) {
 			return nil, []string{"durable", "true", "auto-delete", "false", "id", client + "-" + name}
 		},

@@ -53,7 +53,9 @@ func (p *producer) head(destination, share int) []byte {
 	b := append([]byte(nil), "SEND\n"...)
 	add := func(name, value string) { b = stomp.AppendHeader(b, stomp.V12, name, value) }
 	add("destination", p.destination(destination))
-	add("persistent", strconv.FormatBool(p.w.Persistent))
+	if p.w.Persistent || !p.server.Dialect.TransientUnsaid {
+		add("persistent", strconv.FormatBool(p.w.Persistent))
+	}
 	if p.w.Selectors {
 		add("share", strconv.Itoa(share))
 	}
@@ -64,10 +66,13 @@ func (p *producer) head(destination, share int) []byte {
 	return b
 }
 
-// work sends all, and waits for the receipts.
+// work sends all, and waits for the receipts: not every broker gives those before it answers DISCONNECT.
 func (p *producer) work() error {
 	go func() { p.reading <- p.readReceipts() }()
 	err := p.sendAll()
+	if err == nil {
+		err = p.awaitReceipts(0, time.After(p.patience))
+	}
 	if err == nil {
 		p.c.add("DISCONNECT", "receipt", goodbye)
 		err = p.c.flush()
@@ -130,7 +135,12 @@ func (p *producer) await(at time.Duration) error {
 			return err
 		}
 	}
-	for p.w.Window > 0 && p.asked-p.confirmed.Load() >= int64(p.w.Window) {
+	return p.awaitReceipts(max(int64(p.w.Window)-1, 0), nil)
+}
+
+// awaitReceipts waits until at most so many are missing, or until the time is over.
+func (p *producer) awaitReceipts(most int64, over <-chan time.Time) error {
+	for p.asked-p.confirmed.Load() > most {
 		if err := p.c.flush(); err != nil {
 			return err
 		}
@@ -138,6 +148,8 @@ func (p *producer) await(at time.Duration) error {
 		case <-p.wake:
 		case err := <-p.reading:
 			return p.ended(err)
+		case <-over:
+			return fmt.Errorf("%d receipts are missing, and %v are over", p.asked-p.confirmed.Load(), p.patience)
 		}
 	}
 	return nil

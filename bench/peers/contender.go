@@ -15,7 +15,7 @@ import (
 // A contender is a broker that is measured.
 type contender struct {
 	server bench.Server
-	pid    int // 0: it is part of this process
+	pid    int
 	stop   func() error
 }
 
@@ -36,16 +36,6 @@ func startBaton(ctx context.Context, p *plan, dir string) (*contender, error) {
 	}
 	dialect, err := bench.DialectOf("baton")
 	return &contender{bench.Server{Addr: b.Addr, Dialect: dialect}, b.Pid(), func() error { return b.Terminate(ctx) }}, err
-}
-
-// startRelay starts a relay with a synced log: it is used for what is persistent alone, so it serves for all.
-func startRelay(_ context.Context, _ *plan, dir string) (*contender, error) {
-	r, err := bench.NewRelay(filepath.Join(dir, "log"))
-	if err != nil {
-		return nil, err
-	}
-	dialect, err := bench.DialectOf("baton")
-	return &contender{bench.Server{Addr: r.Addr(), Dialect: dialect}, 0, r.Close}, err
 }
 
 func startActiveMQ(ctx context.Context, _ *plan, dir string) (*contender, error) {

@@ -17,6 +17,13 @@ import (
 )
 
 func main() {
+	if isRelay(os.Args) {
+		if err := serveRelay(os.Args[2], os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "relay:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	p := plan{progress: os.Stderr}
 	against := flag.String("against", "baton,relay,activemq,rabbitmq", "who is measured, in this order")
 	out := flag.String("out", "-", "the file that is written; - is standard output")

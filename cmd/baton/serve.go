@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"runtime/debug"
+	"runtime/pprof"
 	"time"
 
 	"baton/broker"
@@ -21,7 +23,7 @@ import (
 )
 
 func serveCommand() *cobra.Command {
-	var file string
+	var file, cpuProfile string
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run a broker until SIGTERM or SIGINT",
@@ -35,11 +37,12 @@ func serveCommand() *cobra.Command {
 			}
 			ctx, stop := untilSignal(cmd.Context())
 			defer stop()
-			return serve(ctx, cfg, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return profiled(cpuProfile, func() error { return serve(ctx, cfg, cmd.OutOrStdout(), cmd.ErrOrStderr()) })
 		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&file, "config", "", "configuration `FILE`")
+	flags.StringVar(&cpuProfile, "cpu-profile", "", "for developers: write a CPU profile to `FILE`, for go tool pprof, until the broker ends")
 	for _, f := range keyFlags {
 		flags.String(f.name, "", f.usage)
 	}
@@ -62,6 +65,23 @@ func givenFlags(cmd *cobra.Command) map[string]any {
 		}
 	}
 	return given
+}
+
+// profiled runs fn and writes a CPU profile of it to a file, unless that has no name.
+func profiled(name string, fn func() error) (err error) {
+	if name == "" {
+		return fn()
+	}
+	file, err := os.Create(name)
+	if err != nil {
+		return fmt.Errorf("--cpu-profile: %w", err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return fmt.Errorf("--cpu-profile: %w", err)
+	}
+	defer pprof.StopCPUProfile()
+	return fn()
 }
 
 // serve runs a broker until ctx ends, or until its journal fails.

@@ -21,6 +21,7 @@ type Options struct {
 	Data   string   // the data directory
 	Listen string   // "": 127.0.0.1 and any free port
 	Env    []string // BATON_… settings, KEY=VALUE, above the environment
+	Flags  []string // more of them, of baton serve
 }
 
 // Broker is a running baton serve.
@@ -87,7 +88,7 @@ func launch(o Options) (*Broker, io.Reader, error) {
 	if listen == "" {
 		listen = "127.0.0.1:0"
 	}
-	cmd := exec.Command(o.Binary, "serve", "--listen", listen, "--data", o.Data)
+	cmd := exec.Command(o.Binary, append([]string{"serve", "--listen", listen, "--data", o.Data}, o.Flags...)...)
 	cmd.Env = append(os.Environ(), o.Env...)
 	b := &Broker{cmd: cmd, log: &log{}, exited: make(chan struct{})}
 	cmd.Stderr = b.log

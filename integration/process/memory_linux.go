@@ -31,3 +31,9 @@ func Memory(pid int) (now, peak int64, err error) {
 	}
 	return now, peak, nil
 }
+
+// ResetPeak has Memory forget the most that a process ever had.
+func ResetPeak(pid int) error {
+	const peak = "5"
+	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte(peak), 0)
+}
