@@ -26,7 +26,7 @@ func BenchmarkTend(b *testing.B) {
 				for i := range messages {
 					effects.Reset()
 					c := destinations.Command{Op: destinations.Send, Destination: destinations.Queue(fmt.Sprint(i % queues)), Message: msg()}
-					if err := m.Step(time.Time{}, c, &effects); err != nil {
+					if err := m.Step(time.Time{}, &c, &effects); err != nil {
 						b.Fatal(err)
 					}
 				}

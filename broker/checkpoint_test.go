@@ -445,7 +445,7 @@ func TestEndInTheMiddleOfAPicture(t *testing.T) {
 			Destination: destinations.Queue(fmt.Sprint(strings.Repeat("n", 200), i)),
 			Message:     &destinations.Message{Content: []byte("\nbody"), Persistent: true},
 		}
-		if err := m.Step(time.Time{}, c, &effects); err != nil {
+		if err := m.Step(time.Time{}, &c, &effects); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -91,7 +91,7 @@ func fetchCost(size int64) int64 {
 func smallBytes(all []destinations.Delivery) (octets int64) {
 	for i := range all {
 		if all[i].Size <= blockBytes {
-			octets += all[i].Size
+			octets += int64(all[i].Size)
 		}
 	}
 	return octets
@@ -236,7 +236,9 @@ func published(d *destinations.Delivery) {
 	}
 	topic := destinations.Topic(d.Message.Topic())
 	if d.Destination.Topic {
-		d.Destination = topic
+		label := *d.Label // others have it too
+		label.Destination = topic
+		d.Label = &label
 	}
 	if d.Dead != nil && d.Dead.Destination.Topic {
 		dead := *d.Dead // others have it too

@@ -21,7 +21,7 @@ func TestOutageIsToldOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logged := observer.New(zapcore.InfoLevel)
 		o := &outage{logger: zap.New(core)}
-		d, err := &destinations.Delivery{Destination: destinations.Queue("a")}, errors.New("why")
+		d, err := &destinations.Delivery{Label: &destinations.Label{Destination: destinations.Queue("a")}}, errors.New("why")
 		want := func(levels ...zapcore.Level) {
 			t.Helper()
 			var got []zapcore.Level

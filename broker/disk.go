@@ -64,15 +64,12 @@ func (d *disk) full() error {
 
 // stores says whether c puts messages into the log.
 func (e *engine) stores(c *destinations.Command) bool {
-	if c.Op == destinations.Send {
-		return e.machine.Stores(destinations.Outgoing{Destination: c.Destination, Also: c.Also, Message: c.Message})
-	}
-	return slices.ContainsFunc(c.Sends, e.machine.Stores)
+	return slices.ContainsFunc(c.Outgoing(), e.machine.Stores)
 }
 
 // sends says whether c has messages. Those of one session keep their order, so
 // none overtakes another that is parked.
-func sends(c *destinations.Command) bool { return c.Op == destinations.Send || len(c.Sends) > 0 }
+func sends(c *destinations.Command) bool { return c.Op == destinations.Send || len(c.Outgoing()) > 0 }
 
 // ampleRoom is more than what one command stores. With less, each is measured.
 const ampleRoom = 256 << 20

@@ -210,7 +210,7 @@ func (e *engine) tick(now time.Time) {
 		return
 	}
 	e.ticked = now
-	_ = e.machine.Step(now, destinations.Command{Op: destinations.Tick, DiskLow: e.low}, &e.effects) // a Tick is not refused
+	_ = e.machine.Step(now, &destinations.Command{Op: destinations.Tick, DiskLow: e.low}, &e.effects) // a Tick is not refused
 }
 
 // due says whether the machine has something to do that is due.
@@ -253,7 +253,7 @@ func (e *engine) step(now time.Time, m *mail) {
 		return
 	case destinations.Examined:
 		m.command.DiskLow = e.low
-		_ = e.machine.Step(now, m.command, &e.effects) // it is not refused
+		_ = e.machine.Step(now, &m.command, &e.effects) // it is not refused
 		return
 	}
 	if s.ended || s.refused && m.command.Op != destinations.Sent {
@@ -271,7 +271,7 @@ func (e *engine) step(now time.Time, m *mail) {
 	}
 	if err == nil {
 		m.command.DiskLow = e.low
-		err = e.machine.Step(now, m.command, &e.effects)
+		err = e.machine.Step(now, &m.command, &e.effects)
 	}
 	if waits(err) && !e.stopping.Load() {
 		e.park(m)
@@ -279,7 +279,7 @@ func (e *engine) step(now time.Time, m *mail) {
 	}
 	if err != nil {
 		s.refused = true
-		e.output(destinations.Output{Kind: destinations.Evict, Session: s.id, Err: withReceipt(err, m.command)})
+		e.output(destinations.Output{Kind: destinations.Evict, Session: s.id, Err: whyRefused(err, &m.command, s.server.name)})
 	}
 }
 
@@ -287,7 +287,7 @@ func (e *engine) step(now time.Time, m *mail) {
 // its delivery has ended meanwhile, whoever gets it next will find out.
 func (e *engine) setAside(now time.Time, m *mail) {
 	before := e.effects.SetAside
-	_ = e.machine.Step(now, m.command, &e.effects) // an Unreadable is not refused
+	_ = e.machine.Step(now, &m.command, &e.effects) // an Unreadable is not refused
 	if e.effects.SetAside > before {
 		e.logger.Error("a message cannot be read from the journal: it stays there, set aside, and the others are delivered; see baton journal verify",
 			zap.Stringer("destination", m.command.Destination), zap.Error(m.cause))
@@ -297,7 +297,7 @@ func (e *engine) setAside(now time.Time, m *mail) {
 // end carries out the Disconnect of a session, its last mail. That of a client
 // that said goodbye waits for what is parked.
 func (e *engine) end(now time.Time, m *mail) {
-	s, c := m.from, m.command
+	s, c := m.from, &m.command
 	if s.ended {
 		return
 	}

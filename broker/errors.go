@@ -70,10 +70,15 @@ var (
 	errTxIdle          = &clientError{code: codeTxIdle, text: "a transaction was left open and unused for too long"}
 )
 
-// withReceipt names the receipt of the command in its error, so that the
-// client knows what was refused (STOMP 1.2, "ERROR").
-func withReceipt(err error, c destinations.Command) error {
+// whyRefused says why c was refused. It names the receipt of c, so that the client
+// knows what was refused (STOMP 1.2, "ERROR"), and what c acknowledges as it is
+// called by the broker of this name.
+func whyRefused(err error, c *destinations.Command, broker string) error {
 	e := *asClientError(err)
+	var machine *destinations.Error
+	if errors.As(err, &machine) && machine.Code == destinations.CodeUnknownAck {
+		e.text = unknownID(acknowledgedID(c.Delivery, broker)).text
+	}
 	if c.WantReceipt && !e.refused {
 		e.receipt, e.refused = c.Receipt, true
 	}

@@ -97,7 +97,7 @@ func (x *examiner) answer(q examination) bool {
 			}
 		}
 	}
-	c := destinations.Command{Op: destinations.Examined, Examination: q.Examination}
+	c := destinations.Command{Op: destinations.Examined, More: &destinations.More{Examination: q.Examination}}
 	return x.engine.box.put([]mail{{command: c}}, answerBytes(q), len(q.Messages) > 0)
 }
 

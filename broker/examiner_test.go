@@ -71,7 +71,7 @@ func TestExaminerWaitsForTheMailbox(t *testing.T) {
 				t.Errorf("%d contents of %d octets wait in a mailbox of %d", len(mails), size, e.box.maxBytes)
 			}
 			for _, m := range mails {
-				taken += len(m.command.Examination.Messages)
+				taken += len(m.command.More.Examination.Messages)
 			}
 		}
 		if taken != contents {
@@ -96,7 +96,7 @@ func (l sameLog) Get(seq uint64) (journal.Record, error) {
 func storedRecord(t *testing.T, size int) journal.Record {
 	t.Helper()
 	var out destinations.Effects
-	err := destinations.New(destinations.Options{}).Step(time.Now(), destinations.Command{
+	err := destinations.New(destinations.Options{}).Step(time.Now(), &destinations.Command{
 		Op: destinations.Send, Session: 1, Destination: destinations.Queue("q"),
 		Message: &destinations.Message{Persistent: true, Content: []byte("\n" + strings.Repeat("x", size-1))},
 	}, &out)

@@ -146,10 +146,24 @@ func (s *session) send(f *stomp.Frame, c destinations.Command) error {
 	}
 	msg := newMessage(f, s.speaks(), persistent, stamped, replyTo)
 	msg.Props = props
-	c.Op, c.Destination, c.Also, c.Existing, c.Message = destinations.Send, target.Destination, target.Also, target.Existing, msg
-	c.Client = s.clientID
+	c.Op, c.Destination, c.Existing, c.Message = destinations.Send, target.Destination, target.Existing, msg
+	if target.Also != nil || s.clientID != "" {
+		c.More = s.sending(target.Also)
+	}
 	s.addSends(c, len(msg.Content), size)
 	return nil
+}
+
+// sending is what a SEND says beyond what all say. That of a client that names
+// itself is mostly the same.
+func (s *session) sending(also []destinations.Destination) *destinations.More {
+	if also != nil {
+		return &destinations.More{Also: also, Client: s.clientID}
+	}
+	if s.lastMore == nil {
+		s.lastMore = &destinations.More{Client: s.clientID}
+	}
+	return s.lastMore
 }
 
 // target is where a SEND goes: an Outgoing without its message.
@@ -272,7 +286,7 @@ func (s *session) acknowledge(f *stomp.Frame, c destinations.Command) error {
 		if err := s.grow(tx, 0, 0); err != nil {
 			return err
 		}
-		c.Tx = tx.key
+		c.More = tx.acknowledging(c.More)
 	}
 	s.add(c)
 	return nil
@@ -302,6 +316,6 @@ func (s *session) deliveryByMessage(f *stomp.Frame) (destinations.DeliveryID, er
 	return d, nil
 }
 
-func unknownID(header, id string) error {
+func unknownID(header, id string) *clientError {
 	return refuse(destinations.CodeUnknownAck, "no message was delivered on this connection with the %s %q", header, excerpt(id))
 }

@@ -40,7 +40,7 @@ func appendMessageID(dst []byte, name string, id destinations.MessageID, copyFor
 }
 
 func parseMessageID(name, s string) (destinations.DeliveryID, bool) {
-	d := destinations.DeliveryID{ByMessage: true, Text: s}
+	d := destinations.DeliveryID{ByMessage: true}
 	rest, ok := strings.CutPrefix(s, name+"-")
 	if !ok {
 		return d, false
@@ -67,12 +67,21 @@ func appendAckID(dst []byte, sub uint32, tag uint64) []byte {
 }
 
 func parseAckID(s string) (destinations.DeliveryID, bool) {
-	d := destinations.DeliveryID{Text: s}
+	var d destinations.DeliveryID
 	sub, tag, ok := strings.Cut(s, "-")
 	n, okSub := parseID(sub)
 	t, okTag := parseID(tag)
 	d.Sub, d.Tag = uint32(n), t
 	return d, ok && okSub && okTag && n <= 1<<32-1
+}
+
+// acknowledgedID is the header in which a client names a delivery, and what it
+// writes there.
+func acknowledgedID(d destinations.DeliveryID, broker string) (header, id string) {
+	if d.ByMessage {
+		return headerMessageID, string(appendMessageID(nil, broker, d.ID, d.Sub))
+	}
+	return headerID, string(appendAckID(nil, d.Sub, d.Tag))
 }
 
 // parseID reads a positive number as it is written by us: digits, the first

@@ -124,7 +124,7 @@ func TestMailboxCloses(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newMailbox(1000)
-		b.put(mails(10), 0, false)
+		b.put(mails(20), 0, false)
 		waiting := make(chan bool)
 		for _, messages := range []bool{true, false} {
 			go func() { waiting <- b.put(mails(1), 0, messages) }()
@@ -140,7 +140,7 @@ func TestMailboxCloses(t *testing.T) {
 			t.Error("a mail got in after close")
 		}
 		<-b.wake
-		if all, open := b.take(nil); len(all) != 10 || open {
+		if all, open := b.take(nil); len(all) != 20 || open {
 			t.Errorf("took %d mails, open %v; want what was there and the end", len(all), open)
 		}
 	})

@@ -136,10 +136,10 @@ func (o *outbox) absent(list []destinations.Delivery, durable uint64, limit int,
 			continue
 		}
 		d := &waiting[n].Delivery
-		if size > 0 && size+fetchCost(d.Size) > most {
+		if size > 0 && size+fetchCost(int64(d.Size)) > most {
 			break
 		}
-		size += fetchCost(d.Size)
+		size += fetchCost(int64(d.Size))
 		list = append(list, *d)
 	}
 	return list, size
@@ -230,8 +230,11 @@ func (o *outbox) cut(rest []destinations.Output) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for i := range rest {
+		if rest[i].Kind != destinations.Deliver {
+			continue
+		}
 		d := &rest[i].Delivery
-		if left, ok := o.departed[d.Sub]; rest[i].Kind == destinations.Deliver && ok {
+		if left, ok := o.departed[d.Sub]; ok {
 			left.tag = min(left.tag, d.Tag-1)
 			o.departed[d.Sub] = left
 		}

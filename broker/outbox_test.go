@@ -16,13 +16,13 @@ func receipt(id string, after uint64) *destinations.Output {
 
 func delivery(sub uint32, tag, after uint64) *destinations.Output {
 	return &destinations.Output{Kind: destinations.Deliver, After: after, Delivery: destinations.Delivery{
-		Sub: sub, Tag: tag, Message: &destinations.Message{},
+		Label: &destinations.Label{Sub: sub}, Tag: tag, Message: &destinations.Message{},
 	}}
 }
 
 // absent is a delivery of which so many octets are only in the log.
-func absent(sub uint32, tag uint64, size int64) *destinations.Output {
-	return &destinations.Output{Kind: destinations.Deliver, Delivery: destinations.Delivery{Sub: sub, Tag: tag, Size: size}}
+func absent(sub uint32, tag uint64, size uint32) *destinations.Output {
+	return &destinations.Output{Kind: destinations.Deliver, Delivery: destinations.Delivery{Label: &destinations.Label{Sub: sub}, Tag: tag, Size: size}}
 }
 
 var (
@@ -31,7 +31,7 @@ var (
 )
 
 func forget(sub uint32) *destinations.Output {
-	return &destinations.Output{Kind: destinations.Forget, Delivery: destinations.Delivery{Sub: sub}}
+	return &destinations.Output{Kind: destinations.Forget, Delivery: destinations.Delivery{Label: &destinations.Label{Sub: sub}}}
 }
 
 // taken lists what the box lets go when the log is durable so far.
@@ -160,7 +160,7 @@ func TestOutboxOfAbsentContents(t *testing.T) {
 	}
 	wantTaken(t, o, 0, "a")
 	wantTaken(t, o, 0, "")
-	two := 2 * fetchCost(absent(1, 1, 1000).Delivery.Size)
+	two := 2 * fetchCost(int64(absent(1, 1, 1000).Delivery.Size))
 	for most, want := range map[int64]int{0: 1, two - 1: 1, two: 2, 3 * two: 5} {
 		list, size := o.absent(nil, 0, 1000, most)
 		if len(list) != want || size > max(most, two/2) {

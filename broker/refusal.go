@@ -15,14 +15,16 @@ func refusal(f *stomp.Frame, c *destinations.Command) error {
 	if err != nil {
 		return err
 	}
-	c.Refusal.Reject = !requeue
-	c.Refusal.Delay = r.delay(headerDelay)
-	c.Extend = time.Duration(r.millis(1, headerExtend)) * time.Millisecond
+	more := destinations.More{Refusal: destinations.Refusal{Reject: !requeue, Delay: r.delay(headerDelay)}}
+	more.Extend = time.Duration(r.millis(1, headerExtend)) * time.Millisecond
 	switch {
-	case c.Extend != 0:
+	case more.Extend != 0:
 		r.alone(headerExtend, "it refuses nothing", headerRequeue, headerDelay)
-	case c.Refusal.Reject:
+	case more.Refusal.Reject:
 		r.alone(headerRequeue+":false", "the message does not come again", headerDelay)
+	}
+	if more.Refusal != (destinations.Refusal{}) || more.Extend != 0 {
+		c.More = &more
 	}
 	return r.err
 }

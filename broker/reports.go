@@ -202,7 +202,7 @@ func (e *engine) reportCounted(now time.Time) {
 // publish sends the report on f to its subscribers, and says whether there was
 // room for it.
 func (e *engine) publish(now time.Time, f destinations.Fact, from *session) bool {
-	err := e.machine.Step(now, destinations.Command{
+	err := e.machine.Step(now, &destinations.Command{
 		Op:          destinations.Send,
 		Destination: destinations.Topic(destinations.ReportsPrefix + subjects[f.Kind].topic),
 		Message:     newReport(now, e.body(now, f, from)),

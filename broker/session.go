@@ -42,6 +42,7 @@ type session struct {
 	transactions map[string]*transaction
 	begun        uint64                // transactions, ever
 	lastTarget   destinations.Outgoing // of the last SEND, without its message; most go where the one before went
+	lastMore     *destinations.More    // of its SENDs, once the client has named itself and sent one
 	lastName     string                // the same as the client wrote it
 	lastStored   bool                  // what is sent there and does not say is persistent
 	temps        map[string]*temp      // temporary destinations by what the client calls them
@@ -165,7 +166,7 @@ func (s *session) submit() {
 func (s *session) add(c destinations.Command) {
 	c.Session = s.id
 	s.mails = append(s.mails, mail{from: s, command: c})
-	s.bytes += len(c.Receipt) + len(c.Subscription) + len(c.Tx) + len(c.Destination.Name) + len(c.Delivery.Text)
+	s.bytes += len(c.Receipt) + len(c.Subscription) + len(c.Destination.Name)
 }
 
 // addSends adds a command with messages of so many octets, for which so many
@@ -201,7 +202,7 @@ func (s *session) end(err error) {
 	s.submit()
 	// What the writer is busy with will be settled if it gets through.
 	s.out.waitForWriter()
-	s.add(destinations.Command{Op: destinations.Disconnect, Clean: client == errShutdown, Written: s.out.takenUpTo()})
+	s.add(destinations.Command{Op: destinations.Disconnect, Clean: client == errShutdown, More: &destinations.More{Written: s.out.takenUpTo()}})
 	s.mails[len(s.mails)-1].cause = err
 	s.submit()
 }

@@ -19,7 +19,7 @@ func (e *engine) restore(ctx context.Context, log Log, epoch uint32) error {
 		return fmt.Errorf("recover the destinations: %w", err)
 	}
 	now := time.Now()
-	if err := e.machine.Step(now, destinations.Command{Op: destinations.Start}, &e.effects); err != nil {
+	if err := e.machine.Step(now, &destinations.Command{Op: destinations.Start}, &e.effects); err != nil {
 		return err
 	}
 	e.budget.held.Store(e.machine.Bytes())

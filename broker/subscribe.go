@@ -38,8 +38,10 @@ func (s *session) subscribe(f *stomp.Frame, c destinations.Command) error {
 	if consumer.Retroactive, err = retroactive(f, name); err != nil {
 		return err
 	}
-	c.Op, c.Destination, c.Sources = destinations.Subscribe, d, sources
-	c.Subscription, c.Consumer = id, consumer
+	c.Op, c.Destination, c.Subscription, c.Consumer = destinations.Subscribe, d, id, &consumer
+	if sources != nil {
+		c.More = &destinations.More{Sources: sources}
+	}
 	s.add(c)
 	if s.speaks() == stomp.V10 {
 		if s.unnamed == nil {
@@ -229,7 +231,8 @@ func (s *session) unsubscribe(f *stomp.Frame, c destinations.Command) error {
 	maps.DeleteFunc(s.unnamed, func(_, named string) bool { return named == id })
 	s.addSent(s.out.autoTakenBy(id))
 	s.unsubscribed(id)
-	c.Op, c.Subscription, c.Delete, c.Consumer.Durable = destinations.Unsubscribe, id, durable.asked, durable.id
+	c.Op, c.Subscription, c.Delete = destinations.Unsubscribe, id, durable.asked
+	c.Consumer = &destinations.Consumer{Durable: durable.id}
 	s.add(c)
 	return nil
 }

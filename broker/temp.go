@@ -88,7 +88,7 @@ func (s *session) replyTo(f *stomp.Frame) (address string, err error) {
 		t.automatic = true
 		s.add(destinations.Command{
 			Op: destinations.Subscribe, Subscription: t.destination.Own(), Destination: t.destination,
-			Consumer: destinations.Consumer{ByMessageID: s.speaks() != stomp.V12},
+			Consumer: &destinations.Consumer{ByMessageID: s.speaks() != stomp.V12},
 		})
 	}
 	if t.automatic && !t.destination.Topic {

@@ -11,8 +11,8 @@ import (
 // A transaction keeps the SENDs of an open transaction. What it acknowledges
 // is held by the machine.
 type transaction struct {
-	id     string // as the client says
-	key    string // as the machine is told: no two of a session are alike, so that one that is parked is not mixed with the next
+	id     string             // as the client says
+	acks   *destinations.More // of what acknowledges in it: it names the transaction as the machine is told; no two of a session are alike, so that one that is parked is not mixed with the next
 	sends  []destinations.Outgoing
 	bytes  int // of the sends
 	taken  int // from the budget, for them
@@ -39,7 +39,7 @@ func (s *session) begin(f *stomp.Frame, c destinations.Command) error {
 		s.transactions = map[string]*transaction{}
 	}
 	s.begun++
-	s.transactions[id] = &transaction{id: id, key: strconv.FormatUint(s.begun, 10), used: time.Now()}
+	s.transactions[id] = &transaction{id: id, acks: &destinations.More{Tx: strconv.FormatUint(s.begun, 10)}, used: time.Now()}
 	s.note(c)
 	return nil
 }
@@ -89,6 +89,15 @@ func (s *session) grow(tx *transaction, bytes, taken int) error {
 	return nil
 }
 
+// acknowledging is what an ACK or NACK in tx says, which says more or not.
+func (tx *transaction) acknowledging(more *destinations.More) *destinations.More {
+	if more == nil {
+		return tx.acks
+	}
+	more.Tx = tx.acks.Tx
+	return more
+}
+
 // sendInTransaction keeps a message, that takes so much of the budget, until
 // COMMIT. Its receipt says that it was taken, not that it is safe: the receipt
 // of the COMMIT says that.
@@ -107,7 +116,7 @@ func (s *session) commit(f *stomp.Frame, c destinations.Command) error {
 	if err != nil {
 		return err
 	}
-	c.Op, c.Tx, c.Sends, c.Client = destinations.Commit, tx.key, tx.sends, s.clientID
+	c.Op, c.More = destinations.Commit, &destinations.More{Tx: tx.acks.Tx, Sends: tx.sends, Client: s.clientID}
 	if len(tx.sends) > 0 {
 		s.addSends(c, tx.bytes, tx.taken)
 	} else {
@@ -122,7 +131,7 @@ func (s *session) abort(f *stomp.Frame, c destinations.Command) error {
 		return err
 	}
 	s.server.budget.give(tx.taken)
-	c.Op, c.Tx = destinations.Abort, tx.key
+	c.Op, c.More = destinations.Abort, tx.acks
 	s.add(c)
 	return nil
 }

@@ -12,14 +12,14 @@ func (m *Machine) acknowledge(c *Command, out *Effects) error {
 		return err
 	}
 	switch {
-	case c.Op == Nack && c.Extend > 0:
-		m.extend(s, tag, c.Extend)
-	case c.Tx != "":
+	case c.Op == Nack && c.more().Extend > 0:
+		m.extend(s, tag, c.more().Extend)
+	case c.more().Tx != "":
 		m.hold(s, tag, c)
 	case c.Op == Ack:
 		m.settle(s, tag, out)
 	default:
-		s.covered(tag, func(tag uint64, _ *flight) { m.fail(s, tag, c.Refusal, out) })
+		s.covered(tag, func(tag uint64, _ *flight) { m.fail(s, tag, c.more().Refusal, out) })
 	}
 	m.replenish(s)
 	return nil
@@ -68,7 +68,7 @@ func (m *Machine) locateMessage(ses *session, c *Command) (*subscription, uint64
 
 func unknownAck(c *Command) error {
 	return &Error{Code: CodeUnknownAck, Text: fmt.Sprintf(
-		"no message was delivered on this connection with the id %s", quote(c.Delivery.Text))}
+		"no message was delivered on this connection with the id %s", quote(c.Delivery.String()))}
 }
 
 // numbered returns the subscription with this number, nil if it has ended.

@@ -82,7 +82,7 @@ func (a *archivist) command() {
 
 func (a *archivist) step(c Command) error {
 	var out Effects
-	err := a.m.Step(a.now, c, &out)
+	err := a.m.Step(a.now, &c, &out)
 	a.log(out.Entries)
 	a.lost += out.Dropped
 	for _, o := range out.Outputs {
@@ -139,7 +139,7 @@ func (a *archivist) subscribe() {
 		s.expect(body, sender)
 	}
 	a.subscribers = append(a.subscribers, s)
-	c := Command{Op: Subscribe, Session: s.session, Subscription: "s", Destination: Topic("t"), Consumer: Consumer{
+	c := Command{Op: Subscribe, Session: s.session, Subscription: "s", Destination: Topic("t"), Consumer: &Consumer{
 		Ack: AckIndividual, Prefetch: 1 + a.pick("prefetch", 4), Selector: s.selects, NoLocal: s.noLocal, Retroactive: &Retroactive{Messages: last},
 	}}
 	if err := a.step(c); err != nil {
@@ -191,7 +191,7 @@ func (a *archivist) answer() {
 		n = a.pick("answered", n+1)
 	}
 	e.Messages = contents(a.t, a.entries, e)[:n]
-	if err := a.step(Command{Op: Examined, Examination: e}); err != nil {
+	if err := a.step(Command{Op: Examined, More: &More{Examination: e}}); err != nil {
 		a.t.Fatalf("%v", err)
 	}
 }
@@ -376,7 +376,7 @@ func TestReaderWaitsForRoom(t *testing.T) {
 		t.Fatal("nothing has the reader look again")
 	}
 	r.out.Reset()
-	if err := r.m.Step(at, Command{Op: Tick}, &r.out); err != nil || len(r.out.Outputs) != 9 {
+	if err := r.m.Step(at, &Command{Op: Tick}, &r.out); err != nil || len(r.out.Outputs) != 9 {
 		t.Errorf("with room, %d messages come, want 9: %v", len(r.out.Outputs), err)
 	}
 }
@@ -391,7 +391,7 @@ func TestLoanIsBuried(t *testing.T) {
 		var asked *Examination
 		for session := range uint64(2) {
 			r.subscribe(10+session, Topic("kept"), Consumer{Ack: AckIndividual, Retroactive: &Retroactive{}})
-			r.step(Command{Op: Nack, Session: 10 + session, Delivery: DeliveryID{Sub: 1, Tag: 1}, Refusal: Refusal{Reject: true}})
+			r.step(Command{Op: Nack, Session: 10 + session, Delivery: DeliveryID{Sub: 1, Tag: 1}, More: &More{Refusal: Refusal{Reject: true}}})
 			for _, o := range r.out.Outputs {
 				if o.Kind == Examine {
 					asked = o.Examination
@@ -401,7 +401,7 @@ func TestLoanIsBuried(t *testing.T) {
 		if persistent {
 			asked.Messages = []*Message{newMessage("m", true)}
 			asked.Messages[0].publishedOn("kept")
-			r.step(Command{Op: Examined, Examination: asked})
+			r.step(Command{Op: Examined, More: &More{Examination: asked}})
 		}
 		q := r.m.queues["DLQ.kept"]
 		if q == nil || q.ready != 1 {
@@ -425,9 +425,9 @@ func TestTakeIsBounded(t *testing.T) {
 	}
 	c := Command{
 		Op: Subscribe, Session: 2, Subscription: "s", Destination: Topic("kept"),
-		Consumer: Consumer{Ack: AckIndividual, Durable: DurableID{Client: "c", Name: "n"}, Retroactive: &Retroactive{}},
+		Consumer: &Consumer{Ack: AckIndividual, Durable: DurableID{Client: "c", Name: "n"}, Retroactive: &Retroactive{}},
 	}
-	err := r.m.Step(scriptTime, c, &r.out)
+	err := r.m.Step(scriptTime, &c, &r.out)
 	if err == nil || !strings.Contains(err.Error(), "8388608") {
 		t.Fatalf("all that is kept is taken at once: %v", err)
 	}

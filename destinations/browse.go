@@ -16,10 +16,10 @@ type browser struct {
 
 // browse makes the queue of a browser's copies.
 func (m *Machine) browse(c *Command) (*queue, error) {
-	if len(c.Sources) == 1 && c.Sources[0].named.virtual() {
-		c.Destination, c.Sources = c.Sources[0].named, nil
+	if len(c.More.Sources) == 1 && c.More.Sources[0].named.virtual() {
+		c.Destination, c.More.Sources = c.More.Sources[0].named, nil
 	}
-	if len(c.Sources) > 0 || c.Destination.Topic || c.Consumer.Durable != (DurableID{}) {
+	if len(c.More.Sources) > 0 || c.Destination.Topic || c.Consumer.Durable != (DurableID{}) {
 		return nil, destinationError("a browser looks into one queue; it can have neither topics, nor wildcards, nor several destinations")
 	}
 	c.Consumer.Ack, c.Consumer.ByMessageID = AckAuto, false
@@ -54,9 +54,7 @@ func (m *Machine) showNext(q *queue, out *Effects) {
 		m.inquire(&Examination{Queue: b.of, Selector: s.consumer.Selector, copies: q}, b.asked, out)
 	case ended && s.hasCredit():
 		b.done = true
-		out.Outputs = append(out.Outputs, Output{Kind: Browsed, Session: s.session.id, Delivery: Delivery{
-			Subscription: s.id, Sub: s.number, Destination: b.of,
-		}})
+		out.Outputs = append(out.Outputs, Output{Kind: Browsed, Session: s.session.id, Delivery: Delivery{Label: src.labelled(b.of)}})
 	}
 	q.join(src)
 }

@@ -45,7 +45,7 @@ func backlogged(tb testing.TB) *rig {
 		r.ack(tag)
 	}
 	r.step(Command{Op: Nack, Session: 1, Delivery: DeliveryID{Sub: 1, Tag: 20}})
-	r.step(Command{Op: Nack, Session: 1, Delivery: DeliveryID{Sub: 1, Tag: 21}, Refusal: Refusal{Reject: true}})
+	r.step(Command{Op: Nack, Session: 1, Delivery: DeliveryID{Sub: 1, Tag: 21}, More: &More{Refusal: Refusal{Reject: true}}})
 	r.step(Command{Op: Disconnect, Session: 1, Clean: true})
 	return r
 }
@@ -369,13 +369,13 @@ func consumeAll(t *testing.T, m *Machine) {
 	out := &Effects{}
 	step := func(c Command) {
 		out.Reset()
-		if err := m.Step(scriptTime, c, out); err != nil {
+		if err := m.Step(scriptTime, &c, out); err != nil {
 			t.Fatal(err)
 		}
 	}
 	step(Command{Op: Start})
 	for _, q := range slices.Clone(m.roster.places) {
-		step(Command{Op: Subscribe, Session: 1, Subscription: "s", Destination: q.destination, Consumer: Consumer{
+		step(Command{Op: Subscribe, Session: 1, Subscription: "s", Destination: q.destination, Consumer: &Consumer{
 			Ack: AckClient, Prefetch: 1 << 20, PrefetchBytes: 1 << 60,
 		}})
 		sub := m.sessions[1].lastSub

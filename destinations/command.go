@@ -1,6 +1,7 @@
 package destinations
 
 import (
+	"fmt"
 	"time"
 
 	"baton/destinations/selector"
@@ -9,8 +10,9 @@ import (
 // An Op is what a Command asks for.
 type Op uint8
 
-// The operations. Each line names the fields of Command that it reads, beside
-// Session, WantReceipt and Receipt, which all but Start, Sent and Unreadable read.
+// The operations. Each line names the fields of Command and its More that it
+// reads, beside Session, WantReceipt and Receipt, which all but Start, Sent and
+// Unreadable read.
 const (
 	_           Op = iota
 	Start          // the broker begins; once, after the last Replay and before all else
@@ -30,36 +32,69 @@ const (
 	Note           // nothing but the receipt: keeps receipts in order for what the machine need not know
 )
 
-// A Command is one client's wish.
+// A Command is one client's wish. There is one for each frame that comes, so it
+// is two cache lines long: what few commands say is in More.
 type Command struct {
-	Op       Op
-	Clean    bool // Disconnect: the client said goodbye; its unacknowledged messages count no failed delivery
-	Delete   bool // Unsubscribe: the durable subscription goes too, also when this session has no subscription of it
-	Existing bool // the destinations must be there: the command is refused rather than that one is made
-	DiskLow  bool // messages that need not be stored are refused rather than stored, when memory has no room for them; copies of topics are lost rather than spilled
-	Session  uint64
-
+	Op          Op
+	Clean       bool // Disconnect: the client said goodbye; its unacknowledged messages count no failed delivery
+	Delete      bool // Unsubscribe: the durable subscription goes too, also when this session has no subscription of it
+	Existing    bool // the destinations must be there: the command is refused rather than that one is made
+	DiskLow     bool // messages that need not be stored are refused rather than stored, when memory has no room for them; copies of topics are lost rather than spilled
 	WantReceipt bool
+	Session     uint64
 	Receipt     string // answered when the command is done and, if it stores anything, durable
 
 	Destination  Destination
-	Also         []Destination // of a composite destination, those after the first
 	Message      *Message
-	Client       string    // the client-id of who sends
-	Sources      []Pattern // in place of one Destination: several, or with wildcards
-	Subscription string    // the client's own id of a subscription
-	Consumer     Consumer
+	Subscription string // the client's own id of a subscription
 	Delivery     DeliveryID
-	Refusal      Refusal
-	Extend       time.Duration // Nack: nothing is refused, only more time is taken from now on; 0: no
-	Tx           string        // transaction; empty: none
-	Sends        []Outgoing
+	Consumer     *Consumer // nil: the zero value
+	More         *More     // nil: the zero value
+}
+
+// More is what few commands say.
+type More struct {
+	Also    []Destination // of a composite destination, those after the first
+	Client  string        // the client-id of who sends
+	Sources []Pattern     // in place of one Destination: several, or with wildcards
+	Refusal Refusal
+	Extend  time.Duration // Nack: nothing is refused, only more time is taken from now on; 0: no
+	Tx      string        // transaction; empty: none
+	Sends   []Outgoing
 
 	Examination *Examination
 
 	// Disconnect: the newest delivery of each subscription that was wholly written
 	// to its socket, by Delivery.Sub; none of those without. Nil: all were.
 	Written map[uint32]uint64
+}
+
+// noMore is for commands that say nothing more, and noConsumer for those that
+// do not say how they consume. Nobody changes them.
+var (
+	noMore     More
+	noConsumer Consumer
+)
+
+func (c *Command) more() *More {
+	if c.More == nil {
+		return &noMore
+	}
+	return c.More
+}
+
+func (c *Command) consumer() *Consumer {
+	if c.Consumer == nil {
+		return &noConsumer
+	}
+	return c.Consumer
+}
+
+// own returns a copy of c that may be changed.
+func (c *Command) own() *Command {
+	own, consumer, more := *c, *c.consumer(), *c.more()
+	own.Consumer, own.More = &consumer, &more
+	return &own
 }
 
 // An Outgoing message is one SEND of a transaction.
@@ -113,8 +148,15 @@ type Refusal struct {
 // Sub and Tag say it: the numbers that the Delivery carried.
 type DeliveryID struct {
 	ByMessage bool
-	ID        MessageID
 	Sub       uint32
 	Tag       uint64
-	Text      string // as the client wrote it, for errors
+	ID        MessageID
+}
+
+// String is "SUB.TAG", or with ByMessage "SEQ.N".
+func (d DeliveryID) String() string {
+	if d.ByMessage {
+		return fmt.Sprintf("%d.%d", d.ID.Seq, d.ID.N)
+	}
+	return fmt.Sprintf("%d.%d", d.Sub, d.Tag)
 }

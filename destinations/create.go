@@ -51,10 +51,10 @@ func (m *Machine) seen(o *Outgoing) bool {
 // maySubscribe checks that of what a SUBSCRIBE takes from. A wildcard creates
 // nothing, but of virtual topics, and neither does a browser.
 func (m *Machine) maySubscribe(c *Command) error {
-	if len(c.Sources) == 0 && (c.Existing || !c.Consumer.Browse) {
+	if len(c.more().Sources) == 0 && (c.Existing || !c.consumer().Browse) {
 		return m.mayCreate(c.Destination, c.Existing)
 	}
-	for _, p := range c.Sources {
+	for _, p := range c.more().Sources {
 		if p.Wild() && !p.named.virtual() {
 			continue
 		}

@@ -26,13 +26,13 @@ func newDeduper(t *testing.T, count int, window time.Duration) *deduper {
 	d := &deduper{t: t, now: scriptTime, opts: remembers(t, count, window)}
 	d.m = New(d.opts)
 	d.step(Command{Op: Start})
-	d.step(Command{Op: Subscribe, Session: 9, Subscription: "s", Destination: Queue("q"), Consumer: Consumer{Ack: AckIndividual}})
+	d.step(Command{Op: Subscribe, Session: 9, Subscription: "s", Destination: Queue("q"), Consumer: &Consumer{Ack: AckIndividual}})
 	return d
 }
 
 func (d *deduper) step(c Command) (out Effects) {
 	d.t.Helper()
-	if err := d.m.Step(d.now, c, &out); err != nil {
+	if err := d.m.Step(d.now, &c, &out); err != nil {
 		d.t.Fatal(err)
 	}
 	for _, e := range out.Entries {
@@ -89,7 +89,7 @@ func (d *deduper) resume(last uint64) {
 		d.t.Fatal(err)
 	}
 	d.step(Command{Op: Start})
-	d.step(Command{Op: Subscribe, Session: 9, Subscription: "s", Destination: Queue("q"), Consumer: Consumer{Ack: AckIndividual}})
+	d.step(Command{Op: Subscribe, Session: 9, Subscription: "s", Destination: Queue("q"), Consumer: &Consumer{Ack: AckIndividual}})
 }
 
 // crashAfterCheckpoint does it with a checkpoint that was begun before the last n

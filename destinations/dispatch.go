@@ -147,18 +147,14 @@ func (m *Machine) deliver(src *source, at ref, out *Effects) {
 func (m *Machine) emit(src *source, at ref, tag uint64, out *Effects) {
 	q, s, sl := src.queue, src.sub, at.slot()
 	o := Output{Kind: Deliver, Session: s.session.id, Delivery: Delivery{
-		Subscription: s.id,
-		Sub:          s.number,
-		Tag:          tag,
-		Ack:          s.consumer.Ack,
-		ID:           m.id(sl),
-		Destination:  q.origin(sl.msg),
-		Copy:         q.destination.Topic,
-		Message:      at.message(),
-		Size:         int64(sl.size) - messageOverhead,
-		Redelivered:  sl.returned() || sl.stored() && sl.seq < m.start,
-		Deliveries:   int(sl.attempts) + 1,
-		Dead:         at.deadLetter(),
+		Label:       src.labelled(q.origin(sl.msg)),
+		Tag:         tag,
+		ID:          m.id(sl),
+		Message:     at.message(),
+		Size:        max(sl.size, messageOverhead) - messageOverhead,
+		Redelivered: sl.returned() || sl.stored() && sl.seq < m.start,
+		Deliveries:  min(sl.attempts, maxAttempts-1) + 1,
+		Dead:        at.deadLetter(),
 	}}
 	if content := at.logged(); content != 0 {
 		o.After = content
@@ -169,6 +165,23 @@ func (m *Machine) emit(src *source, at ref, tag uint64, out *Effects) {
 		out.Sync = out.Sync || !q.lasts(sl) // nobody has asked for it when it was spilled
 	}
 	out.Outputs = append(out.Outputs, o)
+}
+
+// labelled returns the label of what src delivers that was sent to d. Mostly it
+// is the one of the delivery before.
+func (src *source) labelled(d Destination) *Label {
+	if l := src.label; l != nil && l.Destination == d {
+		return l
+	}
+	s := src.sub
+	src.label = &Label{
+		Subscription: s.id,
+		Sub:          s.number,
+		Ack:          s.consumer.Ack,
+		Copy:         src.queue.destination.Topic,
+		Destination:  d,
+	}
+	return src.label
 }
 
 func (m *Machine) id(s *slot) MessageID {

@@ -177,10 +177,10 @@ func (q *queue) deadLetterName(msg *Message) string {
 // what it holds, and made anew: so JMS has it ("Durable Topic Subscriptions").
 func (m *Machine) subscribeDurable(c *Command, out *Effects) (*queue, error) {
 	id := c.Consumer.Durable
-	if len(c.Sources) == 1 {
-		c.Destination = c.Sources[0].named
-	} else if len(c.Sources) > 1 {
-		return nil, durableError("a durable subscription has one topic, perhaps with wildcards, and not %d destinations", len(c.Sources))
+	if len(c.More.Sources) == 1 {
+		c.Destination = c.More.Sources[0].named
+	} else if len(c.More.Sources) > 1 {
+		return nil, durableError("a durable subscription has one topic, perhaps with wildcards, and not %d destinations", len(c.More.Sources))
 	}
 	if !c.Destination.Topic {
 		return nil, durableError("%s is a queue: only a subscription of a topic can be durable; a queue keeps its messages anyway", c.Destination)

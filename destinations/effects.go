@@ -66,7 +66,8 @@ const (
 	Evict              // answer ERROR with Err and close
 )
 
-// An Output is something for one session.
+// An Output is something for one session. There is one for each delivery and
+// receipt, and they are copied on their way: it is two cache lines long.
 type Output struct {
 	Kind        OutputKind
 	Session     uint64
@@ -79,18 +80,24 @@ type Output struct {
 
 // A Delivery is a message on its way to a subscription.
 type Delivery struct {
+	*Label                  // nil, where an Output is about no subscription
+	Tag         uint64      // number of the delivery within its subscription, from 1
+	ID          MessageID   //
+	Message     *Message    // nil when the machine has only the place of its content
+	Content     uint64      // Seq of the entry that holds the message, see Entry.Message; 0: none does
+	Dead        *DeadLetter // set in a dead-letter queue
+	Size        uint32      // of Message.Content, in octets
+	Deliveries  uint16      // how often it was delivered in vain, and 1; at most 65,535
+	Redelivered bool        // the message may have been delivered before
+	GroupFirst  bool        // the first of its group for this consumer
+}
+
+// A Label is what the deliveries to a subscription from one destination have in
+// common. It is shared by them and never changes.
+type Label struct {
 	Subscription string // the client's own id of the subscription
 	Sub          uint32 // number of the subscription within its session, from 1
-	Tag          uint64 // number of the delivery within its subscription, from 1
 	Ack          AckMode
-	Copy         bool // of a topic's message, for this subscription alone: others may have a copy with the same ID
-	ID           MessageID
-	Destination  Destination
-	Message      *Message    // nil when the machine has only the place of its content
-	Content      uint64      // Seq of the entry that holds the message, see Entry.Message; 0: none does
-	Size         int64       // of Message.Content, in octets
-	Redelivered  bool        // the message may have been delivered before
-	Deliveries   int         // how often it was delivered in vain, and 1
-	GroupFirst   bool        // the first of its group for this consumer
-	Dead         *DeadLetter // set in a dead-letter queue
+	Copy         bool        // they are of a topic's messages, for this subscription alone: others may have a copy with the same ID
+	Destination  Destination // where the messages were sent, as far as it is known
 }

@@ -17,7 +17,7 @@ func TestFactsWhileObserved(t *testing.T) {
 			m, out := New(Options{}), &Effects{}
 			step := func(c Command) {
 				t.Helper()
-				if err := m.Step(time.Unix(1, 0), c, out); err != nil {
+				if err := m.Step(time.Unix(1, 0), &c, out); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -30,7 +30,7 @@ func TestFactsWhileObserved(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			step(Command{Op: Subscribe, Session: 1, Subscription: "r", Destination: d, Sources: sources})
+			step(Command{Op: Subscribe, Session: 1, Subscription: "r", Destination: d, More: &More{Sources: sources}})
 			step(Command{Op: Unsubscribe, Session: 2, Subscription: "s"})
 			want := []Fact{
 				{Kind: SubscriptionMade, Session: 1, Subscription: "r", Destination: topics},

@@ -28,7 +28,7 @@ func newGatherer(t *testing.T, o Options) *gatherer {
 func (g *gatherer) step(c Command) {
 	g.t.Helper()
 	var out Effects
-	if err := g.m.Step(scriptTime, c, &out); err != nil {
+	if err := g.m.Step(scriptTime, &c, &out); err != nil {
 		g.t.Fatal(err)
 	}
 	for _, e := range out.Entries {
@@ -39,7 +39,7 @@ func (g *gatherer) step(c Command) {
 func (g *gatherer) attach(n int) {
 	g.t.Helper()
 	c := Command{Op: Subscribe, Session: uint64(n + 1), Subscription: "s", Destination: Topic("t")}
-	c.Consumer = Consumer{Ack: AckIndividual, Prefetch: 10_000, PrefetchBytes: 1 << 30, Durable: DurableID{Client: fmt.Sprint("c", n), Name: "d"}}
+	c.Consumer = &Consumer{Ack: AckIndividual, Prefetch: 10_000, PrefetchBytes: 1 << 30, Durable: DurableID{Client: fmt.Sprint("c", n), Name: "d"}}
 	g.step(c)
 }
 
@@ -258,10 +258,10 @@ func TestStandbyForgetsWhatGathered(t *testing.T) {
 	id := DurableID{Client: "c0", Name: "d"}
 	for _, c := range []Command{
 		{Op: Ack, Session: 1, Delivery: DeliveryID{Sub: 1, Tag: gatherAfter}},
-		{Op: Unsubscribe, Session: 1, Subscription: "s", Delete: true, Consumer: Consumer{Durable: id}},
+		{Op: Unsubscribe, Session: 1, Subscription: "s", Delete: true, Consumer: &Consumer{Durable: id}},
 	} {
 		out.Reset()
-		if err := g.m.Step(scriptTime, c, &out); err != nil {
+		if err := g.m.Step(scriptTime, &c, &out); err != nil {
 			t.Fatal(err)
 		}
 		for _, e := range out.Entries {
@@ -286,7 +286,7 @@ func TestSettlementOfWhatComesBackIsKept(t *testing.T) {
 		g.ack(n, 3, 3)
 	}
 	g.step(Command{Op: Nack, Session: 1, Delivery: DeliveryID{Sub: 1, Tag: 3}})
-	g.step(Command{Op: Unsubscribe, Session: 1, Subscription: "s", Delete: true, Consumer: Consumer{Durable: DurableID{Client: "c0", Name: "d"}}})
+	g.step(Command{Op: Unsubscribe, Session: 1, Subscription: "s", Delete: true, Consumer: &Consumer{Durable: DurableID{Client: "c0", Name: "d"}}})
 	g.clean()
 	g.recovered()
 

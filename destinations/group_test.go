@@ -12,7 +12,7 @@ func TestMovingGroupIsNotForgotten(t *testing.T) {
 	t.Parallel()
 	s := newStepper(t, Options{Policies: NewPolicies([]Rule{{Match: Pattern{Queue(">")}, Set: func(p *Policy) { p.RebalanceGroups = true }}})})
 	subscribe := func(session uint64) {
-		s.step(Command{Op: Subscribe, Session: session, Subscription: "s", Destination: Queue("q"), Consumer: Consumer{Ack: AckIndividual}})
+		s.step(Command{Op: Subscribe, Session: session, Subscription: "s", Destination: Queue("q"), Consumer: &Consumer{Ack: AckIndividual}})
 	}
 	send := func(group string, seq int32) {
 		msg := newMessage("m", false)
@@ -90,7 +90,7 @@ func BenchmarkGoOn(b *testing.B) {
 		}
 		r.subscribe(1, Queue("q"), Consumer{Ack: AckIndividual, Prefetch: 2})
 		r.subscribe(2, Queue("q"), Consumer{Ack: AckIndividual, Prefetch: 2})
-		r.step(Command{Op: Nack, Session: 1, Delivery: DeliveryID{Sub: 1, Tag: 1}, Refusal: Refusal{Delay: time.Minute}})
+		r.step(Command{Op: Nack, Session: 1, Delivery: DeliveryID{Sub: 1, Tag: 1}, More: &More{Refusal: Refusal{Delay: time.Minute}}})
 		for tag := range uint64(messages / 4) {
 			r.ack(tag + 2) // of y: what of x is between them comes to be behind
 		}
@@ -99,7 +99,7 @@ func BenchmarkGoOn(b *testing.B) {
 		}
 		b.StartTimer()
 		r.out.Reset()
-		if err := r.m.Step(scriptTime.Add(2*time.Minute), Command{Op: Tick}, &r.out); err != nil {
+		if err := r.m.Step(scriptTime.Add(2*time.Minute), &Command{Op: Tick}, &r.out); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -30,7 +30,7 @@ func TestLastValueIsJoined(t *testing.T) {
 	step := func(c Command) (joined []bool) {
 		t.Helper()
 		var out Effects
-		if err := m.Step(now, c, &out); err != nil {
+		if err := m.Step(now, &c, &out); err != nil {
 			t.Fatal(err)
 		}
 		for _, e := range out.Entries {
@@ -61,7 +61,7 @@ func TestLastValueAtRandom(t *testing.T) {
 		var log []Entry
 		step := func(c Command) {
 			var out Effects
-			_ = m.Step(now, c, &out) // an acknowledgement of something that is gone is refused
+			_ = m.Step(now, &c, &out) // an acknowledgement of something that is gone is refused
 			for _, e := range out.Entries {
 				log = append(log, readBack(e))
 			}
@@ -79,7 +79,7 @@ func TestLastValueAtRandom(t *testing.T) {
 				step(Command{Op: Send, Session: 9, Destination: Queue("q"), Message: msg})
 			case 4:
 				step(Command{Op: Subscribe, Session: session, Subscription: "s", Destination: Queue("q"),
-					Consumer: Consumer{Ack: AckIndividual, Prefetch: 1 + random.IntN(2)}})
+					Consumer: &Consumer{Ack: AckIndividual, Prefetch: 1 + random.IntN(2)}})
 			case 5:
 				step(Command{Op: Ack, Session: session, Delivery: delivery})
 			case 6:
@@ -91,7 +91,7 @@ func TestLastValueAtRandom(t *testing.T) {
 		}
 		step(Command{Op: Disconnect, Session: 1, Clean: true})
 		step(Command{Op: Disconnect, Session: 2, Clean: true})
-		step(Command{Op: Subscribe, Session: 3, Subscription: "s", Destination: Queue("q"), Consumer: Consumer{Ack: AckClient, Prefetch: 1000}})
+		step(Command{Op: Subscribe, Session: 3, Subscription: "s", Destination: Queue("q"), Consumer: &Consumer{Ack: AckClient, Prefetch: 1000}})
 		wantNewest(t, seed, m)
 		step(Command{Op: Ack, Session: 3, Delivery: DeliveryID{Sub: 1, Tag: m.sessions[3].subs[0].flights.last()}})
 		step(Command{Op: Disconnect, Session: 3, Clean: true})

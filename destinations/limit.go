@@ -223,12 +223,9 @@ func (m *Machine) durablesTaking(takers []*durable, all bool, msg *Message, out 
 // Waits says whether c, a Send or a Commit, would be refused with an Error that
 // says Wait.
 func (m *Machine) Waits(c *Command) bool {
-	sends := c.Sends
-	if c.Op == Send {
-		sends = []Outgoing{c.outgoing()}
-	}
+	sends := c.Outgoing()
 	for i := range sends {
-		if q := m.firstFull(c.Client, m.routed(&sends[i]), nil); q != nil && q.policy.OnFull == FullBlock {
+		if q := m.firstFull(c.more().Client, m.routed(&sends[i]), nil); q != nil && q.policy.OnFull == FullBlock {
 			return true
 		}
 	}

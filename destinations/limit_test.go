@@ -21,9 +21,9 @@ func TestCommitIntoARing(t *testing.T) {
 	for range ring {
 		s.step(Command{Op: Send, Session: 1, Destination: Queue("q"), Message: newMessage("x", true)})
 	}
-	c := Command{Op: Commit, Session: 1, Tx: "x"}
+	c := Command{Op: Commit, Session: 1, More: &More{Tx: "x"}}
 	for range sends {
-		c.Sends = append(c.Sends, Outgoing{Destination: Queue("q"), Message: newMessage("x", true)})
+		c.saying().Sends = append(c.saying().Sends, Outgoing{Destination: Queue("q"), Message: newMessage("x", true)})
 	}
 	s.step(c)
 	if got := s.out.Overflowed; got != sends {
@@ -40,10 +40,10 @@ func TestNacksFitIntoABatch(t *testing.T) {
 	name := strings.Repeat("n", 200)
 	nack := func() (size int64, err error) {
 		s := newStepper(t, Options{Policies: ringsOf(1), MaxCommitBytes: limit})
-		s.step(Command{Op: Subscribe, Session: 1, Subscription: "s", Destination: Queue(name), Consumer: Consumer{Ack: AckIndividual, RejectNacks: true}})
+		s.step(Command{Op: Subscribe, Session: 1, Subscription: "s", Destination: Queue(name), Consumer: &Consumer{Ack: AckIndividual, RejectNacks: true}})
 		for i := range nacks {
 			s.step(Command{Op: Send, Session: 2, Destination: Queue(name), Message: newMessage("x", true)})
-			s.step(Command{Op: Nack, Session: 1, Tx: "x", Delivery: DeliveryID{Sub: 1, Tag: uint64(i + 1)}})
+			s.step(Command{Op: Nack, Session: 1, More: &More{Tx: "x"}, Delivery: DeliveryID{Sub: 1, Tag: uint64(i + 1)}})
 		}
 		return s.commitBatch()
 	}
@@ -61,7 +61,7 @@ func TestNacksFitIntoABatch(t *testing.T) {
 // commitBatch commits what session 1 did in the transaction x, and returns how many octets the log gets.
 func (s *stepper) commitBatch() (size int64, err error) {
 	s.out.Reset()
-	err = s.m.Step(scriptTime, Command{Op: Commit, Session: 1, Tx: "x"}, &s.out)
+	err = s.m.Step(scriptTime, &Command{Op: Commit, Session: 1, More: &More{Tx: "x"}}, &s.out)
 	for _, e := range s.out.Entries {
 		size += int64(len(e.Head) + len(e.Body))
 	}
@@ -76,14 +76,14 @@ func TestNackOfALargeMessage(t *testing.T) {
 	nack := func(limit int64) (size int64, err error) {
 		policies := NewPolicies([]Rule{{Match: Pattern{Queue("DLQ.q")}, Set: func(p *Policy) { p.MaxBytes, p.OnFull = 1<<20, FullDropOldest }}})
 		s := newStepper(t, Options{Policies: policies, MaxCommitBytes: limit})
-		s.step(Command{Op: Subscribe, Session: 1, Subscription: "s", Destination: Queue("q"), Consumer: Consumer{Ack: AckIndividual, RejectNacks: true}})
+		s.step(Command{Op: Subscribe, Session: 1, Subscription: "s", Destination: Queue("q"), Consumer: &Consumer{Ack: AckIndividual, RejectNacks: true}})
 		for range ring {
 			s.step(Command{Op: Send, Session: 2, Destination: Queue("DLQ.q"), Message: newMessage("x", true)})
 			s.step(Command{Op: Send, Session: 2, Destination: Queue("other"), Message: newMessage("x", true)})
 		}
 		for i := range nacks {
 			s.step(Command{Op: Send, Session: 2, Destination: Queue("q"), Message: newMessage(strings.Repeat("x", 1<<20), true)})
-			s.step(Command{Op: Nack, Session: 1, Tx: "x", Delivery: DeliveryID{Sub: 1, Tag: uint64(i + 1)}})
+			s.step(Command{Op: Nack, Session: 1, More: &More{Tx: "x"}, Delivery: DeliveryID{Sub: 1, Tag: uint64(i + 1)}})
 		}
 		return s.commitBatch()
 	}
@@ -104,7 +104,7 @@ func TestFactsOfFullQueues(t *testing.T) {
 	for _, what := range []OnFull{FullPage, FullBlock, FullReject, FullDropOldest, FullDropNew} {
 		s := newStepper(t, Options{Policies: NewPolicies([]Rule{{Match: Pattern{Queue("DLQ.q")}, Set: func(p *Policy) { p.MaxMessages, p.OnFull = 1, what }}})})
 		s.step(Command{Op: Subscribe, Session: 9, Subscription: "r", Destination: Topic("$SYS.x")})
-		s.step(Command{Op: Subscribe, Session: 1, Subscription: "s", Destination: Queue("q"), Consumer: Consumer{Ack: AckIndividual, RejectNacks: true}})
+		s.step(Command{Op: Subscribe, Session: 1, Subscription: "s", Destination: Queue("q"), Consumer: &Consumer{Ack: AckIndividual, RejectNacks: true}})
 		var got []Fact
 		for i := range 2 {
 			s.step(Command{Op: Send, Session: 2, Destination: Queue("q"), Message: newMessage("x", true)})

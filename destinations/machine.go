@@ -86,6 +86,7 @@ type Machine struct {
 	viewed   uint64                    // views ever made
 	round    uint64                    // counts what was sent to topics while there were such
 	sender   uint64                    // session of the Step in progress
+	job      MessageID                 // what it sent, if that waits for its time
 
 	stored    uint64 // Seq of the newest entry of this machine that is for more than spilled copies
 	spillable bool   // copies may be spilled now
@@ -133,16 +134,21 @@ func New(o Options) *Machine {
 // Step carries out one command. It appends to out what must be logged and what
 // is to be sent. An error is always an *Error: the command was refused and has
 // changed nothing.
-func (m *Machine) Step(now time.Time, c Command, out *Effects) error {
+//
+// c stays the caller's: it is not changed, and the machine keeps no reference to
+// it, to its Consumer or More, nor to a slice in More. What it keeps is the
+// Message, those of Sends, the Selector and such of a Consumer, an Examination,
+// and strings.
+func (m *Machine) Step(now time.Time, c *Command, out *Effects) error {
 	before := m.last
 	m.now, m.millis, m.out = now, now.UnixMilli(), out
-	if err := m.do(&c, out); err != nil {
+	if err := m.do(c, out); err != nil {
 		return err
 	}
 	if len(m.superseded) > 0 {
 		m.settleSuperseded(before, out)
 	}
-	m.confirm(&c, before, out)
+	m.confirm(c, before, out)
 	for i := 0; i < len(m.touched); i++ { // what expires on the way touches further ones
 		m.dispatch(m.touched[i], out)
 		m.touched[i] = nil
@@ -155,7 +161,7 @@ func (m *Machine) Step(now time.Time, c Command, out *Effects) error {
 }
 
 func (m *Machine) do(c *Command, out *Effects) error {
-	m.sender, m.spillable = c.Session, !c.DiskLow
+	m.sender, m.spillable, m.job = c.Session, !c.DiskLow, MessageID{}
 	if len(m.windows) > 0 {
 		m.trimWindows()
 	}
@@ -167,9 +173,9 @@ func (m *Machine) do(c *Command, out *Effects) error {
 	case Send:
 		return m.send(c, out)
 	case Subscribe:
-		return m.subscribe(c, out)
+		return m.subscribe(c.own(), out)
 	case Unsubscribe:
-		return m.unsubscribe(c, out)
+		return m.unsubscribe(c.own(), out)
 	case Ack, Nack:
 		return m.acknowledge(c, out)
 	case Commit:
@@ -190,7 +196,7 @@ func (m *Machine) do(c *Command, out *Effects) error {
 		m.tick(out)
 		return nil
 	case Examined:
-		switch e := c.Examination; {
+		switch e := c.more().Examination; {
 		case e.copies != nil && e.copies.browser == nil:
 			m.broughtFor(e.copies, e, out)
 		case e.copies != nil:
@@ -227,7 +233,7 @@ func (m *Machine) confirm(c *Command, before uint64, out *Effects) {
 			(!c.Destination.Topic || m.stored > before || c.Message.Props != nil && c.Message.Props.DedupID != "") {
 			o.After = m.last
 		}
-		o.Delivery.ID = c.Delivery.ID
+		o.Delivery.ID = m.job
 	case Subscribe, Unsubscribe:
 		if m.last > before { // a durable subscription was made or deleted
 			o.After = m.last

@@ -21,13 +21,13 @@ func newRig(tb testing.TB, o Options) *rig {
 
 func (r *rig) step(c Command) {
 	r.out.Reset()
-	if err := r.m.Step(scriptTime, c, &r.out); err != nil {
+	if err := r.m.Step(scriptTime, &c, &r.out); err != nil {
 		r.tb.Fatal(err)
 	}
 }
 
 func (r *rig) subscribe(session uint64, d Destination, c Consumer) {
-	r.step(Command{Op: Subscribe, Session: session, Subscription: "s", Destination: d, Consumer: c})
+	r.step(Command{Op: Subscribe, Session: session, Subscription: "s", Destination: d, Consumer: &c})
 }
 
 func (r *rig) send(d Destination, m *Message) {
@@ -196,4 +196,12 @@ func BenchmarkCumulativeAck(b *testing.B) {
 		r.ack(tag)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/messages, "ns/message")
+}
+
+// saying returns what c says more, to be changed.
+func (c *Command) saying() *More {
+	if c.More == nil {
+		c.More = &More{}
+	}
+	return c.More
 }

@@ -15,7 +15,7 @@ func fill(t *testing.T, s *stepper, p Props) (taken int, texts int64) {
 	for taken < 10_000 {
 		own, msg := p, newMessage("x", true)
 		msg.Props = &own
-		err := s.m.Step(scriptTime, Command{Op: Send, Session: 2, Destination: Queue("q"), Message: msg}, &s.out)
+		err := s.m.Step(scriptTime, &Command{Op: Send, Session: 2, Destination: Queue("q"), Message: msg}, &s.out)
 		var refused *Error
 		if errors.As(err, &refused) && refused.Code == CodeMemoryFull {
 			break

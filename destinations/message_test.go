@@ -44,7 +44,7 @@ func TestMessageForSeveralTopicsNamesEach(t *testing.T) {
 		r.subscribe(2, Topic("b"), Consumer{})
 		r.subscribe(3, Topic(durable), Consumer{Durable: DurableID{"c", "d"}})
 		for range 2 {
-			r.step(Command{Op: Send, Session: 4, Destination: Topic("a"), Also: []Destination{Topic("b")}, Message: newMessage("m", true)})
+			r.step(Command{Op: Send, Session: 4, Destination: Topic("a"), More: &More{Also: []Destination{Topic("b")}}, Message: newMessage("m", true)})
 			for _, o := range r.out.Outputs {
 				want := map[uint64]Destination{1: Topic("a"), 2: Topic("b"), 3: Topic(durable)}[o.Session]
 				if o.Delivery.Destination != want {

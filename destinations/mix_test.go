@@ -128,7 +128,7 @@ func (x *mix) carryOut(c Command) {
 		x.durables[name] = q.durable != nil
 	}
 	was := x.everything()
-	refused := x.m.Step(x.now, c, &out)
+	refused := x.m.Step(x.now, &c, &out)
 	if refused != nil {
 		if got := x.everything(); got != was || len(out.Entries)+len(out.Outputs) > 0 {
 			x.t.Fatalf("%+v is refused, %v, and changes\n%s\ninto\n%s\nwith %+v", c, refused, was, got, out)
@@ -137,7 +137,7 @@ func (x *mix) carryOut(c Command) {
 	}
 	x.log(out.Entries)
 	x.audit(c, before, x.ledger(), &out)
-	if c.Op == Subscribe && c.Consumer.Browse {
+	if c.Op == Subscribe && c.consumer().Browse {
 		x.look(c)
 	}
 	var then []Command
@@ -165,7 +165,7 @@ func (x *mix) answer(e *Examination) Command {
 	} else {
 		e.Matches = matches(x.t, x.entries, e)
 	}
-	return Command{Op: Examined, Examination: e}
+	return Command{Op: Examined, More: &More{Examination: e}}
 }
 
 // body is that of a message in a queue, also when only the log has it.
@@ -315,7 +315,7 @@ func (x *mix) audit(c Command, before, after map[spot]holding, out *Effects) {
 		x.t.Fatalf("%+v puts the message not into %q, with %+v", c, wanted, out)
 	}
 	x.checkOrder(before, after)
-	if c.Op == Subscribe && c.Consumer.Browse && !maps.Equal(before, after) {
+	if c.Op == Subscribe && c.consumer().Browse && !maps.Equal(before, after) {
 		x.t.Fatalf("a browser changes %v into %v", before, after)
 	}
 }
@@ -327,7 +327,7 @@ func (x *mix) mayGo(c Command, k spot, h holding, after map[spot]holding) bool {
 	switch {
 	case mine && (c.Op == Ack || c.Op == Commit || c.Op == Sent):
 		return true
-	case hidden && (c.Op == Unsubscribe && c.Delete || c.Op == Subscribe && c.Consumer.Durable != DurableID{}):
+	case hidden && (c.Op == Unsubscribe && c.Delete || c.Op == Subscribe && c.consumer().Durable != DurableID{}):
 		return true
 	case hidden && c.Op == Examined: // it had taken it, before it knew what is in it
 		sel := x.m.queues[k.queue].durable.selects
@@ -365,10 +365,10 @@ func (x *mix) elsewhere(h holding, all map[spot]holding, prefix string) bool {
 // mayCome says that a message comes from elsewhere in the machine: as a dead
 // letter, or because it waited for its time.
 func (x *mix) mayCome(c Command, k spot, h holding, before map[spot]holding) bool {
-	if _, hidden := durableID(Queue(k.queue)); hidden && c.Op == Subscribe && c.Consumer.Retroactive != nil {
+	if _, hidden := durableID(Queue(k.queue)); hidden && c.Op == Subscribe && c.consumer().Retroactive != nil {
 		return true
 	}
-	if e := c.Examination; e != nil && e.burial != 0 && x.bodyAt(e.burial) == h.body {
+	if e := c.saying().Examination; e != nil && e.burial != 0 && x.bodyAt(e.burial) == h.body {
 		return true
 	}
 	for other, was := range before {
@@ -390,7 +390,7 @@ func (x *mix) mayCome(c Command, k spot, h holding, before map[spot]holding) boo
 // its first destination, or the queue of that topic's schedule.
 func (x *mix) sends(c Command) map[string][]string {
 	wanted := map[string][]string{}
-	list := c.Sends
+	list := c.saying().Sends
 	if c.Op == Send {
 		list = []Outgoing{c.outgoing()}
 	} else if c.Op != Commit {
@@ -419,7 +419,7 @@ func (x *mix) sends(c Command) map[string][]string {
 				add(schedulePrefix + d.Name)
 			default:
 				for name, q := range x.m.queues {
-					if x.durables[name] && q.durable.pattern().Matches(d) && q.durable.takes(c.Client) && x.selects(q.durable.selects, body) && x.wanted(q, body) {
+					if x.durables[name] && q.durable.pattern().Matches(d) && q.durable.takes(c.saying().Client) && x.selects(q.durable.selects, body) && x.wanted(q, body) {
 						add(name)
 					}
 				}
@@ -503,7 +503,7 @@ func (x *mix) look(c Command) {
 	b := &looker{seen: map[MessageID]bool{}, must: map[MessageID]bool{}}
 	x.views[x.m.sessions[c.Session].byID[c.Subscription]] = b
 	x.eachShown(c.Destination, func(at ref) {
-		b.must[x.m.id(at.slot())] = x.selects(c.Consumer.Selector, x.body(at))
+		b.must[x.m.id(at.slot())] = x.selects(c.consumer().Selector, x.body(at))
 	})
 }
 
@@ -801,7 +801,7 @@ func (x *mix) drain() {
 	}
 	for _, name := range x.names() {
 		if id, hidden := durableID(Queue(name)); hidden && x.m.queues[name] != nil && x.m.queues[name].durable != nil {
-			x.step(Command{Op: Unsubscribe, Session: 1, Delete: true, Consumer: Consumer{Durable: id}})
+			x.step(Command{Op: Unsubscribe, Session: 1, Delete: true, Consumer: &Consumer{Durable: id}})
 		}
 	}
 	for range 30 { // what waits comes first
@@ -810,7 +810,7 @@ func (x *mix) drain() {
 	}
 	x.keepNothing()
 	for _, name := range x.names() {
-		c := Command{Op: Subscribe, Session: 1, Subscription: "all", Destination: Queue(name), Consumer: Consumer{Ack: AckClient, Prefetch: 10_000}}
+		c := Command{Op: Subscribe, Session: 1, Subscription: "all", Destination: Queue(name), Consumer: &Consumer{Ack: AckClient, Prefetch: 10_000}}
 		x.step(c)
 		s := x.m.sessions[1].byID["all"]
 		if last := s.flights.last(); last > 0 {
@@ -821,7 +821,7 @@ func (x *mix) drain() {
 	x.now = x.now.Add(50 * time.Millisecond) // queues may be left empty for a while
 	x.tick()
 	x.now = x.now.Add(2 * time.Hour) // deduplication ids are forgotten by the clock, which a standby has not
-	if err := x.m.Step(x.now, Command{Op: Note}, &Effects{}); err != nil {
+	if err := x.m.Step(x.now, &Command{Op: Note}, &Effects{}); err != nil {
 		x.t.Fatalf("%v", err)
 	}
 	kept, bytes := 0, int64(0)
@@ -856,7 +856,7 @@ func (x *mix) keepNothing() {
 // drawMixed makes a random command.
 func (x *mix) drawMixed() Command {
 	c := Command{Session: 1 + uint64(x.pick("session", mixSessions)), DiskLow: x.pick("disk low", 12) == 0}
-	c.Client = []string{"", "a", "b", "c"}[c.Session]
+	c.saying().Client = []string{"", "a", "b", "c"}[c.Session]
 	c.Op = oneOf(x.program, "op", []Op{
 		Send, Send, Send, Send, Send, Send, Send, Send, Subscribe, Subscribe, Subscribe, Subscribe, Subscribe, Unsubscribe,
 		Ack, Ack, Ack, Ack, Ack, Nack, Nack, Commit, Commit, Abort, Disconnect, Sent, Sent, Sent, Unreadable, Note, Cancel,
@@ -867,20 +867,20 @@ func (x *mix) drawMixed() Command {
 	switch c.Op {
 	case Send:
 		o := x.drawMessage()
-		c.Destination, c.Also, c.Message = o.Destination, o.Also, o.Message
+		c.Destination, c.saying().Also, c.Message = o.Destination, o.Also, o.Message
 	case Subscribe:
 		x.drawMixedSubscribe(&c)
 	case Unsubscribe:
 		c.Subscription = x.drawSubscription()
 		if c.Delete = x.pick("delete", 2) == 0; c.Delete && x.pick("by name", 2) == 0 {
-			c.Consumer.Durable = x.drawDurable(&c)
+			c.Consumer = &Consumer{Durable: x.drawDurable(&c)}
 		}
 	case Ack, Nack, Sent, Unreadable:
 		x.drawGiven(&c)
 	case Commit, Abort:
-		c.Tx = oneOf(x.program, "tx", []string{"x", "y"})
+		c.saying().Tx = oneOf(x.program, "tx", []string{"x", "y"})
 		for i := x.pick("sends", 4); i > 0 && c.Op == Commit; i-- {
-			c.Sends = append(c.Sends, x.drawMessage())
+			c.saying().Sends = append(c.saying().Sends, x.drawMessage())
 		}
 	case Disconnect:
 		c.Clean = x.pick("clean", 2) == 1
@@ -963,12 +963,12 @@ func (x *mix) drawSelector() *selector.Selector {
 }
 
 func (x *mix) drawDurable(c *Command) DurableID {
-	return DurableID{Client: c.Client, Name: oneOf(x.program, "durable", []string{"a", "b"})}
+	return DurableID{Client: c.saying().Client, Name: oneOf(x.program, "durable", []string{"a", "b"})}
 }
 
 func (x *mix) drawMixedSubscribe(c *Command) {
 	c.Subscription, c.Destination = x.drawSubscription(), x.drawPlace()
-	c.Consumer = Consumer{
+	c.Consumer = &Consumer{
 		Ack:         AckMode(x.pick("ack", 3)),
 		Prefetch:    x.pick("prefetch", 6),
 		ByMessageID: x.pick("by message id", 3) == 0,
@@ -1005,7 +1005,7 @@ func (x *mix) drawMixedSubscribe(c *Command) {
 		}
 	case 5:
 		c.Destination = Destination{}
-		c.Sources = []Pattern{{Queue(oneOf(x.program, "wild", []string{">", "*", "q", "Consumer.C.VirtualTopic.>"}))}, {oneOf(x.program, "wild topic", []Destination{Topic("t"), Topic(">")})}}
+		c.saying().Sources = []Pattern{{Queue(oneOf(x.program, "wild", []string{">", "*", "q", "Consumer.C.VirtualTopic.>"}))}, {oneOf(x.program, "wild topic", []Destination{Topic("t"), Topic(">")})}}
 	}
 }
 
@@ -1023,14 +1023,14 @@ func (x *mix) drawGiven(c *Command) {
 	switch c.Op {
 	case Ack, Nack:
 		if x.pick("in tx", 3) == 0 {
-			c.Tx = oneOf(x.program, "tx", []string{"x", "y"})
+			c.saying().Tx = oneOf(x.program, "tx", []string{"x", "y"})
 		}
-		c.Refusal.Reject = c.Op == Nack && x.pick("reject", 4) == 0
+		c.saying().Refusal.Reject = c.Op == Nack && x.pick("reject", 4) == 0
 		if c.Op == Nack {
-			c.Refusal.Delay = oneOf(x.program, "nack delay", []time.Duration{0, 0, -1, 7 * time.Millisecond})
+			c.saying().Refusal.Delay = oneOf(x.program, "nack delay", []time.Duration{0, 0, -1, 7 * time.Millisecond})
 		}
 		if c.Op == Nack && x.pick("extend", 6) == 0 {
-			c.Extend = 20 * time.Millisecond
+			c.saying().Extend = 20 * time.Millisecond
 		}
 	}
 }

@@ -435,18 +435,14 @@ func (w *model) fly(s *modelSub, m *modelMessage) Delivery {
 		w.t.Fatalf("entry %d does not hold %q", m.content, m.msg.Content)
 	}
 	d := Delivery{
-		Subscription: s.id,
-		Sub:          s.number,
-		Tag:          s.lastTag,
-		Ack:          s.consumer.Ack,
-		ID:           w.id(m),
-		Destination:  s.queue.destination,
-		Copy:         s.queue.destination.Topic,
-		Content:      m.content,
-		Size:         int64(len(m.msg.Content)),
-		Redelivered:  m.returned,
-		Deliveries:   m.attempts + 1,
-		Dead:         m.dead,
+		Label:       &Label{Subscription: s.id, Sub: s.number, Ack: s.consumer.Ack, Destination: s.queue.destination, Copy: s.queue.destination.Topic},
+		Tag:         s.lastTag,
+		ID:          w.id(m),
+		Content:     m.content,
+		Size:        uint32(len(m.msg.Content)),
+		Redelivered: m.returned,
+		Deliveries:  uint16(m.attempts + 1),
+		Dead:        m.dead,
 	}
 	if m.held {
 		d.Message = m.msg
@@ -614,7 +610,7 @@ func (w *model) subscribe(c Command) string {
 	w.sessions[c.Session] = ses
 	ses.lastSub++
 	s := &modelSub{
-		session: ses, id: c.Subscription, number: ses.lastSub, consumer: c.Consumer,
+		session: ses, id: c.Subscription, number: ses.lastSub, consumer: *c.consumer(),
 		passed: map[*modelSub]int{}, byTag: map[uint64]MessageID{},
 	}
 	setDefault(&s.consumer.Prefetch, w.opts.Prefetch)
@@ -700,13 +696,13 @@ func (w *model) acknowledge(c Command) string {
 	for _, f := range s.upTo(tag) {
 		switch {
 		case f.tx != "" || s.consumer.Ack == AckIndividual && f.tag != tag:
-		case c.Tx != "":
-			f.tx = c.Tx
-			s.session.held[c.Tx] = append(s.session.held[c.Tx], modelHeld{s, f, c.Op == Nack, c.Refusal.Reject})
+		case c.more().Tx != "":
+			f.tx = c.more().Tx
+			s.session.held[c.more().Tx] = append(s.session.held[c.more().Tx], modelHeld{s, f, c.Op == Nack, c.more().Refusal.Reject})
 		case c.Op == Ack:
 			w.settle(s, f)
 		default:
-			w.fail(s, f, c.Refusal.Reject)
+			w.fail(s, f, c.more().Refusal.Reject)
 		}
 	}
 	return ""
@@ -798,7 +794,7 @@ func (w *model) bury(q *modelQueue, m *modelMessage, reason string) {
 // Transactions.
 
 func (w *model) commit(c Command) string {
-	needs := w.needs(c.DiskLow, c.Sends...)
+	needs := w.needs(c.DiskLow, c.more().Sends...)
 	if needs > 0 && w.bytes()+needs > w.opts.MemoryBytes {
 		return CodeMemoryFull
 	}
@@ -810,7 +806,7 @@ func (w *model) commit(c Command) string {
 			w.settle(h.sub, h.flight)
 		}
 	}
-	for _, o := range c.Sends {
+	for _, o := range c.more().Sends {
 		w.accept(o.Destination, o.Message, c.DiskLow)
 	}
 	w.reserved = 0
@@ -834,12 +830,12 @@ func (w *model) held(c Command) (held []modelHeld) {
 	if ses == nil {
 		return nil
 	}
-	for _, h := range ses.held[c.Tx] {
+	for _, h := range ses.held[c.more().Tx] {
 		if slices.Contains(h.sub.flights, h.flight) {
 			held = append(held, h)
 		}
 	}
-	delete(ses.held, c.Tx)
+	delete(ses.held, c.more().Tx)
 	return held
 }
 
@@ -916,7 +912,7 @@ func (w *model) delivered(o Output) {
 		want = w.expect(s)
 	}
 	if !sameDelivery(got, want) {
-		w.t.Fatalf("delivered\n %+v, want\n %+v", got, want)
+		w.t.Fatalf("delivered\n %+v %+v, want\n %+v %+v", *got.Label, got, *want.Label, want)
 	}
 	var after uint64
 	if got.ID.N == 0 {
@@ -964,8 +960,9 @@ func sameDelivery(a, b Delivery) bool {
 	if sameContent && a.Message != nil {
 		sameContent = bytes.Equal(a.Message.Content, b.Message.Content) && a.Message.Form == b.Message.Form
 	}
-	a.Message, b.Message = nil, nil
-	return sameContent && sameDead(&a, &b) && a == b
+	sameLabel := *a.Label == *b.Label
+	a.Message, b.Message, a.Label, b.Label = nil, nil, nil, nil
+	return sameContent && sameLabel && sameDead(&a, &b) && a == b
 }
 
 func sameDead(a, b *Delivery) bool {

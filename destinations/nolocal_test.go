@@ -15,7 +15,7 @@ func TestNoLocalOfWhatOnlyTheLogHas(t *testing.T) {
 	o := Options{MemoryBytes: 40_000, Prefetch: messages}
 	s := newStepper(t, o)
 	for _, session := range []uint64{1, 2} {
-		s.step(Command{Op: Subscribe, Session: session, Subscription: "s", Destination: Topic("t"), Consumer: Consumer{NoLocal: true}})
+		s.step(Command{Op: Subscribe, Session: session, Subscription: "s", Destination: Topic("t"), Consumer: &Consumer{NoLocal: true}})
 	}
 	var log []Entry
 	for range messages {
@@ -32,7 +32,7 @@ func TestNoLocalOfWhatOnlyTheLogHas(t *testing.T) {
 	resume(t, m, log[len(log)-1].Seq)
 	s = &stepper{T: t, m: m}
 	s.step(Command{Op: Start})
-	s.step(Command{Op: Subscribe, Session: 1, Subscription: "s", Destination: Topic("t"), Consumer: Consumer{NoLocal: true}})
+	s.step(Command{Op: Subscribe, Session: 1, Subscription: "s", Destination: Topic("t"), Consumer: &Consumer{NoLocal: true}})
 	if got := comeLater(t, m, log); got[1] != messages {
 		t.Errorf("a session 1 that sent none got %d of %d messages", got[1], messages)
 	}
@@ -46,7 +46,7 @@ func comeLater(t *testing.T, m *Machine, log []Entry) map[uint64]int {
 	var step func(c Command)
 	step = func(c Command) {
 		var out Effects
-		if err := m.Step(now, c, &out); err != nil {
+		if err := m.Step(now, &c, &out); err != nil {
 			t.Fatal(err)
 		}
 		for _, o := range out.Outputs {
@@ -56,7 +56,7 @@ func comeLater(t *testing.T, m *Machine, log []Entry) map[uint64]int {
 				step(Command{Op: Sent, Session: o.Session, Delivery: DeliveryID{Sub: o.Delivery.Sub, Tag: o.Delivery.Tag}})
 			case Examine:
 				o.Examination.Messages = contents(t, log, o.Examination)
-				step(Command{Op: Examined, Examination: o.Examination})
+				step(Command{Op: Examined, More: &More{Examination: o.Examination}})
 			}
 		}
 	}
@@ -73,7 +73,7 @@ func TestLongClientIDs(t *testing.T) {
 		s := newStepper(t, o)
 		msg := newMessage("x", true)
 		msg.Props = props
-		s.step(Command{Op: Send, Session: 1, Destination: Topic("t"), Message: msg, Client: strings.Repeat("c", 5000)})
+		s.step(Command{Op: Send, Session: 1, Destination: Topic("t"), Message: msg, More: &More{Client: strings.Repeat("c", 5000)}})
 		if len(s.out.Entries) != 1 {
 			t.Fatalf("there are %d entries", len(s.out.Entries))
 		}

@@ -132,7 +132,7 @@ func tickAll(m *Machine, now time.Time, carryOut func(Command)) {
 func (p *program) carryOut(c Command) {
 	var out Effects
 	own := c.forModel()
-	err := p.m.Step(p.now, c, &out)
+	err := p.m.Step(p.now, &c, &out)
 	code := p.w.step(p.now, own, &out)
 	c = own
 	switch {
@@ -257,8 +257,8 @@ func (p *program) draw() Command {
 	case Ack, Nack, Sent, Unreadable:
 		p.drawDelivery(&c)
 	case Commit, Abort:
-		c.Tx = oneOf(p, "tx", []string{"x", "x", "x", "y"})
-		c.Sends = p.drawSends(c.Op)
+		c.saying().Tx = oneOf(p, "tx", []string{"x", "x", "x", "y"})
+		c.saying().Sends = p.drawSends(c.Op)
 	case Disconnect:
 		c.Clean = p.pick("clean", 2) == 1
 	}
@@ -275,8 +275,8 @@ func (p *program) drawDestination() Destination {
 	})
 }
 
-func (p *program) drawConsumer() Consumer {
-	return Consumer{
+func (p *program) drawConsumer() *Consumer {
+	return &Consumer{
 		Ack:         AckMode(p.pick("ack", 3)),
 		Prefetch:    p.pick("prefetch", 6),
 		RejectNacks: p.pick("reject nacks", 4) == 0,
@@ -320,9 +320,10 @@ func (c Command) forModel() Command {
 		own := *msg
 		return &own
 	}
-	c.Message, c.Sends = clone(c.Message), slices.Clone(c.Sends)
-	for i := range c.Sends {
-		c.Sends[i].Message = clone(c.Sends[i].Message)
+	more := *c.more()
+	c.Message, c.More, more.Sends = clone(c.Message), &more, slices.Clone(more.Sends)
+	for i := range more.Sends {
+		more.Sends[i].Message = clone(more.Sends[i].Message)
 	}
 	return c
 }
@@ -356,9 +357,9 @@ func (p *program) drawDelivery(c *Command) {
 	}
 	written := c.Op == Sent || c.Op == Unreadable
 	if !written && p.pick("in tx", 2) == 0 {
-		c.Tx = oneOf(p, "tx", []string{"x", "x", "x", "y"})
+		c.saying().Tx = oneOf(p, "tx", []string{"x", "x", "x", "y"})
 	}
-	c.Refusal.Reject = c.Op == Nack && p.pick("reject", 4) == 0
+	c.saying().Refusal.Reject = c.Op == Nack && p.pick("reject", 4) == 0
 	if len(subs) == 0 || p.pick("wild", 20) == 0 {
 		c.Delivery.Sub, c.Delivery.Tag = uint32(p.pick("sub", 5)), uint64(p.pick("tag", 10))
 		if !written && p.pick("wild id", 2) == 1 {

@@ -32,8 +32,8 @@ func (m *Machine) placeAll(c *Command, o *Outgoing, out *Effects) {
 		if !topic.Topic {
 			continue
 		}
-		takers, all := m.takersOf(topic.Name, c.Client, o.Message, named)
-		archive := m.keep(topic.Name, c.Client, o.Message, out)
+		takers, all := m.takersOf(topic.Name, c.more().Client, o.Message, named)
+		archive := m.keep(topic.Name, c.more().Client, o.Message, out)
 		if archive != "" {
 			queues = append(queues, archive)
 		}

@@ -55,7 +55,7 @@ func newPublishing(t *rapid.T) *publishing {
 func (p *publishing) do(c Command) *Effects {
 	out := &Effects{}
 	p.now = p.now.Add(time.Millisecond)
-	if err := p.m.Step(p.now, c, out); err != nil {
+	if err := p.m.Step(p.now, &c, out); err != nil {
 		if err.(*Error).Code != CodeMemoryFull {
 			p.t.Fatalf("%+v: %v", c, err)
 		}
@@ -75,7 +75,7 @@ func (p *publishing) send() {
 	persistent := p.pick("persistent", 4) > 0
 	body := fmt.Sprint("m", p.sent)
 	c := Command{Op: Send, Session: 9, Message: newMessage(body+strings.Repeat("_", 100*p.pick("size", 3)), persistent)}
-	c.Client = oneOf(p.program, "client", []string{"", "c"})
+	c.saying().Client = oneOf(p.program, "client", []string{"", "c"})
 	var parts []Destination
 	for range 1 + p.pick("parts", 4) {
 		d := Topic(oneOf(p.program, "topic", publishTopics))
@@ -86,11 +86,11 @@ func (p *publishing) send() {
 			parts = append(parts, d)
 		}
 	}
-	c.Destination, c.Also = parts[0], parts[1:]
+	c.Destination, c.saying().Also = parts[0], parts[1:]
 	if p.do(c) == nil {
 		return
 	}
-	p.expect(body, c.Client, parts)
+	p.expect(body, c.saying().Client, parts)
 	if !persistent {
 		p.markUnstored()
 	}
@@ -150,7 +150,7 @@ func (p *publishing) drawDurable() DurableID {
 
 // subscribe makes a durable subscription, or changes it, and lets go.
 func (p *publishing) subscribe() {
-	c := Command{Op: Subscribe, Session: 1, Subscription: "s", Consumer: Consumer{Ack: AckIndividual}}
+	c := Command{Op: Subscribe, Session: 1, Subscription: "s", Consumer: &Consumer{Ack: AckIndividual}}
 	if p.pick("virtual", 4) == 0 {
 		c.Destination = Queue(oneOf(p.program, "queue", publishQueues))
 		p.do(c)
@@ -159,7 +159,7 @@ func (p *publishing) subscribe() {
 		c.Consumer.Durable = p.drawDurable()
 		c.Consumer.NoLocal = p.pick("no-local", 4) == 0
 		topic := oneOf(p.program, "pattern", []string{"news", "news.>", "news.*", "VirtualTopic.x", ">"})
-		c.Sources = []Pattern{{Topic(topic)}}
+		c.saying().Sources = []Pattern{{Topic(topic)}}
 		if p.do(c) == nil {
 			return
 		}
@@ -178,8 +178,7 @@ func (p *publishing) define(key string, want record) {
 }
 
 func (p *publishing) unsubscribe() {
-	c := Command{Op: Unsubscribe, Session: 1, Delete: true}
-	c.Consumer.Durable = p.drawDurable()
+	c := Command{Op: Unsubscribe, Session: 1, Delete: true, Consumer: &Consumer{Durable: p.drawDurable()}}
 	if key := c.Consumer.Durable.key(); p.durables[key].topic != "" {
 		p.do(c)
 		delete(p.durables, key)
@@ -210,12 +209,11 @@ func (p *publishing) consume() {
 // take consumes the queue called name; what says of each message: 0 and 1 it is
 // acknowledged, 2 it is refused for good, 3 it stays.
 func (p *publishing) take(name string, what func() int) {
-	c := Command{Op: Subscribe, Session: 1, Subscription: "s", Destination: Queue(name)}
+	c := Command{Op: Subscribe, Session: 1, Subscription: "s", Destination: Queue(name), Consumer: &Consumer{Ack: AckIndividual, Prefetch: 1000}}
 	if id, durable := durableID(Queue(name)); durable {
 		d := p.durables[name]
 		c.Destination, c.Consumer.Durable, c.Consumer.NoLocal = Topic(d.topic), id, d.noLocal
 	}
-	c.Consumer.Ack, c.Consumer.Prefetch = AckIndividual, 1000
 	out := p.do(c)
 	var kept []string
 	for i, o := range out.Outputs {
@@ -225,7 +223,7 @@ func (p *publishing) take(name string, what func() int) {
 		ack := Command{Op: Ack, Session: 1, Delivery: DeliveryID{Sub: o.Delivery.Sub, Tag: o.Delivery.Tag}}
 		switch what() {
 		case 2:
-			ack.Op, ack.Refusal.Reject = Nack, true
+			ack.Op, ack.saying().Refusal.Reject = Nack, true
 			p.bury(name, o.Delivery, strings.TrimSuffix(p.held[name][i], "?"))
 		case 3:
 			kept = append(kept, p.held[name][i])
@@ -341,7 +339,7 @@ func (p *publishing) drain() {
 	}
 	for key := range p.durables {
 		if id, hidden := durableID(Queue(key)); hidden {
-			p.do(Command{Op: Unsubscribe, Session: 1, Delete: true, Consumer: Consumer{Durable: id}})
+			p.do(Command{Op: Unsubscribe, Session: 1, Delete: true, Consumer: &Consumer{Durable: id}})
 			delete(p.durables, key)
 		}
 	}

@@ -39,8 +39,9 @@ type source struct {
 	view  *view // nil: it takes everything
 	wild  bool  // by a wildcard: the queue may be forgotten nevertheless
 	turn  turnState
-	place int // in queue.members
-	index int // in sub.sources
+	place int    // in queue.members
+	index int    // in sub.sources
+	label *Label // of the newest delivery; nil: there was none
 
 	groups roster[*group] // that it owns
 	going  int            // of these, that it hands over

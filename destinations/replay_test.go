@@ -207,7 +207,7 @@ func TestResumeAfterEntriesThatAreGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out Effects
-	if err := m.Step(time.Unix(0, 0), Command{Op: Start}, &out); err != nil {
+	if err := m.Step(time.Unix(0, 0), &Command{Op: Start}, &out); err != nil {
 		t.Fatal(err)
 	}
 	if len(out.Entries) != 1 || out.Entries[0].Seq != 42 {
@@ -231,7 +231,7 @@ func TestContentOfAMessageMovedTwice(t *testing.T) {
 		t.Helper()
 		for _, c := range commands {
 			var out Effects
-			if err := m.Step(time.Unix(0, 0), c, &out); err != nil {
+			if err := m.Step(time.Unix(0, 0), &c, &out); err != nil {
 				t.Fatal(err)
 			}
 			entries = append(entries, out.Entries...)
@@ -246,7 +246,7 @@ func TestContentOfAMessageMovedTwice(t *testing.T) {
 	take := func(m *Machine, queue string, c Command) {
 		t.Helper()
 		c.Session, c.Delivery = 1, DeliveryID{Sub: 1, Tag: 1}
-		step(m, Command{Op: Subscribe, Session: 1, Subscription: "s", Destination: Queue(queue), Consumer: Consumer{Ack: AckClient}},
+		step(m, Command{Op: Subscribe, Session: 1, Subscription: "s", Destination: Queue(queue), Consumer: &Consumer{Ack: AckClient}},
 			c, Command{Op: Disconnect, Session: 1, Clean: true})
 	}
 	m := New(Options{})
@@ -254,10 +254,10 @@ func TestContentOfAMessageMovedTwice(t *testing.T) {
 	step(m, Command{Op: Send, Destination: Queue("q"), Message: newMessage("x", true)})
 	content := m.Last()
 	goOn(m)
-	take(m, "q", Command{Op: Nack, Refusal: Refusal{Reject: true}})
+	take(m, "q", Command{Op: Nack, More: &More{Refusal: Refusal{Reject: true}}})
 	m = replayed(t, Options{DeadLetterPrefix: "DEAD."}, entries)
 	goOn(m)
-	take(m, "DLQ.q", Command{Op: Nack, Refusal: Refusal{Reject: true}})
+	take(m, "DLQ.q", Command{Op: Nack, More: &More{Refusal: Refusal{Reject: true}}})
 	if oldest := m.Oldest(); oldest > content || oldest <= content-stretch {
 		t.Errorf("entries from %d on are needed, but the content is in %d", oldest, content)
 	}

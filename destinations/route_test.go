@@ -55,7 +55,7 @@ func TestRoutes(t *testing.T) {
 	}
 	r.send(Queue("in.a"), newMessage("away", true))
 	r.send(Queue("other"), newMessage("plain", true))
-	r.step(Command{Op: Commit, Session: 1, Tx: "x", Sends: []Outgoing{{Destination: Queue("in.b"), Message: newMessage("tx", true)}}})
+	r.step(Command{Op: Commit, Session: 1, More: &More{Tx: "x", Sends: []Outgoing{{Destination: Queue("in.b"), Message: newMessage("tx", true)}}}})
 	wantBodies(t, r.m, "in.a", "stays")
 	wantBodies(t, r.m, "in.b", "tx")
 	wantBodies(t, r.m, "copy", "stays", "away", "tx")
@@ -71,7 +71,7 @@ func TestDurableSelector(t *testing.T) {
 	r := newRig(t, Options{Fields: fieldsOfBody})
 	id := DurableID{Client: "c", Name: "x"}
 	subscribe := Command{Op: Subscribe, Session: 1, Subscription: "s", Destination: Topic("t"),
-		Consumer: Consumer{Ack: AckIndividual, Durable: id, Selector: selected(t, "body LIKE 'a%'")}}
+		Consumer: &Consumer{Ack: AckIndividual, Durable: id, Selector: selected(t, "body LIKE 'a%'")}}
 	r.step(subscribe)
 	r.step(Command{Op: Disconnect, Session: 1, Clean: true})
 	entries := []Entry{}
@@ -103,7 +103,7 @@ func TestDurableOnDiskOnce(t *testing.T) {
 	r := newRig(t, Options{})
 	for i := range subscriptions {
 		r.step(Command{Op: Subscribe, Session: 1, Subscription: fmt.Sprint(i), Destination: Topic("t"),
-			Consumer: Consumer{Durable: DurableID{Client: "c", Name: fmt.Sprint(i)}}})
+			Consumer: &Consumer{Durable: DurableID{Client: "c", Name: fmt.Sprint(i)}}})
 	}
 	r.step(Command{Op: Disconnect, Session: 1, Clean: true})
 	octets := 0

@@ -178,7 +178,7 @@ func (m *Machine) due(q *queue, at ref, content *Message, out *Effects) {
 	published, before, sender := Outgoing{Destination: Topic(topic), Message: msg}, m.unstored, m.sender
 	if isTopic {
 		m.whole, m.sender = true, m.sentBy(at)
-		m.placeAll(&Command{Client: x.props.Client}, &published, out)
+		m.placeAll(&Command{More: &More{Client: x.props.Client}}, &published, out)
 	}
 	switch {
 	case sl.stored():
@@ -280,8 +280,8 @@ func (m *Machine) policyOf(d Destination) *Policy {
 // wait for their time. No durable subscription is called so, nor can clients.
 const schedulePrefix = "\x00\x00\x00"
 
-// schedule puts a message that is to wait into each of its destinations, and says
-// in c what it is called if that is one.
+// schedule puts a message that is to wait into each of its destinations, and notes
+// what it is called if that is one.
 func (m *Machine) schedule(c *Command, o Outgoing, out *Effects) {
 	whole := m.whole
 	m.whole = whole || len(o.Also) > 0
@@ -295,7 +295,7 @@ func (m *Machine) schedule(c *Command, o Outgoing, out *Effects) {
 		if d.Topic {
 			msg.Persistent = msg.Persistent && !d.Temporary() // which nobody could have after a restart
 			p := *msg.Props
-			p.noteClient(c.Client)
+			p.noteClient(c.more().Client)
 			p.sender = m.sender
 			msg.Props = &p
 			d = Queue(schedulePrefix + d.Name)
@@ -305,9 +305,9 @@ func (m *Machine) schedule(c *Command, o Outgoing, out *Effects) {
 	switch {
 	case len(o.Also) > 0: // each part waits under an id of its own
 	case m.unstored > unstored:
-		c.Delivery.ID = MessageID{Seq: m.start, N: m.unstored}
+		m.job = MessageID{Seq: m.start, N: m.unstored}
 	case m.last > last:
-		c.Delivery.ID = MessageID{Seq: m.last}
+		m.job = MessageID{Seq: m.last}
 	}
 	if m.whole = whole; !whole {
 		m.joined = false

@@ -20,7 +20,7 @@ func TestScheduleBringsWhatIsInTheLog(t *testing.T) {
 	step := func(after time.Duration, c Command) []Output {
 		t.Helper()
 		var out Effects
-		if err := m.Step(now.Add(after), c, &out); err != nil {
+		if err := m.Step(now.Add(after), &c, &out); err != nil {
 			t.Fatal(err)
 		}
 		return out.Outputs
@@ -40,19 +40,19 @@ func TestScheduleBringsWhatIsInTheLog(t *testing.T) {
 		}
 		if asked == nil {
 			asked = outputs[0].Examination
-			step(at, Command{Op: Examined, Examination: asked})
+			step(at, Command{Op: Examined, More: &More{Examination: asked}})
 			at += broughtPause
 		}
 	}
 	asked.Messages = []*Message{msg}
-	outputs := step(at, Command{Op: Examined, Examination: asked})
+	outputs := step(at, Command{Op: Examined, More: &More{Examination: asked}})
 	if len(outputs) != 1 || outputs[0].Kind != Deliver || outputs[0].Delivery.Destination != Topic("t") {
 		t.Fatalf("brought, it gives %+v", outputs)
 	}
 	if s := m.Stats(); s.Messages != 0 || m.Oldest() != m.Last()+1 {
 		t.Errorf("left are %+v, and entries from %d of %d on", s, m.Oldest(), m.Last())
 	}
-	if outputs := step(at, Command{Op: Examined, Examination: asked}); len(outputs) > 0 {
+	if outputs := step(at, Command{Op: Examined, More: &More{Examination: asked}}); len(outputs) > 0 {
 		t.Errorf("brought twice, it gives %+v", outputs)
 	}
 }

@@ -193,7 +193,7 @@ func (p *player) say(format string, args ...any) {
 // step carries out c and says its effects.
 func (p *player) step(c Command) {
 	var out Effects
-	if err := p.m.Step(p.now, c, &out); err != nil {
+	if err := p.m.Step(p.now, &c, &out); err != nil {
 		p.say("%d refused %s: %s", c.Session, err.(*Error).Code, err)
 		if len(out.Entries)+len(out.Outputs) > 0 {
 			p.t.Fatalf("line %d: a refused command has effects: %+v", p.n, out)
@@ -374,39 +374,39 @@ func (p *player) command(words []string) {
 	verb := words[1]
 	args, opts := split(words[2:])
 	c.Receipt, c.WantReceipt = opts["receipt"], opts["receipt"] != ""
-	c.Tx, c.Refusal.Reject, c.Clean = opts["tx"], opts["reject"] != "", opts["clean"] != ""
+	c.saying().Tx, c.saying().Refusal.Reject, c.Clean = opts["tx"], opts["reject"] != "", opts["clean"] != ""
 	c.DiskLow, c.Existing = opts["disklow"] != "", opts["existing"] != ""
 	if s := opts["delay"]; s != "" && verb == "nack" {
-		if c.Refusal.Delay = p.duration(s); c.Refusal.Delay == 0 {
-			c.Refusal.Delay = -1
+		if c.saying().Refusal.Delay = p.duration(s); c.saying().Refusal.Delay == 0 {
+			c.saying().Refusal.Delay = -1
 		}
 	}
 	switch verb {
 	case "send":
 		all := p.destinations(args[0])
-		c.Op, c.Destination, c.Also, c.Message, c.Client = Send, all[0], all[1:], p.message(args[1], opts), opts["client"]
+		c.Op, c.Destination, c.saying().Also, c.Message, c.saying().Client = Send, all[0], all[1:], p.message(args[1], opts), opts["client"]
 	case "subscribe":
 		c.Op, c.Subscription, c.Consumer = Subscribe, args[0], p.consumer(opts)
-		c.Destination, c.Sources = p.sources(args[1])
+		c.Destination, c.saying().Sources = p.sources(args[1])
 	case "unsubscribe":
 		c.Op, c.Subscription, c.Delete, c.Consumer = Unsubscribe, args[0], opts["delete"] != "", p.consumer(opts)
 	case "ack", "nack", "sent", "unreadable":
 		c.Op = map[string]Op{"ack": Ack, "nack": Nack, "sent": Sent, "unreadable": Unreadable}[verb]
 		c.Delivery, c.Subscription = p.delivery(args, opts), opts["sub"]
 		if s := opts["extend"]; s != "" {
-			c.Extend = p.duration(s)
+			c.saying().Extend = p.duration(s)
 		}
 	case "commit", "abort":
-		c.Op, c.Tx = map[string]Op{"commit": Commit, "abort": Abort}[verb], args[0]
+		c.Op, c.saying().Tx = map[string]Op{"commit": Commit, "abort": Abort}[verb], args[0]
 		if verb == "commit" {
-			c.Sends = p.sends[p.txKey(c)]
+			c.saying().Sends = p.sends[p.txKey(c)]
 		}
 		delete(p.sends, p.txKey(c))
 	case "disconnect":
 		c.Op = Disconnect
 		if s := opts["written"]; s != "" {
 			d := p.delivery([]string{s}, nil)
-			c.Written = map[uint32]uint64{d.Sub: d.Tag}
+			c.saying().Written = map[uint32]uint64{d.Sub: d.Tag}
 		}
 		maps.DeleteFunc(p.sends, func(key string, _ []Outgoing) bool { return strings.HasPrefix(key, words[0]+" ") })
 	case "cancel":
@@ -416,14 +416,14 @@ func (p *player) command(words []string) {
 	default:
 		p.t.Fatalf("line %d: unknown command %q", p.n, verb)
 	}
-	if c.Op == Send && c.Tx != "" { // kept by the session, as the broker does
+	if c.Op == Send && c.saying().Tx != "" { // kept by the session, as the broker does
 		p.sends[p.txKey(c)] = append(p.sends[p.txKey(c)], c.outgoing())
 		return
 	}
 	p.step(c)
 }
 
-func (p *player) txKey(c Command) string { return fmt.Sprint(c.Session, " ", c.Tx) }
+func (p *player) txKey(c Command) string { return fmt.Sprint(c.Session, " ", c.saying().Tx) }
 
 // destination reads one. The token of all temporary ones is "t".
 func (p *player) destination(s string) Destination {
@@ -513,8 +513,8 @@ func newMessage(body string, persistent bool) *Message {
 	return &Message{Content: []byte("\n" + body), Persistent: persistent}
 }
 
-func (p *player) consumer(opts map[string]string) Consumer {
-	c := Consumer{ByMessageID: opts["byid"] != "", RejectNacks: opts["rejectnacks"] != ""}
+func (p *player) consumer(opts map[string]string) *Consumer {
+	c := &Consumer{ByMessageID: opts["byid"] != "", RejectNacks: opts["rejectnacks"] != ""}
 	c.Ack = map[string]AckMode{"client": AckClient, "individual": AckIndividual}[opts["ack"]]
 	c.Durable.Client, c.Durable.Name, _ = strings.Cut(opts["durable"], "/")
 	c.Shared = opts["shared"] != ""
@@ -636,7 +636,7 @@ func (p *player) examined(words []string) {
 	} else {
 		e.Matches = matches(p.t, p.entries, e)[:n]
 	}
-	p.step(Command{Op: Examined, Examination: e})
+	p.step(Command{Op: Examined, More: &More{Examination: e}})
 }
 
 // matches are the answer to e, by what the log has.
@@ -686,7 +686,7 @@ func (p *player) delivery(args []string, opts map[string]string) DeliveryID {
 		text, byMessage = args[0], false
 	}
 	a, b, _ := strings.Cut(text, ".")
-	d := DeliveryID{ByMessage: byMessage, Text: text}
+	d := DeliveryID{ByMessage: byMessage}
 	if byMessage {
 		d.ID = MessageID{Seq: uint64(p.number(a)), N: uint64(p.number(b))}
 	} else {

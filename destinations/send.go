@@ -15,7 +15,7 @@ func (m *Machine) send(c *Command, out *Effects) error {
 	if err := m.admitBatch(o); err != nil {
 		return err
 	}
-	if err := m.admitPlace(c.Client, o, nil); err != nil {
+	if err := m.admitPlace(c.more().Client, o, nil); err != nil {
 		return err
 	}
 	m.acceptOnce(c, o, false, out)
@@ -24,7 +24,15 @@ func (m *Machine) send(c *Command, out *Effects) error {
 
 // outgoing is what a Send sends.
 func (c *Command) outgoing() Outgoing {
-	return Outgoing{Destination: c.Destination, Also: c.Also, Existing: c.Existing, Message: c.Message}
+	return Outgoing{Destination: c.Destination, Also: c.more().Also, Existing: c.Existing, Message: c.Message}
+}
+
+// Outgoing returns what c sends.
+func (c *Command) Outgoing() []Outgoing {
+	if c.Op == Send {
+		return []Outgoing{c.outgoing()}
+	}
+	return c.more().Sends
 }
 
 // needs is the memory that a message cannot do without, with what must be known of

@@ -91,7 +91,7 @@ func (s *spiller) any() *spillReader {
 func (s *spiller) step(c Command) {
 	var out Effects
 	s.now = s.now.Add(time.Millisecond)
-	if err := s.m.Step(s.now, c, &out); err != nil {
+	if err := s.m.Step(s.now, &c, &out); err != nil {
 		s.t.Fatalf("%+v: %v", c, err)
 	}
 	s.log(out.Entries)
@@ -129,11 +129,11 @@ func (s *spiller) publish() {
 		}
 	}
 	if s.pick("transaction", 3) == 0 {
-		s.step(Command{Op: Commit, Session: 99, Tx: "t", Sends: sends})
+		s.step(Command{Op: Commit, Session: 99, More: &More{Tx: "t", Sends: sends}})
 		return
 	}
 	for _, o := range sends {
-		s.step(Command{Op: Send, Session: 99, Destination: o.Destination, Also: o.Also, Message: o.Message})
+		s.step(Command{Op: Send, Session: 99, Destination: o.Destination, More: &More{Also: o.Also}, Message: o.Message})
 	}
 }
 
@@ -155,11 +155,11 @@ func (s *spiller) subscribe() {
 		r.selects, _ = selector.Parse("color = 'red'")
 	}
 	s.subscribers[r.session] = r
-	c := Command{Op: Subscribe, Session: r.session, Subscription: "s", Consumer: Consumer{
+	c := Command{Op: Subscribe, Session: r.session, Subscription: "s", Consumer: &Consumer{
 		Ack: AckIndividual, Prefetch: 1 + s.pick("prefetch", 3), Selector: r.selects, ByMessageID: true,
 	}}
-	if c.Sources = r.sources; len(r.sources) == 1 && !r.sources[0].Wild() {
-		c.Destination, c.Sources = r.sources[0].named, nil
+	if c.saying().Sources = r.sources; len(r.sources) == 1 && !r.sources[0].Wild() {
+		c.Destination, c.saying().Sources = r.sources[0].named, nil
 	}
 	s.step(c)
 }
@@ -212,9 +212,9 @@ func (s *spiller) answerOne(r *spillReader) {
 	}
 	r.given, r.tagged = r.given[1:], r.tagged[1:]
 	if s.pick("transaction", 4) == 0 {
-		c.Tx = "t"
+		c.saying().Tx = "t"
 		s.step(c)
-		c = Command{Op: Commit, Session: r.session, Tx: "t"}
+		c = Command{Op: Commit, Session: r.session, More: &More{Tx: "t"}}
 	}
 	s.step(c)
 }
@@ -229,7 +229,7 @@ func (s *spiller) bring() {
 	if s.pick("brought", 3) > 0 {
 		e.Messages = []*Message{s.read(e.Contents[0])}
 	}
-	s.step(Command{Op: Examined, Examination: e})
+	s.step(Command{Op: Examined, More: &More{Examination: e}})
 }
 
 // end ends a subscription, or the broker. What that has asked for by then, and with it
@@ -325,11 +325,11 @@ func (s *spiller) consumeDead() {
 		})
 		var out Effects
 		run := func(c Command) {
-			if err := s.m.Step(s.now, c, &out); err != nil {
+			if err := s.m.Step(s.now, &c, &out); err != nil {
 				s.t.Fatalf("%v", err)
 			}
 		}
-		run(Command{Op: Subscribe, Session: 1000, Subscription: "dead", Destination: Queue(name), Consumer: Consumer{Ack: AckClient, Prefetch: 10_000}})
+		run(Command{Op: Subscribe, Session: 1000, Subscription: "dead", Destination: Queue(name), Consumer: &Consumer{Ack: AckClient, Prefetch: 10_000}})
 		run(Command{Op: Ack, Session: 1000, Delivery: DeliveryID{Sub: 1, Tag: uint64(len(out.Outputs))}})
 		run(Command{Op: Disconnect, Session: 1000, Clean: true})
 		s.log(out.Entries)
@@ -449,14 +449,14 @@ func TestSpillDeadLetterLimit(t *testing.T) {
 	r.ack(2)
 	for tag := uint64(3); tag <= 4; tag++ {
 		r.out.Reset()
-		r.step(Command{Op: Nack, Session: 1, Delivery: DeliveryID{Sub: 1, Tag: tag}, Refusal: Refusal{Reject: true}})
+		r.step(Command{Op: Nack, Session: 1, Delivery: DeliveryID{Sub: 1, Tag: tag}, More: &More{Refusal: Refusal{Reject: true}}})
 		e := r.out.Outputs[0].Examination
 		if !r.out.Sync || r.out.Outputs[0].After != e.Contents[0] {
 			t.Errorf("%+v does not wait for what it asks for", r.out.Outputs[0])
 		}
 		e.Messages = []*Message{newMessage("m", true)}
 		e.Messages[0].publishedOn("t")
-		r.step(Command{Op: Examined, Examination: e})
+		r.step(Command{Op: Examined, More: &More{Examination: e}})
 	}
 	if n := r.m.queues["DLQ.t"].live; n != 1 || r.out.Overflowed != 1 {
 		t.Errorf("there are %d dead letters, and %d were too many", n, r.out.Overflowed)
@@ -477,7 +477,7 @@ func TestSpillOfWhatLeavesAnArchive(t *testing.T) {
 		r.subscribe(2, Topic("kept"), Consumer{Ack: AckClient, Prefetch: 1, Retroactive: &Retroactive{}})
 		c := Command{Op: Send, Session: 3, Destination: Topic("kept"), Message: newMessage(strings.Repeat("x", 300), true)}
 		if whole {
-			c = Command{Op: Commit, Session: 3, Tx: "t", Sends: []Outgoing{{Destination: c.Destination, Message: c.Message}}}
+			c = Command{Op: Commit, Session: 3, More: &More{Tx: "t", Sends: []Outgoing{{Destination: c.Destination, Message: c.Message}}}}
 		}
 		r.step(c)
 		spilled, lost := 0, r.out.Dropped
@@ -515,9 +515,9 @@ func TestSpillCountsInTransactions(t *testing.T) {
 		o.MaxCommitBytes = 10_000
 		r := newRig(t, o)
 		r.subscribe(1, Topic("t"), Consumer{})
-		err := r.m.Step(scriptTime, Command{Op: Commit, Session: 2, Tx: "t", Sends: []Outgoing{
+		err := r.m.Step(scriptTime, &Command{Op: Commit, Session: 2, More: &More{Tx: "t", Sends: []Outgoing{
 			{Destination: Topic("t"), Message: newMessage(strings.Repeat("x", 5000), false)},
-		}}, &r.out)
+		}}}, &r.out)
 		if refused := err != nil && err.(*Error).Code == CodeTransactionTooBig; refused == (name == "none") {
 			t.Errorf("%s spill, and the error is %v", name, err)
 		}
@@ -533,11 +533,11 @@ func TestSpillReports(t *testing.T) {
 		for tag := uint64(1); tag <= 2; tag++ {
 			r.step(Command{Op: Ack, Session: session, Delivery: DeliveryID{Sub: 1, Tag: tag}})
 		}
-		r.step(Command{Op: Nack, Session: session, Delivery: DeliveryID{Sub: 1, Tag: 3}, Refusal: Refusal{Reject: true}})
+		r.step(Command{Op: Nack, Session: session, Delivery: DeliveryID{Sub: 1, Tag: 3}, More: &More{Refusal: Refusal{Reject: true}}})
 		e := r.out.Outputs[0].Examination
 		e.Messages = []*Message{newMessage("m", true)}
 		e.Messages[0].publishedOn(e.Queue.Name)
-		r.step(Command{Op: Examined, Examination: e})
+		r.step(Command{Op: Examined, More: &More{Examination: e}})
 	}
 	r.send(Topic("t"), newMessage("three", false))
 	refuse(1)

@@ -46,7 +46,7 @@ func (m *Machine) source(c *Command, out *Effects) (*queue, error) {
 		return m.browse(c)
 	case c.Consumer.Durable != DurableID{}:
 		return m.subscribeDurable(c, out)
-	case len(c.Sources) > 0:
+	case len(c.More.Sources) > 0:
 		return nil, nil
 	case d.Topic:
 		return &queue{destination: d, policy: m.policies.of(d)}, nil
@@ -60,7 +60,7 @@ func (m *Machine) source(c *Command, out *Effects) (*queue, error) {
 
 func (m *Machine) newSubscription(ses *session, c *Command) *subscription {
 	ses.lastSub++
-	s := &subscription{session: ses, id: c.Subscription, number: ses.lastSub, consumer: c.Consumer}
+	s := &subscription{session: ses, id: c.Subscription, number: ses.lastSub, consumer: *c.Consumer}
 	if s.consumer.ByMessageID {
 		s.byID = map[MessageID]uint64{}
 	}
@@ -73,7 +73,7 @@ func (m *Machine) enlist(ses *session, s *subscription, c *Command, q *queue, ou
 	ses.byID[s.id] = s
 	switch {
 	case q == nil:
-		m.watch(s, c.Sources, out)
+		m.watch(s, c.More.Sources, out)
 	case q.browser != nil:
 		s.copies = q
 		m.consume(s, q, false)
@@ -142,7 +142,7 @@ func (m *Machine) leave(s *subscription, out *Effects) {
 		s.session.leaving = append(s.session.leaving, s)
 	}
 	m.forsake(s)
-	out.Outputs = append(out.Outputs, Output{Kind: Forget, Session: s.session.id, Delivery: Delivery{Sub: s.number}})
+	out.Outputs = append(out.Outputs, Output{Kind: Forget, Session: s.session.id, Delivery: Delivery{Label: &Label{Subscription: s.id, Sub: s.number}}})
 }
 
 // remove takes a subscription out of its session.
@@ -270,7 +270,7 @@ func (m *Machine) blame(s *subscription, c *Command, out *Effects) {
 	if open == 0 {
 		suspect = oldest
 	}
-	if suspect != 0 && (c.Written == nil || suspect <= c.Written[s.number]) {
+	if suspect != 0 && (c.more().Written == nil || suspect <= c.more().Written[s.number]) {
 		m.fail(s, suspect, Refusal{}, out)
 	}
 }

@@ -17,7 +17,7 @@ func TestTemporaryQueuesAreBounded(t *testing.T) {
 	}
 	var out Effects
 	c := Command{Op: Subscribe, Session: 1, Subscription: "s", Destination: Temporary(Queue("r"), "more")}
-	if err, ok := r.m.Step(scriptTime, c, &out).(*Error); !ok || err.Code != CodeTooManySubscription {
+	if err, ok := r.m.Step(scriptTime, &c, &out).(*Error); !ok || err.Code != CodeTooManySubscription {
 		t.Errorf("one more gives the error %v", err)
 	}
 	if s := r.m.Stats(); s.Queues != most {

@@ -17,7 +17,7 @@ func drip(t *testing.T, m *Machine, now time.Time) (work []int, bodies []string)
 			return work, bodies
 		}
 		var out Effects
-		if err := m.Step(now, Command{Op: Tick}, &out); err != nil {
+		if err := m.Step(now, &Command{Op: Tick}, &out); err != nil {
 			t.Fatal(err)
 		}
 		came := 0
@@ -48,7 +48,7 @@ func TestTicksAreBounded(t *testing.T) {
 			s.step(Command{Op: Send, Session: 2, Destination: d, Message: msg})
 		}
 		for i, name := range []string{"a", "b"} {
-			s.step(Command{Op: Subscribe, Session: 1, Subscription: name, Destination: Queue(name), Consumer: Consumer{Ack: AckIndividual}})
+			s.step(Command{Op: Subscribe, Session: 1, Subscription: name, Destination: Queue(name), Consumer: &Consumer{Ack: AckIndividual}})
 			for n := range each {
 				body := fmt.Sprintf("%s%d", name, n)
 				send(Queue(name), Props{Priority: 4, Delay: int64(1000 + i)}, body)
@@ -88,7 +88,7 @@ func TestExpiryUnpacksOnlyWhatItTakes(t *testing.T) {
 		s.step(Command{Op: Send, Session: 2, Destination: Queue("q"), Message: msg})
 	}
 	var out Effects
-	if err := s.m.Step(scriptTime.Add(time.Minute), Command{Op: Tick}, &out); err != nil || out.Expired > tickWork || out.Expired < tickWork/2 {
+	if err := s.m.Step(scriptTime.Add(time.Minute), &Command{Op: Tick}, &out); err != nil || out.Expired > tickWork || out.Expired < tickWork/2 {
 		t.Fatalf("%d have expired, %v", out.Expired, err)
 	}
 	unpacked := 0
@@ -110,12 +110,12 @@ func TestExpiryUnpacksOnlyWhatItTakes(t *testing.T) {
 func TestWaitsOfWhatHasGone(t *testing.T) {
 	t.Parallel()
 	s := newStepper(t, Options{})
-	s.step(Command{Op: Subscribe, Session: 1, Subscription: "s", Destination: Queue("q"), Consumer: Consumer{Ack: AckIndividual}})
+	s.step(Command{Op: Subscribe, Session: 1, Subscription: "s", Destination: Queue("q"), Consumer: &Consumer{Ack: AckIndividual}})
 	now, tag := scriptTime, uint64(0)
 	step := func(c Command) {
 		t.Helper()
 		s.out.Reset()
-		if err := s.m.Step(now, c, &s.out); err != nil {
+		if err := s.m.Step(now, &c, &s.out); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -126,7 +126,7 @@ func TestWaitsOfWhatHasGone(t *testing.T) {
 	}
 	refuse := func(delay time.Duration) {
 		tag++
-		step(Command{Op: Nack, Session: 1, Delivery: DeliveryID{Sub: 1, Tag: tag}, Refusal: Refusal{Delay: delay}})
+		step(Command{Op: Nack, Session: 1, Delivery: DeliveryID{Sub: 1, Tag: tag}, More: &More{Refusal: Refusal{Delay: delay}}})
 	}
 	send("stays", 0)
 	refuse(2 * time.Hour)

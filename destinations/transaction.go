@@ -10,13 +10,14 @@ import (
 // than its prefetch would otherwise wait for ever for the next.
 func (m *Machine) hold(s *subscription, tag uint64, c *Command) {
 	ses := s.session
-	tx := ses.transactions[c.Tx]
+	more := c.more()
+	tx := ses.transactions[more.Tx]
 	if tx == nil {
 		tx = &transaction{}
 		if ses.transactions == nil {
 			ses.transactions = map[string]*transaction{}
 		}
-		ses.transactions[c.Tx] = tx
+		ses.transactions[more.Tx] = tx
 	}
 	s.covered(tag, func(tag uint64, fl *flight) {
 		fl.tx = tx
@@ -26,7 +27,7 @@ func (m *Machine) hold(s *subscription, tag uint64, c *Command) {
 		}
 		s.out--
 		s.outBytes -= int64(fl.at.slot().size)
-		tx.held = append(tx.held, held{sub: s, tag: tag, nack: c.Op == Nack, refusal: c.Refusal})
+		tx.held = append(tx.held, held{sub: s, tag: tag, nack: c.Op == Nack, refusal: more.Refusal})
 	})
 	if s.consumer.Ack == AckClient {
 		s.open = max(s.open, tag+1)
@@ -47,13 +48,14 @@ func entrySize(s *slot, nack bool) int64 {
 
 // commit carries out what a transaction held, and its sends.
 func (m *Machine) commit(c *Command, out *Effects) error {
-	for i := range c.Sends {
-		if err := m.mayCreateAll(&c.Sends[i]); err != nil {
+	sends := c.more().Sends
+	for i := range sends {
+		if err := m.mayCreateAll(&sends[i]); err != nil {
 			return err
 		}
 	}
-	c.Sends = m.allRouted(c.Sends)
-	need, err := m.admitCommit(c)
+	sends = m.allRouted(sends)
+	need, err := m.admitCommit(c, sends)
 	if err != nil {
 		return err
 	}
@@ -62,9 +64,9 @@ func (m *Machine) commit(c *Command, out *Effects) error {
 		m.carryOut(tx, out)
 		m.sessions[c.Session].forgetLeft()
 	}
-	repeated := m.onlyDuplicates(c.Sends)
-	for i := range c.Sends {
-		m.acceptOnce(c, &c.Sends[i], repeated, out)
+	repeated := m.onlyDuplicates(sends)
+	for i := range sends {
+		m.acceptOnce(c, &sends[i], repeated, out)
 	}
 	m.whole, m.joined, m.reserved = false, false, 0
 	return nil
@@ -72,19 +74,19 @@ func (m *Machine) commit(c *Command, out *Effects) error {
 
 // admitCommit checks that what is sent may be held and that the transaction
 // fits into one batch of the log. It returns the memory that the sends need.
-func (m *Machine) admitCommit(c *Command) (need int64, err error) {
+func (m *Machine) admitCommit(c *Command, sends []Outgoing) (need int64, err error) {
 	var size int64
 	made, drained := map[string]bool{}, map[string]bool{} // the queues that the sends make, and those in which place is made
-	for i := range c.Sends {
-		size += m.logBytes(&c.Sends[i], drained) + m.spillBytes(&c.Sends[i])
-		need += m.needs(&c.Sends[i], c.DiskLow, made)
+	for i := range sends {
+		size += m.logBytes(&sends[i], drained) + m.spillBytes(&sends[i])
+		need += m.needs(&sends[i], c.DiskLow, made)
 	}
 	if err := m.admit(need); err != nil {
 		return 0, err
 	}
 	ahead := map[*queue]tally{}
-	for i := range c.Sends {
-		if err := m.admitPlace(c.Client, &c.Sends[i], ahead); err != nil {
+	for i := range sends {
+		if err := m.admitPlace(c.more().Client, &sends[i], ahead); err != nil {
 			return 0, err
 		}
 	}
@@ -161,14 +163,14 @@ func (m *Machine) transaction(c *Command) *transaction {
 	if ses == nil {
 		return nil
 	}
-	return ses.transactions[c.Tx]
+	return ses.transactions[c.more().Tx]
 }
 
 // takeTransaction takes it out of the session.
 func (m *Machine) takeTransaction(c *Command) *transaction {
 	tx := m.transaction(c)
 	if tx != nil {
-		delete(m.sessions[c.Session].transactions, c.Tx)
+		delete(m.sessions[c.Session].transactions, c.more().Tx)
 	}
 	return tx
 }

@@ -22,7 +22,7 @@ func newStepper(t *testing.T, o Options) *stepper {
 func (s *stepper) step(c Command) {
 	s.Helper()
 	s.out.Reset()
-	if err := s.m.Step(scriptTime, c, &s.out); err != nil {
+	if err := s.m.Step(scriptTime, &c, &s.out); err != nil {
 		s.Fatalf("%+v: %v", c, err)
 	}
 }
@@ -32,10 +32,10 @@ func (s *stepper) step(c Command) {
 func TestCopiesWithOneMessageID(t *testing.T) {
 	t.Parallel()
 	s := newStepper(t, Options{})
-	s.step(Command{Op: Subscribe, Session: 1, Subscription: "s", Sources: []Pattern{{Queue("a")}, {Queue("b")}},
-		Consumer: Consumer{Ack: AckIndividual, ByMessageID: true}})
+	s.step(Command{Op: Subscribe, Session: 1, Subscription: "s", More: &More{Sources: []Pattern{{Queue("a")}, {Queue("b")}}},
+		Consumer: &Consumer{Ack: AckIndividual, ByMessageID: true}})
 	for range 3 {
-		s.step(Command{Op: Send, Session: 2, Destination: Queue("a"), Also: []Destination{Queue("b")}, Message: newMessage("x", true)})
+		s.step(Command{Op: Send, Session: 2, Destination: Queue("a"), More: &More{Also: []Destination{Queue("b")}}, Message: newMessage("x", true)})
 		var ids []MessageID
 		for _, o := range s.out.Outputs {
 			ids = append(ids, o.Delivery.ID)
@@ -76,14 +76,14 @@ func TestCommitFitsIntoABatch(t *testing.T) {
 	client := strings.Repeat("c", 480)
 	for i := range 50 {
 		s.step(Command{Op: Subscribe, Session: 1, Subscription: "d", Destination: Topic("t"),
-			Consumer: Consumer{Durable: DurableID{client, fmt.Sprint("n", i)}}})
+			Consumer: &Consumer{Durable: DurableID{client, fmt.Sprint("n", i)}}})
 		s.step(Command{Op: Unsubscribe, Session: 1, Subscription: "d"})
 	}
-	c := Command{Op: Commit, Session: 2, Tx: "x"}
+	c := Command{Op: Commit, Session: 2, More: &More{Tx: "x"}}
 	var bound, size int64
 	for range 100 {
-		c.Sends = append(c.Sends, Outgoing{Destination: Topic("t"), Message: newMessage("x", true)})
-		bound += s.m.logBytes(&c.Sends[len(c.Sends)-1], nil)
+		c.saying().Sends = append(c.saying().Sends, Outgoing{Destination: Topic("t"), Message: newMessage("x", true)})
+		bound += s.m.logBytes(&c.saying().Sends[len(c.saying().Sends)-1], nil)
 	}
 	s.step(c)
 	for _, e := range s.out.Entries {

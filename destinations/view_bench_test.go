@@ -24,7 +24,7 @@ func BenchmarkSelectorDeepBacklog(b *testing.B) {
 		began := b.Elapsed()
 		found := 0
 		r.step(Command{Op: Subscribe, Session: session, Subscription: "s", Destination: Queue("q"),
-			Consumer: Consumer{Ack: AckIndividual, Prefetch: messages, Selector: sel}})
+			Consumer: &Consumer{Ack: AckIndividual, Prefetch: messages, Selector: sel}})
 		for done := false; !done; {
 			done = true
 			var next Command
@@ -35,7 +35,7 @@ func BenchmarkSelectorDeepBacklog(b *testing.B) {
 						b.ReportMetric(float64((b.Elapsed()-began).Microseconds())/1000, "ms/first")
 					}
 				case Examine:
-					done, next = false, Command{Op: Examined, Examination: o.Examination}
+					done, next = false, Command{Op: Examined, More: &More{Examination: o.Examination}}
 				}
 			}
 			if !done {
@@ -57,8 +57,8 @@ func BenchmarkWildcardSubscriptions(b *testing.B) {
 			r := newRig(b, Options{MaxSubscriptions: 1 << 20})
 			for i := range n {
 				r.step(Command{Op: Subscribe, Session: 1, Subscription: fmt.Sprint(i),
-					Sources:  []Pattern{{Topic(fmt.Sprintf("prices.%d.*", i))}},
-					Consumer: Consumer{Ack: AckAuto}})
+					More:     &More{Sources: []Pattern{{Topic(fmt.Sprintf("prices.%d.*", i))}}},
+					Consumer: &Consumer{Ack: AckAuto}})
 			}
 			msg := func() *Message { return newMessage("x", false) }
 			tag := uint64(0)

@@ -78,7 +78,7 @@ func (m *Machine) lasting(c *Command) (need int64) {
 		}
 	}
 	count(c.Destination)
-	for _, p := range c.Sources {
+	for _, p := range c.more().Sources {
 		count(p.named)
 	}
 	return need

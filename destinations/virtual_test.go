@@ -15,7 +15,7 @@ func TestVirtualTopicsMeetTheLimitOfMemory(t *testing.T) {
 	subscribe := func(i int, c Command) error {
 		var out Effects
 		c.Op, c.Session, c.Subscription = Subscribe, 1, fmt.Sprint(i)
-		return r.m.Step(scriptTime, c, &out)
+		return r.m.Step(scriptTime, &c, &out)
 	}
 	for i := range most {
 		name := fmt.Sprintf("Consumer.C%d.VirtualTopic.X", i)
@@ -25,7 +25,7 @@ func TestVirtualTopicsMeetTheLimitOfMemory(t *testing.T) {
 		r.step(Command{Op: Unsubscribe, Session: 1, Subscription: fmt.Sprint(i)})
 	}
 	more := Queue("Consumer.D.VirtualTopic.X")
-	for _, c := range []Command{{Destination: more}, {Sources: []Pattern{{Topic("t")}, {more}}}} {
+	for _, c := range []Command{{Destination: more}, {More: &More{Sources: []Pattern{{Topic("t")}, {more}}}}} {
 		err, ok := subscribe(most, c).(*Error)
 		if !ok || err.Code != CodeMemoryFull || r.m.find(more.Name) != nil {
 			t.Errorf("one more gives the error %v", err)
@@ -42,7 +42,7 @@ func TestStandbyHasNoTimerForAnIdleQueue(t *testing.T) {
 	o := Options{Policies: NewPolicies([]Rule{{Match: Pattern{Queue(">")}, Set: func(p *Policy) { p.GCAfter = time.Hour }}})}
 	s, standby := newStepper(t, o), New(o)
 	for _, c := range []Command{
-		{Op: Subscribe, Session: 1, Subscription: "s", Destination: Queue("Consumer.A.VirtualTopic.t"), Consumer: Consumer{Ack: AckIndividual}},
+		{Op: Subscribe, Session: 1, Subscription: "s", Destination: Queue("Consumer.A.VirtualTopic.t"), Consumer: &Consumer{Ack: AckIndividual}},
 		{Op: Send, Session: 2, Destination: Topic("VirtualTopic.t"), Message: newMessage("x", true)},
 		{Op: Ack, Session: 1, Delivery: DeliveryID{Sub: 1, Tag: 1}},
 	} {

@@ -10,7 +10,7 @@ import (
 func TestQueuesComeAndGoWithoutCredit(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, Options{})
-	r.step(Command{Op: Subscribe, Session: 1, Subscription: "all", Sources: []Pattern{{Queue("a.>")}}, Consumer: Consumer{Ack: AckIndividual, Prefetch: 1}})
+	r.step(Command{Op: Subscribe, Session: 1, Subscription: "all", More: &More{Sources: []Pattern{{Queue("a.>")}}}, Consumer: &Consumer{Ack: AckIndividual, Prefetch: 1}})
 	r.send(Queue("a.first"), newMessage("kept", true))
 	for i := range 1000 {
 		r.subscribe(2, Queue(fmt.Sprint("a.", i)), Consumer{})

@@ -31,7 +31,7 @@ type owner struct {
 func (o *owner) step(c destinations.Command) {
 	o.t.Helper()
 	o.out.Reset()
-	if err := o.machine.Step(o.now, c, &o.out); err != nil {
+	if err := o.machine.Step(o.now, &c, &o.out); err != nil {
 		o.t.Fatal(err)
 	}
 	var records []journal.Record
@@ -69,7 +69,7 @@ func (o *owner) sendWith(queue string, p destinations.Props) {
 // consume takes n messages of a queue one by one and answers each with op; a Nack is for good.
 func (o *owner) consume(queue string, n int, op destinations.Op) {
 	o.t.Helper()
-	o.answer(queue, n, destinations.Command{Op: op, Refusal: destinations.Refusal{Reject: true}})
+	o.answer(queue, n, destinations.Command{Op: op, More: &destinations.More{Refusal: destinations.Refusal{Reject: true}}})
 }
 
 // answer takes n messages of a queue one by one and gives each the same answer.
@@ -77,7 +77,7 @@ func (o *owner) answer(queue string, n int, c destinations.Command) {
 	o.t.Helper()
 	o.step(destinations.Command{
 		Op: destinations.Subscribe, Session: 2, Subscription: "s", Destination: destinations.Queue(queue),
-		Consumer: destinations.Consumer{Ack: destinations.AckIndividual, Prefetch: 1},
+		Consumer: &destinations.Consumer{Ack: destinations.AckIndividual, Prefetch: 1},
 	})
 	for range n {
 		i := slices.IndexFunc(o.out.Outputs, func(out destinations.Output) bool { return out.Kind == destinations.Deliver })
@@ -213,8 +213,8 @@ func TestPinsSayWhatIsNoMessage(t *testing.T) {
 	}
 	o.step(destinations.Command{Op: destinations.Start})
 	o.step(destinations.Command{
-		Op: destinations.Subscribe, Session: 2, Client: "c", Subscription: "d", Destination: destinations.Topic("t"),
-		Consumer: destinations.Consumer{Durable: destinations.DurableID{Client: "c", Name: "d"}},
+		Op: destinations.Subscribe, Session: 2, More: &destinations.More{Client: "c"}, Subscription: "d", Destination: destinations.Topic("t"),
+		Consumer: &destinations.Consumer{Durable: destinations.DurableID{Client: "c", Name: "d"}},
 	})
 	o.step(destinations.Command{Op: destinations.Unsubscribe, Session: 2, Subscription: "d"})
 	o.sendWith("once", destinations.Props{Priority: destinations.DefaultPriority, DedupID: "1"})
