@@ -93,6 +93,7 @@ func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) err
 		return err
 	}
 	defer listener.Close()
+	paceCollector(int64(memoryBudget(cfg, availableMemory())) / 32)
 	p := newProgress(stderr)
 	server := broker.New(brokerOptions(cfg, logger, p))
 	log, err := journal.Open(journalOptions(cfg, logger, server, p))
