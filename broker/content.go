@@ -98,10 +98,10 @@ func smallBytes(all []destinations.Delivery) (octets int64) {
 }
 
 func (s *session) unreadable(d *destinations.Delivery, cause error) {
-	s.server.engine.box.put([]mail{{from: s, cause: cause, command: destinations.Command{
+	s.server.engine.box.put(newPost(s, mail{err: cause, command: destinations.Command{
 		Op: destinations.Unreadable, Session: s.id, Destination: d.Destination,
 		Delivery: destinations.DeliveryID{Sub: d.Sub, Tag: d.Tag},
-	}}}, 0, false)
+	}}), 0, false)
 }
 
 var errIllegible = errors.New("the record holds no message")

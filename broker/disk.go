@@ -77,14 +77,14 @@ const ampleRoom = 256 << 20
 // ration says what becomes of a mail while the disk is low or would be with it,
 // or another of its session is parked: it is carried out, parked, or refused with
 // an error for the client.
-func (e *engine) ration(m *mail) (parked bool, err error) {
+func (e *engine) ration(s *session, m *mail) (parked bool, err error) {
 	stored := e.stores(&m.command)
 	low := stored && (e.low || int64(m.taken) > e.room)
-	hold := low && e.disk.policy == HoldSends || len(m.from.parked) > 0 && sends(&m.command)
+	hold := low && e.disk.policy == HoldSends || len(s.parked) > 0 && sends(&m.command)
 	switch {
 	case hold && !e.stopping.Load():
 		e.cramped = e.cramped || low && !e.low
-		e.park(m)
+		e.park(s, m)
 		return true, nil
 	case low && !e.low:
 		return false, refuse(codeDiskFull, "the disk of the broker has no room for these %d octets: it stores %d more at most, until there is room",
@@ -104,8 +104,7 @@ func waits(err error) bool {
 }
 
 // park keeps a mail until there is room: on the disk, or in its queue.
-func (e *engine) park(m *mail) {
-	s := m.from
+func (e *engine) park(s *session, m *mail) {
 	if len(s.parked) == 0 {
 		e.parked = append(e.parked, s)
 	}
@@ -127,10 +126,7 @@ func (e *engine) unpark(now time.Time) (taken int) {
 			e.parked = append(e.parked, s)
 			continue
 		}
-		for i, mails := 0, e.leaveLot(s); i < len(mails); i++ {
-			e.step(now, &mails[i])
-			taken += mails[i].taken
-		}
+		taken += e.stepAll(now, s, e.leaveLot(s))
 	}
 	return taken
 }

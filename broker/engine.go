@@ -116,7 +116,7 @@ func (e *engine) run() error {
 	e.alarm.Stop()
 	defer e.alarm.Stop()
 	e.setAlarm(time.Now())
-	var mails []mail
+	var posts []*post
 	for {
 		e.checkpoints.write(e.durable.Load())
 		select {
@@ -145,11 +145,14 @@ func (e *engine) run() error {
 			continue
 		}
 		var open bool
-		mails, open = e.box.take(mails)
-		if err := e.batch(mails); err != nil {
+		posts, open = e.box.take(posts)
+		if err := e.batch(posts); err != nil {
 			return err
 		}
-		clear(mails) // they hold messages
+		for i, p := range posts {
+			p.done()
+			posts[i] = nil
+		}
 		if !open {
 			return nil
 		}
@@ -168,17 +171,16 @@ func (e *engine) hasEnded() bool {
 	}
 }
 
-// batch carries out some mails as one append to the log.
-func (e *engine) batch(mails []mail) error {
+// batch carries out some posts as one append to the log.
+func (e *engine) batch(posts []*post) error {
 	now := time.Now()
 	e.batches++
 	e.effects.Reset()
 	e.readDisk()
 	e.tick(now)
 	taken := e.unpark(now)
-	for i := range mails {
-		e.step(now, &mails[i])
-		taken += mails[i].taken
+	for _, p := range posts {
+		taken += e.stepAll(now, p.from, p.mails)
 	}
 	taken += e.unpark(now) // some of these may have made place
 	e.report(now)
@@ -236,17 +238,26 @@ func (e *engine) setAlarm(now time.Time) {
 	}
 }
 
+// stepAll carries out the mails of a session and returns how many octets of the
+// budget the machine has taken over.
+func (e *engine) stepAll(now time.Time, s *session, mails []mail) (taken int) {
+	for i := range mails {
+		e.step(now, s, &mails[i])
+		taken += mails[i].taken
+	}
+	return taken
+}
+
 // step carries out one mail. After the first that is refused, nothing else that
 // the client asked is done (STOMP 1.2, "ERROR"), but what was written to it is
 // still taken note of.
-func (e *engine) step(now time.Time, m *mail) {
-	s := m.from
+func (e *engine) step(now time.Time, s *session, m *mail) {
 	switch m.command.Op {
 	case opOpened:
 		e.opened(s)
 		return
 	case destinations.Disconnect:
-		e.end(now, m)
+		e.end(now, s, m)
 		return
 	case destinations.Unreadable:
 		e.setAside(now, m)
@@ -260,10 +271,10 @@ func (e *engine) step(now time.Time, m *mail) {
 		return
 	}
 	e.sessions[s.id] = s
-	err := m.fail
+	err := m.err
 	if err == nil && (e.low || e.room < ampleRoom || len(s.parked) > 0) {
 		var parked bool
-		if parked, err = e.ration(m); parked {
+		if parked, err = e.ration(s, m); parked {
 			return
 		}
 	} else {
@@ -274,7 +285,7 @@ func (e *engine) step(now time.Time, m *mail) {
 		err = e.machine.Step(now, &m.command, &e.effects)
 	}
 	if waits(err) && !e.stopping.Load() {
-		e.park(m)
+		e.park(s, m)
 		return
 	}
 	if err != nil {
@@ -290,24 +301,24 @@ func (e *engine) setAside(now time.Time, m *mail) {
 	_ = e.machine.Step(now, &m.command, &e.effects) // an Unreadable is not refused
 	if e.effects.SetAside > before {
 		e.logger.Error("a message cannot be read from the journal: it stays there, set aside, and the others are delivered; see baton journal verify",
-			zap.Stringer("destination", m.command.Destination), zap.Error(m.cause))
+			zap.Stringer("destination", m.command.Destination), zap.Error(m.err))
 	}
 }
 
 // end carries out the Disconnect of a session, its last mail. That of a client
 // that said goodbye waits for what is parked.
-func (e *engine) end(now time.Time, m *mail) {
-	s, c := m.from, &m.command
+func (e *engine) end(now time.Time, s *session, m *mail) {
+	c := &m.command
 	if s.ended {
 		return
 	}
 	if len(s.parked) > 0 && c.Clean && !s.refused {
-		e.park(m)
+		e.park(s, m)
 		return
 	}
 	e.dropParked(s)
 	s.ended = true
-	s.cause = m.cause
+	s.cause = m.err
 	e.sessions[s.id] = s
 	if s.refused {
 		c.WantReceipt = false

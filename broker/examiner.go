@@ -98,7 +98,7 @@ func (x *examiner) answer(q examination) bool {
 		}
 	}
 	c := destinations.Command{Op: destinations.Examined, More: &destinations.More{Examination: q.Examination}}
-	return x.engine.box.put([]mail{{command: c}}, answerBytes(q), len(q.Messages) > 0)
+	return x.engine.box.put(newPost(nil, mail{command: c}), answerBytes(q), len(q.Messages) > 0)
 }
 
 // answerBytes is the memory that the answer to q takes.

@@ -65,13 +65,13 @@ func TestExaminerWaitsForTheMailbox(t *testing.T) {
 			if held := fetches.held; (held == 0) != e.box.closed {
 				t.Errorf("a content has no room in the mailbox: %v; it holds %d octets of what may be read", !e.box.closed, held)
 			}
-			var mails []mail
-			mails, open = e.box.take(nil)
-			if len(mails) > 10 {
-				t.Errorf("%d contents of %d octets wait in a mailbox of %d", len(mails), size, e.box.maxBytes)
+			var answers []*post
+			answers, open = e.box.take(nil)
+			if len(answers) > 10 {
+				t.Errorf("%d contents of %d octets wait in a mailbox of %d", len(answers), size, e.box.maxBytes)
 			}
-			for _, m := range mails {
-				taken += len(m.command.More.Examination.Messages)
+			for _, p := range answers {
+				taken += len(p.mails[0].command.More.Examination.Messages)
 			}
 		}
 		if taken != contents {

@@ -9,19 +9,40 @@ import (
 
 // A mail is something that a session wants of the engine.
 type mail struct {
-	from    *session
 	command destinations.Command
-	fail    error // instead of a command: answer ERROR and close
 	taken   int   // octets of the budget that the machine takes over
-	cause   error // why a message is Unreadable; of a Disconnect that the client did not ask for, why it came
+	err     error // of no command: answer this ERROR and close; of an Unreadable or a Disconnect: why, unless the client asked for it
+}
+
+// A post is the mails that a session submits at once, in order.
+type post struct {
+	from  *session // nil: the examiner
+	mails []mail
+}
+
+var posts = sync.Pool{New: func() any { return new(post) }}
+
+// newPost returns an empty one.
+func newPost(from *session, mails ...mail) *post {
+	p := posts.Get().(*post)
+	p.from = from
+	p.mails = append(p.mails, mails...)
+	return p
+}
+
+// done says that p was carried out: its memory is for the next.
+func (p *post) done() {
+	clear(p.mails)
+	p.from, p.mails = nil, p.mails[:0]
+	posts.Put(p)
 }
 
 // mailOverhead is counted for each mail beyond its message.
 const mailOverhead = int(unsafe.Sizeof(mail{}))
 
-// keepMails is for how many mails there is room, at the most, when far fewer are
+// keepPosts is for how many posts there is room, at the most, when far fewer are
 // coming.
-const keepMails = 1024
+const keepPosts = 1024
 
 // A mailbox holds what waits for the engine, bounded in octets. When it is
 // full, mails with messages wait; others wait only when there is twice as
@@ -32,7 +53,7 @@ type mailbox struct {
 
 	mu     sync.Mutex
 	space  sync.Cond
-	mails  []mail
+	posts  []*post
 	bytes  int
 	closed bool
 }
@@ -43,15 +64,14 @@ func newMailbox(maxBytes int) *mailbox {
 	return b
 }
 
-// put adds mails of so many octets in all, in order. It waits while the box is
-// full and says false, without adding them, when it is closed. The caller may
-// reuse mails.
-func (b *mailbox) put(mails []mail, bytes int, hasMessages bool) bool {
+// put adds a post of so many octets. It waits while the box is full and says
+// false, without adding it, when it is closed. Otherwise the post is the engine's.
+func (b *mailbox) put(p *post, bytes int, hasMessages bool) bool {
 	limit := b.maxBytes
 	if !hasMessages {
 		limit *= 2
 	}
-	bytes += len(mails) * mailOverhead
+	bytes += len(p.mails) * mailOverhead
 	b.mu.Lock()
 	for b.bytes >= limit && !b.closed {
 		b.space.Wait()
@@ -60,7 +80,7 @@ func (b *mailbox) put(mails []mail, bytes int, hasMessages bool) bool {
 		b.mu.Unlock()
 		return false
 	}
-	b.mails = append(b.mails, mails...)
+	b.posts = append(b.posts, p)
 	b.bytes += bytes
 	b.mu.Unlock()
 	b.signal()
@@ -74,22 +94,22 @@ func (b *mailbox) signal() {
 	}
 }
 
-// take returns all mails, and keeps spare to collect the next ones in. Open
+// take returns all posts, and keeps spare to collect the next ones in. Open
 // says whether more may come.
-func (b *mailbox) take(spare []mail) (mails []mail, open bool) {
+func (b *mailbox) take(spare []*post) (posts []*post, open bool) {
 	b.mu.Lock()
-	if cap(spare) > keepMails && cap(spare) > 4*len(b.mails) {
+	if cap(spare) > keepPosts && cap(spare) > 4*len(b.posts) {
 		spare = nil // a flood is over
 	}
-	mails, b.mails = b.mails, spare[:0]
+	posts, b.posts = b.posts, spare[:0]
 	b.bytes = 0
 	open = !b.closed
 	b.mu.Unlock()
 	b.space.Broadcast()
-	return mails, open
+	return posts, open
 }
 
-// close lets no further mail in. What is in the box can be taken.
+// close lets no further post in. What is in the box can be taken.
 func (b *mailbox) close() {
 	b.mu.Lock()
 	b.closed = true

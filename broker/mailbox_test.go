@@ -7,7 +7,7 @@ import (
 	"baton/destinations"
 )
 
-func mails(n int) []mail { return make([]mail, n) }
+func mails(n int) *post { return newPost(nil, make([]mail, n)...) }
 
 // TestMailboxKeepsOrder takes what several put, in the order of each.
 func TestMailboxKeepsOrder(t *testing.T) {
@@ -18,22 +18,22 @@ func TestMailboxKeepsOrder(t *testing.T) {
 		go func() {
 			for i := range each {
 				m := mail{command: destinations.Command{Session: uint64(w), Delivery: destinations.DeliveryID{Tag: uint64(i)}}}
-				if !b.put([]mail{m}, 1, i%2 == 0) {
+				if !b.put(newPost(nil, m), 1, i%2 == 0) {
 					t.Error("the box is closed")
 				}
 			}
 		}()
 	}
 	var next [writers]uint64
-	var spare []mail
+	var spare []*post
 	for taken := 0; taken < writers*each; {
 		<-b.wake
 		all, open := b.take(spare)
 		if !open {
 			t.Fatal("the box is closed")
 		}
-		for _, m := range all {
-			c := m.command
+		for _, p := range all {
+			c := p.mails[0].command
 			if c.Delivery.Tag != next[c.Session] {
 				t.Fatalf("got %d of writer %d, want %d", c.Delivery.Tag, c.Session, next[c.Session])
 			}
@@ -44,18 +44,20 @@ func TestMailboxKeepsOrder(t *testing.T) {
 	}
 }
 
-// TestMailboxGivesMemoryBack holds that a flood of mails is not paid for ever
+// TestMailboxGivesMemoryBack holds that a flood of posts is not paid for ever
 // after.
 func TestMailboxGivesMemoryBack(t *testing.T) {
 	t.Parallel()
 	b := newMailbox(1 << 30)
-	var spare []mail
+	var spare []*post
 	for _, n := range []int{10_000, 10_000, 10, 10, 10} {
-		b.put(mails(n), 0, false)
+		for range n {
+			b.put(mails(1), 0, false)
+		}
 		spare, _ = b.take(spare)
 	}
-	if most := max(cap(spare), cap(b.mails)); most > keepMails {
-		t.Errorf("there is room for %d mails", most)
+	if most := max(cap(spare), cap(b.posts)); most > keepPosts {
+		t.Errorf("there is room for %d posts", most)
 	}
 }
 
@@ -102,7 +104,7 @@ func TestMailboxIsBounded(t *testing.T) {
 		}
 		all, _ := b.take(nil)
 		if len(all) != 5 {
-			t.Errorf("took %d mails", len(all))
+			t.Errorf("took %d posts", len(all))
 		}
 		if !passed(message) || !passed(acknowledgement) {
 			t.Error("who waited does not go on when there is room")
@@ -140,8 +142,8 @@ func TestMailboxCloses(t *testing.T) {
 			t.Error("a mail got in after close")
 		}
 		<-b.wake
-		if all, open := b.take(nil); len(all) != 20 || open {
-			t.Errorf("took %d mails, open %v; want what was there and the end", len(all), open)
+		if all, open := b.take(nil); len(all) != 1 || len(all[0].mails) != 20 || open {
+			t.Errorf("took %d posts, open %v; want what was there and the end", len(all), open)
 		}
 	})
 }

@@ -36,9 +36,9 @@ type session struct {
 	beatEvery       time.Duration // something is written at least this often; 0: no need
 	heartBeatHeader string
 
-	mails        []mail // read and not yet submitted
-	bytes        int    // of the messages in mails
-	sends        bool   // there are messages in mails
+	post         *post // read and not yet submitted; nil: there is nothing
+	bytes        int   // of the messages in it
+	sends        bool  // there are such
 	transactions map[string]*transaction
 	begun        uint64                // transactions, ever
 	lastTarget   destinations.Outgoing // of the last SEND, without its message; most go where the one before went
@@ -114,7 +114,7 @@ func (s *session) read() (err error) {
 		if err := s.handle(f); err != nil {
 			return s.named(err, f)
 		}
-		if len(s.mails) > 0 && (!s.reader.Buffered() || s.bytes >= submitBytes || len(s.mails) >= submitMails) {
+		if s.post != nil && (!s.reader.Buffered() || s.bytes >= submitBytes || len(s.post.mails) >= submitMails) {
 			s.submit()
 		}
 	}
@@ -148,32 +148,38 @@ var errGoodbye = errors.New("the client disconnected")
 // submit gives the collected mails to the engine.
 func (s *session) submit() {
 	s.out.waitForReader()
-	if !s.server.engine.box.put(s.mails, s.bytes, s.sends) {
-		for i := range s.mails {
-			s.server.budget.give(s.mails[i].taken)
+	if p := s.post; p != nil && !s.server.engine.box.put(p, s.bytes, s.sends) {
+		for i := range p.mails {
+			s.server.budget.give(p.mails[i].taken)
 		}
 	}
 	if s.server.engine.lot.wait(s) {
 		s.touchTransactions()
 	}
-	clear(s.mails)
-	s.mails, s.bytes, s.sends = s.mails[:0], 0, false
-	if cap(s.mails) > 16 && !s.reader.Buffered() {
-		s.mails = nil
-	}
+	s.post, s.bytes, s.sends = nil, 0, false
 }
 
-func (s *session) add(c destinations.Command) {
+// mail adds an empty mail to what will be submitted, to be filled in at once.
+func (s *session) mail() *mail {
+	if s.post == nil {
+		s.post = newPost(s)
+	}
+	s.post.mails = append(s.post.mails, mail{})
+	return &s.post.mails[len(s.post.mails)-1]
+}
+
+func (s *session) add(c destinations.Command) *mail {
 	c.Session = s.id
-	s.mails = append(s.mails, mail{from: s, command: c})
+	m := s.mail()
+	m.command = c
 	s.bytes += len(c.Receipt) + len(c.Subscription) + len(c.Destination.Name)
+	return m
 }
 
 // addSends adds a command with messages of so many octets, for which so many
 // were taken from the budget.
 func (s *session) addSends(c destinations.Command, bytes, taken int) {
-	s.add(c)
-	s.mails[len(s.mails)-1].taken = taken
+	s.add(c).taken = taken
 	s.bytes += bytes
 	s.sends = true
 }
@@ -188,22 +194,21 @@ func (s *session) end(err error) {
 	tell := errors.As(err, &client) || errors.As(err, &protocol)
 	s.logEnd(err, goodbye, tell)
 	if goodbye {
-		last := len(s.mails) - 1
-		disconnect := s.mails[last]
-		s.mails = s.mails[:last]
+		last := len(s.post.mails) - 1
+		disconnect := s.post.mails[last]
+		s.post.mails = s.post.mails[:last]
 		s.addSent(s.out.autoTaken())
-		s.mails = append(s.mails, disconnect)
+		*s.mail() = disconnect
 		s.submit()
 		return
 	}
 	if tell {
-		s.mails = append(s.mails, mail{from: s, fail: err})
+		s.mail().err = err
 	}
 	s.submit()
 	// What the writer is busy with will be settled if it gets through.
 	s.out.waitForWriter()
-	s.add(destinations.Command{Op: destinations.Disconnect, Clean: client == errShutdown, More: &destinations.More{Written: s.out.takenUpTo()}})
-	s.mails[len(s.mails)-1].cause = err
+	s.add(destinations.Command{Op: destinations.Disconnect, Clean: client == errShutdown, More: &destinations.More{Written: s.out.takenUpTo()}}).err = err
 	s.submit()
 }
 

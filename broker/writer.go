@@ -377,11 +377,11 @@ func (s *session) settle(sent map[uint32]uint64) {
 	if len(sent) == 0 {
 		return
 	}
-	mails := make([]mail, 0, len(sent))
+	p := newPost(s)
 	for sub, tag := range sent {
-		mails = append(mails, mail{from: s, command: destinations.Command{
+		p.mails = append(p.mails, mail{command: destinations.Command{
 			Op: destinations.Sent, Session: s.id, Delivery: destinations.DeliveryID{Sub: sub, Tag: tag},
 		}})
 	}
-	s.server.engine.box.put(mails, 0, false)
+	s.server.engine.box.put(p, 0, false)
 }
