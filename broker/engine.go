@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -69,12 +70,14 @@ type engine struct {
 	ringing    time.Time   // when alarm goes off; zero: it does not
 	effects    destinations.Effects
 	records    []journal.Record
-	trimmed    uint64  // Last() when the log was last trimmed
-	freed      uint64  // Freed() at that time
-	promised   uint64  // Last() when the log was last asked to note that all is durable
-	dropped    dropLog // copies for topic subscribers
-	unclaimed  dropLog // messages for temporary queues
-	overflowed dropLog // messages of queues that are full
+	parcels    []parcel // of the batch in progress
+	following  []int    // of each output in a parcel, the one behind it there
+	trimmed    uint64   // Last() when the log was last trimmed
+	freed      uint64   // Freed() at that time
+	promised   uint64   // Last() when the log was last asked to note that all is durable
+	dropped    dropLog  // copies for topic subscribers
+	unclaimed  dropLog  // messages for temporary queues
+	overflowed dropLog  // messages of queues that are full
 
 	checkpoints checkpointer
 	examiner    *examiner
@@ -383,7 +386,37 @@ func (e *engine) appendRecords() error {
 // deliver pushes the outputs of the batch into their outboxes, and wakes those
 // that can go on.
 func (e *engine) deliver() {
+	e.sort()
 	outputs := e.effects.Outputs
+	for i := range e.parcels {
+		p := &e.parcels[i]
+		p.out.mu.Lock()
+		for at := p.first; ; at = e.following[at] {
+			e.announce(p.out, p.out.push(&outputs[at]))
+			if at == p.last {
+				break
+			}
+		}
+		p.out.mu.Unlock()
+	}
+	clear(e.parcels)
+	e.parcels = e.parcels[:0]
+	e.await()
+}
+
+// A parcel is the outputs of a batch for one session, in order: of effects.Outputs
+// the first, the one that is following that, and so on.
+type parcel struct {
+	out         *outbox
+	first, last int
+}
+
+// sort makes the parcels of a batch, and does what its outputs ask beyond being
+// written.
+func (e *engine) sort() {
+	outputs := e.effects.Outputs
+	e.following = slices.Grow(e.following[:0], len(outputs))[:len(outputs)]
+	var s *session
 	for i := range outputs {
 		o := &outputs[i]
 		if o.Kind == destinations.Examine {
@@ -391,20 +424,33 @@ func (e *engine) deliver() {
 			e.announce(e.examiner.gate, o.After)
 			continue
 		}
-		s := e.sessions[o.Session]
-		if s == nil {
-			continue
+		if s == nil || s.id != o.Session {
+			if s = e.sessions[o.Session]; s == nil {
+				continue
+			}
 		}
-		e.announce(s.out, s.out.push(o))
+		e.addTo(s, i)
 		switch o.Kind {
 		case destinations.Evict:
 			s.refused = true
 			s.stop(asClientError(o.Err))
 		case outputEnd:
 			delete(e.sessions, s.id)
+			s = nil
 		}
 	}
-	e.await()
+}
+
+// addTo adds an output to the parcel for s.
+func (e *engine) addTo(s *session, output int) {
+	if s.sorted != e.batches {
+		s.sorted, s.parcel = e.batches, len(e.parcels)
+		e.parcels = append(e.parcels, parcel{s.out, output, output})
+		return
+	}
+	p := &e.parcels[s.parcel]
+	e.following[p.last] = output
+	p.last = output
 }
 
 // announce notes that out has something to write once gate is durable: once a

@@ -77,7 +77,10 @@ func release(t *testing.T, seed uint64) {
 				o.After = seq
 			}
 			box := boxes[targets[i]]
-			e.announce(box, box.push(&o))
+			box.mu.Lock()
+			gate := box.push(&o)
+			box.mu.Unlock()
+			e.announce(box, gate)
 			i++
 		}
 		appended <- seq

@@ -49,10 +49,8 @@ func newOutbox() *outbox {
 }
 
 // push adds an output and returns the Seq that must be durable before it, and
-// all before it, may leave.
+// all before it, may leave; the caller holds mu.
 func (o *outbox) push(out *destinations.Output) (gate uint64) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
 	if o.closed || o.final && out.Kind != outputEnd {
 		return 0
 	}
@@ -106,12 +104,12 @@ func (o *outbox) take(batch []destinations.Output, durable uint64, limit int) []
 	waiting := o.items[o.head:]
 	n := 0
 	for n < len(waiting) && n < limit && waiting[n].After <= durable && !isAbsent(&waiting[n]) {
-		o.note(&waiting[n])
 		n++
 	}
 	if n == 0 {
 		return batch
 	}
+	o.note(waiting[:n])
 	o.writing = true
 	batch = append(batch, waiting[:n]...)
 	o.drop(n)
@@ -168,16 +166,23 @@ func (o *outbox) supply(found []destinations.Delivery) {
 	}
 }
 
-func (o *outbox) note(it *destinations.Output) {
-	switch {
-	case it.Kind == destinations.Receipt:
-		o.receipts -= receiptBytes(it)
-	case it.Kind == destinations.Deliver:
-		if o.departed == nil {
-			o.departed = map[uint32]departure{}
+// note takes note of what leaves the box.
+func (o *outbox) note(leaving []destinations.Output) {
+	for i := range leaving {
+		it := &leaving[i]
+		switch it.Kind {
+		case destinations.Receipt:
+			o.receipts -= receiptBytes(it)
+		case destinations.Deliver:
+			d := &it.Delivery
+			if n := i + 1; n < len(leaving) && leaving[n].Kind == destinations.Deliver && leaving[n].Delivery.Sub == d.Sub {
+				continue // that one is newer
+			}
+			if o.departed == nil {
+				o.departed = map[uint32]departure{}
+			}
+			o.departed[d.Sub] = departure{d.Subscription, d.Tag, d.Ack == destinations.AckAuto}
 		}
-		d := &it.Delivery
-		o.departed[d.Sub] = departure{d.Subscription, d.Tag, d.Ack == destinations.AckAuto}
 	}
 }
 

@@ -61,6 +61,8 @@ type session struct {
 	ended   bool   // its Disconnect was carried out
 	cause   error  // of that; nil: the client asked for it
 	parked  []mail // that wait for room on the disk, in order
+	sorted  uint64 // the last batch with outputs for it
+	parcel  int    // in engine.parcels, in that batch
 
 	parkedBytes atomic.Int64 // of the messages in parked; written with the lock of the engine's lot
 }

@@ -30,7 +30,6 @@ type frameWriter struct {
 	cut     int // where in buf the octets that are not in vectors begin
 	pending int // octets in vectors
 	written int // outputs of the batch that are wholly written
-	sent    map[uint32]uint64
 	end     bool
 
 	share share // of what may be read from the log and not be written
@@ -43,7 +42,9 @@ type scratch struct {
 	buf     []byte
 	vectors net.Buffers
 	batch   []destinations.Output
-	ends    []int                   // of those outputs of the batch that are encoded and not flushed: how many octets they and those before take
+	sent    []destinations.DeliveryID // what was encoded for auto subscriptions: of each run of one, the newest
+	ends    []int                     // of those outputs of the batch that are encoded and not flushed: how many octets they and those before take
+	opening opening
 	absent  []destinations.Delivery // that are being read from the log
 }
 
@@ -132,7 +133,7 @@ func (w *frameWriter) writeAll() (wrote bool, err error) {
 		clear(w.batch)
 		s.server.fetches.leave(&w.share)
 		s.out.written()
-		clear(w.sent)
+		w.sent = w.sent[:0]
 		if err != nil {
 			return wrote, err
 		}
@@ -201,15 +202,15 @@ func (w *frameWriter) encode(o *destinations.Output) {
 // message encodes a MESSAGE. Its headers begin with those that are the
 // delivery's own; what the producer sent is copied behind them.
 func (w *frameWriter) message(d *destinations.Delivery) {
-	m := d.Message
-	b, v := append(w.buf, "MESSAGE\n"...), w.version
-	b = appendDestination(b, v, headerDestination, d.Destination)
+	m, v := d.Message, w.version
+	if !w.opening.fits(v, d) {
+		w.opening.write(v, d)
+	}
+	b := append(w.buf, w.opening.destination...)
 	b = append(b, headerMessageID+":"...)
 	b = appendMessageID(b, w.s.server.name, d.ID, copyFor(d))
 	b = append(b, '\n')
-	if v != stomp.V10 || !strings.HasPrefix(d.Subscription, implicit) {
-		b = stomp.AppendHeader(b, v, headerSubscription, d.Subscription)
-	}
+	b = append(b, w.opening.subscription...)
 	if d.Ack != destinations.AckAuto && v == stomp.V12 {
 		b = append(b, headerAck+":"...)
 		b = appendAckID(b, d.Sub, d.Tag)
@@ -242,21 +243,46 @@ func (w *frameWriter) message(d *destinations.Delivery) {
 	w.buf = b
 	w.octets(body)
 	w.buf = append(w.buf, 0)
-	if d.Ack == destinations.AckAuto {
-		if w.sent == nil {
-			w.sent = map[uint32]uint64{}
-		}
-		w.sent[d.Sub] = d.Tag
+	if d.Ack != destinations.AckAuto {
+		return
+	}
+	if n := len(w.sent); n > 0 && w.sent[n-1].Sub == d.Sub {
+		w.sent[n-1].Tag = d.Tag
+	} else {
+		w.sent = append(w.sent, destinations.DeliveryID{Sub: d.Sub, Tag: d.Tag})
+	}
+}
+
+// An opening is how the MESSAGEs of a subscription begin, but for their ids. Most
+// begin as the one before did.
+type opening struct {
+	version stomp.Version
+	from    destinations.Destination
+	to      string // the subscription
+
+	destination  []byte // the command and that header line; empty: there was none yet
+	subscription []byte // that one
+}
+
+func (o *opening) fits(v stomp.Version, d *destinations.Delivery) bool {
+	return len(o.destination) > 0 && o.version == v && o.to == d.Subscription && o.from == d.Destination
+}
+
+func (o *opening) write(v stomp.Version, d *destinations.Delivery) {
+	o.version, o.from, o.to = v, d.Destination, d.Subscription
+	o.destination = appendDestination(append(o.destination[:0], "MESSAGE\n"...), v, headerDestination, d.Destination)
+	o.subscription = o.subscription[:0]
+	if v != stomp.V10 || !strings.HasPrefix(d.Subscription, implicit) {
+		o.subscription = stomp.AppendHeader(o.subscription, v, headerSubscription, d.Subscription)
 	}
 }
 
 // browsed encodes the MESSAGE that ends a browse, as ActiveMQ writes it.
 func (w *frameWriter) browsed(d *destinations.Delivery) {
-	b := appendDestination(append(w.buf, "MESSAGE\n"...), w.version, headerDestination, d.Destination)
+	w.opening.write(w.version, d)
+	b := append(w.buf, w.opening.destination...)
 	b = append(b, headerMessageID+":0\n"...)
-	if w.version != stomp.V10 || !strings.HasPrefix(d.Subscription, implicit) {
-		b = stomp.AppendHeader(b, w.version, headerSubscription, d.Subscription)
-	}
+	b = append(b, w.opening.subscription...)
 	w.buf = append(b, headerBrowser+":end\n"+headerContentLength+":0\n\n\x00"...)
 }
 
@@ -373,14 +399,14 @@ func (w *frameWriter) flushVectors(vectors net.Buffers) (written int64, err erro
 }
 
 // settle tells the engine what was written for auto subscriptions.
-func (s *session) settle(sent map[uint32]uint64) {
+func (s *session) settle(sent []destinations.DeliveryID) {
 	if len(sent) == 0 {
 		return
 	}
 	p := newPost(s)
-	for sub, tag := range sent {
+	for _, d := range sent {
 		p.mails = append(p.mails, mail{command: destinations.Command{
-			Op: destinations.Sent, Session: s.id, Delivery: destinations.DeliveryID{Sub: sub, Tag: tag},
+			Op: destinations.Sent, Session: s.id, Delivery: d,
 		}})
 	}
 	s.server.engine.box.put(p, 0, false)
