@@ -111,11 +111,35 @@ func (o *outbox) take(batch []destinations.Output, durable uint64, limit int) []
 	}
 	o.note(waiting[:n])
 	o.writing = true
-	batch = append(batch, waiting[:n]...)
-	o.drop(n)
+	if n == len(o.items) && len(batch) == 0 {
+		batch, o.items = o.items, batch
+	} else {
+		batch = append(batch, waiting[:n]...)
+		o.drop(n)
+	}
 	o.changed.Broadcast()
 	return batch
 }
+
+// yield takes the memory of an empty box that has more than it keeps, and returns
+// that or batch, whichever is more.
+func (o *outbox) yield(batch []destinations.Output) []destinations.Output {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.items) > 0 || cap(o.items) <= keepOutputs {
+		return batch
+	}
+	if cap(batch) < cap(o.items) {
+		batch, o.items = o.items, batch
+	}
+	if cap(o.items) > keepOutputs {
+		o.items = nil
+	}
+	return batch
+}
+
+// keepOutputs is for how many outputs an empty box keeps memory.
+const keepOutputs = 8
 
 // isAbsent says that it is a message of which the content is only in the log.
 func isAbsent(it *destinations.Output) bool {
@@ -189,7 +213,6 @@ func (o *outbox) note(leaving []destinations.Output) {
 // drop removes the first n items. Those behind them are moved up when most of
 // the places are free. An empty box holds no memory to speak of.
 func (o *outbox) drop(n int) {
-	const keep = 8
 	clear(o.items[o.head : o.head+n])
 	o.head += n
 	if o.head <= len(o.items)/2 {
@@ -198,7 +221,7 @@ func (o *outbox) drop(n int) {
 	rest := copy(o.items, o.items[o.head:])
 	clear(o.items[rest:])
 	o.items, o.head = o.items[:rest], 0
-	if rest == 0 && cap(o.items) > keep {
+	if rest == 0 && cap(o.items) > keepOutputs {
 		o.items = nil
 	}
 }

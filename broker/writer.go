@@ -18,8 +18,8 @@ import (
 const (
 	takeLimit  = 256       // outputs that are encoded together
 	copyLimit  = 4 << 10   // a larger content is not copied but written from where it is
-	writeBytes = 256 << 10 // a buffer is written when it holds so much
-	keepBytes  = 512 << 10 // a larger buffer is not kept for the next session
+	writeBytes = 64 << 10 // a buffer is written when it holds so much
+	keepBytes  = 128 << 10 // a larger buffer is not kept for the next session
 )
 
 // A frameWriter encodes outputs of a session and writes them.
@@ -154,6 +154,7 @@ func (w *frameWriter) giveBack() {
 	if cap(w.buf) > keepBytes {
 		w.buf = nil
 	}
+	w.batch = w.s.out.yield(w.batch[:0])
 	scratches.Put(w.scratch)
 	w.scratch = nil
 }
