@@ -121,6 +121,9 @@ func (c *consumer) take(f *stomp.Frame) time.Duration {
 	default:
 		_, again := f.Header("redelivered")
 		c.ledger.take(s, again)
+		if c.w.Selectors && c.w.share(s) != c.number {
+			c.ledger.checks.Unselected++
+		}
 	}
 	if c.w.Ack != "auto" {
 		id, _ := f.Header("ack")

@@ -14,8 +14,6 @@ type Dialect struct {
 	Durable  func(client, name string) (connect, subscribe []string)
 	// TransientUnsaid: a SEND is not persistent unless it says so, and must not say that it is not.
 	TransientUnsaid bool
-	// Safe says what a receipt of a persistent SEND promises, in the configuration that `make bench-peers` gives it.
-	Safe string
 }
 
 // Dialects are those that are known.
@@ -23,19 +21,16 @@ var Dialects = []Dialect{
 	{
 		Name: "baton", Host: "baton", Prefetch: "prefetch-count",
 		Durable: activemqDurable,
-		Safe:    "written and synced",
 	},
 	{
 		Name: "activemq", Host: "localhost", Prefetch: "activemq.prefetchSize",
 		Durable: activemqDurable,
-		Safe:    "written and synced (KahaDB, enableJournalDiskSyncs)",
 	},
 	{
 		Name: "rabbitmq", Host: "/", Prefetch: "prefetch-count", TransientUnsaid: true, // persistent:false would make the queue exclusive
 		Durable: func(client, name string) (connect, subscribe []string) {
 			return nil, []string{"durable", "true", "auto-delete", "false", "id", client + "-" + name}
 		},
-		Safe: "a classic queue has written and synced it, at the latest after some 100 ms",
 	},
 }
 

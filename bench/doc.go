@@ -7,7 +7,7 @@
 //	           Result: rates, latencies, what they were over time, and what was wrong
 //
 // Every body carries who sent it, as which of his messages, when it was due, and a checksum. The consumers check all of it:
-// a message that is lost, doubled, corrupt, or behind a later one of the same producer is counted, and makes the
+// a message that is lost, doubled, corrupt, not selected, or behind a later one of the same producer is counted, and makes the
 // run fail: a figure of a broker that loses messages is worth nothing.
 //
 // A latency begins when the SEND was due, which at a fixed rate is not when it was sent: a broker that stalls for a second has

@@ -13,6 +13,7 @@ type Checks struct {
 	Disordered int64 `json:"disordered"` // delivered to a consumer behind a later one of the same producer
 	Corrupt    int64 `json:"corrupt"`    // not as sent
 	Foreign    int64 `json:"foreign"`    // nobody sent it
+	Unselected int64 `json:"unselected"` // delivered to a consumer whose selector does not want it
 }
 
 // Err is nil when nothing was wrong.
@@ -24,7 +25,7 @@ func (c Checks) Err() error {
 	for _, kind := range []struct {
 		n    int64
 		name string
-	}{{c.Lost, "lost"}, {c.Doubled, "doubled"}, {c.Disordered, "out of order"}, {c.Corrupt, "corrupt"}, {c.Foreign, "that nobody sent"}} {
+	}{{c.Lost, "lost"}, {c.Doubled, "doubled"}, {c.Disordered, "out of order"}, {c.Corrupt, "corrupt"}, {c.Foreign, "that nobody sent"}, {c.Unselected, "that a selector did not want"}} {
 		if kind.n > 0 {
 			wrong = append(wrong, fmt.Sprintf("%d %s", kind.n, kind.name))
 		}
@@ -38,6 +39,7 @@ func (c *Checks) add(other Checks) {
 	c.Disordered += other.Disordered
 	c.Corrupt += other.Corrupt
 	c.Foreign += other.Foreign
+	c.Unselected += other.Unselected
 }
 
 // A ledger is what one consumer has had, by producer.

@@ -19,7 +19,6 @@ type producer struct {
 	c      *conn
 	body   []byte
 	heads  [][]byte // of SEND, by selector share and destination
-	shares int
 	rec    *recorder
 
 	sent      int64
@@ -36,13 +35,14 @@ func (r *run) newProducer(ctx context.Context, number int) (*producer, error) {
 		return nil, fmt.Errorf("producer %d: %w", number, err)
 	}
 	p := &producer{
-		run: r, number: uint32(number), c: c, body: newBody(r.w.Size, uint32(number)), shares: 1, rec: r.sends[number%len(r.sends)],
+		run: r, number: uint32(number), c: c, body: newBody(r.w.Size, uint32(number)), rec: r.sends[number%len(r.sends)],
 		due: make([]atomic.Int64, max(r.w.Window, 1)), wake: make(chan struct{}, 1), reading: make(chan error, 1),
 	}
+	shares := 1
 	if r.w.Selectors {
-		p.shares = r.w.Consumers
+		shares = r.w.Consumers
 	}
-	for i := range r.w.Destinations * p.shares {
+	for i := range r.w.Destinations * shares {
 		p.heads = append(p.heads, p.head(i%r.w.Destinations, i/r.w.Destinations))
 	}
 	return p, nil
@@ -103,7 +103,7 @@ func (p *producer) sendAll() error {
 
 // next is when the next message is due; more is false if there is none.
 func (p *producer) next() (at time.Duration, more bool) {
-	if quota := p.quota(int(p.number)); quota > 0 && p.sent >= quota {
+	if p.w.Backlog > 0 && p.sent >= p.quota(int(p.number)) {
 		return 0, false
 	}
 	now := p.now()
@@ -113,11 +113,8 @@ func (p *producer) next() (at time.Duration, more bool) {
 	return at, p.w.Backlog > 0 || at < p.w.Duration
 }
 
-// quota is how many messages a producer sends at most; 0: no matter.
+// quota is a producer's share of the backlog.
 func (r *run) quota(producer int) int64 {
-	if r.w.Backlog == 0 {
-		return 0
-	}
 	n := int64(r.w.Producers)
 	return (r.w.Backlog + n - 1 - int64(producer)) / n
 }
@@ -206,11 +203,17 @@ func (p *producer) send(at time.Duration) error {
 	return nil
 }
 
-// headOf is the head of a SEND. The selectors' shares take turns, too.
+// headOf is the head of a SEND.
 func (p *producer) headOf(s stamp) []byte {
-	share := int(s.number) / p.w.Destinations % p.shares
+	share := 0
+	if p.w.Selectors {
+		share = p.w.share(s)
+	}
 	return p.heads[share*p.w.Destinations+s.destination(p.w.Producers, p.w.Destinations)]
 }
+
+// share is which consumer's selector wants a message: they take turns, as the destinations do.
+func (w *Workload) share(s stamp) int { return int(s.number) / w.Destinations % w.Consumers }
 
 func (p *producer) commit() {
 	p.c.add("COMMIT", "transaction", "t", "receipt", strconv.FormatInt(p.asked, 10))

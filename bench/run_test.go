@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +14,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"baton/broker/stomp"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -75,6 +80,17 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// A backlog is as large as was asked for, however many share it.
+func TestRunFills(t *testing.T) {
+	t.Parallel()
+	for _, producers := range []int{1, 3, 8} {
+		w := Workload{Producers: producers, Size: 100, Window: 16, Backlog: 5}
+		if r, err := Run(t.Context(), newTestRelay(t).server(), w, nil); err != nil || r.Sent != w.Backlog || r.SendRate <= 0 {
+			t.Errorf("%d producers: %+v, %v", producers, r, err)
+		}
+	}
+}
+
 // What a broker does wrong with a message is found and named.
 func TestRunFindsWhatIsWrong(t *testing.T) {
 	t.Parallel()
@@ -112,6 +128,70 @@ func TestRunFindsWhatIsWrong(t *testing.T) {
 				t.Fatalf("%v, %+v; want %+v", err, r, c.want)
 			}
 		})
+	}
+}
+
+// A relay looks at no selector: the run says so, and of nothing else.
+func TestRunFindsIgnoredSelectors(t *testing.T) {
+	t.Parallel()
+	w := Workload{Producers: 1, Consumers: 2, Size: 100, Window: 16, Selectors: true, Duration: briefly}
+	r, err := Run(t.Context(), newTestRelay(t).server(), w, nil)
+	if err == nil || r == nil || r.Checks.Unselected == 0 || r.Checks != (Checks{Unselected: r.Checks.Unselected}) {
+		t.Fatalf("%v, %+v", err, r)
+	}
+}
+
+// A broker may answer DISCONNECT before it has given all receipts: the run waits for them first.
+func TestRunAwaitsItsReceipts(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := Workload{Producers: 1, Size: 100, Window: 16, Backlog: 10}
+	served := make(chan error, 1)
+	go func() { served <- serveHastily(listener, int(w.Backlog)) }()
+	r, err := Run(t.Context(), Server{Addr: listener.Addr().String(), Dialect: Dialects[0]}, w, nil)
+	if err != nil || r.Sent != w.Backlog {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if err := errors.Join(listener.Close(), <-served); err != nil {
+		t.Error(err)
+	}
+}
+
+// serveHastily has one client, who sends so many messages. It gives the receipts some time after the last, but that of
+// DISCONNECT at once.
+func serveHastily(listener net.Listener, sends int) error {
+	socket, err := listener.Accept()
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	var receipts strings.Builder
+	for in := stomp.NewReader(socket, stomp.V12, stomp.AfterConnect()); ; {
+		f, err := in.Next()
+		if err != nil {
+			return err
+		}
+		receipt, _ := f.Header("receipt")
+		answer := fmt.Sprintf("RECEIPT\nreceipt-id:%s\n\n\x00", receipt)
+		switch f.Command {
+		case stomp.CmdConnect:
+			_, err = io.WriteString(socket, "CONNECTED\nversion:1.2\n\n\x00")
+		case stomp.CmdSend:
+			receipts.WriteString(answer)
+			if sends--; sends == 0 {
+				all := receipts.String()
+				time.AfterFunc(50*time.Millisecond, func() { _, _ = io.WriteString(socket, all) })
+			}
+		case stomp.CmdDisconnect:
+			_, err = io.WriteString(socket, answer)
+			return err
+		}
+		if err != nil {
+			return err
+		}
 	}
 }
 

@@ -19,17 +19,52 @@ type contender struct {
 	stop   func() error
 }
 
-// starters start a contender with its data in a directory that is empty.
-var starters = map[string]func(ctx context.Context, p *plan, dir string) (*contender, error){
-	"baton":    startBaton,
-	"relay":    startRelay,
-	"activemq": startActiveMQ,
-	"rabbitmq": startRabbitMQ,
+// A kind is what is known of a contender by its name.
+type kind struct {
+	start   func(ctx context.Context, p *plan, dir string, flags []string) (*contender, error) // with data in a directory that is empty
+	runs    string                                                                             // how it is configured
+	promise string                                                                             // what a receipt of a persistent SEND means
+	cannot  map[string]string                                                                  // workloads, and why
 }
 
-func startBaton(ctx context.Context, p *plan, dir string) (*contender, error) {
+var kinds = map[string]kind{
+	"baton": {
+		start:   startBaton,
+		runs:    "with its defaults, save that it takes 20,000 connections of one address",
+		promise: "The message is written to the journal, and the journal is synced (`fdatasync`).",
+	},
+	"relay": {
+		start: startRelay,
+		runs: "a process that parses STOMP and forwards what comes to who has subscribed; it keeps nothing, decides nothing, and ignores " +
+			"acknowledgements, selectors and limits",
+		promise: "What is persistent is written to a log that was allocated before, and synced; but the log is written again and again from its " +
+			"begin, and nobody could read it.",
+		cannot: map[string]string{
+			"selectors": nothingKept, "durable": nothingKept, "backlog": nothingKept, "queues": nothingKept,
+		},
+	},
+	"activemq": {
+		start: startActiveMQ,
+		runs: "Debian's package with 1 GiB of heap, KahaDB with its defaults (`enableJournalDiskSyncs`, `concurrentStoreAndDispatchQueues`), the " +
+			"scheduler, expired messages looked for each second, and no JMX",
+		promise: "The message is written to KahaDB's journal, and that is synced; unless a consumer has acknowledged it before that, then it is " +
+			"never written.",
+	},
+	"rabbitmq": {
+		start: startRabbitMQ,
+		runs:  "Debian's package with its STOMP plugin and defaults: classic queues, durable, without a mirror",
+		promise: "The message is written and synced, with all that came in the 200 ms before, or when the queue has nothing else to do; unless a consumer " +
+			"has acknowledged it before that.",
+		cannot: map[string]string{"selectors": "it ignores the header `selector`, and gives each consumer what comes"},
+	},
+}
+
+const nothingKept = "it keeps nothing, and selects nothing"
+
+func startBaton(ctx context.Context, p *plan, dir string, flags []string) (*contender, error) {
 	b, err := process.Start(ctx, process.Options{
-		Binary: p.binary, Data: filepath.Join(dir, "data"), Env: []string{"BATON_LOG_LEVEL=warn", "BATON_STOMP_MAX_CONNECTIONS_PER_IP=20000"},
+		Binary: p.binary, Data: filepath.Join(dir, "data"), Flags: flags,
+		Env: []string{"BATON_LOG_LEVEL=warn", "BATON_STOMP_MAX_CONNECTIONS_PER_IP=20000"},
 	})
 	if err != nil {
 		return nil, err
@@ -38,12 +73,12 @@ func startBaton(ctx context.Context, p *plan, dir string) (*contender, error) {
 	return &contender{bench.Server{Addr: b.Addr, Dialect: dialect}, b.Pid(), func() error { return b.Terminate(ctx) }}, err
 }
 
-func startActiveMQ(ctx context.Context, _ *plan, dir string) (*contender, error) {
+func startActiveMQ(ctx context.Context, _ *plan, dir string, _ []string) (*contender, error) {
 	p, err := peers.StartActiveMQ(ctx, dir, "-Xms1g", "-Xmx1g")
 	return peerOf("activemq", bench.Server{}, p, err)
 }
 
-func startRabbitMQ(ctx context.Context, _ *plan, dir string) (*contender, error) {
+func startRabbitMQ(ctx context.Context, _ *plan, dir string, _ []string) (*contender, error) {
 	p, err := peers.StartRabbitMQ(ctx, dir)
 	return peerOf("rabbitmq", bench.Server{Login: "guest", Passcode: "guest"}, p, err)
 }
@@ -57,14 +92,14 @@ func peerOf(dialect string, server bench.Server, p *peers.Peer, err error) (*con
 	return &contender{server, p.Pid(), func() error { p.Stop(); return nil }}, err
 }
 
-// with starts a contender, has fn use it, and stops it.
-func (p *plan) with(ctx context.Context, name string, fn func(c *contender) error) (err error) {
+// with starts a contender, with more flags, has fn use it, and stops it.
+func (p *plan) with(ctx context.Context, name string, flags []string, fn func(c *contender) error) (err error) {
 	dir, err := os.MkdirTemp(p.dir, "bench-"+name+"-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	c, err := starters[name](ctx, p, dir)
+	c, err := kinds[name].start(ctx, p, dir, flags)
 	if err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
 	}

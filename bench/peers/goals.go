@@ -45,11 +45,7 @@ func batonOf(what string, pick func(figure) float64) func(all figures) (spread, 
 	return func(all figures) (spread, bool) { return all.of("baton", what, pick) }
 }
 
-func p50Of(f figure) float64      { return f.latencies.P50 }
-func p99Of(f figure) float64      { return f.latencies.P99 }
-func residentOf(f figure) float64 { return f.resident }
-
-var goals = []goal{
+var goals = append([]goal{
 	{"persistent queue, 1 KiB, 8 to 8: deliveries a second", batonOf("persistent", deliveriesOf), []part{
 		{"the relay with a synced log", rate("relay", "persistent"), 0.50, false},
 		{"ActiveMQ", rate("activemq", "persistent"), 25, false},
@@ -90,7 +86,9 @@ var goals = []goal{
 	{"and out again: deliveries a second", batonOf("backlog", deliveriesOf), []part{
 		{"as they came in", func(all figures) (float64, bool) { s, ok := all.of("baton", "backlog", sendsOf); return s.median, ok }, 1, false},
 	}},
+	{"and the most that was resident: MiB", batonOf("backlog", peakOf), []part{{"400 MiB", fixed(400), 1, true}}},
 	{"5,000 connections with a subscription: connects a second", batonOf(figureConnect, sendsOf), []part{{"4,000", fixed(4000), 1, false}}},
 	{"and what each takes: octets", batonOf(figureConnect, residentOf), []part{{"24 KiB", fixed(24 << 10), 1, true}}},
 	{"10,000 queues with a message each: SENDs a second", batonOf("queues", sendsOf), []part{{"20,000", fixed(20000), 1, false}}},
-}
+	{"and what each takes: octets", batonOf(figureQueues, residentOf), []part{{"4 KiB", fixed(4 << 10), 1, true}}},
+}, growthGoals()...)

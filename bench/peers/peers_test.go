@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -22,40 +25,130 @@ func TestMain(m *testing.M) {
 func TestRun(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	out := dir + "/performance.md"
+	out := filepath.Join(dir, "performance.md")
+	write(t, out, "by hand\n"+measuredBegin+"\nold\n"+measuredEnd+"\nby hand, too\n")
 	var said strings.Builder
-	p := &plan{against: []string{"baton", "relay"}, rounds: 2, duration: 60 * time.Millisecond, scale: 0.001, dir: dir, progress: &said}
+	p := &plan{
+		against: []string{"baton", "relay"}, growth: []string{"baton"}, rounds: 1, duration: 40 * time.Millisecond, scale: 0.001, dir: dir,
+		progress: &said,
+	}
 	if err := run(t.Context(), p, out); err != nil {
 		t.Fatal(err)
 	}
-	page, err := os.ReadFile(out)
-	if err != nil {
-		t.Fatal(err)
-	}
+	page := read(t, out)
 	for _, preset := range bench.Presets() {
-		row := "\n| " + preset.Name + ": "
-		_, rest, found := strings.Cut(string(page), row)
-		line, _, _ := strings.Cut(rest, "\n")
-		cells := strings.Split(line, " | ")
-		if !found || len(cells) != 3 || strings.Contains(line, "failed") || cells[1] == "–" {
-			t.Errorf("%s: %q in\n%s", preset.Name, line, page)
+		cells := row(page, preset.Name+": ")
+		if len(cells) != 3 || cells[1] == "–" || cells[1] == "cannot" || strings.Contains(cells[2], "–") {
+			t.Errorf("%s: %q", preset.Name, cells)
 		}
 	}
 	for _, g := range goals {
-		if !strings.Contains(string(page), "\n| "+g.text+" | ") {
-			t.Errorf("no goal %q in\n%s", g.text, page)
+		cells := row(page, g.text+" ")
+		if len(cells) != 6 || cells[1] == "–" {
+			t.Errorf("goal %q: %q", g.text, cells)
 		}
 	}
-	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+	for _, want := range []string{
+		"by hand\n", "by hand, too\n", "Measured on ", "1 round of 40ms", "are 0.001 of what is written", "\n- linux/", " go1.",
+		"(performance-growth.svg)", "(performance-persistent.svg)", "(performance-non-persistent.svg)", "every message was checked",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("no %q in the page", want)
+		}
+	}
+	if strings.Contains(page, "old") || t.Failed() {
+		t.Errorf("the page is\n%s\nand was said\n%s", page, said.String())
+	}
+	for _, name := range []string{"growth", "persistent", "non-persistent"} {
+		if picture := read(t, filepath.Join(dir, "performance-"+name+".svg")); !strings.HasPrefix(picture, "<svg ") {
+			t.Errorf("%s: %q", name, picture)
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 4 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
 
-func TestUnknownContender(t *testing.T) {
+// What the rounds before have measured is on the page when one is interrupted.
+func TestRunIsInterrupted(t *testing.T) {
 	t.Parallel()
-	err := run(t.Context(), &plan{against: []string{"kafka"}}, "-")
-	if err == nil || !strings.Contains(err.Error(), `"kafka"`) {
-		t.Error(err)
+	out := filepath.Join(t.TempDir(), "performance.md")
+	ctx, interrupt := context.WithCancel(t.Context())
+	p := &plan{
+		against: []string{"relay"}, only: []string{"persistent"}, rounds: 3, duration: 40 * time.Millisecond, scale: 1, dir: t.TempDir(),
+		progress: progressUntil{"round 2 of 3", interrupt},
+	}
+	if err := run(ctx, p, out); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want that it was interrupted", err)
+	}
+	page := read(t, out)
+	if !strings.Contains(page, "1 round of 40ms a workload (of 3 that were asked for)") || row(page, "persistent: ") == nil {
+		t.Errorf("the page is\n%s", page)
+	}
+}
+
+// progressUntil calls then when a text is written.
+type progressUntil struct {
+	text string
+	then func()
+}
+
+func (p progressUntil) Write(line []byte) (int, error) {
+	if strings.Contains(string(line), p.text) {
+		p.then()
+	}
+	return len(line), nil
+}
+
+// row is the cells of the row of a page that begins with text.
+func row(page, text string) []string {
+	_, rest, found := strings.Cut(page, "\n| "+text)
+	if !found {
+		return nil
+	}
+	line, _, _ := strings.Cut(rest, " |\n")
+	return strings.Split(text+line, " | ")
+}
+
+func write(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// What cannot be measured or written is said before anything is measured.
+func TestRunIsRefused(t *testing.T) {
+	t.Parallel()
+	out := filepath.Join(t.TempDir(), "page.md")
+	write(t, out, "all by hand\n")
+	good := plan{against: []string{"relay"}, rounds: 1, duration: time.Hour, scale: 1}
+	for want, change := range map[string]func(p *plan){
+		`"kafka"`:     func(p *plan) { p.against = []string{"relay", "kafka"} },
+		`"artemis"`:   func(p *plan) { p.growth = []string{"artemis"} },
+		`no "fast"`:   func(p *plan) { p.only = []string{"persistent", "fast"} },
+		"0 rounds":    func(p *plan) { p.rounds = 0 },
+		"of 0s":       func(p *plan) { p.duration = 0 },
+		"scale 0":     func(p *plan) { p.scale = 0 },
+		measuredBegin: func(*plan) {},
+	} {
+		p := good
+		change(&p)
+		if err := run(t.Context(), &p, out); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	if page := read(t, out); page != "all by hand\n" {
+		t.Errorf("the page is now %q", page)
 	}
 }
 

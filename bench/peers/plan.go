@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"baton/bench"
@@ -15,11 +15,15 @@ import (
 // A plan is what one call of the command does.
 type plan struct {
 	against  []string
+	growth   []string // of whom it is measured, too
+	only     []string // what is measured; none: all
 	rounds   int
 	duration time.Duration // of a workload
 	scale    float64       // of what is counted: messages of a backlog, queues, connections
 	dir      string
 	binary   string
+	machine  []string // on what it is measured
+	pictures map[string][]byte
 	progress io.Writer
 }
 
@@ -28,42 +32,58 @@ const (
 	figureSync     = "fdatasync" // of 1 KiB in a preallocated file, a second
 	figureLoopback = "loopback"  // round trips of 1 KiB a second
 	figureConnect  = "connections"
+	figureQueues   = "queue-memory"
+	figureGrowth   = "growth"
+	figureProfile  = "profile"
 )
 
 // connections is how many idle ones are made.
 const connections = 5000
 
-// A figure is what was measured of a contender in one round.
-type figure struct {
-	sends      float64 // a second
-	deliveries float64
-	receipts   bench.Latency
-	latencies  bench.Latency
-	resident   float64 // octets for each connection; 0: not measured
-	wrong      string  // why there is none
+// allFigures names what can be measured of a contender.
+func allFigures() []string {
+	names := []string{figureQueues, figureConnect}
+	for _, preset := range bench.Presets() {
+		names = append(names, preset.Name)
+	}
+	return append(names, figureGrowth, figureProfile)
 }
 
-// A key says of what a figure is.
-type key struct{ contender, what string }
-
-// figures are those of all rounds.
-type figures map[key][]figure
-
-// measure carries out all rounds.
-func (p *plan) measure(ctx context.Context) (figures, error) {
-	all := figures{}
-	for round := range p.rounds {
-		if err := p.limits(ctx, all); err != nil {
-			return nil, err
-		}
-		for _, name := range p.against {
-			fmt.Fprintf(p.progress, "round %d of %d: %s\n", round+1, p.rounds, name)
-			if err := p.with(ctx, name, func(c *contender) error { return p.measureOne(ctx, name, c, all) }); err != nil {
-				return nil, err
-			}
+// check says what is wrong with p.
+func (p *plan) check() error {
+	for _, name := range slices.Concat(p.against, p.growth) {
+		if _, known := kinds[name]; !known {
+			return fmt.Errorf("%q is not baton, relay, activemq or rabbitmq", name)
 		}
 	}
-	return all, nil
+	for _, name := range p.only {
+		if !slices.Contains(allFigures(), name) {
+			return fmt.Errorf("-only: there is no %q; there are %s", name, strings.Join(allFigures(), ", "))
+		}
+	}
+	if p.rounds < 1 || p.duration <= 0 || p.scale <= 0 {
+		return fmt.Errorf("%d rounds of %v at the scale %v: nothing would be measured", p.rounds, p.duration, p.scale)
+	}
+	return nil
+}
+
+func (p *plan) wants(what string) bool { return len(p.only) == 0 || slices.Contains(p.only, what) }
+
+// round measures all contenders once.
+func (p *plan) round(ctx context.Context, all figures) error {
+	if err := p.limits(ctx, all); err != nil {
+		return err
+	}
+	for _, name := range p.against {
+		fmt.Fprintf(p.progress, "%s\n", name)
+		if err := p.queueMemory(ctx, name, all); err != nil {
+			return err
+		}
+		if err := p.with(ctx, name, nil, func(c *contender) error { return p.workloads(ctx, name, c, all) }); err != nil {
+			return err
+		}
+	}
+	return p.grow(ctx, all)
 }
 
 func (p *plan) limits(ctx context.Context, all figures) error {
@@ -76,29 +96,48 @@ func (p *plan) limits(ctx context.Context, all figures) error {
 		return err
 	}
 	for what, l := range map[string]bench.Limit{figureSync: disk[1], figureLoopback: loopback} {
-		k := key{"machine", what}
-		all[k] = append(all[k], figure{sends: l.Rate, receipts: l.Latency})
+		all.add("machine", what, figure{sends: l.Rate, receipts: l.Latency})
 	}
 	return nil
 }
 
-// relays says whether a relay can do it: it keeps nothing, and selects nothing.
-func relays(w bench.Workload) bool { return w.Backlog == 0 && !w.Selectors && !w.Durable }
+// queueMemory measures, on a broker that has had nothing before, what queues with a message each take.
+func (p *plan) queueMemory(ctx context.Context, name string, all figures) error {
+	if name == "relay" || !p.wants(figureQueues) {
+		return nil
+	}
+	return p.with(ctx, name, nil, func(c *contender) error {
+		w, err := bench.PresetOf("queues")
+		if err != nil {
+			return err
+		}
+		w = p.scaled(w)
+		w.Consumers = 0 // the messages stay
+		var f figure
+		f.resident, err = residentEach(c, w.Backlog, func() error {
+			r, err := bench.Run(ctx, c.server, w, nil)
+			if r != nil {
+				f.sends = r.SendRate
+			}
+			return err
+		})
+		p.note(all, name, figureQueues, f, err)
+		return ctx.Err()
+	})
+}
 
-func (p *plan) measureOne(ctx context.Context, name string, c *contender, all figures) error {
-	f := p.connect(ctx, c) // first: later there may be memory that the broker has and does not use
-	fmt.Fprintf(p.progress, "  %-16s %10.0f a second, %.1f KiB each %s\n", figureConnect, f.sends, f.resident/1024, f.wrong)
-	k := key{name, figureConnect}
-	all[k] = append(all[k], f)
+// workloads measures those that have names, and idle connections.
+func (p *plan) workloads(ctx context.Context, name string, c *contender, all figures) error {
+	if p.wants(figureConnect) { // first: later there may be memory that the broker has and does not use
+		f, err := p.connect(ctx, c)
+		p.note(all, name, figureConnect, f, err)
+	}
 	for _, preset := range bench.Presets() {
-		w := p.scaled(preset.Workload)
-		if name == "relay" && !relays(w) {
+		if kinds[name].cannot[preset.Name] != "" || !p.wants(preset.Name) {
 			continue
 		}
-		f := p.run(ctx, c, w)
-		fmt.Fprintf(p.progress, "  %-16s %10.0f sent a second, %10.0f received %s\n", w.Name, f.sends, f.deliveries, f.wrong)
-		k := key{name, w.Name}
-		all[k] = append(all[k], f)
+		f, err := p.run(ctx, c, p.scaled(preset.Workload))
+		p.note(all, name, preset.Name, f, err)
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -106,89 +145,81 @@ func (p *plan) measureOne(ctx context.Context, name string, c *contender, all fi
 	return ctx.Err()
 }
 
+// note keeps a figure, or why there is none.
+func (p *plan) note(all figures, contender, what string, f figure, err error) {
+	if err != nil {
+		f.wrong = firstLine(err.Error())
+	}
+	all.add(contender, what, f)
+	fmt.Fprintf(p.progress, "  %-28s", what)
+	for _, said := range []struct {
+		value float64
+		as    string
+	}{
+		{f.sends, "%.0f sent a second"}, {f.deliveries, "%.0f received"}, {f.resident / 1024, "%.1f KiB each"}, {f.peak / (1 << 20), "at most %.0f MiB"},
+		{f.cost, "%.0f ns a message"},
+	} {
+		if said.value > 0 {
+			fmt.Fprintf(p.progress, " "+said.as+",", said.value)
+		}
+	}
+	fmt.Fprintln(p.progress, "", f.wrong)
+}
+
 func (p *plan) scaled(w bench.Workload) bench.Workload {
 	w.Duration = p.duration
-	scale := func(n int64) int64 { return max(int64(float64(n)*p.scale), 100) }
 	if w.Backlog > 0 {
-		w.Backlog = scale(w.Backlog)
+		w.Backlog = max(p.count(w.Backlog), 100)
 	}
 	if w.Destinations > 1 {
-		w.Destinations = int(scale(int64(w.Destinations)))
+		w.Destinations = int(max(p.count(int64(w.Destinations)), 100))
 	}
 	return w
 }
 
+// count is a number to the scale.
+func (p *plan) count(n int64) int64 { return int64(float64(n) * p.scale) }
+
 // run measures a workload.
-func (p *plan) run(ctx context.Context, c *contender, w bench.Workload) (f figure) {
-	r, err := bench.Run(ctx, c.server, w, nil)
+func (p *plan) run(ctx context.Context, c *contender, w bench.Workload) (f figure, err error) {
+	if err := process.ResetPeak(c.pid); err != nil {
+		return f, err
+	}
+	m := meter{pid: c.pid}
+	r, err := m.run(ctx, c.server, w)
 	if err != nil {
-		f.wrong = err.Error()
+		return f, err
 	}
-	if r != nil && err == nil {
-		f.sends, f.deliveries, f.receipts, f.latencies = r.SendRate, r.Rate, r.Receipts, r.Latencies
-	}
-	return f
+	f.sends, f.deliveries, f.receipts, f.latencies, f.cost = r.SendRate, r.Rate, r.Receipts, r.Latencies, m.cost()
+	_, peak, err := process.Memory(c.pid)
+	f.peak = float64(peak)
+	return f, err
 }
 
 // connect measures idle connections.
-func (p *plan) connect(ctx context.Context, c *contender) (f figure) {
-	before, err := resident(c)
+func (p *plan) connect(ctx context.Context, c *contender) (f figure, err error) {
+	n := max(p.count(connections), 10)
+	var idle *bench.Connections
+	f.resident, err = residentEach(c, n, func() (err error) {
+		idle, err = bench.Connect(ctx, c.server, int(n))
+		return err
+	})
+	if idle != nil {
+		f.sends = idle.Rate
+		idle.Close()
+	}
+	return f, err
+}
+
+// residentEach has fn make n things, and says how much more memory a contender has of each, in octets.
+func residentEach(c *contender, n int64, fn func() error) (float64, error) {
+	before, _, err := process.Memory(c.pid)
 	if err != nil {
-		return figure{wrong: err.Error()}
+		return 0, err
 	}
-	n := int(max(connections*p.scale, 10))
-	idle, err := bench.Connect(ctx, c.server, n)
-	if err != nil {
-		return figure{wrong: err.Error()}
+	if err := fn(); err != nil {
+		return 0, err
 	}
-	defer idle.Close()
-	after, err := resident(c)
-	if err != nil {
-		return figure{wrong: err.Error()}
-	}
-	f.sends = idle.Rate
-	if c.pid != 0 {
-		f.resident = float64(after-before) / float64(n)
-	}
-	return f
+	after, _, err := process.Memory(c.pid)
+	return float64(after-before) / float64(n), err
 }
-
-func resident(c *contender) (int64, error) {
-	if c.pid == 0 {
-		return 0, nil
-	}
-	now, _, err := process.Memory(c.pid)
-	return now, err
-}
-
-// A spread is the median of the rounds, the least and the most.
-type spread struct{ median, least, most float64 }
-
-// of picks one number of each round's figure; ok is false when there is none, or something was wrong in a round.
-func (all figures) of(contender, what string, pick func(figure) float64) (s spread, ok bool) {
-	var values []float64
-	for _, f := range all[key{contender, what}] {
-		if f.wrong != "" {
-			return s, false
-		}
-		values = append(values, pick(f))
-	}
-	if len(values) == 0 {
-		return s, false
-	}
-	slices.Sort(values)
-	return spread{values[len(values)/2], values[0], values[len(values)-1]}, true
-}
-
-// wrong is what was wrong, in any round.
-func (all figures) wrong(contender, what string) error {
-	for _, f := range all[key{contender, what}] {
-		if f.wrong != "" {
-			return errors.New(f.wrong)
-		}
-	}
-	return nil
-}
-
-func sendsOf(f figure) float64      { return f.sends }
-func deliveriesOf(f figure) float64 { return f.deliveries }

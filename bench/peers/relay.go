@@ -33,7 +33,7 @@ func serveRelay(logFile string, in io.Reader, out io.Writer) error {
 }
 
 // startRelay starts a relay with a synced log: it is used for what is persistent alone, so it serves for all.
-func startRelay(_ context.Context, _ *plan, dir string) (*contender, error) {
+func startRelay(_ context.Context, _ *plan, dir string, _ []string) (*contender, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
