@@ -47,6 +47,7 @@ func (s *Server) dial(ctx context.Context, headers ...string) (*conn, error) {
 	if s.Login != "" {
 		headers = append(headers, "login", s.Login, "passcode", s.Passcode)
 	}
+	context.AfterFunc(ctx, func() { _ = socket.Close() })
 	_ = socket.SetDeadline(time.Now().Add(connectPatience))
 	f, err := c.call("CONNECT", headers...)
 	if err == nil && f.Command != stomp.CmdConnected {
@@ -57,7 +58,6 @@ func (s *Server) dial(ctx context.Context, headers ...string) (*conn, error) {
 		return nil, fmt.Errorf("connect to %s: %w", s.Addr, err)
 	}
 	_ = socket.SetDeadline(time.Time{})
-	context.AfterFunc(ctx, func() { _ = socket.Close() })
 	return c, nil
 }
 

@@ -26,10 +26,7 @@ func (r *run) newConsumer(ctx context.Context, number int) (*consumer, error) {
 	co := &consumer{
 		run: r, number: number, rec: r.receives[number%len(r.receives)], ledger: newLedger(r.w.Producers, r.w.Destinations),
 	}
-	var connect, subscribe []string
-	if r.w.Durable {
-		connect, subscribe = r.server.Dialect.Durable(co.client(), "bench")
-	}
+	connect, _ := co.durable(0)
 	c, err := r.server.dial(ctx, connect...)
 	if err != nil {
 		return nil, fmt.Errorf("consumer %d: %w", number, err)
@@ -37,7 +34,7 @@ func (r *run) newConsumer(ctx context.Context, number int) (*consumer, error) {
 	co.c = c
 	mine := co.destinations()
 	for i, destination := range mine {
-		headers := co.subscription(destination, subscribe)
+		headers := co.subscription(destination)
 		if i == len(mine)-1 {
 			headers = append(headers, "receipt", subscribed)
 		}
@@ -46,9 +43,10 @@ func (r *run) newConsumer(ctx context.Context, number int) (*consumer, error) {
 	return co, c.flush()
 }
 
-// destinations are those that c subscribes to: all topics, but of queues a share, where there are more than consumers.
+// destinations are those that c subscribes to: all topics, and all queues of which it selects, but of others a share, where
+// there are more than consumers.
 func (c *consumer) destinations() (mine []int) {
-	if c.w.Topic {
+	if c.w.Topic || c.w.Selectors {
 		for i := range c.w.Destinations {
 			mine = append(mine, i)
 		}
@@ -64,18 +62,31 @@ func (c *consumer) destinations() (mine []int) {
 const subscribed = "subscribed"
 
 // subscription is the headers of a SUBSCRIBE to a destination.
-func (c *consumer) subscription(destination int, more []string) []string {
+func (c *consumer) subscription(destination int) []string {
 	headers := []string{
 		"destination", c.destination(destination), "ack", c.w.Ack, c.server.Dialect.Prefetch, strconv.Itoa(c.w.Prefetch),
 	}
 	if c.w.Selectors {
 		headers = append(headers, "selector", fmt.Sprintf("share = '%d'", c.number))
 	}
-	headers = append(headers, more...)
-	if !slices.Contains(more, "id") { // a dialect may name the durable subscription by it
+	return append(headers, c.subscriptionID(destination)...)
+}
+
+// subscriptionID is the headers by which SUBSCRIBE and UNSUBSCRIBE name the subscription to a destination.
+func (c *consumer) subscriptionID(destination int) []string {
+	_, headers := c.durable(destination)
+	if !slices.Contains(headers, "id") { // a dialect may name the durable subscription by it
 		headers = append(headers, "id", strconv.Itoa(destination))
 	}
 	return headers
+}
+
+// durable is the headers with which the subscription to a destination is durable; none where it is not to be.
+func (c *consumer) durable(destination int) (connect, subscribe []string) {
+	if !c.w.Durable {
+		return nil, nil
+	}
+	return c.server.Dialect.Durable(fmt.Sprintf("%s-%d", c.name, c.number), strconv.Itoa(destination))
 }
 
 // work takes messages until it has left.
@@ -88,6 +99,7 @@ func (c *consumer) work() error {
 		}
 		if f.Command == stomp.CmdReceipt {
 			if id, _ := f.Header("receipt-id"); string(id) == goodbye {
+				c.note(batch)
 				return c.c.Close()
 			}
 			if c.unready.Add(-1) == 0 {
@@ -102,12 +114,17 @@ func (c *consumer) work() error {
 		if err := c.c.flush(); err != nil {
 			return fmt.Errorf("consumer %d: %w", c.number, err)
 		}
-		c.rec.noteAll(batch)
-		c.had.Add(int64(len(batch)))
-		if received := c.received.Add(int64(len(batch))); received >= c.expected.Load() {
-			signal(c.wake)
-		}
+		c.note(batch)
 		batch = batch[:0]
+	}
+}
+
+// note counts messages that have come, and whose acknowledgements have been written.
+func (c *consumer) note(batch []took) {
+	c.rec.noteAll(batch)
+	c.had.Add(int64(len(batch)))
+	if received := c.received.Add(int64(len(batch))); received >= c.expected.Load() {
+		signal(c.wake)
 	}
 }
 
@@ -119,8 +136,8 @@ func (c *consumer) take(f *stomp.Frame) time.Duration {
 		c.ledger.checks.Corrupt++
 		s.at = c.now()
 	default:
-		_, again := f.Header("redelivered")
-		c.ledger.take(s, again)
+		again, _ := f.Header("redelivered") // RabbitMQ says false, too
+		c.ledger.take(s, string(again) == "true")
 		if c.w.Selectors && c.w.share(s) != c.number {
 			c.ledger.checks.Unselected++
 		}
@@ -132,22 +149,17 @@ func (c *consumer) take(f *stomp.Frame) time.Duration {
 	return s.at
 }
 
-// leave asks for the receipt with which work ends. A durable subscription is deleted. It does so beside work, in one piece.
+// leave asks for the receipt with which work ends; so it does when that does not come. A durable subscription is deleted. It
+// does so beside work, in one piece.
 func (c *consumer) leave() error {
+	_ = c.c.SetReadDeadline(time.Now().Add(c.patience))
 	var out conn
 	if c.w.Durable {
 		for _, i := range c.destinations() {
-			_, headers := c.server.Dialect.Durable(c.client(), "bench")
-			if !slices.Contains(headers, "id") {
-				headers = append(headers, "id", strconv.Itoa(i))
-			}
-			out.add("UNSUBSCRIBE", headers...)
+			out.add("UNSUBSCRIBE", c.subscriptionID(i)...)
 		}
 	}
 	out.add("DISCONNECT", "receipt", goodbye)
 	_, err := c.c.Write(out.out)
 	return err
 }
-
-// client is the client-id of a durable subscriber.
-func (c *consumer) client() string { return fmt.Sprintf("%s-%d", c.name, c.number) }

@@ -55,6 +55,11 @@ func syncs(ctx context.Context, name string, size int, ready bool, duration time
 	l.Rate, l.Latency, err = repeat(ctx, duration, func() error {
 		if at+int64(size) > limitBytes {
 			at = 0
+			if !ready { // it is to grow again
+				if err := file.Truncate(0); err != nil {
+					return err
+				}
+			}
 		}
 		if _, err := file.WriteAt(block, at); err != nil {
 			return err

@@ -85,8 +85,8 @@ func (r *recorder) endInterval() {
 	h.Reset()
 }
 
-// points merges the intervals of recorders: rates add up, and of the latencies the median of the medians and the worst of
-// the others count.
+// points merges the intervals of recorders, which are over: rates add up, of the medians the mean counts, weighed by the
+// rates, and of the other latencies the worst.
 func points(recorders []*recorder) []Point {
 	var all []Point
 	for _, r := range recorders {

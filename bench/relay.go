@@ -26,7 +26,7 @@ type Relay struct {
 
 	mu     sync.Mutex
 	routes map[string]*route
-	open   map[*relayConn]struct{}
+	open   map[*relayConn]struct{} // nil: it is closed
 }
 
 // A route is who has subscribed to a destination.
@@ -68,6 +68,7 @@ func (r *Relay) Close() error {
 	for c := range r.open {
 		_ = c.Close()
 	}
+	r.open = nil
 	r.mu.Unlock()
 	r.clients.Wait()
 	if r.log != nil {
@@ -86,12 +87,24 @@ func (r *Relay) accept() {
 		limits.BodyBytes = maxBodyBytes
 		c := &relayConn{Conn: socket, relay: r, in: stomp.NewReader(socket, stomp.V12, limits), prefix: strconv.Itoa(number) + "-"}
 		c.changed.L = &c.mu
-		r.mu.Lock()
-		r.open[c] = struct{}{}
-		r.mu.Unlock()
+		if !r.admit(c) {
+			_ = socket.Close()
+			return
+		}
 		r.clients.Go(c.read)
 		r.clients.Go(c.write)
 	}
+}
+
+// admit notes c, unless r is closed.
+func (r *Relay) admit(c *relayConn) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.open == nil {
+		return false
+	}
+	r.open[c] = struct{}{}
+	return true
 }
 
 // A relayConn is a client's connection: one goroutine reads, another writes.
@@ -267,12 +280,15 @@ func (l *listener) frames(dst []byte, from *relayConn, batch []forward) []byte {
 	return dst
 }
 
-// push has written what add appends to the output. It waits while too much is waiting.
+// push has written what add appends to the output. It waits while too much is waiting. Nobody gets what comes too late.
 func (c *relayConn) push(add func(out []byte) []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for len(c.out) > maxPending && !c.closed {
 		c.changed.Wait()
+	}
+	if c.closed {
+		return
 	}
 	idle := len(c.out) == 0
 	if c.out = add(c.out); idle && len(c.out) > 0 {
@@ -284,7 +300,9 @@ func (c *relayConn) pushBytes(frames []byte) {
 	c.push(func(out []byte) []byte { return append(out, frames...) })
 }
 
+// write ends the connection when it ends.
 func (c *relayConn) write() {
+	defer c.Close()
 	var buf []byte
 	for {
 		c.mu.Lock()
@@ -373,6 +391,10 @@ func (l *relayLog) append(c *relayConn, data, answers []byte) {
 	for len(l.pending) > 8*maxPending && !l.closed {
 		l.changed.Wait()
 	}
+	if l.closed {
+		c.shut()
+		return
+	}
 	l.pending = append(l.pending, data...)
 	l.waiting = append(l.waiting, promise{c, append([]byte(nil), answers...)})
 	l.changed.Broadcast()
@@ -402,11 +424,8 @@ func (l *relayLog) write() error {
 		if err == nil {
 			err = datasync(l.file)
 		}
-		if err != nil { // nobody is told anything any more
-			l.mu.Lock()
-			l.closed = true
-			l.changed.Broadcast()
-			l.mu.Unlock()
+		if err != nil {
+			l.fail(waiting)
 			return err
 		}
 		at += int64(len(data))
@@ -414,6 +433,17 @@ func (l *relayLog) write() error {
 			waiting[i].conn.pushBytes(waiting[i].answers)
 			waiting[i] = promise{}
 		}
+	}
+}
+
+// fail has all connections end that wait for what was not synced, and those that will.
+func (l *relayLog) fail(waiting []promise) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	l.changed.Broadcast()
+	for _, p := range append(waiting, l.waiting...) {
+		p.conn.shut()
 	}
 }
 

@@ -79,6 +79,33 @@ func TestRecordersAddUp(t *testing.T) {
 	}
 }
 
+// A point is what happened in its interval, of all recorders.
+func TestPoints(t *testing.T) {
+	t.Parallel()
+	recorders := newRecorders(2)
+	note := func(r *recorder, at, latency time.Duration) { r.noteAll([]took{{at, at - latency}}) }
+	for range 3 {
+		note(recorders[0], 100*time.Millisecond, time.Millisecond)
+	}
+	note(recorders[1], 200*time.Millisecond, 5*time.Millisecond)
+	note(recorders[1], 2*Interval, 20*time.Millisecond)
+	got := points(recorders)
+	want := []Point{
+		{At: 0.5, Rate: 8, P50: 2000, P99: 5000, Worst: 5000},
+		{At: 1},
+		{At: 1.5, Rate: 2, P50: 20000, P99: 20000, Worst: 20000},
+	}
+	if len(got) != len(want) {
+		t.Fatalf("%+v, want %+v", got, want)
+	}
+	near := func(a, b float64) bool { return a >= b*0.98 && a <= b*1.02 } // two digits are held
+	for i, p := range got {
+		if w := want[i]; p.At != w.At || p.Rate != w.Rate || !near(p.P50, w.P50) || !near(p.P99, w.P99) || !near(p.Worst, w.Worst) {
+			t.Errorf("%+v, want %+v", p, w)
+		}
+	}
+}
+
 func TestReports(t *testing.T) {
 	t.Parallel()
 	r := &Result{
@@ -124,6 +151,13 @@ func TestReports(t *testing.T) {
 			t.Errorf("%s: %d lines, want 5", name, lines)
 		}
 	}
+	r.Workload.Consumers = 0
+	table.Reset()
+	r.Print(&table)
+	if strings.Contains(table.String(), "nothing lost") {
+		t.Errorf("nobody has checked it, but\n%s", &table)
+	}
+	r.Workload.Consumers = 2
 	r.Checks.Lost = 3
 	table.Reset()
 	r.Print(&table)

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,6 +46,7 @@ type run struct {
 	server   Server
 	name     string // that no other run has
 	patience time.Duration
+	fail     context.CancelCauseFunc // ends all that clients do
 
 	clock time.Time    // when Run was called
 	began atomic.Int64 // how long after that the run began
@@ -56,14 +58,15 @@ type run struct {
 
 	sends, receives []*recorder
 	consumers       []*consumer
-	total           atomic.Int64 // SENDs written
+	consuming       errgroup.Group // ends when all of them have left
+	total           atomic.Int64   // SENDs written
 	received        atomic.Int64
 	expected        atomic.Int64  // deliveries; a lot while producers work
 	wake            chan struct{} // received has come up to expected
 }
 
 // Run carries out w and checks all that comes. report, which may be nil, is called each second. The error says what made the
-// clients stop, or what was wrong with the messages; then the result holds what was measured until then.
+// clients stop, or what was wrong with the messages. When all was sent there is a result even so, of what came until then.
 func Run(ctx context.Context, server Server, w Workload, report func(Progress)) (*Result, error) {
 	return runFor(ctx, server, w, report, Patience)
 }
@@ -72,12 +75,12 @@ func runFor(ctx context.Context, server Server, w Workload, report func(Progress
 	if err := w.Check(); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, fail := context.WithCancelCause(ctx)
 	r := &run{
-		w: w.withDefaults(), server: server, patience: patience, name: fmt.Sprintf("bench-%016x", rand.Uint64()),
+		w: w.withDefaults(), server: server, patience: patience, fail: fail, name: fmt.Sprintf("bench-%016x", rand.Uint64()),
 		sends: newRecorders(w.Producers), receives: newRecorders(w.Consumers), wake: make(chan struct{}, 1), subscribed: make(chan struct{}), clock: time.Now(),
 	}
+	defer func() { fail(nil); _ = r.consuming.Wait() }() // whose error was returned, if it was the first
 	r.expected.Store(1 << 62)
 	defer r.reports(report)()
 	if w.Backlog > 0 {
@@ -96,15 +99,14 @@ func newRecorders(clients int) []*recorder {
 
 // flow has all clients work at the same time.
 func (r *run) flow(ctx context.Context) (*Result, error) {
-	consuming, err := r.subscribe(ctx)
-	if err != nil {
+	if err := r.subscribe(ctx); err != nil {
 		return nil, err
 	}
 	sent, err := r.produce(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return r.finish(sent, consuming)
+	return r.finish(ctx, sent)
 }
 
 // fillAndDrain has the consumers come when all was sent.
@@ -114,19 +116,16 @@ func (r *run) fillAndDrain(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	r.begin() // deliveries are measured by themselves
-	consuming, err := r.subscribe(ctx)
-	if err != nil {
+	if err := r.subscribe(ctx); err != nil {
 		return nil, err
 	}
-	result, err := r.finish(sent, consuming)
-	if result != nil {
-		result.Latencies = Latency{} // they waited for the consumers
-	}
+	result, err := r.finish(ctx, sent)
+	result.Latencies = Latency{} // they waited for the consumers
 	return result, err
 }
 
-// subscribe has all consumers subscribe and work. The group ends when all have left.
-func (r *run) subscribe(ctx context.Context) (*errgroup.Group, error) {
+// subscribe has all consumers subscribe and work. One that fails ends the run.
+func (r *run) subscribe(ctx context.Context) error {
 	var dialing errgroup.Group
 	dialing.SetLimit(8 * runtime.GOMAXPROCS(0))
 	r.consumers = make([]*consumer, r.w.Consumers)
@@ -137,29 +136,30 @@ func (r *run) subscribe(ctx context.Context) (*errgroup.Group, error) {
 		})
 	}
 	if err := dialing.Wait(); err != nil {
-		return nil, err
+		return err
 	}
-	consuming := &errgroup.Group{}
 	if r.unready.Store(int64(len(r.consumers))); len(r.consumers) == 0 {
-		return consuming, nil
+		return nil
 	}
-	failed := make(chan error, len(r.consumers))
 	for _, c := range r.consumers {
-		consuming.Go(func() error {
-			err := c.work()
-			if err != nil {
-				failed <- err
-				signal(r.wake)
-			}
-			return err
-		})
+		r.consuming.Go(func() error { return r.failed(c.work()) })
 	}
 	select {
 	case <-r.subscribed:
-		return consuming, nil
-	case err := <-failed:
-		return nil, err
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(r.patience):
+		return fmt.Errorf("%d consumers have waited %v for the receipts of their SUBSCRIBE", r.unready.Load(), r.patience)
 	}
+}
+
+// failed passes on what became of a client. If it has failed, so has the run: its connections are closed.
+func (r *run) failed(err error) error {
+	if err != nil {
+		r.fail(err)
+	}
+	return err
 }
 
 // produce has all producers send, and says how many messages each sent.
@@ -175,19 +175,21 @@ func (r *run) produce(ctx context.Context) ([]int64, error) {
 	r.begin()
 	var group errgroup.Group
 	for _, p := range producers {
-		group.Go(p.work)
+		group.Go(func() error { return r.failed(p.work()) })
 	}
-	err := group.Wait()
+	if err := group.Wait(); err != nil {
+		return nil, cmp.Or(context.Cause(ctx), err)
+	}
 	r.sending = r.now()
 	sent := make([]int64, len(producers))
 	for i, p := range producers {
 		sent[i] = p.sent
 	}
-	return sent, err
+	return sent, nil
 }
 
 // finish waits until all has come that was sent, lets the consumers leave, and sums up.
-func (r *run) finish(sent []int64, consuming *errgroup.Group) (*Result, error) {
+func (r *run) finish(ctx context.Context, sent []int64) (*Result, error) {
 	result := &Result{Workload: r.w}
 	for _, n := range sent {
 		result.Sent += n
@@ -197,17 +199,10 @@ func (r *run) finish(sent []int64, consuming *errgroup.Group) (*Result, error) {
 		copies = int64(r.w.Consumers)
 	}
 	r.expected.Store(result.Sent * copies)
-	err := r.awaitAll()
-	for _, c := range r.consumers {
-		err = errors.Join(err, c.leave())
-	}
-	if err == nil {
-		err = consuming.Wait()
-	}
-	if err == nil || errors.Is(err, errMissing) {
-		result.Checks = r.settle(sent)
-		err = errors.Join(err, result.Checks.Err())
-	}
+	err := r.awaitAll(ctx)
+	err = cmp.Or(err, r.leave()) // the first is the cause
+	result.Checks = r.settle(sent)
+	err = errors.Join(err, result.Checks.Err())
 	result.Received = r.received.Load()
 	result.SendRate = float64(result.Sent) / r.sending.Seconds()
 	if last := lastOf(r.receives); last > 0 {
@@ -220,8 +215,16 @@ func (r *run) finish(sent []int64, consuming *errgroup.Group) (*Result, error) {
 
 var errMissing = errors.New("messages are missing")
 
+// leave has all consumers leave.
+func (r *run) leave() (err error) {
+	for _, c := range r.consumers {
+		err = errors.Join(err, c.leave())
+	}
+	return errors.Join(err, r.consuming.Wait())
+}
+
 // awaitAll waits as long as messages still come.
-func (r *run) awaitAll() error {
+func (r *run) awaitAll(ctx context.Context) error {
 	for {
 		received, expected := r.received.Load(), r.expected.Load()
 		if received >= expected {
@@ -229,6 +232,8 @@ func (r *run) awaitAll() error {
 		}
 		select {
 		case <-r.wake:
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		case <-time.After(r.patience):
 			if r.received.Load() == received {
 				return fmt.Errorf("%w: %d of %d deliveries have come, and for %v none", errMissing, received, expected, r.patience)
@@ -237,7 +242,7 @@ func (r *run) awaitAll() error {
 	}
 }
 
-// settle compares what was sent with what each consumer has had: of a queue, all of them together.
+// settle compares what was sent with what each consumer has had: of a queue, all of them together. All have left.
 func (r *run) settle(sent []int64) (checks Checks) {
 	if len(r.consumers) == 0 {
 		return checks

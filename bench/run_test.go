@@ -2,10 +2,12 @@ package bench
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -50,6 +52,7 @@ func TestRun(t *testing.T) {
 		"queue":                            {Producers: 3, Consumers: 2, Persistent: true, Window: 16},
 		"window of 1":                      {Producers: 1, Consumers: 1, Persistent: true, Window: 1},
 		"no receipts":                      {Producers: 2, Consumers: 2, Ack: "auto"},
+		"topic of many producers":          {Producers: 70, Consumers: 1, Topic: true, Window: 16, Ack: "auto"},
 		"topic":                            {Producers: 2, Consumers: 5, Topic: true, Window: 16, Ack: "auto"},
 		"rate":                             {Producers: 2, Consumers: 2, Window: 16, Rate: 1000},
 		"transactions":                     {Producers: 2, Consumers: 2, Persistent: true, Window: 4, Tx: 7},
@@ -76,7 +79,28 @@ func TestRun(t *testing.T) {
 			if w.Rate > 0 && r.Sent != int64(w.Rate*briefly.Seconds()) {
 				t.Errorf("%d messages in %v at %v a second", r.Sent, briefly, w.Rate)
 			}
+			if all, took := waits(r.Receipts, r.Sent), float64(r.Sent)/r.SendRate; w.Window == 1 && all > 1.01*took {
+				t.Errorf("one after the other, %d receipts took %v s, and all together %v s", r.Sent, all, took)
+			}
 		})
+	}
+}
+
+// waits is what n latencies are together, in seconds.
+func waits(l Latency, n int64) float64 { return l.Mean / 1e6 * float64(n) }
+
+// At a rate, what a message waits for before it is sent counts: all of these are due at once, and go one after the other.
+func TestLatenciesBeginWhenDue(t *testing.T) {
+	t.Parallel()
+	const n = 500
+	w := Workload{Producers: 1, Consumers: 1, Size: 100, Window: 1, Rate: maxRate, Duration: n}
+	r, err := Run(t.Context(), newTestRelay(t).server(), w, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	took := n / r.SendRate
+	if r.Sent != n || waits(r.Receipts, n) < 2*took || waits(r.Latencies, n) < 2*took {
+		t.Errorf("%d messages took %v s; to their receipts %v s, to their delivery %v s", r.Sent, took, waits(r.Receipts, n), waits(r.Latencies, n))
 	}
 }
 
@@ -95,19 +119,28 @@ func TestRunFills(t *testing.T) {
 func TestRunFindsWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	const which = 5
-	var held []byte
+	var held, denied []byte
 	for name, c := range map[string]struct {
 		want  Checks
+		text  string
 		spoil func(frame []byte) []byte
 		after func(frame []byte) []byte // with the next one
 	}{
-		"lost":    {want: Checks{Lost: 1}, spoil: func([]byte) []byte { return nil }},
-		"doubled": {want: Checks{Doubled: 1}, spoil: func(f []byte) []byte { return append(bytes.Clone(f), f...) }},
-		"corrupt": {want: Checks{Corrupt: 1, Lost: 1}, spoil: func(f []byte) []byte { f[len(f)-5] ^= 1; return f }},
+		"lost":    {want: Checks{Lost: 1}, text: "1 lost", spoil: func([]byte) []byte { return nil }},
+		"doubled": {want: Checks{Doubled: 1}, text: "1 doubled", spoil: func(f []byte) []byte { return append(bytes.Clone(f), f...) }},
+		"corrupt": {want: Checks{Corrupt: 1, Lost: 1}, text: "1 corrupt", spoil: func(f []byte) []byte { f[len(f)-5] ^= 1; return f }},
 		"out of order": {
-			want:  Checks{Disordered: 1},
+			want: Checks{Disordered: 1}, text: "1 out of order",
 			spoil: func(f []byte) []byte { held = bytes.Clone(f); return nil },
 			after: func(f []byte) []byte { return append(f, held...) },
+		},
+		"out of order and not redelivered": {
+			want: Checks{Disordered: 1}, text: "1 out of order",
+			spoil: func(f []byte) []byte {
+				denied = bytes.Replace(f, []byte("MESSAGE\n"), []byte("MESSAGE\nredelivered:false\n"), 1)
+				return nil
+			},
+			after: func(f []byte) []byte { return append(f, denied...) },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -124,10 +157,71 @@ func TestRunFindsWhatIsWrong(t *testing.T) {
 			}
 			w := Workload{Producers: 1, Consumers: 1, Size: 100, Window: 16, Duration: briefly}
 			r, err := runFor(t.Context(), relay.server(), w, nil, 3*time.Second)
-			if err == nil || r == nil || r.Checks != c.want || !strings.Contains(err.Error(), name) {
+			if err == nil || r == nil || r.Checks != c.want || !strings.Contains(err.Error(), c.text) {
 				t.Fatalf("%v, %+v; want %+v", err, r, c.want)
 			}
 		})
+	}
+}
+
+// A client that fails ends the run at once, and its error is that of the run.
+func TestRunEndsWithItsFirstFailure(t *testing.T) {
+	t.Parallel()
+	for name, w := range map[string]Workload{
+		"queue": {Producers: 2, Consumers: 2, Window: 16},
+		"topic": {Producers: 2, Consumers: 2, Topic: true, Ack: "auto"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			relay := newTestRelay(t)
+			relay.spoil = func(number int, frame []byte) []byte {
+				if number == 5 {
+					return []byte("ERROR\nmessage:enough\n\n\x00")
+				}
+				return frame
+			}
+			w.Size, w.Duration = 100, time.Hour
+			_, err := runFor(t.Context(), relay.server(), w, nil, time.Hour)
+			if err == nil || !strings.HasPrefix(err.Error(), "consumer ") || !strings.HasSuffix(err.Error(), ": the broker says ERROR: enough") {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// Nobody waits for what will not come when the context ends.
+func TestRunEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	relay := newTestRelay(t)
+	relay.spoil = func(number int, frame []byte) []byte {
+		if number == 5 {
+			cancel()
+		}
+		return nil
+	}
+	w := Workload{Producers: 1, Consumers: 1, Size: 100, Window: 16, Duration: briefly}
+	if _, err := runFor(ctx, relay.server(), w, nil, time.Hour); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+// A relay whose log fails makes no promises any more, and ends the connections to which it did.
+func TestRelayEndsWithItsLog(t *testing.T) {
+	t.Parallel()
+	relay, err := NewRelay(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := relay.log.file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w := Workload{Producers: 3, Size: 100, Persistent: true, Window: 16, Duration: time.Hour}
+	if _, err := runFor(t.Context(), relay.server(), w, nil, time.Hour); err == nil || !strings.HasPrefix(err.Error(), "producer ") {
+		t.Error(err)
+	}
+	if err := relay.Close(); !errors.Is(err, os.ErrClosed) {
+		t.Error(err)
 	}
 }
 
@@ -224,7 +318,8 @@ func TestWorkloadsAreChecked(t *testing.T) {
 		"size":         func(w *Workload) { w.Size = StampBytes - 1 },
 		"window":       func(w *Workload) { w.Window = -1 },
 		"prefetch":     func(w *Workload) { w.Prefetch = -1 },
-		"rate":         func(w *Workload) { w.Rate = -1 },
+		"rate":         func(w *Workload) { w.Rate = math.Inf(1) },
+		"ahead":        func(w *Workload) { w.Ahead = 63 },
 		"tx":           func(w *Workload) { w.Tx, w.Window = 10, 0 },
 		"backlog":      func(w *Workload) { w.Backlog, w.Topic = 1, true },
 		"duration":     func(w *Workload) { w.Duration = 0 },

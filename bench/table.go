@@ -27,6 +27,9 @@ func (r *Result) Print(out io.Writer) {
 		line("received", r.Received, r.Rate, r.Latencies)
 	}
 	verdict := "nothing lost, doubled, out of order or corrupt"
+	if r.Workload.Consumers == 0 {
+		verdict = "nobody received and checked it"
+	}
 	if err := r.Checks.Err(); err != nil {
 		verdict = err.Error()
 	}

@@ -24,7 +24,7 @@ type Workload struct {
 	Tx           int           `json:"tx"`        // SENDs of a transaction; 0: no transactions
 	Selectors    bool          `json:"selectors"` // each consumer selects a share of its own
 	Backlog      int64         `json:"backlog"`   // so many messages are sent first, and then consumed; 0: at the same time
-	Ahead        int64         `json:"ahead"`     // most messages that were sent and the slowest subscriber has not; 0: unbounded
+	Ahead        int64         `json:"ahead"`     // most messages that were sent and the slowest subscriber has not; 0: of topics a few thousand, else unbounded
 	Duration     time.Duration `json:"duration_ns"`
 }
 
@@ -32,6 +32,7 @@ const (
 	maxBodyBytes = 128 << 20
 	maxClients   = 100_000
 	maxWindow    = 1 << 20
+	maxRate      = 1_000_000_000
 )
 
 // withDefaults gives what is zero its default.
@@ -46,10 +47,13 @@ func (w Workload) withDefaults() Workload {
 		w.Prefetch = 1000
 	}
 	if w.Topic && !w.Durable && w.Ahead == 0 {
-		w.Ahead = 2000 // brokers drop what a slow subscriber does not take
+		w.Ahead = max(2000, w.leastAhead()) // brokers drop what a slow subscriber does not take
 	}
 	return w
 }
+
+// leastAhead is what all producers together send until each has looked at the subscribers, and as much again.
+func (w Workload) leastAhead() int64 { return 2 * aheadEvery * int64(w.Producers) }
 
 // Check says what is wrong with w, all of it.
 func (w Workload) Check() error {
@@ -65,9 +69,10 @@ func (w Workload) Check() error {
 	want(w.Size >= StampBytes && w.Size <= maxBodyBytes, "size: %d is not within %d and %d", w.Size, StampBytes, maxBodyBytes)
 	want(w.Window >= 0 && w.Window <= maxWindow, "window: %d is not within 0 and %d", w.Window, maxWindow)
 	want(w.Prefetch >= 0 && w.Prefetch <= maxWindow, "prefetch: %d is not within 1 and %d", w.Prefetch, maxWindow)
-	want(w.Rate >= 0, "rate: %v is less than 0", w.Rate)
+	want(w.Rate >= 0 && w.Rate <= maxRate, "rate: %v is not within 0 and %.0f", w.Rate, float64(maxRate))
 	want(w.Tx >= 0 && w.Tx <= maxWindow, "tx: %d is not within 0 and %d", w.Tx, maxWindow)
 	want(w.Tx == 0 || w.Window > 0, "tx: transactions need a window: their receipts say that they are done")
+	want(w.Ahead == 0 || w.Ahead >= w.leastAhead(), "ahead: %d is less than %d", w.Ahead, w.leastAhead())
 	want(w.Backlog >= 0, "backlog: %d is less than 0", w.Backlog)
 	want(w.Backlog == 0 || !w.Topic, "backlog: a topic keeps nothing for later")
 	want(w.Backlog > 0 || w.Duration > 0, "duration: %v is not more than 0", w.Duration)
