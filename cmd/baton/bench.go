@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,18 +11,19 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"baton/bench"
 )
 
 // benchmark is one call of `baton bench`.
 type benchmark struct {
-	server   bench.Server
-	dialect  string
-	workload bench.Workload
-	topic    int // subscribers; 0: it is a queue
-	json     string
-	plot     string
+	server      bench.Server
+	dialect     string
+	workload    bench.Workload
+	subscribers int // of a topic, where the flag is given
+	json        string
+	plot        string
 }
 
 func benchCommand() *cobra.Command {
@@ -68,7 +70,7 @@ func (b *benchmark) addFlags(cmd *cobra.Command) {
 	w := &b.workload
 	flags.IntVar(&w.Producers, "producers", 1, "`N` connections that send")
 	flags.IntVar(&w.Consumers, "consumers", 1, "`N` connections that share what is sent to a queue")
-	flags.IntVar(&b.topic, "subscribers", 0, "`N` connections that each get all of a topic, in place of --consumers")
+	flags.IntVar(&b.subscribers, "subscribers", 0, "`N` connections that each get all of a topic, in place of --consumers")
 	flags.BoolVar(&w.Durable, "durable", false, "the subscribers are durable")
 	flags.IntVar(&w.Destinations, "destinations", 1, "`N` queues or topics that take turns")
 	flags.IntVar(&w.Size, "size", 1024, "`OCTETS` of a message")
@@ -80,7 +82,7 @@ func (b *benchmark) addFlags(cmd *cobra.Command) {
 	flags.IntVar(&w.Tx, "tx", 0, "`N` SENDs of a transaction; --window counts transactions then")
 	flags.BoolVar(&w.Selectors, "selectors", false, "each consumer selects a share of its own")
 	flags.Int64Var(&w.Backlog, "backlog", 0, "`N` messages are sent first, and then consumed")
-	flags.DurationVar(&w.Duration, "duration", 10*time.Second, "how long the producers send")
+	flags.DurationVar(&w.Duration, "duration", 10*time.Second, "how long the producers send; with --rate, until they have sent what was due by then")
 	flags.StringVar(&b.json, "json", "", "write the result to `FILE` as JSON; - is standard output, in place of the table")
 	flags.StringVar(&b.plot, "plot", "", "write a picture of rates and latencies over time to `FILE`, as SVG")
 }
@@ -93,15 +95,13 @@ func (b *benchmark) complete(cmd *cobra.Command, args []string) (err error) {
 	if b.server.Passcode == "" {
 		b.server.Passcode = os.Getenv("BATON_PASSCODE")
 	}
-	flagged := b.workload
 	if len(args) > 0 {
-		if b.workload, err = bench.PresetOf(args[0]); err != nil {
+		if err := b.usePreset(cmd.Flags(), args[0]); err != nil {
 			return usagef("%v", err)
 		}
-		b.keepFlags(cmd, flagged)
 	}
-	if b.topic > 0 {
-		b.workload.Topic, b.workload.Consumers = true, b.topic
+	if cmd.Flags().Changed("subscribers") {
+		b.workload.Topic, b.workload.Consumers = true, b.subscribers
 	}
 	if err := b.workload.Check(); err != nil {
 		return usagef("--%s", strings.ReplaceAll(err.Error(), "\n", "; --"))
@@ -109,29 +109,17 @@ func (b *benchmark) complete(cmd *cobra.Command, args []string) (err error) {
 	return nil
 }
 
-// keepFlags has what was given on the command line precede what the preset says.
-func (b *benchmark) keepFlags(cmd *cobra.Command, flagged bench.Workload) {
-	w, f := &b.workload, &flagged
-	for name, keep := range map[string]func(){
-		"producers":    func() { w.Producers = f.Producers },
-		"consumers":    func() { w.Consumers = f.Consumers },
-		"durable":      func() { w.Durable = f.Durable },
-		"destinations": func() { w.Destinations = f.Destinations },
-		"size":         func() { w.Size = f.Size },
-		"persistent":   func() { w.Persistent = f.Persistent },
-		"window":       func() { w.Window = f.Window },
-		"ack":          func() { w.Ack = f.Ack },
-		"prefetch":     func() { w.Prefetch = f.Prefetch },
-		"rate":         func() { w.Rate = f.Rate },
-		"tx":           func() { w.Tx = f.Tx },
-		"selectors":    func() { w.Selectors = f.Selectors },
-		"backlog":      func() { w.Backlog = f.Backlog },
-		"duration":     func() { w.Duration = f.Duration },
-	} {
-		if cmd.Flags().Changed(name) {
-			keep()
-		}
+// usePreset makes the workload that of a preset. What was given on the command line precedes it.
+func (b *benchmark) usePreset(flags *pflag.FlagSet, name string) (err error) {
+	given := map[*pflag.Flag]string{}
+	flags.Visit(func(f *pflag.Flag) { given[f] = f.Value.String() })
+	if b.workload, err = bench.PresetOf(name); err != nil {
+		return err
 	}
+	for f, value := range given {
+		err = errors.Join(err, f.Value.Set(value))
+	}
+	return err
 }
 
 func (b *benchmark) run(ctx context.Context, out io.Writer, p *progress) error {
@@ -145,15 +133,15 @@ func (b *benchmark) run(ctx context.Context, out io.Writer, p *progress) error {
 	if b.json != "-" {
 		result.Print(out)
 	}
-	if err == nil && b.json != "" {
-		err = writeTo(b.json, out, func(out io.Writer) error {
+	if b.json != "" { // also of a run that failed: it has the checks
+		err = errors.Join(err, writeTo(b.json, out, func(out io.Writer) error {
 			encoder := json.NewEncoder(out)
 			encoder.SetIndent("", "  ")
 			return encoder.Encode(result)
-		})
+		}))
 	}
-	if err == nil && b.plot != "" {
-		err = writeTo(b.plot, out, result.Plot)
+	if b.plot != "" {
+		err = errors.Join(err, writeTo(b.plot, out, result.Plot))
 	}
 	return err
 }
