@@ -73,6 +73,9 @@ func unknownAck(c *Command) error {
 
 // numbered returns the subscription with this number, nil if it has ended.
 func (ses *session) numbered(number uint32) *subscription {
+	if n := len(ses.subs); n > 0 && ses.subs[n-1].number == number { // of most sessions, the only one
+		return ses.subs[n-1]
+	}
 	i := sort.Search(len(ses.subs), func(i int) bool { return ses.subs[i].number >= number })
 	if i < len(ses.subs) && ses.subs[i].number == number {
 		return ses.subs[i]
@@ -119,15 +122,20 @@ func (m *Machine) settleOne(s *subscription, tag uint64, fl *flight, out *Effect
 		m.settled = q
 	}
 	m.seqs = append(m.seqs, fl.at.slot().seq)
-	m.land(s, tag)
+	m.refs = append(m.refs, m.land(s, tag))
 }
 
 // recordSettle settles the messages in m.seqs.
 func (m *Machine) recordSettle(out *Effects) {
 	if len(m.seqs) > 0 {
-		m.record(&record{kind: KindSettle, queue: m.settled.destination.Name, seqs: m.seqs}, out)
+		r := record{kind: KindSettle, queue: m.settled.destination.Name, seqs: m.seqs}
+		if len(m.refs) == len(m.seqs) {
+			r.refs = m.refs
+		}
+		m.record(&r, out)
 	}
-	m.seqs, m.settled = m.seqs[:0], nil
+	clear(m.refs)
+	m.seqs, m.refs, m.settled = m.seqs[:0], m.refs[:0], nil
 }
 
 // land ends a flight and returns its credit. The message stays in flight in

@@ -139,32 +139,32 @@ func (m *Machine) deliver(src *source, at ref, out *Effects) {
 		s.remember(m.id(sl), tag)
 	}
 	first := at.group() != "" && m.delivered(src, at)
-	m.emit(src, at, tag, out)
-	out.Outputs[len(out.Outputs)-1].Delivery.GroupFirst = first
+	m.emit(src, at, tag, out).GroupFirst = first
 }
 
-// emit puts the delivery of a message out.
-func (m *Machine) emit(src *source, at ref, tag uint64, out *Effects) {
+// emit puts the delivery of a message out, and returns it.
+func (m *Machine) emit(src *source, at ref, tag uint64, out *Effects) *Delivery {
 	q, s, sl := src.queue, src.sub, at.slot()
-	o := Output{Kind: Deliver, Session: s.session.id, Delivery: Delivery{
-		Label:       src.labelled(q.origin(sl.msg)),
-		Tag:         tag,
-		ID:          m.id(sl),
-		Message:     at.message(),
-		Size:        max(sl.size, messageOverhead) - messageOverhead,
-		Redelivered: sl.returned() || sl.stored() && sl.seq < m.start,
-		Deliveries:  min(sl.attempts, maxAttempts-1) + 1,
-		Dead:        at.deadLetter(),
-	}}
+	o := out.output()
+	o.Kind, o.Session = Deliver, s.session.id
+	d := &o.Delivery
+	d.Label = src.labelled(q.origin(sl.msg))
+	d.Tag = tag
+	d.ID = m.id(sl)
+	d.Message = at.message()
+	d.Size = max(sl.size, messageOverhead) - messageOverhead
+	d.Redelivered = sl.returned() || sl.stored() && sl.seq < m.start
+	d.Deliveries = min(sl.attempts, maxAttempts-1) + 1
+	d.Dead = at.deadLetter()
 	if content := at.logged(); content != 0 {
 		o.After = content
 		if sl.stored() {
 			o.After = sl.seq
 		}
-		o.Delivery.Content = content
+		d.Content = content
 		out.Sync = out.Sync || !q.lasts(sl) // nobody has asked for it when it was spilled
 	}
-	out.Outputs = append(out.Outputs, o)
+	return d
 }
 
 // labelled returns the label of what src delivers that was sent to d. Mostly it

@@ -52,6 +52,17 @@ func (e *Effects) Reset() {
 	e.arena = e.arena[:0]
 }
 
+// output adds an output and returns it, which is zero: what is behind the end of
+// Outputs is, as Reset leaves it so.
+func (e *Effects) output() *Output {
+	n := len(e.Outputs)
+	if n == cap(e.Outputs) {
+		e.Outputs = append(e.Outputs, Output{})
+	}
+	e.Outputs = e.Outputs[:n+1]
+	return &e.Outputs[n]
+}
+
 // An OutputKind is what an Output asks for.
 type OutputKind uint8
 

@@ -115,6 +115,7 @@ type record struct {
 	content     uint64      // move and take: Seq of the entry with the content
 	props       *Props      // take
 	seqs        []uint64    // settle: all; move, attempt and forgo: the one; publish with chosen: the takers, ascending
+	refs        []ref       // of a settle: the places of seqs, where they are known; not stored
 	again       uint64      // settle: Seq of the first of those that it says again; 0: it says something new
 	attempts    int         // attempt
 	until       int64       // attempt: of the next delivery; 0: at once

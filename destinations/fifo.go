@@ -18,10 +18,13 @@ func (f *fifo[T]) at(i int) *T {
 	return &f.ring[i]
 }
 
-func (f *fifo[T]) push(v T) {
+func (f *fifo[T]) push(v T) { *f.extend() = v }
+
+// extend adds a value at the end, and returns it, which is zero.
+func (f *fifo[T]) extend() *T {
 	f.makeRoom()
 	f.n++
-	*f.at(f.n - 1) = v
+	return f.at(f.n - 1)
 }
 
 // makeRoom lets the ring hold one value more.
@@ -43,12 +46,18 @@ func (f *fifo[T]) unpop(v T) {
 	*f.at(0) = v
 }
 
-// pop removes the value at the front. A ring that a burst made large is given
-// back once it is empty.
+// pop removes the value at the front.
 func (f *fifo[T]) pop() T {
+	v := f.ring[f.head]
+	f.drop()
+	return v
+}
+
+// drop removes the value at the front. A ring that a burst made large is given
+// back once it is empty.
+func (f *fifo[T]) drop() {
 	const keep = 1024
 	var zero T
-	v := f.ring[f.head]
 	f.ring[f.head] = zero
 	f.n--
 	f.head++
@@ -58,5 +67,4 @@ func (f *fifo[T]) pop() T {
 	if f.n == 0 && len(f.ring) > keep {
 		*f = fifo[T]{}
 	}
-	return v
 }

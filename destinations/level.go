@@ -166,6 +166,9 @@ func (l *level) release(c *chunk) {
 
 // find returns the place of the message with this seq and number.
 func (l *level) find(seq, n uint64) (ref, bool) {
+	if len(l.chunks) == 1 {
+		return l.chunks[0].find(seq, n)
+	}
 	i := sort.Search(len(l.chunks), func(i int) bool {
 		c := l.chunks[i]
 		return c.last > seq || c.last == seq && c.lastNumber >= n

@@ -30,7 +30,7 @@ func (m *Machine) pushLoan(s *subscription, topic string, size uint32, p *Props,
 	msg := &Message{Props: x.props}
 	m.published(msg, topic)
 	m.number(msg)
-	m.push(s.copies, slot{seq: m.last, msg: msg, size: size, marks: markLent}, DefaultPriority, x)
+	m.push(s.copies, slot{seq: m.last, msg: msg, size: size, marks: markLent}, DefaultPriority, &x)
 }
 
 // message returns what is at a place, nil if its content is only in the log.

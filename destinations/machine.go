@@ -105,6 +105,7 @@ type Machine struct {
 	joined  bool       // and has an entry already
 	touched []*queue   // by the Step in progress: have something new to dispatch
 	seqs    []uint64   // to be settled by recordSettle
+	refs    []ref      // their places, where all of them are known
 	settled *queue     // where they are
 	takers  []*durable // scratch of a publish
 
@@ -141,7 +142,9 @@ func New(o Options) *Machine {
 // and strings.
 func (m *Machine) Step(now time.Time, c *Command, out *Effects) error {
 	before := m.last
-	m.now, m.millis, m.out = now, now.UnixMilli(), out
+	if m.out = out; now != m.now { // one time for all of a batch
+		m.now, m.millis = now, now.UnixMilli()
+	}
 	if err := m.do(c, out); err != nil {
 		return err
 	}
@@ -225,7 +228,8 @@ func (m *Machine) confirm(c *Command, before uint64, out *Effects) {
 	if !c.WantReceipt {
 		return
 	}
-	o := Output{Kind: Receipt, Session: c.Session, ReceiptID: c.Receipt}
+	o := out.output()
+	o.Kind, o.Session, o.ReceiptID = Receipt, c.Session, c.Receipt
 	switch c.Op {
 	case Send:
 		// What a duplicate is one of may not be durable yet.
@@ -244,7 +248,6 @@ func (m *Machine) confirm(c *Command, before uint64, out *Effects) {
 		o.After = m.last
 	}
 	out.Sync = out.Sync || o.After > 0
-	out.Outputs = append(out.Outputs, o)
 }
 
 // Replay applies an entry of the log: in recovery before the first Step, and
@@ -365,19 +368,16 @@ func (m *Machine) put(q *queue, r *record) {
 		}
 	}
 	if r.dead != nil { // its times are over
-		m.push(q, s, DefaultPriority, extra{dead: r.dead})
+		m.push(q, s, DefaultPriority, &extra{dead: r.dead})
 		return
 	}
 	level, props := m.places(q, r.msg)
-	m.push(q, s, level, extra{props: props})
+	m.push(q, s, level, props.extra())
 }
 
 func (m *Machine) applySettle(q *queue, r *record) {
-	for _, seq := range r.seqs {
-		at, ok := q.find(seq, 0)
-		if !ok {
-			at, ok = q.findWaiting(seq, 0) // that was cancelled
-		}
+	for i, seq := range r.seqs {
+		at, ok := r.settled(q, i)
 		if ok && m.discard(q, at) {
 			m.gather(q, r, seq)
 		}
@@ -386,6 +386,17 @@ func (m *Machine) applySettle(q *queue, r *record) {
 		m.applyAgain(q, r)
 	}
 	m.collect(q)
+}
+
+// settled returns the place of the i-th message that r settles.
+func (r *record) settled(q *queue, i int) (at ref, ok bool) {
+	if r.refs != nil {
+		return r.refs[i], true
+	}
+	if at, ok = q.find(r.seqs[i], 0); !ok {
+		at, ok = q.findWaiting(r.seqs[i], 0) // that was cancelled
+	}
+	return at, ok
 }
 
 // applyMove takes a message out of its queue and puts it into another. r itself
@@ -406,7 +417,7 @@ func (m *Machine) applyMove(r *record) {
 	m.enliven(r.seq, moveBytes)
 	m.enliven(r.content, int64(s.size))
 	if !m.recovery.has(r.target, r.seq) {
-		m.push(m.queue(r.target), s, DefaultPriority, extra{dead: r.dead, content: r.content})
+		m.push(m.queue(r.target), s, DefaultPriority, &extra{dead: r.dead, content: r.content})
 	}
 }
 
@@ -470,10 +481,11 @@ func slotSize(msg *Message) uint32 { return uint32(min(msg.size(), 1<<32-1)) }
 
 // push adds a message that is ready, or waits for its time, at the end of its
 // level of q, and counts its memory.
-func (m *Machine) push(q *queue, s slot, level uint8, x extra) {
+// x is what it has beyond what all have, nil if that is nothing.
+func (m *Machine) push(q *queue, s slot, level uint8, x *extra) {
 	if s.msg != nil {
 		m.retain(s.msg)
-	} else {
+	} else if x != nil {
 		m.bytes += x.props.textBytes()
 	}
 	if level == levelWaiting {
@@ -481,12 +493,12 @@ func (m *Machine) push(q *queue, s slot, level uint8, x extra) {
 	}
 	q.unused = 0
 	at := q.push(s, level)
-	if x != (extra{}) {
-		at.setExtra(x)
-	}
-	if x.props != nil {
-		m.setTimes(q, at)
-		m.succeed(q, at)
+	if x != nil {
+		at.setExtra(*x)
+		if x.props != nil {
+			m.setTimes(q, at)
+			m.succeed(q, at)
+		}
 	}
 	m.touch(q)
 }
@@ -560,6 +572,7 @@ func (m *Machine) queue(name string) *queue {
 	if q == nil {
 		q = &queue{destination: Queue(name), policy: m.policies.of(Queue(name))}
 		m.archiveOf(q)
+		q.plain = q.policy.plain() && q.archive == nil && !q.destination.virtual() && !q.destination.Temporary()
 		m.queues[name], m.recent = q, q
 		m.roster.add(q)
 		m.bytes += queueBytes

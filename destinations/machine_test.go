@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
+
+	"baton/destinations/selector"
 )
 
 // A rig steps a machine as a broker does, with one Effects for ever.
@@ -144,23 +146,93 @@ func BenchmarkQueue(b *testing.B) {
 	}
 }
 
-// One message to 100 subscribers of a topic, each of which acknowledges it.
-func BenchmarkTopic100(b *testing.B) {
+// One message to the subscribers of a topic, each of which takes it.
+func BenchmarkTopic(b *testing.B) {
+	for _, subscribers := range []uint64{1, 100, 1000} {
+		b.Run(fmt.Sprintf("subscribers=%d", subscribers), func(b *testing.B) {
+			r := newRig(b, Options{})
+			for session := range subscribers {
+				r.subscribe(session, Topic("t"), Consumer{})
+			}
+			content := make([]byte, 1024)
+			b.ReportAllocs()
+			var tag uint64
+			for b.Loop() {
+				r.send(Topic("t"), &Message{Content: content})
+				tag++
+				for session := range subscribers {
+					r.step(Command{Op: Sent, Session: session, Delivery: DeliveryID{Sub: 1, Tag: tag}})
+				}
+			}
+			perMessage(b, int(subscribers), "ns/copy")
+		})
+	}
+}
+
+// perMessage reports what one of so many messages of each round took.
+func perMessage(b *testing.B, messages int, unit string) {
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*messages), unit)
+}
+
+// One message to ten durable subscriptions of a topic, each of which
+// acknowledges it.
+func BenchmarkDurables(b *testing.B) {
+	const durables = 10
 	r := newRig(b, Options{})
-	const subscribers = 100
-	for session := range uint64(subscribers) {
-		r.subscribe(session, Topic("t"), Consumer{})
+	for session := range uint64(durables) {
+		r.subscribe(session, Topic("t"), Consumer{Ack: AckIndividual, Durable: DurableID{Client: fmt.Sprint(session), Name: "d"}})
 	}
 	content := make([]byte, 1024)
 	b.ReportAllocs()
 	var tag uint64
 	for b.Loop() {
-		r.send(Topic("t"), &Message{Content: content})
+		r.send(Topic("t"), &Message{Content: content, Persistent: true})
 		tag++
-		for session := range uint64(subscribers) {
-			r.step(Command{Op: Sent, Session: session, Delivery: DeliveryID{Sub: 1, Tag: tag}})
+		for session := range uint64(durables) {
+			r.step(Command{Op: Ack, Session: session, Delivery: DeliveryID{Sub: 1, Tag: tag}})
 		}
 	}
+	perMessage(b, durables, "ns/copy")
+}
+
+// One message through a queue with ten consumers, each with a selector: the last
+// one's is true of it.
+func BenchmarkSelectors(b *testing.B) {
+	const consumers = 10
+	r := newRig(b, Options{Fields: func(m *Message) selector.Fields { return bodied(m.Content[m.HeaderBytes+1:]) }})
+	for session := range uint64(consumers) {
+		r.subscribe(session, Queue("q"), Consumer{Ack: AckIndividual, Selector: selected(b, fmt.Sprintf("n = %d", session))})
+	}
+	content := []byte(fmt.Sprintf("\nn:%d", consumers-1))
+	b.ReportAllocs()
+	var tag uint64
+	for b.Loop() {
+		r.send(Queue("q"), &Message{Content: content})
+		tag++
+		r.step(Command{Op: Ack, Session: consumers - 1, Delivery: DeliveryID{Sub: 1, Tag: tag}})
+	}
+}
+
+// A transaction of a hundred persistent messages, and their acknowledgements.
+func BenchmarkCommit(b *testing.B) {
+	const sends = 100
+	r := newRig(b, Options{})
+	r.subscribe(1, Queue("q"), Consumer{Ack: AckIndividual})
+	content := make([]byte, 1024)
+	b.ReportAllocs()
+	var tag uint64
+	for b.Loop() {
+		more := More{Tx: "1", Sends: make([]Outgoing, sends)}
+		for i := range more.Sends {
+			more.Sends[i] = Outgoing{Destination: Queue("q"), Message: &Message{Content: content, Persistent: true}}
+		}
+		r.step(Command{Op: Commit, Session: 1, More: &more})
+		for range sends {
+			tag++
+			r.ack(tag)
+		}
+	}
+	perMessage(b, sends, "ns/message")
 }
 
 // A million messages into a queue that nobody consumes, and out again.

@@ -47,6 +47,11 @@ type Policy struct {
 	SelectorAware bool          // of a virtual topic it takes, while it has consumers, only what one of them selects
 }
 
+// plain says that a queue takes any message as it is, and at any time.
+func (p *Policy) plain() bool {
+	return (p.OnFull == FullPage || p.MaxMessages == 0 && p.MaxBytes == 0) && p.MessageTTL == 0 && p.MaxTTL == 0 && p.DeliveryDelay == 0
+}
+
 // OnFull says what a queue does with a message for which MaxMessages or
 // MaxBytes leave no place.
 type OnFull uint8

@@ -85,6 +85,18 @@ func (p *Props) waits() *Props {
 	return &waits
 }
 
+// waiting is what a message with p has in a queue beyond what all have, nil if that
+// is nothing.
+func (p *Props) waiting() *extra { return p.waits().extra() }
+
+// extra is what a message has in a queue of which p matters there.
+func (p *Props) extra() *extra {
+	if p == nil {
+		return nil
+	}
+	return &extra{props: p}
+}
+
 // noteClient notes who sent a message. A client-id that is too long for a durable
 // subscription is not needed.
 func (p *Props) noteClient(id string) {

@@ -103,10 +103,10 @@ func (m *Machine) place(c *Command, msg *Message, queues []string, topic string,
 	for _, name := range queues {
 		q := m.queue(name)
 		level, props := m.places(q, msg)
-		m.push(q, s, level, extra{props: props})
+		m.push(q, s, level, props.extra())
 	}
 	for _, d := range takers {
-		m.push(d.queue, s, msg.level(), extra{props: msg.Props.waits()})
+		m.push(d.queue, s, msg.level(), msg.Props.waiting())
 	}
 }
 

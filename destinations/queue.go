@@ -9,6 +9,7 @@ type queue struct {
 	policy      *Policy
 	durable     *durable // nil: it takes only what is sent to it
 	archive     *archive // nil: it is none
+	plain       bool     // it takes what asks for nothing as it is, see Machine.plain
 	backlog
 	consumers int               // those that keep the queue: all but those that came by a wildcard
 	members   roster[*source]   // all consumers, oldest first
@@ -39,6 +40,7 @@ type source struct {
 	view  *view // nil: it takes everything
 	wild  bool  // by a wildcard: the queue may be forgotten nevertheless
 	turn  turnState
+	rank  *rank  // of its turns, that of its priority
 	place int    // in queue.members
 	index int    // in sub.sources
 	label *Label // of the newest delivery; nil: there was none
@@ -61,7 +63,7 @@ func (q *queue) enter(src *source) {
 	if !src.wild {
 		q.consumers++
 	}
-	src.turns().open(src.sub.consumer.Priority)
+	src.rank = src.turns().open(src.sub.consumer.Priority)
 	if src.exclusive() {
 		q.exclusive++
 		q.elect()
@@ -115,7 +117,7 @@ func (q *queue) join(src *source) {
 	case src.turn != outOfTurn || s.closed || q.active != nil && q.active != src:
 	case s.hasCredit():
 		src.turn = inTurn
-		src.turns().push(src)
+		src.rank.push(src)
 	default:
 		src.turn = idle
 		s.idle = append(s.idle, src)
@@ -143,9 +145,7 @@ func (q *queue) nextOf(t *turns) *source {
 // putBack lets src, which next took, be next again.
 func (q *queue) putBack(src *source) {
 	src.turn = inTurn
-	t := src.turns()
-	i, _ := t.find(src.sub.consumer.Priority)
-	t.ranks[i].unpop(src)
+	src.rank.unpop(src)
 }
 
 // turns are those that src waits in.
@@ -214,18 +214,14 @@ func (t *turns) find(priority int) (int, bool) {
 	return slices.BinarySearchFunc(t.ranks, priority, func(r *rank, p int) int { return p - r.priority })
 }
 
-// open counts a member.
-func (t *turns) open(priority int) {
+// open counts a member, and returns its rank.
+func (t *turns) open(priority int) *rank {
 	i, ok := t.find(priority)
 	if !ok {
 		t.ranks = slices.Insert(t.ranks, i, &rank{priority: priority})
 	}
 	t.ranks[i].members++
-}
-
-func (t *turns) push(src *source) {
-	i, _ := t.find(src.sub.consumer.Priority)
-	t.ranks[i].push(src)
+	return t.ranks[i]
 }
 
 // pop takes who is next, nil if there is none.

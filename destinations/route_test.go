@@ -13,11 +13,11 @@ type headless struct{ *Message }
 
 func (h headless) Field(name string) ([]byte, bool) { return h.Content[1:], name == "body" }
 
-func selected(t *testing.T, text string) *selector.Selector {
-	t.Helper()
+func selected(tb testing.TB, text string) *selector.Selector {
+	tb.Helper()
 	s, err := selector.Parse(text)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }

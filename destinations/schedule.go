@@ -195,7 +195,7 @@ func (m *Machine) due(q *queue, at ref, content *Message, out *Effects) {
 	}
 	if !sl.stored() && !isTopic && taken {
 		m.number(msg)
-		m.push(q, slot{seq: m.last, msg: msg, size: slotSize(msg)}, x.props.Priority, extra{props: msg.Props.waits()})
+		m.push(q, slot{seq: m.last, msg: msg, size: slotSize(msg)}, x.props.Priority, msg.Props.waiting())
 	}
 	if m.whole = whole; !whole {
 		m.joined = false
@@ -256,7 +256,7 @@ func (m *Machine) applySchedule(q *queue, r *record) {
 		m.enliven(r.seq, moveBytes)
 		m.enliven(content, int64(s.size))
 		m.push(q, slot{seq: r.seq, msg: s.msg, size: s.size, marks: markStored}, x.props.Priority,
-			extra{content: content, props: x.props.come().waits()})
+			&extra{content: content, props: x.props.come().waits()})
 	}
 	if r.next == 0 {
 		m.discard(q, at)

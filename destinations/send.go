@@ -4,6 +4,10 @@ import "fmt"
 
 // send puts a message into a queue or hands it to a topic's subscribers.
 func (m *Machine) send(c *Command, out *Effects) error {
+	if q := m.plain(c); q != nil {
+		m.append(q, c.Message, c.DiskLow, out)
+		return nil
+	}
 	sent := c.outgoing()
 	if err := m.mayCreateAll(&sent); err != nil {
 		return err
@@ -19,6 +23,19 @@ func (m *Machine) send(c *Command, out *Effects) error {
 		return err
 	}
 	m.acceptOnce(c, o, false, out)
+	return nil
+}
+
+// plain returns the queue that c sends to, if there is nothing to be asked about
+// it: neither the message nor the queue has anything that not all have. Nil: look
+// closer.
+func (m *Machine) plain(c *Command) *queue {
+	if c.Message.Props != nil || c.DiskLow || c.Destination.Topic || c.more().Also != nil || len(m.opts.Routes) > 0 {
+		return nil
+	}
+	if q := m.find(c.Destination.Name); q != nil && q.plain {
+		return q
+	}
 	return nil
 }
 
@@ -105,12 +122,17 @@ func (m *Machine) enqueue(d Destination, msg *Message, diskLow bool, out *Effect
 	if q := m.find(d.Name); q != nil && msg.level() != levelWaiting && !m.takes(q, msg.size(), msg.Props, out) {
 		return
 	}
+	m.append(m.queue(d.Name), msg, diskLow, out)
+}
+
+// append puts a message at the end of q.
+func (m *Machine) append(q *queue, msg *Message, diskLow bool, out *Effects) {
 	switch {
-	case msg.Persistent || !diskLow && !m.room(m.queue(d.Name), msg.size()):
-		m.record(&record{kind: KindEnqueue, queue: d.Name, msg: msg}, out)
+	case msg.Persistent || !diskLow && !m.room(q, msg.size()):
+		m.record(&record{kind: KindEnqueue, queue: q.destination.Name, msg: msg}, out)
 	default:
 		m.number(msg)
-		m.push(m.queue(d.Name), slot{seq: m.last, msg: msg, size: slotSize(msg)}, msg.level(), extra{props: msg.Props.waits()})
+		m.push(q, slot{seq: m.last, msg: msg, size: slotSize(msg)}, msg.level(), msg.Props.waiting())
 	}
 }
 
@@ -149,7 +171,7 @@ func (m *Machine) onTopic(topic string, msg *Message) *Message {
 // offer gives a copy to one subscriber, within its limit.
 func (m *Machine) offer(s *subscription, msg *Message, out *Effects) {
 	if m.mayWait(s, msg, out) {
-		m.push(s.copies, slot{seq: m.last, msg: msg, size: slotSize(msg)}, msg.level(), extra{props: msg.Props.waits()})
+		m.push(s.copies, slot{seq: m.last, msg: msg, size: slotSize(msg)}, msg.level(), msg.Props.waiting())
 		m.dispatch(s.copies, out)
 	}
 }

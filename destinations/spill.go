@@ -37,7 +37,7 @@ func (m *Machine) spill(s *subscription, msg *Message, most int64, out *Effects)
 		m.spilledAs = m.last
 	}
 	m.spilled.add(m.spilledAs, msg.size())
-	m.push(q, slot{seq: m.spilledAs, size: slotSize(msg), marks: markStored}, msg.level(), extra{props: msg.Props.waits()})
+	m.push(q, slot{seq: m.spilledAs, size: slotSize(msg), marks: markStored}, msg.level(), msg.Props.waiting())
 }
 
 // unspill says that a copy has gone that was spilled or lent from the log.

@@ -98,7 +98,8 @@ func (f *flights) last() uint64 { return f.gone + uint64(f.len()) }
 func (f *flights) none() bool { return f.len() == 0 && len(f.aside) == f.landed }
 
 func (f *flights) add(q *queue, at ref) (tag uint64) {
-	f.push(flight{at: at, queue: q, live: true})
+	fl := f.extend()
+	fl.at, fl.queue, fl.live = at, q, true
 	f.live++
 	return f.last()
 }
@@ -127,6 +128,13 @@ func (f *flights) findAside(tag uint64) (int, bool) {
 }
 
 func (f *flights) remove(tag uint64) {
+	if tag == f.gone+1 { // as mostly
+		f.drop()
+		f.gone++
+		f.live--
+		f.closeUp()
+		return
+	}
 	*f.get(tag) = flight{}
 	if tag <= f.gone {
 		f.landed++
@@ -161,7 +169,7 @@ func (f *flights) closeUp() {
 			f.aside = append(f.aside, aside{f.gone + 1, *front})
 			f.live--
 		}
-		f.pop()
+		f.drop()
 		f.gone++
 	}
 }

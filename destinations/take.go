@@ -62,7 +62,7 @@ func (m *Machine) wanted(c *Command) (all []taken, err error) {
 func (m *Machine) take(q *queue, all []taken, out *Effects) {
 	for _, t := range all {
 		if t.msg != nil {
-			m.push(q, slot{seq: m.last, msg: t.msg, size: t.size}, t.msg.level(), extra{props: t.msg.Props.waits()})
+			m.push(q, slot{seq: m.last, msg: t.msg, size: t.size}, t.msg.level(), t.msg.Props.waiting())
 			continue
 		}
 		p := *t.props
@@ -81,7 +81,7 @@ func (m *Machine) applyTake(r *record) {
 	m.comesBack(r)
 	m.enliven(r.seq, moveBytes)
 	m.enliven(r.content, int64(r.size))
-	m.push(q, slot{seq: r.seq, size: r.size, marks: markStored}, r.props.Priority, extra{content: r.content, props: r.props.waits()})
+	m.push(q, slot{seq: r.seq, size: r.size, marks: markStored}, r.props.Priority, &extra{content: r.content, props: r.props.waits()})
 }
 
 // unwanted drops a message that a durable subscription took, and does not select.

@@ -148,7 +148,7 @@ func (m *Machine) reply(d Destination, msg *Message, out *Effects) {
 		return
 	}
 	m.number(msg)
-	m.push(q, slot{seq: m.last, msg: msg, size: slotSize(msg)}, msg.level(), extra{props: msg.Props.waits()})
+	m.push(q, slot{seq: m.last, msg: msg, size: slotSize(msg)}, msg.level(), msg.Props.waiting())
 }
 
 // dropTemporary forgets the temporary queues of a session that has ended, with
