@@ -46,6 +46,27 @@ func serveReceipts(t *testing.T, answers map[string][]string) Server {
 	return Server{Addr: listener.Addr().String(), Dialect: Dialects[0]}
 }
 
+// A window is of as many receipts as it says.
+func TestWindowIsFull(t *testing.T) {
+	t.Parallel()
+	const window = 3
+	r := &run{w: Workload{Producers: 1, Size: 100, Window: window}.withDefaults(), server: serveReceipts(t, nil), sends: newRecorders(1)}
+	p, err := r.newProducer(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.c.Close()
+	for n := range window {
+		if p.windowFull() {
+			t.Fatalf("a window of %d is full with %d", window, n)
+		}
+		p.ask(0)
+	}
+	if !p.windowFull() {
+		t.Errorf("a window of %d is not full", window)
+	}
+}
+
 // Each receipt that was asked for must come, once.
 func TestReceiptsAreChecked(t *testing.T) {
 	t.Parallel()

@@ -2,11 +2,9 @@ package bench
 
 import (
 	"bytes"
-	"encoding/xml"
-	"errors"
-	"io"
 	"math/rand/v2"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +29,7 @@ func TestLedger(t *testing.T) {
 		"doubled by another":    {[]*ledger{take(newLedger(2, 1), 0, 1, 2, 3), take(newLedger(2, 1), 2)}, Checks{Doubled: 1}},
 		"out of order":          {[]*ledger{take(newLedger(2, 1), 0, 2, 1, 3)}, Checks{Disordered: 1}},
 		"of other destinations": {[]*ledger{take(newLedger(2, 4), 1, 0, 3, 2)}, Checks{}},
+		"wrong at another":      {[]*ledger{take(newLedger(2, 1), 0, 3), take(newLedger(2, 1), 2, 1)}, Checks{Disordered: 1}},
 		"of one of them":        {[]*ledger{take(newLedger(2, 4), 2, 0, 1, 3)}, Checks{Disordered: 1}},
 		"never sent":            {[]*ledger{take(newLedger(2, 1), 0, 1, 2, 3, 4, 200)}, Checks{Foreign: 2}},
 	} {
@@ -48,6 +47,35 @@ func TestLedger(t *testing.T) {
 	l.take(stamp{producer: 9}, false)
 	if got := l.settle([]int64{0, 4}); got != (Checks{Foreign: 1}) {
 		t.Errorf("redelivered ones may be out of order: %+v", got)
+	}
+}
+
+// Whatever is wrong with a message adds up, and is said.
+func TestChecksAddUp(t *testing.T) {
+	t.Parallel()
+	for i := range reflect.TypeFor[Checks]().NumField() {
+		var c, sum Checks
+		reflect.ValueOf(&c).Elem().Field(i).SetInt(7)
+		sum.add(c)
+		if err := sum.Err(); sum != c || err == nil || !strings.Contains(err.Error(), "7 ") {
+			t.Errorf("%+v of %+v: %v", sum, c, err)
+		}
+	}
+}
+
+// Each subscriber of a topic must have all.
+func TestTopicsSettleEachSubscriber(t *testing.T) {
+	t.Parallel()
+	r := &run{w: Workload{Topic: true}}
+	for _, numbers := range [][]uint32{{0}, {0, 1, 2, 2}, {0, 1}} {
+		c := &consumer{ledger: newLedger(1, 1)}
+		for _, n := range numbers {
+			c.ledger.take(stamp{number: n}, false)
+		}
+		r.consumers = append(r.consumers, c)
+	}
+	if got, want := r.settle([]int64{3}), (Checks{Lost: 3, Doubled: 1}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 }
 
@@ -85,9 +113,9 @@ func TestPoints(t *testing.T) {
 	recorders := newRecorders(2)
 	note := func(r *recorder, at, latency time.Duration) { r.noteAll([]took{{at, at - latency}}) }
 	for range 3 {
-		note(recorders[0], 100*time.Millisecond, time.Millisecond)
+		note(recorders[1], 100*time.Millisecond, time.Millisecond)
 	}
-	note(recorders[1], 200*time.Millisecond, 5*time.Millisecond)
+	note(recorders[0], 200*time.Millisecond, 5*time.Millisecond)
 	note(recorders[1], 2*Interval, 20*time.Millisecond)
 	got := points(recorders)
 	want := []Point{
@@ -124,31 +152,17 @@ func TestReports(t *testing.T) {
 		}
 	}
 	for name, r := range map[string]*Result{"full": r, "empty": {}} {
-		var picture bytes.Buffer
-		if err := r.Plot(&picture); err != nil {
-			t.Fatal(err)
-		}
-		lines := 0
-		for decoder := xml.NewDecoder(&picture); ; {
-			token, err := decoder.Token()
-			if errors.Is(err, io.EOF) {
-				break
+		lines := polylines(t, r)
+		for _, line := range lines {
+			if points := strings.Fields(line); len(points) != len(r.Sending) {
+				t.Errorf("%s: a line of %d points, want %d", name, len(points), len(r.Sending))
 			}
-			if err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			if e, ok := token.(xml.StartElement); ok && e.Name.Local == "polyline" {
-				lines++
-				if points := strings.Fields(e.Attr[0].Value); len(points) != len(r.Sending) {
-					t.Errorf("%s: a line of %d points, want %d", name, len(points), len(r.Sending))
-				}
-				if strings.Contains(e.Attr[0].Value, "NaN") || strings.Contains(e.Attr[0].Value, "Inf") {
-					t.Errorf("%s: %s", name, e.Attr[0].Value)
-				}
+			if strings.Contains(line, "NaN") || strings.Contains(line, "Inf") {
+				t.Errorf("%s: %s", name, line)
 			}
 		}
-		if lines != 5 {
-			t.Errorf("%s: %d lines, want 5", name, lines)
+		if len(lines) != 5 {
+			t.Errorf("%s: %d lines, want 5", name, len(lines))
 		}
 	}
 	r.Workload.Consumers = 0
