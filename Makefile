@@ -78,10 +78,10 @@ selective: ## a selector that wants 1 in 10,000 of a million messages on disk: t
 	$(GO) run ./integration/prove selective -dir "$(DIR)"
 
 bench: ## throughput and latency of Baton beside the limits of this machine, then the Go benchmarks
-	$(GO) run ./bench/peers -against baton,relay -rounds 1 -duration 3s -dir "$(DIR)"
+	$(GO) run ./bench/peers -against baton,relay -growth "" -rounds 1 -duration 3s -dir "$(DIR)"
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-bench-peers: brokers ## Baton, ActiveMQ, RabbitMQ and the limits of this machine: an hour; writes docs/performance.md
+bench-peers: brokers ## Baton, ActiveMQ, RabbitMQ and the limits of this machine: some 70 minutes; writes docs/performance.md
 	$(GO) run ./bench/peers -dir "$(DIR)" -out docs/performance.md
 
 clients: PACKAGES = $(CLIENTS)

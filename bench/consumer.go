@@ -156,6 +156,9 @@ func (c *consumer) leave() error {
 	var out conn
 	if c.w.Durable {
 		for _, i := range c.destinations() {
+			if c.server.Dialect.UnsubscribeTwice {
+				out.add("UNSUBSCRIBE", "id", strconv.Itoa(i))
+			}
 			out.add("UNSUBSCRIBE", c.subscriptionID(i)...)
 		}
 	}

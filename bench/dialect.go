@@ -12,6 +12,8 @@ type Dialect struct {
 	Host     string // of CONNECT
 	Prefetch string // header of SUBSCRIBE: most messages in flight
 	Durable  func(client, name string) (connect, subscribe []string)
+	// UnsubscribeTwice: a durable subscription must have ended before it can be deleted; the second UNSUBSCRIBE names it.
+	UnsubscribeTwice bool
 	// TransientUnsaid: a SEND is not persistent unless it says so, and must not say that it is not.
 	TransientUnsaid bool
 }
@@ -23,7 +25,7 @@ var Dialects = []Dialect{
 		Durable: activemqDurable,
 	},
 	{
-		Name: "activemq", Host: "localhost", Prefetch: "activemq.prefetchSize",
+		Name: "activemq", Host: "localhost", Prefetch: "activemq.prefetchSize", UnsubscribeTwice: true,
 		Durable: activemqDurable,
 	},
 	{

@@ -73,7 +73,7 @@ func (p *producer) work() error {
 	go func() { p.reading <- p.readReceipts() }()
 	err := p.sendAll()
 	if err == nil {
-		err = p.awaitReceipts(p.unconfirmed, time.After(p.patience))
+		err = p.awaitLast()
 	}
 	if err == nil {
 		p.c.add("DISCONNECT", "receipt", goodbye)
@@ -103,6 +103,19 @@ func (p *producer) sendAll() error {
 			return err
 		}
 		if err := p.send(at); err != nil {
+			return err
+		}
+	}
+}
+
+var errUnconfirmed = errors.New("receipts are missing")
+
+// awaitLast waits for all receipts, as long as some still come.
+func (p *producer) awaitLast() error {
+	for {
+		before := p.confirmed.Load()
+		err := p.awaitReceipts(p.unconfirmed, time.After(p.patience))
+		if !errors.Is(err, errUnconfirmed) || p.confirmed.Load() == before {
 			return err
 		}
 	}
@@ -164,7 +177,7 @@ func (p *producer) awaitReceipts(missing func() bool, over <-chan time.Time) err
 		case err := <-p.reading:
 			return p.ended(err)
 		case <-over:
-			return fmt.Errorf("%d receipts are missing, and %v are over", p.asked-p.confirmed.Load(), p.patience)
+			return fmt.Errorf("%w: %d of %d, and for %v none has come", errUnconfirmed, p.asked-p.confirmed.Load(), p.asked, p.patience)
 		}
 	}
 	return nil

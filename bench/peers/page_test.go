@@ -31,6 +31,13 @@ func TestSplice(t *testing.T) {
 	}
 }
 
+func TestDocumentedPage(t *testing.T) {
+	t.Parallel()
+	if err := (page{"../../docs/performance.md"}).check(); err != nil {
+		t.Error(err)
+	}
+}
+
 // A page that is not there is made; one without marks stays as it is.
 func TestPage(t *testing.T) {
 	t.Parallel()

@@ -148,7 +148,7 @@ func (p *plan) workloads(ctx context.Context, name string, c *contender, all fig
 // note keeps a figure, or why there is none.
 func (p *plan) note(all figures, contender, what string, f figure, err error) {
 	if err != nil {
-		f.wrong = firstLine(err.Error())
+		f.wrong = strings.ReplaceAll(err.Error(), "\n", "; ")
 	}
 	all.add(contender, what, f)
 	fmt.Fprintf(p.progress, "  %-28s", what)
