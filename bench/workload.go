@@ -88,6 +88,7 @@ func (w Workload) Check() error {
 
 // String tells w in a line.
 func (w Workload) String() string {
+	w = w.withDefaults()
 	var b strings.Builder
 	kind := "queue"
 	switch {

@@ -229,7 +229,7 @@ func machine(dir string) []string {
 		command []string
 	}{
 		{"kernel", []string{"uname", "-r"}},
-		{"the data's file system:", []string{"stat", "-f", "-c", "%T", dir}},
+		{"the data's file system:", []string{"findmnt", "-n", "-o", "FSTYPE", "-T", dir}},
 		{"Baton's commit", []string{"git", "describe", "--always", "--dirty", "--exclude", "*"}},
 		{"ActiveMQ", []string{"dpkg-query", "-W", "-f", "${Version}", "activemq"}},
 		{"Java", []string{"java", "--version"}},
