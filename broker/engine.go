@@ -22,7 +22,8 @@ type Log interface {
 	// there any more.
 	Last() uint64
 	// Append takes a batch that is kept whole or not at all. The records are
-	// safe once the log has called Server.Durable with their Seq.
+	// safe once the log has called Server.Durable with their Seq, and no Body is
+	// changed before.
 	Append(records []journal.Record) error
 	// Sync asks that all that was appended be made durable now.
 	Sync()

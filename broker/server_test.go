@@ -353,7 +353,7 @@ var errDisk = errors.New("the disk is on fire")
 // and that Serve says why.
 func TestLogFails(t *testing.T) {
 	t.Parallel()
-	for _, op := range []string{"WriteAt", "Datasync"} {
+	for _, op := range []string{"WriteVectors", "Datasync"} {
 		t.Run(op, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {

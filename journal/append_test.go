@@ -275,7 +275,7 @@ func TestBuffersShrinkAfterABurst(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 {
-			if err := j.Append([]journal.Record{{Seq: j.Last() + 1, Type: 1, Body: make([]byte, 4<<20)}}); err != nil {
+			if err := j.Append([]journal.Record{{Seq: j.Last() + 1, Type: 1, Head: make([]byte, 4<<20)}}); err != nil {
 				t.Fatal(err)
 			}
 			j.Sync()
@@ -350,9 +350,9 @@ func checkGrowing(j *journal.Journal) error {
 func TestAppendDoesNotAllocate(t *testing.T) {
 	w := newWatch()
 	opt := w.options(memfs.New())
-	opt.SegmentBytes, opt.BufferBytes = 8<<20, 4<<20
+	opt.SegmentBytes, opt.BufferBytes = 16<<20, 4<<20
 	j := open(t, opt)
-	recs := []journal.Record{{Type: 1, Body: make([]byte, 100)}, {Type: 1, Body: make([]byte, 1000)}}
+	recs := []journal.Record{{Type: 1, Body: make([]byte, 100)}, {Type: 1, Body: make([]byte, 4096)}}
 	appendTwo := func() {
 		last := j.Last()
 		recs[0].Seq, recs[1].Seq = last+1, last+2
@@ -360,7 +360,7 @@ func TestAppendDoesNotAllocate(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for range 800 { // grow the buffer, less than keepBytes
+	for range 800 { // grow the buffer
 		appendTwo()
 	}
 	j.Sync()
@@ -371,6 +371,7 @@ func TestAppendDoesNotAllocate(t *testing.T) {
 	}
 	j.Sync()
 	w.await(j.Last())
+	j.Quiesce()
 	if n := testing.AllocsPerRun(500, appendTwo); n > 0 {
 		t.Errorf("%v allocations for each Append", n)
 	}

@@ -10,14 +10,21 @@ import (
 const (
 	keepBytes = 1 << 20         // what a buffer may keep between bursts
 	keepFor   = 2 * time.Second // how long it keeps more
+
+	// lentBytes is the size from which a Body is written from where it lies. A smaller one is copied faster than the system
+	// takes up one vector more.
+	lentBytes = 4 << 10
 )
 
 // batch is what goes to disk with one write and one sync: the records of one or more Appends, of one segment, and the
 // mark that makes all of them count.
 type batch struct {
 	opens    *segmentHeader // the segment that must be made first, or nil
-	offset   int64          // of buf in its segment
-	buf      []byte
+	offset   int64          // in its segment
+	size     int            // bytes there
+	buf      []byte         // all that was copied
+	lent     []lentBody     // the rest
+	vectors  [][]byte       // see gather
 	index    []indexEntry
 	digest   uint32 // of all records of the segment so far
 	firstSeq uint64
@@ -26,10 +33,30 @@ type batch struct {
 	since    time.Time // of the first Append
 }
 
-func (b *batch) empty() bool { return len(b.buf) == 0 }
+// lentBody is a Body that was not copied. It comes before buf[at:].
+type lentBody struct {
+	at   int
+	body []byte
+}
 
+func (b *batch) empty() bool { return b.size == 0 }
+
+// reset empties b and lets go of what was lent.
 func (b *batch) reset() {
-	*b = batch{buf: b.buf[:0], index: b.index[:0]}
+	clear(b.lent)
+	clear(b.vectors)
+	*b = batch{buf: b.buf[:0], lent: b.lent[:0], vectors: b.vectors[:0], index: b.index[:0]}
+}
+
+// gather returns what b holds, in the order of the segment. No vector is empty.
+func (b *batch) gather() [][]byte {
+	at := 0
+	for _, l := range b.lent {
+		b.vectors = append(b.vectors, b.buf[at:l.at], l.body)
+		at = l.at
+	}
+	b.vectors = append(b.vectors, b.buf[at:])
+	return b.vectors
 }
 
 // large tells whether b keeps what a burst left behind.
@@ -38,12 +65,15 @@ func (b *batch) large() bool { return cap(b.buf) > keepBytes }
 // shrink gives that back.
 func (b *batch) shrink() {
 	if b.large() {
-		b.buf, b.index = nil, nil
+		b.buf, b.lent, b.vectors, b.index = nil, nil, nil, nil
 	}
 }
 
-// Append adds records to the log as one batch: after a crash all of them are there or none. It copies them and returns;
-// Durable tells when they are safe. It waits while the buffer is full (a batch larger than the buffer is taken alone).
+// Append adds records to the log as one batch: after a crash all of them are there or none. It returns before they are
+// safe; Durable tells when they are. It waits while the buffer is full (a batch larger than the buffer is taken alone).
+//
+// A Head is copied, and so is recs. A Body may be written from where it lies: it must not change until its record is
+// durable or the journal has stopped, and stays in memory as long, with all that it is a part of.
 //
 // It returns the error that stopped the journal, ErrClosed, or one that wraps ErrTooBig; then nothing was appended. A Seq
 // that does not follow the last one, an Epoch below the last one and a Type that is not the caller's are programming
@@ -52,7 +82,7 @@ func (j *Journal) Append(recs []Record) error {
 	if len(recs) == 0 {
 		return nil
 	}
-	size, err := batchSize(recs)
+	size, copied, err := batchSize(recs)
 	if err != nil {
 		return err
 	}
@@ -66,7 +96,7 @@ func (j *Journal) Append(recs []Record) error {
 		return err
 	}
 	first := j.pending.empty()
-	j.encode(recs, size)
+	j.encode(recs, copied)
 	j.unsynced += size
 	if first || j.due() { // to arm the writer's timer, or it waits for what was encoded
 		signal(j.wake)
@@ -74,16 +104,19 @@ func (j *Journal) Append(recs []Record) error {
 	return nil
 }
 
-// batchSize is what recs take in a segment.
-func batchSize(recs []Record) (int, error) {
-	size := 0
+// batchSize is what recs take in a segment, and how much of it is copied.
+func batchSize(recs []Record) (size, copied int, err error) {
 	for i := range recs {
-		size += recordBytes(len(recs[i].Head) + len(recs[i].Body))
-		if size > MaxBatchBytes {
-			return 0, fmt.Errorf("append to journal: %w: more than %d bytes", ErrTooBig, MaxBatchBytes)
+		r := &recs[i]
+		n := recordBytes(len(r.Head) + len(r.Body))
+		if size += n; size > MaxBatchBytes {
+			return 0, 0, fmt.Errorf("append to journal: %w: more than %d bytes", ErrTooBig, MaxBatchBytes)
+		}
+		if copied += n; r.lends() {
+			copied -= len(r.Body)
 		}
 	}
-	return size, nil
+	return size, copied, nil
 }
 
 // checkOrder panics where the caller broke the rules; the caller holds mu.
@@ -185,13 +218,14 @@ func (t *tail) enter(h segmentHeader) {
 	t.segment, t.seed, t.offset, t.indexed, t.digest = h, h.seed(), segmentHeaderBytes, segmentHeaderBytes, 0
 }
 
-// encode copies recs, of size bytes, to the pending batch. The caller holds mu, which is free meanwhile, so that the writer
-// can report the batch before: while encoding is set, nobody else touches the pending batch and the tail.
-func (j *Journal) encode(recs []Record, size int) {
+// encode adds recs to the pending batch, and makes room for the bytes that are copied. The caller holds mu, which is free
+// meanwhile, so that the writer can report the batch before: while encoding is set, nobody else touches the pending batch
+// and the tail.
+func (j *Journal) encode(recs []Record, copied int) {
 	b, t := *j.pending, j.tail
 	j.encoding = true
 	j.mu.Unlock()
-	b.buf = slices.Grow(b.buf, size+markBytes)
+	b.buf = slices.Grow(b.buf, copied+markBytes)
 	for i := range recs {
 		b.add(&recs[i], &t)
 	}
@@ -202,19 +236,17 @@ func (j *Journal) encode(recs []Record, size int) {
 	j.changed.Broadcast()
 }
 
-// add copies r to b, where there is room, and moves t on.
+// add adds r to b, where there is room, and moves t on.
 func (b *batch) add(r *Record, t *tail) {
 	size := len(r.Head) + len(r.Body)
 	at := len(b.buf)
 	b.buf = b.buf[:at+recordHeaderBytes]
-	b.buf = append(b.buf, r.Head...)
-	b.buf = append(b.buf, r.Body...)
 	h := recordHeader{
 		typ:        r.Type,
 		size:       uint32(size),
 		seq:        r.Seq,
 		epoch:      r.Epoch,
-		payloadCRC: crc32.Checksum(b.buf[at+recordHeaderBytes:], castagnoli),
+		payloadCRC: b.addPayload(r),
 		prevChain:  t.chain,
 	}
 	if t.offset-t.indexed >= indexEvery {
@@ -224,8 +256,24 @@ func (b *batch) add(r *Record, t *tail) {
 	t.chain = h.put(b.buf[at:], t.seed)
 	t.digest = crc32.Update(t.digest, castagnoli, b.buf[at+recordHeaderBytes-4:at+recordHeaderBytes])
 	b.buf = append(b.buf, zeros[:recordBytes(size)-recordHeaderBytes-size]...)
+	b.size += recordBytes(size)
 	t.offset += int64(recordBytes(size))
 	t.seq, t.epoch = r.Seq, r.Epoch
+}
+
+// lends says whether the Body is not copied.
+func (r *Record) lends() bool { return len(r.Body) >= lentBytes }
+
+// addPayload adds the payload of r and returns its checksum.
+func (b *batch) addPayload(r *Record) (crc uint32) {
+	at := len(b.buf)
+	b.buf = append(b.buf, r.Head...)
+	if !r.lends() {
+		b.buf = append(b.buf, r.Body...)
+		return crc32.Checksum(b.buf[at:], castagnoli)
+	}
+	b.lent = append(b.lent, lentBody{len(b.buf), r.Body})
+	return crc32.Update(crc32.Checksum(r.Head, castagnoli), castagnoli, r.Body)
 }
 
 // finish ends the pending batch with its mark; the caller holds mu.
@@ -241,5 +289,6 @@ func (j *Journal) finish() {
 	}
 	h := recordHeader{seq: t.seq, epoch: t.epoch, prevChain: t.chain}
 	b.buf = m.append(b.buf, h, t.seed)
+	b.size += markBytes
 	t.offset += markBytes
 }

@@ -1,6 +1,9 @@
 package journal
 
-import "io"
+import (
+	"io"
+	"slices"
+)
 
 // WithRandom makes the identities and salts of a journal predictable.
 func WithRandom(o Options, random io.Reader) Options {
@@ -139,15 +142,16 @@ func SegmentImage(size int64, batches [][]Record, promised []int) (name string, 
 	image = h.encode()
 	for i, recs := range batches {
 		j.pending = &batch{offset: j.tail.offset, firstSeq: j.tail.seq + 1}
-		n, _ := batchSize(recs)
-		j.pending.buf = make([]byte, 0, n+markBytes)
+		_, copied, _ := batchSize(recs)
+		j.pending.buf = make([]byte, 0, copied+markBytes)
 		for k := range recs {
 			j.pending.add(&recs[k], &j.tail)
 		}
 		m := mark{firstSeq: recs[0].Seq, promiseSeq: lasts[promised[i]], promiseOffset: ends[promised[i]], salt: h.salt}
-		b := m.append(j.pending.buf, recordHeader{seq: j.tail.seq, epoch: j.tail.epoch, prevChain: j.tail.chain}, j.tail.seed)
+		h := recordHeader{seq: j.tail.seq, epoch: j.tail.epoch, prevChain: j.tail.chain}
+		j.pending.buf = m.append(j.pending.buf, h, j.tail.seed)
 		j.tail.offset += markBytes
-		image = append(image, b...)
+		image = append(image, slices.Concat(j.pending.gather()...)...)
 		ends, lasts = append(ends, j.tail.offset), append(lasts, j.tail.seq)
 	}
 	return h.name(), append(image, make([]byte, size-int64(len(image)))...), ends

@@ -37,6 +37,9 @@ type File interface {
 	io.ReaderAt
 	io.WriterAt
 	io.Closer
+	// WriteVectors writes vectors one after the other, as WriteAt would write all of them in one. It may stop short without
+	// an error, as write(2) does.
+	WriteVectors(vectors [][]byte, offset int64) (int, error)
 	Size() (int64, error)
 	// Allocate reserves room for the first size bytes. It may do nothing where the system has no such call.
 	Allocate(size int64) error

@@ -16,6 +16,15 @@ func (f osFile) Allocate(size int64) error {
 	return f.pathError("fallocate", err)
 }
 
+// maxVectors is what the system takes in one call (IOV_MAX).
+const maxVectors = 1024
+
+// WriteVectors implements File.
+func (f osFile) WriteVectors(vectors [][]byte, offset int64) (int, error) {
+	n, err := unix.Pwritev(int(f.Fd()), vectors[:min(len(vectors), maxVectors)], offset)
+	return max(n, 0), f.pathError("pwritev", err)
+}
+
 // Sync and Datasync are made once, interrupted or not (see steady): os.File's Sync would try again.
 func (f osFile) Sync() error { return f.pathError("fsync", unix.Fsync(int(f.Fd()))) }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"slices"
 	"syscall"
 )
 
@@ -112,20 +113,48 @@ func renamed(file File, name string) File {
 
 // ReadAt goes on where a read stopped short, until b is full, the file ends or an error comes.
 func (f steadyFile) ReadAt(b []byte, offset int64) (int, error) {
-	return whole(b, offset, f.File.ReadAt)
+	return whole(len(b), func(done int) (int, error) { return f.File.ReadAt(b[done:], offset+int64(done)) })
 }
 
 // WriteAt goes on where a write stopped short, until all of b is written or an error comes.
 func (f steadyFile) WriteAt(b []byte, offset int64) (int, error) {
 	defer f.calls.end(f.calls.begin("write", f.name))
-	return whole(b, offset, f.File.WriteAt)
+	return whole(len(b), func(done int) (int, error) { return f.File.WriteAt(b[done:], offset+int64(done)) })
 }
 
-// whole moves all of b by as many calls as it takes.
-func whole(b []byte, offset int64, move func([]byte, int64) (int, error)) (int, error) {
+// WriteVectors goes on where a write stopped short, or at the most that the system takes at once, until all of them are
+// written or an error comes.
+func (f steadyFile) WriteVectors(vectors [][]byte, offset int64) (int, error) {
+	defer f.calls.end(f.calls.begin("write", f.name))
+	size := 0
+	for _, v := range vectors {
+		size += len(v)
+	}
+	return whole(size, func(done int) (int, error) {
+		n, err := f.File.WriteVectors(vectors, offset+int64(done))
+		vectors = skip(vectors, n)
+		return n, err
+	})
+}
+
+// skip returns what vectors hold after the first n bytes.
+func skip(vectors [][]byte, n int) [][]byte {
+	for len(vectors) > 0 && n >= len(vectors[0]) {
+		n -= len(vectors[0])
+		vectors = vectors[1:]
+	}
+	if n > 0 {
+		vectors = slices.Clone(vectors) // they are the caller's
+		vectors[0] = vectors[0][n:]
+	}
+	return vectors
+}
+
+// whole moves size bytes by as many calls as it takes; done are those that have been moved.
+func whole(size int, move func(done int) (int, error)) (int, error) {
 	done := 0
-	for idle := 0; done < len(b); {
-		n, err := move(b[done:], offset+int64(done))
+	for idle := 0; done < size; {
+		n, err := move(done)
 		done += n
 		if err != nil && !errors.Is(err, syscall.EINTR) {
 			return done, err

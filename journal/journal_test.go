@@ -35,7 +35,7 @@ func payload(seq uint64) []byte {
 	r := rand.New(rand.NewPCG(seq, h.Sum64()))
 	b := make([]byte, r.IntN(300))
 	if seq%50 == 49 {
-		b = make([]byte, 6000) // more than a block
+		b = make([]byte, 6000) // more than a block, and its Body is not copied
 	}
 	for i := range b {
 		b[i] = byte(r.Uint32())
@@ -54,7 +54,7 @@ var payloads [1 << 15]atomic.Pointer[madePayload]
 
 func record(seq uint64) journal.Record {
 	p := payload(seq)
-	return journal.Record{Seq: seq, Epoch: uint32(1 + seq/100), Type: uint8(1 + seq%127), Head: p[:len(p)/3], Body: p[len(p)/3:]}
+	return journal.Record{Seq: seq, Epoch: uint32(1 + seq/100), Type: uint8(1 + seq%127), Head: p[:len(p)/4], Body: p[len(p)/4:]}
 }
 
 // records makes n records from Seq first on.

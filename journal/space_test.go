@@ -266,7 +266,7 @@ func TestRoom(t *testing.T) {
 
 func TestNoSpaceInAnAllocatedSegmentIsFatal(t *testing.T) {
 	t.Parallel()
-	for _, op := range []string{"WriteAt", "Datasync"} {
+	for _, op := range []string{"WriteVectors", "Datasync"} {
 		disk, w := memfs.New(), newWatch()
 		j := open(t, w.options(disk))
 		put(t, j, w, 1)

@@ -104,7 +104,7 @@ func (j *Journal) commit(b *batch) error {
 		}
 	}
 	s := j.active
-	if err := writeAt(s.file, b.buf, b.offset); err != nil {
+	if _, err := s.file.WriteVectors(b.gather(), b.offset); err != nil {
 		return fmt.Errorf("write segment %s: %w", s.name(), err)
 	}
 	begun := time.Now()
@@ -112,9 +112,9 @@ func (j *Journal) commit(b *batch) error {
 		return fmt.Errorf("sync segment %s: %w", s.name(), err)
 	}
 	if took := time.Since(begun); took >= slowSync {
-		j.log.Warn("slow sync", zap.Duration("took", took), zap.Int("bytes", len(b.buf)))
+		j.log.Warn("slow sync", zap.Duration("took", took), zap.Int("bytes", b.size))
 	}
-	s.end, s.digest = b.offset+int64(len(b.buf)), b.digest
+	s.end, s.digest = b.offset+int64(b.size), b.digest
 	return nil
 }
 
@@ -211,9 +211,9 @@ func (j *Journal) publish(b *batch) error {
 	s := j.segments[len(j.segments)-1]
 	advanced := b.lastSeq > s.lastSeq.Load()
 	j.unpromised = b.lastSeq >= b.firstSeq
-	s.advance(b.lastSeq, b.offset+int64(len(b.buf)), b.index)
+	s.advance(b.lastSeq, b.offset+int64(b.size), b.index)
 	j.durable.Store(b.lastSeq)
-	j.unsynced -= len(b.buf) - markBytes
+	j.unsynced -= b.size - markBytes
 	j.doom(b.floor)
 	j.spare.want(s)
 	b.reset()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"slices"
 	"syscall"
 )
 
@@ -58,8 +59,14 @@ func (f *file) ReadAt(b []byte, offset int64) (int, error) {
 	return n, nil
 }
 
-func (f *file) WriteAt(b []byte, offset int64) (int, error) {
-	fault, err := f.begin("WriteAt")
+func (f *file) WriteAt(b []byte, offset int64) (int, error) { return f.write("WriteAt", b, offset) }
+
+func (f *file) WriteVectors(vectors [][]byte, offset int64) (int, error) {
+	return f.write("WriteVectors", slices.Concat(vectors...), offset)
+}
+
+func (f *file) write(op string, b []byte, offset int64) (int, error) {
+	fault, err := f.begin(op)
 	defer f.fs.mu.Unlock()
 	if err != nil {
 		return 0, err

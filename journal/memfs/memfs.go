@@ -23,7 +23,7 @@ type Call struct {
 // Writes tells whether the call changes or syncs anything.
 func (c Call) Writes() bool {
 	switch c.Op {
-	case "Create", "Rename", "Remove", "SyncDir", "WriteAt", "Allocate", "Truncate", "Sync", "Datasync":
+	case "Create", "Rename", "Remove", "SyncDir", "WriteAt", "WriteVectors", "Allocate", "Truncate", "Sync", "Datasync":
 		return true
 	}
 	return false
