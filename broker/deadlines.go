@@ -74,6 +74,7 @@ func (src *source) Read(p []byte) (int, error) {
 }
 
 func (s *session) readSome(n int, err error) error {
+	s.heard = time.Now()
 	if full := s.deadlines.came(n, s.server.budget); err == nil && full != nil {
 		return full
 	}

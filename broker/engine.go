@@ -393,7 +393,7 @@ func (e *engine) deliver() {
 		p := &e.parcels[i]
 		p.out.mu.Lock()
 		for at := p.first; ; at = e.following[at] {
-			e.announce(p.out, p.out.push(&outputs[at]))
+			e.announce(p.out, p.out.add(&outputs[at]))
 			if at == p.last {
 				break
 			}

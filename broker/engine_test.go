@@ -77,10 +77,7 @@ func release(t *testing.T, seed uint64) {
 				o.After = seq
 			}
 			box := boxes[targets[i]]
-			box.mu.Lock()
-			gate := box.push(&o)
-			box.mu.Unlock()
-			e.announce(box, gate)
+			e.announce(box, box.push(&o))
 			i++
 		}
 		appended <- seq

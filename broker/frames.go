@@ -2,7 +2,6 @@ package broker
 
 import (
 	"strings"
-	"time"
 
 	"baton/broker/stomp"
 	"baton/destinations"
@@ -130,22 +129,22 @@ func (s *session) send(f *stomp.Frame, c destinations.Command) error {
 	if err != nil {
 		return err
 	}
-	props, stamped, err := properties(f)
-	if err != nil {
-		return err
-	}
 	persistent = persistent && !target.Destination.Temporary()
 	size := sendBytes(&target, f)
 	if tx != nil {
-		target.Message = newMessage(f, s.speaks(), persistent, stamped, replyTo)
-		target.Message.Props = props
+		if target.Message, err = s.newMessage(f, persistent, replyTo); err != nil {
+			return err
+		}
 		return s.sendInTransaction(tx, target, size, c)
 	}
 	if err := s.server.budget.take(size); err != nil {
 		return err
 	}
-	msg := newMessage(f, s.speaks(), persistent, stamped, replyTo)
-	msg.Props = props
+	msg, err := s.newMessage(f, persistent, replyTo)
+	if err != nil {
+		s.server.budget.give(size)
+		return err
+	}
 	c.Op, c.Destination, c.Existing, c.Message = destinations.Send, target.Destination, target.Existing, msg
 	if target.Also != nil || s.clientID != "" {
 		c.More = s.sending(target.Also)
@@ -219,37 +218,66 @@ func existing(f *stomp.Frame, spelled bool) (bool, error) {
 // newMessage copies what a message is out of its frame: one allocation holds
 // the headers and the body as they came. A replyTo takes the place of the header
 // reply-to, and a timestamp is added where there is none.
-func newMessage(f *stomp.Frame, v stomp.Version, persistent, stamped bool, replyTo string) *destinations.Message {
+func (s *session) newMessage(f *stomp.Frame, persistent bool, replyTo string) (*destinations.Message, error) {
 	content := make([]byte, 0, f.HeaderBytes()+stampBytes+1+len(f.Body))
-	var form stomp.Form
-	if replyTo == "" {
-		content, form = f.AppendHeaders(content, reserved)
-	} else {
-		content, form = appendReplyTo(content, f, v, replyTo)
+	var roles role
+	content, form := f.AppendHeaders(content, func(name []byte) bool {
+		r := roleOf(name)
+		roles |= r
+		return r&roleReserved != 0 || replyTo != "" && string(name) == headerReplyTo
+	})
+	if replyTo != "" {
+		content = stomp.AppendHeader(content, s.speaks(), headerReplyTo, replyTo)
+		form = stomp.FormOf(content, s.speaks())
 	}
-	if !stamped {
-		content = appendStamp(content, time.Now())
+	if roles&roleStamp == 0 {
+		content = appendStamp(content, s.heard)
 	}
 	headerBytes := len(content)
 	content = append(content, '\n')
 	content = append(content, f.Body...)
-	return &destinations.Message{Content: content, HeaderBytes: int32(headerBytes), Form: uint8(form), Persistent: persistent}
+	m := &destinations.Message{Content: content, HeaderBytes: int32(headerBytes), Form: uint8(form), Persistent: persistent}
+	if roles&roleProperty == 0 {
+		return m, nil
+	}
+	var err error
+	m.Props, err = properties(f)
+	return m, err
 }
 
-// reserved says which headers of a SEND are not passed on: those that speak to
-// the broker, and those that only the broker may write on a MESSAGE, so that
-// none of them can be forged.
-func reserved(name []byte) bool {
+// A role says what the headers of a SEND are for, beyond being passed on.
+type role uint8
+
+const (
+	roleReserved role = 1 << iota // it is not passed on
+	roleProperty                  // properties reads it
+	roleStamp                     // it says when the message was made
+)
+
+// roleOf says what a header of a SEND is for. Reserved are those that speak to
+// the broker, and those that only the broker may write on a MESSAGE, so that none
+// of them can be forged.
+func roleOf(name []byte) role {
 	switch string(name) {
+	case headerTimestamp:
+		return roleStamp
+	case headerPriority, headerExpiration, headerMessageTTL,
+		headerGroupID, headerGroupSeq, headerDeduplicationID, headerDuplicateID, headerXDeduplicationID,
+		headerLastValueKey, headerLastValueName:
+		return roleProperty
+	case headerExpires, headerScheduledDelay, headerXDelay, headerScheduledTime, headerScheduledPeriod, headerScheduledRepeat, headerScheduledCron:
+		return roleProperty | roleReserved
 	case headerDestination, headerCreate, headerReceipt, headerTransaction, headerContentLength, headerLogin, headerPasscode,
 		headerMessageID, headerSubscription, headerAck, headerRedelivered, headerDeliveryCount,
 		headerJMSXDeliveryCount, headerJMSXUserID, headerReceiptID, headerVersion, headerSession, headerServer, headerHeartBeat,
 		headerGroupFirst, headerOriginalDestination, headerOriginalMessageID, headerOriginalExpiration, headerDLQReason, headerDLQCount, headerDLQTime,
-		headerExpires, headerScheduledDelay, headerXDelay, headerScheduledTime, headerScheduledPeriod, headerScheduledRepeat, headerScheduledCron, headerScheduledJobID,
-		headerDropped:
-		return true
+		headerScheduledJobID, headerDropped:
+		return roleReserved
 	}
-	return len(name) > 9 && string(name[:9]) == "x-broker-"
+	if len(name) > 9 && string(name[:9]) == "x-broker-" {
+		return roleReserved
+	}
+	return 0
 }
 
 // acknowledge reads an ACK or NACK. 1.2 names the delivery by its ack header;

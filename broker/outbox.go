@@ -49,8 +49,15 @@ func newOutbox() *outbox {
 }
 
 // push adds an output and returns the Seq that must be durable before it, and
-// all before it, may leave; the caller holds mu.
+// all before it, may leave.
 func (o *outbox) push(out *destinations.Output) (gate uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.add(out)
+}
+
+// add is push by one who holds mu.
+func (o *outbox) add(out *destinations.Output) (gate uint64) {
 	if o.closed || o.final && out.Kind != outputEnd {
 		return 0
 	}

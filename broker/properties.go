@@ -9,26 +9,11 @@ import (
 	"baton/destinations"
 )
 
-// properties reads what the headers of a SEND ask for beyond being delivered;
-// nil if that is nothing. stamped says that the client wrote a timestamp.
-func properties(f *stomp.Frame) (p *destinations.Props, stamped bool, err error) {
-	asked := false
-	for name := range f.Headers() {
-		switch string(name) {
-		case headerTimestamp:
-			stamped = true
-		case headerPriority, headerExpires, headerExpiration, headerMessageTTL,
-			headerScheduledDelay, headerXDelay, headerScheduledTime, headerScheduledPeriod, headerScheduledRepeat, headerScheduledCron,
-			headerGroupID, headerGroupSeq, headerDeduplicationID, headerDuplicateID, headerXDeduplicationID,
-			headerLastValueKey, headerLastValueName:
-			asked = true
-		}
-	}
-	if !asked {
-		return nil, stamped, nil
-	}
+// properties reads what the headers of a SEND ask for beyond being delivered:
+// those that have roleProperty.
+func properties(f *stomp.Frame) (*destinations.Props, error) {
 	r := propertyReader{frame: f}
-	p = &destinations.Props{
+	p := &destinations.Props{
 		Priority: r.priority(),
 		Expires:  r.moment(headerExpires),
 		TTL:      r.millis(0, headerExpiration, headerMessageTTL),
@@ -43,7 +28,7 @@ func properties(f *stomp.Frame) (p *destinations.Props, stamped bool, err error)
 		Key:      r.text(headerLastValueKey, headerLastValueName),
 	}
 	r.schedule(p)
-	return p, stamped, r.err
+	return p, r.err
 }
 
 // A propertyReader reads headers, each by the first of its names that is there,

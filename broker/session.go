@@ -29,6 +29,7 @@ type session struct {
 	connected  bool
 	clientID   string        // what the client calls itself; empty: it does not
 	version    atomic.Uint32 // a stomp.Version, set before CONNECTED
+	heard      time.Time     // when octets of the client last came
 	beatWithin time.Duration // the client is cut when nothing comes for so long; 0: never
 	deadlines  deadlines
 

@@ -115,11 +115,3 @@ func (s *session) unsubscribed(id string) {
 		t.automatic = false
 	}
 }
-
-// appendReplyTo appends the header lines of a SEND but for its reply-to, which
-// becomes address.
-func appendReplyTo(dst []byte, f *stomp.Frame, v stomp.Version, address string) ([]byte, stomp.Form) {
-	dst, _ = f.AppendHeaders(dst, func(name []byte) bool { return string(name) == headerReplyTo || reserved(name) })
-	dst = stomp.AppendHeader(dst, v, headerReplyTo, address)
-	return dst, stomp.FormOf(dst, v)
-}

@@ -18,7 +18,7 @@ import (
 const (
 	takeLimit  = 256       // outputs that are encoded together
 	copyLimit  = 4 << 10   // a larger content is not copied but written from where it is
-	writeBytes = 64 << 10 // a buffer is written when it holds so much
+	writeBytes = 64 << 10  // a buffer is written when it holds so much
 	keepBytes  = 128 << 10 // a larger buffer is not kept for the next session
 )
 

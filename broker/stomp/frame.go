@@ -68,11 +68,14 @@ func (f *Frame) AppendHeaders(dst []byte, drop func(name []byte) bool) ([]byte, 
 	if f.parts == nil {
 		return dst, formOf(nil, f.version, 0, false)
 	}
-	f.parts.clearSeen()
+	few := len(f.parts.lines) <= fewLines
+	if !few {
+		f.parts.clearSeen()
+	}
 	from, lines, blanks := len(dst), 0, false
 	for i, l := range f.parts.lines {
 		name := f.header(i).name
-		if string(name) == DroppedHeader || drop != nil && drop(name) || f.repeats(i, name) {
+		if string(name) == DroppedHeader || drop != nil && drop(name) || few && f.repeatsOf(i, name) || !few && f.repeats(i, name) {
 			continue
 		}
 		rawName, rawValue := f.head[l.nameStart:l.nameEnd], f.head[l.valueStart:l.valueEnd]
@@ -84,6 +87,19 @@ func (f *Frame) AppendHeaders(dst []byte, drop func(name []byte) bool) ([]byte, 
 		blanks = blanks || blankEdge(rawName) || blankEdge(rawValue)
 	}
 	return dst, formOf(dst[from:], f.version, lines, blanks)
+}
+
+// fewLines is up to how many lines each is compared with all before it.
+const fewLines = 8
+
+// repeatsOf reports whether a line before line i has the same name.
+func (f *Frame) repeatsOf(i int, name []byte) bool {
+	for k := range i {
+		if bytes.Equal(f.header(k).name, name) {
+			return true
+		}
+	}
+	return false
 }
 
 // hashSeed keeps clients from choosing names that collide.
