@@ -328,6 +328,7 @@ func TestReportsWithoutMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := servePipes(t, Options{MemoryBytes: 1 << 20})
 		c, others := h.connect("1.2"), []*client{h.connect("1.2"), h.connect("1.2")}
+		synctest.Wait() // CONNECTED may be ahead of the report
 		watcher := h.watch("/topic/$SYS.connections.*,/topic/$SYS.reports.lost")
 		others = append(others, h.exhaust())
 		watcher.report("connections.opened")
