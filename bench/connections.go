@@ -45,4 +45,9 @@ func Connect(ctx context.Context, server Server, n int) (*Connections, error) {
 }
 
 // Close ends all of them.
-func (c *Connections) Close() { c.cancel() }
+func (c *Connections) Close() {
+	for _, idle := range c.all {
+		_ = idle.Close()
+	}
+	c.cancel()
+}

@@ -121,6 +121,9 @@ func (r *run) fillAndDrain(ctx context.Context) (*Result, error) {
 	}
 	result, err := r.finish(ctx, sent)
 	result.Latencies = Latency{} // they waited for the consumers
+	for i, p := range result.Receiving {
+		result.Receiving[i] = Point{At: p.At, Rate: p.Rate}
+	}
 	return result, err
 }
 

@@ -335,13 +335,14 @@ func TestWorkloadsAreChecked(t *testing.T) {
 		"window":       func(w *Workload) { w.Window = -1 },
 		"prefetch":     func(w *Workload) { w.Prefetch = -1 },
 		"rate":         func(w *Workload) { w.Rate = math.Inf(1) },
-		"ahead":        func(w *Workload) { w.Ahead = 63 },
-		"tx":           func(w *Workload) { w.Tx, w.Window = 10, 0 },
-		"backlog":      func(w *Workload) { w.Backlog, w.Topic = 1, true },
-		"duration":     func(w *Workload) { w.Duration = 0 },
-		"durable":      func(w *Workload) { w.Durable = true },
-		"selectors":    func(w *Workload) { w.Selectors, w.Topic = true, true },
-		"ack":          func(w *Workload) { w.Ack = "never" },
+		"destinations, of all producers and consumers": func(w *Workload) { w.Producers, w.Consumers, w.Destinations = 100, 100, 1001 },
+		"ahead":     func(w *Workload) { w.Ahead = 63 },
+		"tx":        func(w *Workload) { w.Tx, w.Window = 10, 0 },
+		"backlog":   func(w *Workload) { w.Backlog, w.Topic = 1, true },
+		"duration":  func(w *Workload) { w.Duration = 0 },
+		"durable":   func(w *Workload) { w.Durable = true },
+		"selectors": func(w *Workload) { w.Selectors, w.Topic = true, true },
+		"ack":       func(w *Workload) { w.Ack = "never" },
 	} {
 		w := good
 		change(&w)

@@ -33,6 +33,7 @@ const (
 	maxClients   = 100_000
 	maxWindow    = 1 << 20
 	maxRate      = 1_000_000_000
+	maxAccounts  = 10_000_000 // of what each consumer has had of each producer in each destination
 )
 
 // withDefaults gives what is zero its default.
@@ -66,6 +67,9 @@ func (w Workload) Check() error {
 	want(w.Producers >= 1 && w.Producers <= maxClients, "producers: %d is not within 1 and %d", w.Producers, maxClients)
 	want(w.Consumers >= 0 && w.Consumers <= maxClients, "consumers: %d is not within 0 and %d", w.Consumers, maxClients)
 	want(w.Destinations >= 0 && w.Destinations <= maxClients, "destinations: %d is not within 1 and %d", w.Destinations, maxClients)
+	accounts := w.Producers * max(w.Consumers, 1) * max(w.Destinations, 1)
+	want(accounts <= maxAccounts, "destinations, of all producers and consumers: %d × %d × %d is more than %d",
+		w.Destinations, w.Producers, w.Consumers, maxAccounts)
 	want(w.Size >= StampBytes && w.Size <= maxBodyBytes, "size: %d is not within %d and %d", w.Size, StampBytes, maxBodyBytes)
 	want(w.Window >= 0 && w.Window <= maxWindow, "window: %d is not within 0 and %d", w.Window, maxWindow)
 	want(w.Prefetch >= 0 && w.Prefetch <= maxWindow, "prefetch: %d is not within 1 and %d", w.Prefetch, maxWindow)

@@ -13,8 +13,9 @@ import (
 	"baton/destinations"
 )
 
-// An examiner reads what selectors must be asked about and is only in the log,
-// beside the engine: one message after the other.
+// An examiner reads, beside the engine and one message after the other, what is only
+// in the log: what selectors must be asked about, and what is to be given to readers,
+// sent at its time or buried.
 type examiner struct {
 	engine  *engine
 	fetches *allowance
@@ -128,7 +129,11 @@ const examineFor = 20 * time.Millisecond
 // wait lets some time pass before something is read again. It returns false when
 // the examiner is stopped.
 func (x *examiner) wait(q examination, err error) bool {
-	x.logger.Error("messages cannot be read from the journal for now: consumers with selectors wait",
+	waiting := "consumers with selectors wait"
+	if q.Selector == nil {
+		waiting = "readers, scheduled messages and dead letters wait"
+	}
+	x.logger.Error("messages cannot be read from the journal for now: "+waiting,
 		zap.Stringer("destination", q.Queue), zap.Error(err))
 	select {
 	case <-time.After(longestPause):

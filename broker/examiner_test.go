@@ -45,6 +45,33 @@ func TestExaminerWaitsWithNothing(t *testing.T) {
 	})
 }
 
+// Whoever waits for what cannot be read is named: here nobody has a selector.
+func TestExaminerSaysWhoWaits(t *testing.T) {
+	var fails atomic.Bool
+	answer := func(uint64) error {
+		if fails.Load() {
+			return errors.New("too many open files")
+		}
+		return nil
+	}
+	inLittleMemory(t, answer, func(t *testing.T, h *host, _ *getLog, logged *observer.ObservedLogs) {
+		c, other := h.connect("1.2"), h.connect("1.2")
+		other.subscribe("s", "/topic/a", "auto")
+		for range 200 {
+			c.do("SEND\ndestination:/topic/a\nAMQ_SCHEDULED_DELAY:60000", strings.Repeat("x", 1000))
+		}
+		fails.Store(true)
+		time.Sleep(61 * time.Second)
+		if logged.FilterMessageSnippet("scheduled messages").Len() == 0 || logged.FilterMessageSnippet("selectors").Len() > 0 {
+			t.Errorf("logged: %v", logged.All())
+		}
+		fails.Store(false)
+		for range 200 {
+			other.message(strings.Repeat("x", 1000))
+		}
+	})
+}
+
 // The answers of the examiner wait for a busy engine within the bounds of the mailbox, with their contents.
 func TestExaminerWaitsForTheMailbox(t *testing.T) {
 	t.Parallel()
