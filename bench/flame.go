@@ -114,13 +114,19 @@ func (f *flame) drawCall(c *call, x, width float64, row int) {
 	f.out.WriteString("</g>\n")
 }
 
-// fitting is a function's name without the path of its package, cut to a width.
+// fitting is as much of a function's name as is not wider: with its package and type, without the one, without both, or cut.
 func fitting(function string, width float64) string {
-	short := []rune(function[strings.LastIndexByte(function, '/')+1:])
-	if most := int(width / glyph); len(short) > most {
-		short = append(short[:max(most-1, 1)], '…')
+	most := int(width / glyph)
+	short := function[strings.LastIndexByte(function, '/')+1:]
+	for _, end := range []string{".", ")."} { // of the package, of the type
+		if _, rest, found := strings.Cut(short, end); found && len(short) > most {
+			short = rest
+		}
 	}
-	return string(short)
+	if cut := []rune(short); len(cut) > most {
+		short = string(cut[:max(most-1, 1)]) + "…"
+	}
+	return short
 }
 
 // A functionKind is drawn in a colour.
@@ -130,7 +136,7 @@ type functionKind struct {
 }
 
 var functionKinds = []functionKind{
-	{"the kernel", "#f4a582", []string{"syscall.", "internal/runtime/syscall.", "runtime.futex", "runtime.epoll", "runtime.write1", "runtime.usleep"}},
+	{"the kernel", "#f4a582", []string{"syscall.", "internal/runtime/syscall", "runtime.futex", "runtime.epoll", "runtime.write1", "runtime.usleep"}},
 	{"broker", "#92c5de", []string{"baton/broker."}},
 	{"broker/stomp", "#b8e0c0", []string{"baton/broker/stomp."}},
 	{"destinations", "#fddb80", []string{"baton/destinations."}},

@@ -132,7 +132,7 @@ func TestFlame(t *testing.T) {
 func TestFlameIsBounded(t *testing.T) {
 	t.Parallel()
 	deep := strings.TrimSpace(strings.Repeat("f ", 3*maxFlame))
-	in := cpuProfile(t, "cpu", map[string]int64{deep: 1_000_000, "narrow.function": 100, "baton/broker/stomp.AQuiteLongName": 100_000})
+	in := cpuProfile(t, "cpu", map[string]int64{deep: 1_000_000, "narrow.function": 100, "baton/broker/stomp.AFunctionWithQuiteALongName": 100_000})
 	var out bytes.Buffer
 	if err := Flame(&out, "deep", in); err != nil {
 		t.Fatal(err)
@@ -144,8 +144,25 @@ func TestFlameIsBounded(t *testing.T) {
 	if _, drawn := got["narrow.function"]; drawn {
 		t.Error("what is narrower than a pixel is drawn")
 	}
-	if long := got["baton/broker/stomp.AQuiteLongName"]; !strings.HasPrefix(long.text, "stomp.AQ") || !strings.HasSuffix(long.text, "…") {
+	if long := got["baton/broker/stomp.AFunctionWithQuiteALongName"]; !strings.HasPrefix(long.text, "AFunction") || !strings.HasSuffix(long.text, "…") {
 		t.Errorf("%+v", long)
+	}
+}
+
+func TestFunctionsFit(t *testing.T) {
+	t.Parallel()
+	const function = "baton/broker.(*session).read.func1"
+	for glyphs, want := range map[float64]string{
+		100: "broker.(*session).read.func1",
+		28:  "broker.(*session).read.func1",
+		27:  "(*session).read.func1",
+		20:  "read.func1",
+		9:   "read.fun…",
+		0:   "r…",
+	} {
+		if got := fitting(function, glyphs*glyph+0.1); got != want {
+			t.Errorf("in %v letters: %q, want %q", glyphs, got, want)
+		}
 	}
 }
 

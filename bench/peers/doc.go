@@ -1,6 +1,6 @@
 // Command peers compares Baton with ActiveMQ, RabbitMQ and the limits of the machine, in one run.
 //
-//	go run ./bench/peers [-against baton,relay,activemq,rabbitmq] [-growth baton] [-only FIGURE,…] [-rounds 3] [-duration 10s]
+//	go run ./bench/peers [-against baton,relay,activemq,rabbitmq] [-growth baton] [-only FIGURE,…] [-rounds 3] [-duration 8s]
 //	                     [-scale 1] [-dir DIR] [-out FILE]
 //
 // Each round starts one broker after the other with an empty directory in DIR, lets `baton bench` workloads run on it, and

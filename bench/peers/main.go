@@ -26,7 +26,7 @@ func main() {
 	only := flag.String("only", "", "what is measured: "+strings.Join(allFigures(), ", ")+" (default all)")
 	out := flag.String("out", "-", "the page whose measured part is written, with pictures beside it; - is standard output, without pictures")
 	flag.IntVar(&p.rounds, "rounds", 3, "how often all is measured")
-	flag.DurationVar(&p.duration, "duration", 10*time.Second, "how long each workload takes")
+	flag.DurationVar(&p.duration, "duration", 8*time.Second, "how long each workload takes")
 	flag.Float64Var(&p.scale, "scale", 1, "of the messages of a backlog, the queues and the connections")
 	flag.StringVar(&p.dir, "dir", "", "where the brokers' data goes for the time of the run (default the system's temporary directory)")
 	flag.Parse()
