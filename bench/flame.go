@@ -15,6 +15,7 @@ import (
 const (
 	flameWidth  = 1200
 	flameTop    = 64
+	flameBottom = 10
 	flameRow    = 18
 	maxFlame    = 40  // rows
 	leastFlame  = 0.7 // pixels: what is narrower is not drawn
@@ -40,7 +41,7 @@ func Flame(out io.Writer, title string, cpuProfile io.Reader) error {
 	var b strings.Builder
 	rows := min(all.depth(), maxFlame)
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="%s" font-size="11">`+"\n",
-		flameWidth, flameTop+rows*flameRow+10, flameFamily)
+		flameWidth, flameTop+rows*flameRow+flameBottom, flameFamily)
 	fmt.Fprintf(&b, `<rect width="100%%" height="100%%" fill="white"/><text x="8" y="22" font-size="15">%s</text>`+"\n", html.EscapeString(title))
 	drawLegend(&b)
 	f := flame{&b, all.time}

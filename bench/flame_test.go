@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strconv"
@@ -109,6 +110,9 @@ func TestFlame(t *testing.T) {
 	}
 	if !strings.Contains(out.String(), ">a &amp; b<") {
 		t.Error("no title")
+	}
+	if height := fmt.Sprintf(` height="%d"`, flameTop+3*flameRow+flameBottom); !strings.Contains(out.String(), height) {
+		t.Errorf("three rows have no picture of %s", height)
 	}
 	got := boxes(t, &out)
 	for name, want := range map[string]box{

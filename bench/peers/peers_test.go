@@ -5,11 +5,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
 
 	"baton/bench"
+	"baton/integration/process"
 )
 
 // TestMain makes this program the relay that a test has started.
@@ -124,6 +127,41 @@ func read(t *testing.T, file string) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// What a run measures of a process is of that run alone: not the most memory that there has been before.
+func TestRunMeasuresItself(t *testing.T) {
+	t.Parallel()
+	relay, err := bench.NewRelay("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &contender{server: bench.Server{Addr: relay.Addr(), Dialect: bench.Dialects[0]}, pid: os.Getpid()}
+	const n = 256
+	each, err := residentEach(c, n, func() error {
+		touched := make([]byte, n<<20)
+		for i := 0; i < len(touched); i += 4096 {
+			touched[i] = 1
+		}
+		runtime.KeepAlive(touched)
+		return nil
+	})
+	if err != nil || each < 0.5*(1<<20) || each > 2*(1<<20) {
+		t.Errorf("a MiB takes %.0f octets, %v", each, err)
+	}
+	_, before, err := process.Memory(c.pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	debug.FreeOSMemory()
+	p := &plan{}
+	f, err := p.run(t.Context(), c, bench.Workload{Producers: 1, Consumers: 1, Size: 100, Duration: 40 * time.Millisecond})
+	if err != nil || f.peak >= float64(before) || f.peak < 1<<20 || f.cost <= 0 || f.deliveries <= 0 {
+		t.Errorf("%+v, %v; there were %d octets before", f, err, before)
+	}
+	if err := relay.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // What cannot be measured or written is said before anything is measured.
