@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,15 +25,17 @@ func TestMain(m *testing.M) {
 	m.Run()
 }
 
-// A short run with the real broker measures all of it, and cleans up.
+// A short run with the real broker measures all of it, and cleans up; but one that is not asked for, for it takes long.
 func TestRun(t *testing.T) {
 	t.Parallel()
+	const leftOut = "topic-1000"
 	dir := t.TempDir()
 	out := filepath.Join(dir, "performance.md")
 	write(t, out, "by hand\n"+measuredBegin+"\nold\n"+measuredEnd+"\nby hand, too\n")
 	var said strings.Builder
 	p := &plan{
 		against: []string{"baton", "relay"}, growth: []string{"baton"}, rounds: 1, duration: 40 * time.Millisecond, scale: 0.001, dir: dir,
+		only:     slices.DeleteFunc(allFigures(), func(name string) bool { return name == leftOut }),
 		progress: &said,
 	}
 	if err := run(t.Context(), p, out); err != nil {
@@ -41,13 +44,14 @@ func TestRun(t *testing.T) {
 	page := read(t, out)
 	for _, preset := range bench.Presets() {
 		cells := row(page, preset.Name+": ")
-		if len(cells) != 3 || cells[1] == "–" || cells[1] == "cannot" || strings.Contains(cells[2], "–") {
+		measured := len(cells) == 3 && !strings.ContainsAny(cells[1]+cells[2], "–") && cells[1] != "cannot"
+		if measured == (preset.Name == leftOut) {
 			t.Errorf("%s: %q", preset.Name, cells)
 		}
 	}
 	for _, g := range goals {
 		cells := row(page, g.text+" ")
-		if len(cells) != 6 || cells[1] == "–" {
+		if len(cells) != 6 || (cells[1] == "–") != strings.HasPrefix(g.text, "topic, 1 to 1,000") {
 			t.Errorf("goal %q: %q", g.text, cells)
 		}
 	}
@@ -146,7 +150,7 @@ func TestRunMeasuresItself(t *testing.T) {
 		runtime.KeepAlive(touched)
 		return nil
 	})
-	if err != nil || each < 0.5*(1<<20) || each > 2*(1<<20) {
+	if err != nil || each < 0.5*(1<<20) || each > 32*(1<<20) { // the race detector adds its own
 		t.Errorf("a MiB takes %.0f octets, %v", each, err)
 	}
 	_, before, err := process.Memory(c.pid)

@@ -80,19 +80,20 @@ func table(out io.Writer, contenders []string) {
 }
 
 func (p *plan) reportFigures(out io.Writer, all figures) {
-	fmt.Fprintf(out, "\n## Figures\n\nDeliveries a second, and how long one took since its SEND was due.\n\n")
+	fmt.Fprintf(out, "\n## Figures\n\nDeliveries a second, and how long one took since its SEND was due; with a window of 1, how long the receipt took.\n\n")
 	table(out, p.against)
 	for _, preset := range bench.Presets() {
 		fmt.Fprintf(out, "| %s: %s |", preset.Name, preset.Workload)
 		for _, name := range p.against {
-			fmt.Fprintf(out, " %s |", all.cell(name, preset.Name))
+			fmt.Fprintf(out, " %s |", all.cell(name, preset))
 		}
 		fmt.Fprintln(out)
 	}
 }
 
 // cell is what a contender did in a workload.
-func (all figures) cell(contender, what string) string {
+func (all figures) cell(contender string, preset bench.Preset) string {
+	what := preset.Name
 	switch {
 	case kinds[contender].cannot[what] != "":
 		return "cannot"
@@ -103,13 +104,17 @@ func (all figures) cell(contender, what string) string {
 	if !ok {
 		return "–"
 	}
-	sends, _ := all.of(contender, what, sendsOf)
-	p50, _ := all.of(contender, what, p50Of)
-	p99, _ := all.of(contender, what, p99Of)
-	if p50.median > 0 {
-		return fmt.Sprintf("%s, p50 %s µs, p99 %s µs", deliveries, number(p50.median), number(p99.median))
+	if preset.Backlog > 0 {
+		sends, _ := all.of(contender, what, sendsOf)
+		return fmt.Sprintf("in %s, out %s", sends, deliveries)
 	}
-	return fmt.Sprintf("in %s, out %s", sends, deliveries)
+	latency := func(f figure) bench.Latency { return f.latencies }
+	if preset.Window == 1 {
+		latency = func(f figure) bench.Latency { return f.receipts }
+	}
+	p50, _ := all.of(contender, what, func(f figure) float64 { return latency(f).P50 })
+	p99, _ := all.of(contender, what, func(f figure) float64 { return latency(f).P99 })
+	return fmt.Sprintf("%s, p50 %s µs, p99 %s µs", deliveries, number(p50.median), number(p99.median))
 }
 
 func (p *plan) reportMemory(out io.Writer, all figures) {
