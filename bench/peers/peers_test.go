@@ -51,7 +51,7 @@ func TestRun(t *testing.T) {
 	}
 	for _, g := range goals {
 		cells := row(page, g.text+" ")
-		if len(cells) != 6 || (cells[1] == "–") != strings.HasPrefix(g.text, "topic, 1 to 1,000") {
+		if cells == nil || (cells[1] == "–") != strings.HasPrefix(g.text, "topic, 1 to 1,000") {
 			t.Errorf("goal %q: %q", g.text, cells)
 		}
 	}
