@@ -180,6 +180,7 @@ func (e *engine) batch(posts []*post) error {
 	now := time.Now()
 	e.batches++
 	e.effects.Reset()
+	e.effects.Continues = true
 	e.readDisk()
 	e.tick(now)
 	taken := e.unpark(now)
@@ -188,6 +189,7 @@ func (e *engine) batch(posts []*post) error {
 	}
 	taken += e.unpark(now) // some of these may have made place
 	e.report(now)
+	e.machine.Finish(&e.effects)
 	// The machine holds it now, or nobody does. Counted twice for a moment, it
 	// could have others refused.
 	e.budget.give(taken)

@@ -105,11 +105,11 @@ func (m *Machine) settle(s *subscription, tag uint64, out *Effects) {
 	s.covered(tag, func(tag uint64, fl *flight) {
 		m.settleOne(s, tag, fl, out)
 	})
-	m.recordSettle(out)
 }
 
 // settleOne takes one message out of its queue. If it is stored, recordSettle is
-// what does it: one entry for a run of messages of the same queue.
+// what does it: one entry for a run of messages of the same queue, at the latest
+// when something else is recorded or the batch ends.
 func (m *Machine) settleOne(s *subscription, tag uint64, fl *flight, out *Effects) {
 	q := fl.queue
 	if !q.lasts(fl.at.slot()) {
@@ -117,12 +117,17 @@ func (m *Machine) settleOne(s *subscription, tag uint64, fl *flight, out *Effect
 		m.collect(q)
 		return
 	}
+	m.settling(q, out)
+	m.seqs = append(m.seqs, fl.at.slot().seq)
+	m.refs = append(m.refs, m.land(s, tag))
+}
+
+// settling says of which queue the messages are that are put into m.seqs next.
+func (m *Machine) settling(q *queue, out *Effects) {
 	if q != m.settled {
 		m.recordSettle(out)
 		m.settled = q
 	}
-	m.seqs = append(m.seqs, fl.at.slot().seq)
-	m.refs = append(m.refs, m.land(s, tag))
 }
 
 // recordSettle settles the messages in m.seqs.
@@ -137,6 +142,18 @@ func (m *Machine) recordSettle(out *Effects) {
 	clear(m.refs)
 	m.seqs, m.refs, m.settled = m.seqs[:0], m.refs[:0], nil
 }
+
+// maxJoined is how many messages Steps of one batch settle with one entry.
+const maxJoined = 1024
+
+// joins says that what c settles may be recorded together with what other Steps of
+// the batch settle.
+func (m *Machine) joins(c *Command) bool {
+	return (c.Op == Ack || c.Op == Sent) && len(m.seqs) < maxJoined
+}
+
+// Finish ends a batch of Steps whose Effects continue.
+func (m *Machine) Finish(out *Effects) { m.recordSettle(out) }
 
 // land ends a flight and returns its credit. The message stays in flight in
 // the queue: the caller says what becomes of it.

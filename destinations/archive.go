@@ -132,7 +132,7 @@ func (m *Machine) dropFirst(q *queue, n int, out *Effects) {
 
 // dropKept takes messages out of an archive.
 func (m *Machine) dropKept(q *queue, gone []ref, out *Effects) {
-	m.settled = q
+	m.settling(q, out)
 	for _, at := range gone {
 		if at.slot().stored() {
 			m.seqs = append(m.seqs, at.slot().seq)

@@ -6,6 +6,10 @@ type Effects struct {
 	// Entries are to be appended to the log, in order, in one batch or in
 	// several, but none may begin with an entry that is Joined.
 	Entries []Entry
+	// Continues is set by the caller where further Steps with these Effects follow:
+	// what several settle may become one entry. Machine.Finish must come after the
+	// last, and before anything else is asked of the machine.
+	Continues bool
 	// Sync is set when something waits for the entries to become durable.
 	Sync bool
 	// Outputs are to be released in order, each once its After is durable.

@@ -84,7 +84,7 @@ func (m *Machine) sweep(q *queue, out *Effects) {
 func (m *Machine) dropExpired(q *queue, out *Effects, due ...ref) {
 	out.Expired += len(due)
 	m.note(Expired, q.destination, "", len(due))
-	m.settled = q
+	m.settling(q, out)
 	for _, at := range due {
 		switch sl := at.slot(); {
 		case q.policy.ExpiryQueue != (Destination{}):

@@ -117,14 +117,15 @@ func (m *Machine) drop(q *queue, at ref, out *Effects) {
 		m.discard(q, at)
 		return
 	}
-	m.settled, m.seqs = q, append(m.seqs, at.slot().seq)
+	m.settling(q, out)
+	m.seqs = append(m.seqs, at.slot().seq)
 	m.recordSettle(out)
 }
 
 // makePlace drops of q, of the lowest priority, the oldest that no consumer has,
 // until a message of this size fits into the limits; 0 is none. It returns how many it dropped.
 func (m *Machine) makePlace(q *queue, messages int, bytes, size int64, out *Effects) (dropped int) {
-	m.settled = q
+	m.settling(q, out)
 	for q.queued().full(messages, bytes, size) {
 		at := q.least()
 		m.seize(q, at)

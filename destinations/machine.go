@@ -141,12 +141,18 @@ func New(o Options) *Machine {
 // Message, those of Sends, the Selector and such of a Consumer, an Examination,
 // and strings.
 func (m *Machine) Step(now time.Time, c *Command, out *Effects) error {
+	if len(m.seqs) > 0 && !m.joins(c) {
+		m.recordSettle(out) // what Steps before did
+	}
 	before := m.last
 	if m.out = out; now != m.now { // one time for all of a batch
 		m.now, m.millis = now, now.UnixMilli()
 	}
 	if err := m.do(c, out); err != nil {
 		return err
+	}
+	if len(m.seqs) > 0 && !(out.Continues && m.joins(c) && !c.WantReceipt && len(m.superseded) == 0) {
+		m.recordSettle(out)
 	}
 	if len(m.superseded) > 0 {
 		m.settleSuperseded(before, out)
@@ -287,6 +293,9 @@ func (m *Machine) Resume(last uint64) error {
 
 // record gives r the next Seq, applies it and appends it to the entries.
 func (m *Machine) record(r *record, out *Effects) {
+	if len(m.seqs) > 0 && r.kind != KindSettle {
+		m.recordSettle(out)
+	}
 	m.last++
 	r.seq = m.last
 	at := len(out.arena)

@@ -128,7 +128,9 @@ func (x *mix) carryOut(c Command) {
 		x.durables[name] = q.durable != nil
 	}
 	was := x.everything()
+	out.Continues = x.pick("continues", 2) == 0
 	refused := x.m.Step(x.now, &c, &out)
+	x.m.Finish(&out)
 	if refused != nil {
 		if got := x.everything(); got != was || len(out.Entries)+len(out.Outputs) > 0 {
 			x.t.Fatalf("%+v is refused, %v, and changes\n%s\ninto\n%s\nwith %+v", c, refused, was, got, out)

@@ -184,7 +184,8 @@ func (m *Machine) due(q *queue, at ref, content *Message, out *Effects) {
 	case sl.stored():
 		m.record(&record{kind: KindSchedule, queue: q.destination.Name, seqs: []uint64{sl.seq}, next: next, left: left}, out)
 		if !taken {
-			m.settled, m.seqs = q, append(m.seqs, m.last)
+			m.settling(q, out)
+			m.seqs = append(m.seqs, m.last)
 			m.recordSettle(out)
 		}
 	case next == 0:
