@@ -380,7 +380,7 @@ func consumeAll(t *testing.T, m *Machine) {
 		}})
 		sub := m.sessions[1].lastSub
 		for q.live > 0 {
-			s := m.sessions[1].byID["s"]
+			s := m.sessions[1].named("s")
 			step(Command{Op: Ack, Session: 1, Delivery: DeliveryID{Sub: sub, Tag: s.flights.last()}})
 		}
 		step(Command{Op: Unsubscribe, Session: 1, Subscription: "s"})

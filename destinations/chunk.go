@@ -19,6 +19,7 @@ type chunk struct {
 	held       int16
 	resident   int16 // live ones with their content in memory
 	next       int16 // no ready slot before this index
+	gone       int16 // all slots before this index are gone
 	full       bool  // takes no further slot
 	priority   uint8 // of its level
 }
@@ -64,6 +65,9 @@ func (c *chunk) remove(i int) {
 	if i < len(c.extras) {
 		c.extras[i] = nil
 	}
+	for int(c.gone) < len(c.slots) && c.slots[c.gone].state == slotGone {
+		c.gone++
+	}
 	c.image = nil
 	c.live--
 }
@@ -75,7 +79,7 @@ func (c *chunk) pack() {
 		return
 	}
 	c.picture()
-	c.slots, c.extras, c.next = nil, nil, 0
+	c.slots, c.extras, c.next, c.gone = nil, nil, 0, 0
 }
 
 func (c *chunk) packed() bool { return c.slots == nil && c.live > 0 }
@@ -95,6 +99,13 @@ func (c *chunk) picture() (image []byte, made bool) {
 	}
 	c.image = c.makeImage()
 	return c.image, true
+}
+
+// from returns the index of the first slot that may be of this seq or a later one,
+// and not gone.
+func (c *chunk) from(seq uint64) int {
+	gone := int(c.gone)
+	return gone + sort.Search(len(c.slots)-gone, func(i int) bool { return c.slots[gone+i].seq >= seq })
 }
 
 // find returns the place of the message with this seq and number. Only those

@@ -265,7 +265,7 @@ func (m *Machine) unsubscribeDurable(c *Command, out *Effects) error {
 func (m *Machine) locateDurable(c *Command) (*queue, *subscription, error) {
 	id := c.Consumer.Durable
 	if ses := m.sessions[c.Session]; ses != nil {
-		s := ses.byID[c.Subscription]
+		s := ses.named(c.Subscription)
 		if s != nil && s.durable() && (id.Name == "" || s.sources[0].queue.destination.Name == id.key()) {
 			return s.sources[0].queue, s, nil
 		}
@@ -291,7 +291,7 @@ func (ses *session) hasPlain(c *Command) bool {
 	if ses == nil || c.Consumer.Durable.Name != "" {
 		return false
 	}
-	s := ses.byID[c.Subscription]
+	s := ses.named(c.Subscription)
 	return s != nil && !s.durable()
 }
 

@@ -121,6 +121,31 @@ func fillBytes(r *rig, messages int) int {
 	return int(heapBytes()-before) / messages
 }
 
+// A queue with a message, and a subscription, take little: there may be very many.
+func BenchmarkMemory(b *testing.B) {
+	const many = 10_000
+	measure := func(what string, one func(r *rig, i int)) {
+		b.Run(what, func(b *testing.B) {
+			for b.Loop() {
+				r := newRig(b, Options{})
+				before := heapBytes()
+				for i := range many {
+					one(r, i)
+				}
+				b.ReportMetric(float64(heapBytes()-before)/many, "B/"+what)
+				runtime.KeepAlive(r)
+			}
+		})
+	}
+	measure("queue", func(r *rig, i int) {
+		r.send(Queue(fmt.Sprintf("queue.%05d", i)), &Message{Content: []byte("\nbody"), Persistent: true})
+	})
+	measure("queue-subscription", func(r *rig, i int) {
+		r.subscribe(uint64(i+1), Queue(fmt.Sprintf("queue.%05d", i)), Consumer{Ack: AckIndividual})
+	})
+	measure("topic-subscription", func(r *rig, i int) { r.subscribe(uint64(i+1), Topic("t"), Consumer{}) })
+}
+
 func heapBytes() int64 {
 	runtime.GC()
 	var m runtime.MemStats
@@ -199,11 +224,11 @@ func BenchmarkDurables(b *testing.B) {
 // one's is true of it.
 func BenchmarkSelectors(b *testing.B) {
 	const consumers = 10
-	r := newRig(b, Options{Fields: func(m *Message) selector.Fields { return bodied(m.Content[m.HeaderBytes+1:]) }})
+	r := newRig(b, Options{Fields: func(*Message) selector.Fields { return numbered{} }})
 	for session := range uint64(consumers) {
 		r.subscribe(session, Queue("q"), Consumer{Ack: AckIndividual, Selector: selected(b, fmt.Sprintf("n = %d", session))})
 	}
-	content := []byte(fmt.Sprintf("\nn:%d", consumers-1))
+	content := []byte("\nbody")
 	b.ReportAllocs()
 	var tag uint64
 	for b.Loop() {
@@ -212,6 +237,13 @@ func BenchmarkSelectors(b *testing.B) {
 		r.step(Command{Op: Ack, Session: consumers - 1, Delivery: DeliveryID{Sub: 1, Tag: tag}})
 	}
 }
+
+// numbered are the fields of a message with n = 9, which take no time to read.
+type numbered struct{}
+
+var nine = []byte("9")
+
+func (numbered) Field(string) ([]byte, bool) { return nine, true }
 
 // A transaction of a hundred persistent messages, and their acknowledgements.
 func BenchmarkCommit(b *testing.B) {

@@ -503,7 +503,7 @@ func (x *mix) checkMarker(s *subscription, fl *flight, d Delivery) {
 // look notes what a browser must see: all that matches and stays.
 func (x *mix) look(c Command) {
 	b := &looker{seen: map[MessageID]bool{}, must: map[MessageID]bool{}}
-	x.views[x.m.sessions[c.Session].byID[c.Subscription]] = b
+	x.views[x.m.sessions[c.Session].named(c.Subscription)] = b
 	x.eachShown(c.Destination, func(at ref) {
 		b.must[x.m.id(at.slot())] = x.selects(c.consumer().Selector, x.body(at))
 	})
@@ -814,7 +814,7 @@ func (x *mix) drain() {
 	for _, name := range x.names() {
 		c := Command{Op: Subscribe, Session: 1, Subscription: "all", Destination: Queue(name), Consumer: &Consumer{Ack: AckClient, Prefetch: 10_000}}
 		x.step(c)
-		s := x.m.sessions[1].byID["all"]
+		s := x.m.sessions[1].named("all")
 		if last := s.flights.last(); last > 0 {
 			x.step(Command{Op: Ack, Session: 1, Delivery: DeliveryID{Sub: s.number, Tag: last}})
 		}

@@ -128,7 +128,7 @@ func (p *places) cut(r, i int) {
 	p.count--
 }
 
-// after calls fn for every message of the level behind p that is not settled,
+// after calls fn for every message of the level behind p, a place in it, that is not settled,
 // until it returns false, and says whether it never did. A ref into a packed
 // chunk is of a copy, as with each.
 func (l *level) after(p place, fn func(at ref) bool) bool {
@@ -141,7 +141,7 @@ func (l *level) after(p place, fn func(at ref) bool) bool {
 			c = &open
 			c.unpack()
 		}
-		for i := range c.slots {
+		for i := c.from(p.seq); i < len(c.slots); i++ {
 			at := ref{c, i}
 			if c.slots[i].state == slotGone || placeOf(at).compare(p) <= 0 {
 				continue

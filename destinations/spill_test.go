@@ -261,7 +261,7 @@ func (s *spiller) check() {
 		s.t.Fatalf("%d octets are in memory", s.m.bytes)
 	}
 	for _, r := range s.subscribers {
-		q := s.m.sessions[r.session].byID["s"].copies
+		q := s.m.sessions[r.session].named("s").copies
 		var messages int
 		var bytes int64
 		q.each(func(at ref) bool {

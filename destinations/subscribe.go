@@ -7,7 +7,7 @@ import (
 func (m *Machine) subscribe(c *Command, out *Effects) error {
 	ses := m.sessions[c.Session]
 	if ses != nil {
-		if ses.byID[c.Subscription] != nil {
+		if ses.named(c.Subscription) != nil {
 			return &Error{Code: CodeSubscriptionExists, Text: fmt.Sprintf(
 				"a subscription with the id %s exists on this connection", quote(c.Subscription))}
 		}
@@ -28,7 +28,7 @@ func (m *Machine) subscribe(c *Command, out *Effects) error {
 		return err
 	}
 	if ses == nil {
-		ses = &session{id: c.Session, byID: map[string]*subscription{}}
+		ses = &session{id: c.Session}
 		m.sessions[c.Session] = ses
 	}
 	s := m.newSubscription(ses, c)
@@ -69,8 +69,7 @@ func (m *Machine) newSubscription(ses *session, c *Command) *subscription {
 
 // enlist joins a subscription to its session and to what it takes from.
 func (m *Machine) enlist(ses *session, s *subscription, c *Command, q *queue, out *Effects) {
-	ses.subs = append(ses.subs, s)
-	ses.byID[s.id] = s
+	ses.add(s)
 	switch {
 	case q == nil:
 		m.watch(s, c.More.Sources, out)
@@ -125,11 +124,11 @@ func (m *Machine) unsubscribe(c *Command, out *Effects) error {
 	if c.Delete && !ses.hasPlain(c) {
 		return m.unsubscribeDurable(c, out)
 	}
-	if ses == nil || ses.byID[c.Subscription] == nil {
+	if ses == nil || ses.named(c.Subscription) == nil {
 		return &Error{Code: CodeNoSubscription, Text: fmt.Sprintf(
 			"this connection has no subscription with the id %s", quote(c.Subscription))}
 	}
-	m.leave(ses.byID[c.Subscription], out)
+	m.leave(ses.named(c.Subscription), out)
 	return nil
 }
 

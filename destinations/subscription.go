@@ -9,12 +9,43 @@ import (
 type session struct {
 	id           uint64
 	subs         []*subscription // in the order of their making
-	byID         map[string]*subscription
+	byID         map[string]*subscription // nil while they are few
 	lastSub      uint32
 	transactions map[string]*transaction
 	leaving      []*subscription // unsubscribed, but a transaction holds messages of theirs
 	evicted      bool            // its connection is being closed
 	temporary    []*queue        // temporary queues that are its own
+}
+
+// fewSubscriptions is how many of a session are looked through for one with an id:
+// most sessions have one, and a map takes more than the rest of the session.
+const fewSubscriptions = 16
+
+// add joins a subscription to its session.
+func (ses *session) add(s *subscription) {
+	ses.subs = append(ses.subs, s)
+	switch {
+	case ses.byID != nil:
+		ses.byID[s.id] = s
+	case len(ses.subs) > fewSubscriptions:
+		ses.byID = map[string]*subscription{}
+		for _, s := range ses.subs {
+			ses.byID[s.id] = s
+		}
+	}
+}
+
+// named returns the subscription with an id, nil if there is none.
+func (ses *session) named(id string) *subscription {
+	if ses.byID != nil {
+		return ses.byID[id]
+	}
+	for _, s := range ses.subs {
+		if s.id == id {
+			return s
+		}
+	}
+	return nil
 }
 
 // A transaction holds the acknowledgements that a client made in it, until it

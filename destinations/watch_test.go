@@ -16,7 +16,7 @@ func TestQueuesComeAndGoWithoutCredit(t *testing.T) {
 		r.subscribe(2, Queue(fmt.Sprint("a.", i)), Consumer{})
 		r.step(Command{Op: Unsubscribe, Session: 2, Subscription: "s"})
 	}
-	s := r.m.sessions[1].byID["all"]
+	s := r.m.sessions[1].named("all")
 	if len(s.sources) != 1 || len(s.idle) > 2 {
 		t.Errorf("of 1 queue it has %d sources, of which %d idle", len(s.sources), len(s.idle))
 	}
