@@ -158,7 +158,7 @@ func TestLiveSetMemory(t *testing.T) {
 		}
 	}
 	l.picture() // shrinks them
-	if took := heapBytes() - before; took > 100*150 {
+	if took := heapBytes() - before; took > 100*300 {
 		t.Errorf("100 of 10 million take %d octets", took)
 	}
 	if len(l.stretches) > 250 {

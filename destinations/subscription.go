@@ -8,7 +8,7 @@ import (
 // A session is what the machine knows of a connection that has subscribed.
 type session struct {
 	id           uint64
-	subs         []*subscription // in the order of their making
+	subs         []*subscription          // in the order of their making
 	byID         map[string]*subscription // nil while they are few
 	lastSub      uint32
 	transactions map[string]*transaction
