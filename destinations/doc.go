@@ -20,7 +20,7 @@
 //
 //	out.Reset()
 //	for _, c := range commands {
-//		if err := m.Step(now, c, &out); err != nil {
+//		if err := m.Step(now, &c, &out); err != nil {
 //			// refuse c.Session: answer ERROR with err and close; nothing was changed
 //		}
 //	}
@@ -33,7 +33,7 @@
 //	for each part of the checkpoint, if there is one { m.Restore(part) }
 //	for each entry in the log, after the checkpoint's From { m.Replay(entry) }
 //	m.Resume(log.Last())
-//	m.Step(now, Command{Op: Start}, &out) // then append and sync
+//	m.Step(now, &Command{Op: Start}, &out) // then append and sync
 //
 // # What is in memory
 //
