@@ -20,7 +20,13 @@ func placeOf(at ref) place {
 
 // compare says which place is first: that of higher priority, then the older.
 func (p place) compare(other place) int {
-	return cmp.Or(cmp.Compare(other.priority, p.priority), cmp.Compare(p.seq, other.seq), cmp.Compare(p.n, other.n))
+	switch {
+	case p.priority != other.priority:
+		return cmp.Compare(other.priority, p.priority)
+	case p.seq != other.seq:
+		return cmp.Compare(p.seq, other.seq)
+	}
+	return cmp.Compare(p.n, other.n)
 }
 
 // places are kept in their order, each once, in short runs: to add or remove one of
@@ -141,15 +147,23 @@ func (l *level) after(p place, fn func(at ref) bool) bool {
 			c = &open
 			c.unpack()
 		}
-		for i := c.from(p.seq); i < len(c.slots); i++ {
-			at := ref{c, i}
-			if c.slots[i].state == slotGone || placeOf(at).compare(p) <= 0 {
-				continue
-			}
-			if !fn(at) {
+		for i := c.behind(p); i < len(c.slots); i++ {
+			if c.slots[i].state != slotGone && !fn(ref{c, i}) {
 				return false
 			}
 		}
 	}
 	return true
+}
+
+// behind returns the index of a slot from which on all that are not gone are behind
+// p. Who asks has mostly seen all but the newest.
+func (c *chunk) behind(p place) int {
+	first := c.from(p.seq)
+	for i := len(c.slots); i > first; i-- {
+		if c.slots[i-1].state != slotGone && placeOf(ref{c, i - 1}).compare(p) <= 0 {
+			return i
+		}
+	}
+	return first
 }
