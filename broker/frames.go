@@ -177,7 +177,7 @@ func (s *session) target(f *stomp.Frame) (destinations.Outgoing, error) {
 	target, err := s.targetNamed(string(name))
 	if err == nil {
 		s.lastName, s.lastTarget = string(name), target
-		s.lastStored = s.server.opts.Machine.Policy(target.Destination).DefaultPersistent
+		s.lastStored = s.server.opts.Machine.Policies.For(target.Destination, s.server.plain).DefaultPersistent
 	}
 	return target, err
 }

@@ -18,6 +18,7 @@ type Server struct {
 	opts   Options
 	name   string // begins message ids
 	names  destinations.Names
+	plain  destinations.Policy // of a destination that no rule matches
 	budget *budget
 	engine *engine
 
@@ -46,6 +47,7 @@ func New(o Options) *Server {
 	memory := &budget{limit: o.MemoryBytes - fetches}
 	s := &Server{
 		opts:    o,
+		plain:   o.Machine.DefaultPolicy(),
 		names:   destinations.Names{MaxBytes: o.MaxNameBytes, DeadLetterPrefixes: o.Machine.DeadLetterPrefixes()},
 		budget:  memory,
 		fetches: newAllowance(fetches),
