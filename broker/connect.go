@@ -34,7 +34,7 @@ func (s *session) connect(f *stomp.Frame) error {
 	s.out.push(&destinations.Output{Kind: outputConnected, ReceiptID: s.connectedFrame(f, version)})
 	s.out.signal()
 	if s.server.engine.observed.Load() {
-		s.add(destinations.Command{Op: opOpened})
+		s.add(&destinations.Command{Op: opOpened})
 	}
 	return nil
 }

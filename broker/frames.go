@@ -16,7 +16,7 @@ func (s *session) handle(f *stomp.Frame) error {
 		}
 		return s.connect(f)
 	}
-	c := destinations.Command{}
+	c := &destinations.Command{}
 	if receipt, ok := f.Header(headerReceipt); ok {
 		c.WantReceipt, c.Receipt = true, string(receipt)
 	}
@@ -65,10 +65,12 @@ func (s *session) named(err error, f *stomp.Frame) error {
 func required(f *stomp.Frame, name string) (string, error) {
 	v, ok := f.Header(name)
 	if !ok {
-		return "", refuse(codeHeader, "the header %s is missing", name)
+		return "", missing(name)
 	}
 	return string(v), nil
 }
+
+func missing(name string) error { return refuse(codeHeader, "the header %s is missing", name) }
 
 // truth reads a header that is true or false.
 func truth(f *stomp.Frame, name string, otherwise bool) (bool, error) {
@@ -106,7 +108,7 @@ func countOr(f *stomp.Frame, name string, most int64, or string) (int64, error) 
 func (s *session) speaks() stomp.Version { return stomp.Version(s.version.Load()) }
 
 // send makes a message of a SEND.
-func (s *session) send(f *stomp.Frame, c destinations.Command) error {
+func (s *session) send(f *stomp.Frame, c *destinations.Command) error {
 	target, err := s.target(f)
 	if err != nil {
 		return err
@@ -237,11 +239,11 @@ func (s *session) newMessage(f *stomp.Frame, persistent bool, replyTo string) (*
 	content = append(content, '\n')
 	content = append(content, f.Body...)
 	m := &destinations.Message{Content: content, HeaderBytes: int32(headerBytes), Form: uint8(form), Persistent: persistent}
-	if roles&roleProperty == 0 {
+	if roles&roleProperties == 0 {
 		return m, nil
 	}
 	var err error
-	m.Props, err = properties(f)
+	m.Props, err = properties(f, roles)
 	return m, err
 }
 
@@ -250,8 +252,15 @@ type role uint8
 
 const (
 	roleReserved role = 1 << iota // it is not passed on
-	roleProperty                  // properties reads it
 	roleStamp                     // it says when the message was made
+	rolePriority
+	roleExpiry
+	roleSchedule
+	roleGroup
+	roleDedup
+	roleLastValue
+
+	roleProperties = rolePriority | roleExpiry | roleSchedule | roleGroup | roleDedup | roleLastValue // properties reads it
 )
 
 // roleOf says what a header of a SEND is for. Reserved are those that speak to
@@ -261,12 +270,20 @@ func roleOf(name []byte) role {
 	switch string(name) {
 	case headerTimestamp:
 		return roleStamp
-	case headerPriority, headerExpiration, headerMessageTTL,
-		headerGroupID, headerGroupSeq, headerDeduplicationID, headerDuplicateID, headerXDeduplicationID,
-		headerLastValueKey, headerLastValueName:
-		return roleProperty
-	case headerExpires, headerScheduledDelay, headerXDelay, headerScheduledTime, headerScheduledPeriod, headerScheduledRepeat, headerScheduledCron:
-		return roleProperty | roleReserved
+	case headerPriority:
+		return rolePriority
+	case headerExpiration, headerMessageTTL:
+		return roleExpiry
+	case headerExpires:
+		return roleExpiry | roleReserved
+	case headerScheduledDelay, headerXDelay, headerScheduledTime, headerScheduledPeriod, headerScheduledRepeat, headerScheduledCron:
+		return roleSchedule | roleReserved
+	case headerGroupID, headerGroupSeq:
+		return roleGroup
+	case headerDeduplicationID, headerDuplicateID, headerXDeduplicationID:
+		return roleDedup
+	case headerLastValueKey, headerLastValueName:
+		return roleLastValue
 	case headerDestination, headerCreate, headerReceipt, headerTransaction, headerContentLength, headerLogin, headerPasscode,
 		headerMessageID, headerSubscription, headerAck, headerRedelivered, headerDeliveryCount,
 		headerJMSXDeliveryCount, headerJMSXUserID, headerReceiptID, headerVersion, headerSession, headerServer, headerHeartBeat,
@@ -282,7 +299,7 @@ func roleOf(name []byte) role {
 
 // acknowledge reads an ACK or NACK. 1.2 names the delivery by its ack header;
 // 1.1 by message and subscription, 1.0 by message alone.
-func (s *session) acknowledge(f *stomp.Frame, c destinations.Command) error {
+func (s *session) acknowledge(f *stomp.Frame, c *destinations.Command) error {
 	version := s.speaks()
 	if c.Op == destinations.Nack && version == stomp.V10 {
 		return refuse(codeProtocol, "STOMP 1.0 has no NACK")
@@ -302,7 +319,7 @@ func (s *session) acknowledge(f *stomp.Frame, c destinations.Command) error {
 		return err
 	}
 	if c.Op == destinations.Nack {
-		if err := refusal(f, &c); err != nil {
+		if err := refusal(f, c); err != nil {
 			return err
 		}
 	}
@@ -321,25 +338,25 @@ func (s *session) acknowledge(f *stomp.Frame, c destinations.Command) error {
 }
 
 func (s *session) deliveryByAck(f *stomp.Frame) (destinations.DeliveryID, error) {
-	id, err := required(f, headerID)
-	if err != nil {
-		return destinations.DeliveryID{}, err
-	}
-	d, ok := parseAckID(id)
+	id, ok := f.Header(headerID)
 	if !ok {
-		return d, unknownID(headerID, id)
+		return destinations.DeliveryID{}, missing(headerID)
+	}
+	d, ok := parseAckID(string(id))
+	if !ok {
+		return d, unknownID(headerID, string(id))
 	}
 	return d, nil
 }
 
 func (s *session) deliveryByMessage(f *stomp.Frame) (destinations.DeliveryID, error) {
-	id, err := required(f, headerMessageID)
-	if err != nil {
-		return destinations.DeliveryID{}, err
-	}
-	d, ok := parseMessageID(s.server.name, id)
+	id, ok := f.Header(headerMessageID)
 	if !ok {
-		return d, unknownID(headerMessageID, id)
+		return destinations.DeliveryID{}, missing(headerMessageID)
+	}
+	d, ok := parseMessageID(s.server.name, string(id))
+	if !ok {
+		return d, unknownID(headerMessageID, string(id))
 	}
 	return d, nil
 }

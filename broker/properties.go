@@ -9,25 +9,36 @@ import (
 	"baton/destinations"
 )
 
-// properties reads what the headers of a SEND ask for beyond being delivered:
-// those that have roleProperty.
-func properties(f *stomp.Frame) (*destinations.Props, error) {
+// properties reads what the headers of a SEND, which have these roles, ask for
+// beyond being delivered.
+func properties(f *stomp.Frame, roles role) (*destinations.Props, error) {
 	r := propertyReader{frame: f}
-	p := &destinations.Props{
-		Priority: r.priority(),
-		Expires:  r.moment(headerExpires),
-		TTL:      r.millis(0, headerExpiration, headerMessageTTL),
-		Delay:    r.millis(0, headerScheduledDelay, headerXDelay),
-		Deliver:  r.moment(headerScheduledTime),
-		Period:   r.millis(0, headerScheduledPeriod),
-		Repeat:   int32(r.number(-1, math.MaxInt32, headerScheduledRepeat)),
-		Cron:     r.cron(),
-		Group:    r.text(headerGroupID),
-		GroupSeq: r.groupSeq(),
-		DedupID:  r.text(headerDeduplicationID, headerDuplicateID, headerXDeduplicationID),
-		Key:      r.text(headerLastValueKey, headerLastValueName),
+	p := &destinations.Props{Priority: destinations.DefaultPriority}
+	if roles&rolePriority != 0 {
+		p.Priority = r.priority()
 	}
-	r.schedule(p)
+	if roles&roleExpiry != 0 {
+		p.Expires = r.moment(headerExpires)
+		p.TTL = r.millis(0, headerExpiration, headerMessageTTL)
+	}
+	if roles&roleSchedule != 0 {
+		p.Delay = r.millis(0, headerScheduledDelay, headerXDelay)
+		p.Deliver = r.moment(headerScheduledTime)
+		p.Period = r.millis(0, headerScheduledPeriod)
+		p.Repeat = int32(r.number(-1, math.MaxInt32, headerScheduledRepeat))
+		p.Cron = r.cron()
+		r.schedule(p)
+	}
+	if roles&roleGroup != 0 {
+		p.Group = r.text(headerGroupID)
+		p.GroupSeq = r.groupSeq()
+	}
+	if roles&roleDedup != 0 {
+		p.DedupID = r.text(headerDeduplicationID, headerDuplicateID, headerXDeduplicationID)
+	}
+	if roles&roleLastValue != 0 {
+		p.Key = r.text(headerLastValueKey, headerLastValueName)
+	}
 	return p, r.err
 }
 

@@ -24,7 +24,7 @@ const actionRemove = "REMOVE"
 
 // manageSchedule carries out a SEND to schedulerManagement, which no subscriber
 // sees.
-func (s *session) manageSchedule(f *stomp.Frame, c destinations.Command) error {
+func (s *session) manageSchedule(f *stomp.Frame, c *destinations.Command) error {
 	action, err := required(f, headerSchedulerAction)
 	if err != nil {
 		return err

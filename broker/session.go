@@ -171,17 +171,17 @@ func (s *session) mail() *mail {
 	return &s.post.mails[len(s.post.mails)-1]
 }
 
-func (s *session) add(c destinations.Command) *mail {
+func (s *session) add(c *destinations.Command) *mail {
 	c.Session = s.id
 	m := s.mail()
-	m.command = c
+	m.command = *c
 	s.bytes += len(c.Receipt) + len(c.Subscription) + len(c.Destination.Name)
 	return m
 }
 
 // addSends adds a command with messages of so many octets, for which so many
 // were taken from the budget.
-func (s *session) addSends(c destinations.Command, bytes, taken int) {
+func (s *session) addSends(c *destinations.Command, bytes, taken int) {
 	s.add(c).taken = taken
 	s.bytes += bytes
 	s.sends = true
@@ -211,7 +211,7 @@ func (s *session) end(err error) {
 	s.submit()
 	// What the writer is busy with will be settled if it gets through.
 	s.out.waitForWriter()
-	s.add(destinations.Command{Op: destinations.Disconnect, Clean: client == errShutdown, More: &destinations.More{Written: s.out.takenUpTo()}}).err = err
+	s.add(&destinations.Command{Op: destinations.Disconnect, Clean: client == errShutdown, More: &destinations.More{Written: s.out.takenUpTo()}}).err = err
 	s.submit()
 }
 
@@ -219,7 +219,7 @@ func (s *session) end(err error) {
 // so that it is not taken for undelivered when they end.
 func (s *session) addSent(taken map[uint32]uint64) {
 	for sub, tag := range taken {
-		s.add(destinations.Command{Op: destinations.Sent, Delivery: destinations.DeliveryID{Sub: sub, Tag: tag}})
+		s.add(&destinations.Command{Op: destinations.Sent, Delivery: destinations.DeliveryID{Sub: sub, Tag: tag}})
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 	"baton/destinations/selector"
 )
 
-func (s *session) subscribe(f *stomp.Frame, c destinations.Command) error {
+func (s *session) subscribe(f *stomp.Frame, c *destinations.Command) error {
 	name, err := required(f, headerDestination)
 	if err != nil {
 		return err
@@ -212,7 +212,7 @@ func (s *session) ackMode(f *stomp.Frame) (destinations.AckMode, error) {
 	return 0, refuse(codeHeader, "the header ack must be auto, client or client-individual")
 }
 
-func (s *session) unsubscribe(f *stomp.Frame, c destinations.Command) error {
+func (s *session) unsubscribe(f *stomp.Frame, c *destinations.Command) error {
 	destination, _ := f.Header(headerDestination)
 	id, err := s.subscriptionID(f, string(destination))
 	header, _, _ := durableName(f)

@@ -86,7 +86,7 @@ func (s *session) replyTo(f *stomp.Frame) (address string, err error) {
 	}
 	if !t.asked && !t.automatic {
 		t.automatic = true
-		s.add(destinations.Command{
+		s.add(&destinations.Command{
 			Op: destinations.Subscribe, Subscription: t.destination.Own(), Destination: t.destination,
 			Consumer: &destinations.Consumer{ByMessageID: s.speaks() != stomp.V12},
 		})
@@ -105,7 +105,7 @@ func (s *session) release(t *temp) {
 	t.automatic = false
 	id := t.destination.Own()
 	s.addSent(s.out.autoTakenBy(id))
-	s.add(destinations.Command{Op: destinations.Unsubscribe, Subscription: id})
+	s.add(&destinations.Command{Op: destinations.Unsubscribe, Subscription: id})
 }
 
 // unsubscribed notes that the client ended a subscription: it may have been one

@@ -21,7 +21,7 @@ type transaction struct {
 }
 
 // begin opens a transaction (STOMP 1.2, "BEGIN").
-func (s *session) begin(f *stomp.Frame, c destinations.Command) error {
+func (s *session) begin(f *stomp.Frame, c *destinations.Command) error {
 	id, err := required(f, headerTransaction)
 	if err != nil {
 		return err
@@ -46,7 +46,7 @@ func (s *session) begin(f *stomp.Frame, c destinations.Command) error {
 
 // note sends only the receipt through the engine, to keep its place in the
 // order of receipts.
-func (s *session) note(c destinations.Command) {
+func (s *session) note(c *destinations.Command) {
 	if c.WantReceipt {
 		c.Op = destinations.Note
 		s.add(c)
@@ -101,7 +101,7 @@ func (tx *transaction) acknowledging(more *destinations.More) *destinations.More
 // sendInTransaction keeps a message, that takes so much of the budget, until
 // COMMIT. Its receipt says that it was taken, not that it is safe: the receipt
 // of the COMMIT says that.
-func (s *session) sendInTransaction(tx *transaction, o destinations.Outgoing, taken int, c destinations.Command) error {
+func (s *session) sendInTransaction(tx *transaction, o destinations.Outgoing, taken int, c *destinations.Command) error {
 	if err := s.grow(tx, len(o.Message.Content), taken); err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (s *session) sendInTransaction(tx *transaction, o destinations.Outgoing, ta
 }
 
 // commit hands the whole transaction to the engine (STOMP 1.2, "COMMIT").
-func (s *session) commit(f *stomp.Frame, c destinations.Command) error {
+func (s *session) commit(f *stomp.Frame, c *destinations.Command) error {
 	tx, err := s.closeTransaction(f)
 	if err != nil {
 		return err
@@ -125,7 +125,7 @@ func (s *session) commit(f *stomp.Frame, c destinations.Command) error {
 	return nil
 }
 
-func (s *session) abort(f *stomp.Frame, c destinations.Command) error {
+func (s *session) abort(f *stomp.Frame, c *destinations.Command) error {
 	tx, err := s.closeTransaction(f)
 	if err != nil {
 		return err
