@@ -53,6 +53,10 @@ type Log interface {
 // how often a checkpoint may be begun.
 const tendInterval = time.Second
 
+// relieveBytes is after how many octets the log need not wait for that: it makes
+// its next segment of one that it is rid of.
+const relieveBytes = 64 << 20
+
 // An engine owns the machine: it alone steps it.
 type engine struct {
 	machine    *destinations.Machine
@@ -75,6 +79,7 @@ type engine struct {
 	following  []int    // of each output in a parcel, the one behind it there
 	trimmed    uint64   // Last() when the log was last trimmed
 	freed      uint64   // Freed() at that time
+	grown      int      // octets appended since it was last relieved
 	promised   uint64   // Last() when the log was last asked to note that all is durable
 	dropped    dropLog  // copies for topic subscribers
 	unclaimed  dropLog  // messages for temporary queues
@@ -198,6 +203,9 @@ func (e *engine) batch(posts []*post) error {
 		return err
 	}
 	e.deliver()
+	if e.grown >= relieveBytes {
+		e.relieve(now)
+	}
 	e.countDrops()
 	e.tellDrops(now)
 	for _, id := range e.effects.Lapsed {
@@ -365,6 +373,7 @@ func (e *engine) append(now time.Time) error {
 		return err
 	}
 	e.checkpoints.grew(now, all)
+	e.grown += all
 	if e.effects.Sync && e.durable.Load() < e.machine.Last() {
 		e.log.Sync()
 	}
@@ -507,20 +516,29 @@ func (e *engine) release(seq uint64) {
 	e.mu.Unlock()
 }
 
+// relieve tells the log which of its oldest records are not needed any more, as far
+// as the newest checkpoint allows, and begins the next.
+func (e *engine) relieve(now time.Time) {
+	e.grown = 0
+	if !e.checkpoints.busy() {
+		e.log.Trim(e.machine.Oldest())
+	}
+	if e.checkpoints.due(now) {
+		e.checkpoints.begin(e.machine)
+	}
+}
+
 // tend tells the log what is not needed any more and sees to checkpoints.
 func (e *engine) tend(now time.Time) {
 	e.tellDrops(now)
 	last, freed := e.machine.Last(), e.machine.Freed()
 	if (last != e.trimmed || freed != e.freed) && !e.checkpoints.busy() {
 		e.trimmed, e.freed = last, freed
-		e.log.Trim(e.machine.Oldest())
 		live := e.machine.Live()
 		e.log.Clean(census{live})
 		e.stored(live.Count())
 	}
-	if e.checkpoints.due(now) {
-		e.checkpoints.begin(e.machine)
-	}
+	e.relieve(now)
 	if last != e.promised {
 		// When nothing more comes, this is how the log learns that its last
 		// batch is durable, and can tell damage to it from a torn write. While

@@ -3,12 +3,15 @@ package broker
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"baton/destinations"
+	"baton/journal/memfs"
 )
 
 // TestReleaseWakesEveryone runs what the engine, the log and the writers do
@@ -138,4 +141,45 @@ func TestClockIsSetForward(t *testing.T) {
 			t.Errorf("it came after %v", passed)
 		}
 	})
+}
+
+// TestFastLogIsTrimmedBetweenTicks holds that a log which grows fast is told within the second what it may give back.
+func TestFastLogIsTrimmedBetweenTicks(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log := &trimLog{}
+		h := servePipesOn(t, memfs.New(), Options{}, log.over)
+		c := h.connect("1.2")
+		c.subscribe("s", "/queue/q", "auto")
+		synctest.Wait()
+		before, began := log.trims.Load(), time.Now()
+		body := strings.Repeat("x", 4<<20)
+		for range relieveBytes/len(body) + 1 {
+			h.send("/queue/q", body)
+			c.message(body)
+		}
+		synctest.Wait()
+		if passed := time.Since(began); passed != 0 {
+			t.Fatalf("%v have passed: a tick may have done it", passed)
+		}
+		if n := log.trims.Load() - before; n != 1 {
+			t.Errorf("the log was trimmed %d times, want once", n)
+		}
+	})
+}
+
+// A trimLog counts how often it is trimmed.
+type trimLog struct {
+	Log
+	trims atomic.Int64
+}
+
+func (l *trimLog) over(log Log) Log {
+	l.Log = log
+	return l
+}
+
+func (l *trimLog) Trim(before uint64) {
+	l.trims.Add(1)
+	l.Log.Trim(before)
 }
