@@ -19,11 +19,13 @@
 // The caller's loop is
 //
 //	out.Reset()
+//	out.Continues = true // what these commands settle may become few entries
 //	for _, c := range commands {
 //		if err := m.Step(now, &c, &out); err != nil {
 //			// refuse c.Session: answer ERROR with err and close; nothing was changed
 //		}
 //	}
+//	m.Finish(&out)
 //	log.Append(out.Entries) // one atomic batch, or several: see Entry.Joined
 //	// release each of out.Outputs, per session and in order,
 //	// once the log is durable up to its After
