@@ -7,11 +7,11 @@ import (
 	"runtime/metrics"
 )
 
-// A pacer has the garbage collector wait, while little is in memory, until there is garbage worth its while. By itself it
-// runs whenever there is as much garbage as live memory: hundreds of times a second in a broker that holds a few MiB and
-// passes on a gigabyte a second, which takes a third of its time.
+// A pacer has the garbage collector wait for more garbage than it would. By itself it runs whenever there is as much of it as
+// live memory: hundreds of times a second in a broker that holds a few MiB and passes on a gigabyte a second, which takes a
+// third of its time.
 type pacer struct {
-	octets  int64 // of garbage
+	octets  int64 // of garbage, beyond as much as is live
 	percent int   // as the collector was told last
 }
 
@@ -41,5 +41,5 @@ type collected struct{ _ *int }
 // percentFor is how much garbage there may be in proportion to what was live when the collector last ran.
 func (p *pacer) percentFor(live int64) int {
 	const least = 1 << 20 // of live memory: nothing was collected yet, or there is next to nothing
-	return int(max(100, 100*p.octets/max(live, least)))
+	return int(100 + 100*p.octets/max(live, least))
 }
