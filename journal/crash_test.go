@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -33,9 +34,11 @@ type story struct {
 	source  *rand.PCG                            // of random
 	resting func(operations int, disk *memfs.FS) // called, if not nil, when the journal is closed for a restart
 	logger  *zap.Logger
-	opening atomic.Bool  // Open is at work
-	left    atomic.Int64 // operations that tell still makes
-	sparse  int          // most sparse segments at a time
+	keep    time.Duration // of trimmed segments
+	opening atomic.Bool   // Open is at work
+	left    atomic.Int64  // operations that tell still makes
+	sparse  int           // most sparse segments at a time
+	reused  int           // times that the segment in use was a recycled one
 
 	mu      sync.Mutex
 	ends    []uint64       // last Seq of each Append begun
@@ -68,7 +71,10 @@ func (n tally) Bytes(first, last uint64) (bytes int64) {
 
 func newStory(seed uint64) *story {
 	source := rand.NewPCG(seed, 0)
-	s := &story{watch: newWatch(), source: source, random: rand.New(source), floor: 1, begun: map[point]bool{}}
+	s := &story{watch: newWatch(), source: source, random: rand.New(source), floor: 1, begun: map[point]bool{}, keep: time.Hour}
+	if seed%2 == 1 {
+		s.keep = -1
+	}
 	s.left.Store(math.MaxInt64)
 	return s
 }
@@ -77,7 +83,7 @@ func (s *story) options(disk *memfs.FS) journal.Options {
 	opt := s.watch.options(disk)
 	opt.SegmentBytes, opt.Logger = 8<<10, s.logger
 	opt.CleanRate, opt.ScrubEvery = 1<<40, -1
-	return opt
+	return journal.KeepTrimmed(opt, s.keep)
 }
 
 // fork returns a story that goes on as s does.
@@ -156,6 +162,9 @@ func (s *story) tell(disk *memfs.FS, operations int) error {
 		j.Quiesce()
 		j.Cleaned()
 		s.sparse = max(s.sparse, j.Stats().Sparse)
+		if names := segmentNames(disk); recycled(disk, names[len(names)-1]) {
+			s.reused++
+		}
 		switch dice := s.random.IntN(100); {
 		case dice < 35:
 			err = s.append(j, 1+s.random.IntN(5))
@@ -289,7 +298,7 @@ func (n tally) goesOn(j *journal.Journal, disk *memfs.FS) error {
 func TestCrashAnywhere(t *testing.T) {
 	t.Parallel()
 	var states atomic.Int64
-	var seeds, full atomic.Uint64 // scripts, and those with sparse segments and checkpoints
+	var seeds, full atomic.Uint64 // scripts, and those with sparse and recycled segments and checkpoints
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
@@ -302,7 +311,7 @@ func TestCrashAnywhere(t *testing.T) {
 	}
 	workers.Wait()
 	if n := seeds.Load(); n > 3 && full.Load() < n/2 {
-		t.Errorf("%d of %d scripts have sparse segments and checkpoints", full.Load(), n)
+		t.Errorf("%d of %d scripts have sparse and recycled segments and checkpoints", full.Load(), n)
 	}
 	t.Logf("%d crash states of the scripts with seeds %d to %d", states.Load(), *firstSeed, *firstSeed+seeds.Load()-1)
 }
@@ -320,7 +329,7 @@ var crashes = []struct {
 	{"other blocks", memfs.Random},
 }
 
-// tellCrashing crashes the script with that seed; it tells whether there were sparse segments and checkpoints.
+// tellCrashing crashes the script with that seed; it tells whether there were sparse and recycled segments and checkpoints.
 func tellCrashing(t *testing.T, seed uint64, states *atomic.Int64) (full bool) {
 	s, disk := newStory(seed), memfs.New()
 	var mu sync.Mutex // the writer and the housekeeper both come here
@@ -352,7 +361,7 @@ func tellCrashing(t *testing.T, seed uint64, states *atomic.Int64) (full bool) {
 	if err := s.tell(disk, 150); err != nil {
 		t.Errorf("-seed=%d: the script failed: %v", seed, err)
 	}
-	return s.sparse > 0 && s.written != (point{})
+	return s.sparse > 0 && s.reused > 0 && s.written != (point{})
 }
 
 // crashRecovery crashes the recovery of a crashed disk before every call that changes it.

@@ -3,6 +3,7 @@ package journal
 import (
 	"io"
 	"slices"
+	"time"
 )
 
 // WithRandom makes the identities and salts of a journal predictable.
@@ -11,13 +12,25 @@ func WithRandom(o Options, random io.Reader) Options {
 	return o
 }
 
+// KeepTrimmed sets how long the file of a trimmed segment waits to be recycled.
+func KeepTrimmed(o Options, keep time.Duration) Options {
+	o.keepTrimmed = keep
+	return o
+}
+
 // Quiesce waits until the housekeeper has nothing to do.
 func (j *Journal) Quiesce() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for j.spare.wanted || j.spare.making || len(j.doomed) > 0 {
+	for j.hasChores() {
 		j.changed.Wait()
 	}
+}
+
+func (j *Journal) hasChores() bool {
+	stale := slices.ContainsFunc(j.doomed, func(s *segment) bool { return !j.keeps(s) })
+	idle := j.spare.file == nil && !j.closing && j.err == nil && j.nextRecyclable() >= 0
+	return j.spare.wanted || j.spare.making || stale || idle
 }
 
 // Promised waits until a mark has promised all that is durable, if there is room for one.
@@ -69,7 +82,7 @@ func (j *Journal) BufferCap() int {
 func (j *Journal) KeepsHouse() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.spare.wanted || j.spare.making || len(j.doomed) > 0
+	return j.hasChores()
 }
 
 // Thin rewrites count sealed segments of an open journal, from the one at place first on, as one that holds the records

@@ -57,12 +57,19 @@ func golden(t *testing.T) *memfs.FS {
 func goldenKept(seq uint64) bool { return seq%5 == 2 }
 
 // goldenJournal writes the journal that the golden files hold: a sparse segment that took the place of three, a sealed one
-// and the active one.
+// and the active one, whose file was that of another.
 func goldenJournal(t *testing.T) *memfs.FS {
 	disk, w := memfs.New(), newWatch()
 	opt := journal.WithRandom(w.options(disk), new(counting))
 	opt.SegmentBytes = 8 << 10
 	j := open(t, opt)
+	for len(segmentNames(disk)) < 4 {
+		put(t, j, w, 3)
+	}
+	mustClose(t, j)
+	stale := disk.Content(segmentNames(disk)[0])
+	disk.Put(filepath.Join(dir, "spare"), append(stale, make([]byte, 8<<10-len(stale))...))
+	j = open(t, opt)
 	for len(segmentNames(disk)) < 5 {
 		put(t, j, w, 3)
 	}
@@ -83,12 +90,12 @@ func TestFormatIsThatOfTheGoldenFiles(t *testing.T) {
 	if *update {
 		for _, name := range written {
 			content := bytes.TrimRight(disk.Content(name), "\x00")
-			if err := os.WriteFile(filepath.Join("testdata", "format-3", filepath.Base(name)), content, 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join("testdata", "format-4", filepath.Base(name)), content, 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	files := goldenFiles(t, "format-3")
+	files := goldenFiles(t, "format-4")
 	if len(files) != len(written) || len(written) != 4 {
 		t.Fatalf("%d files are written, %d are golden", len(written), len(files))
 	}
@@ -140,7 +147,7 @@ func goldenFiles(t testing.TB, version string) map[string][]byte {
 // begins, and reads them again.
 func TestGoldenJournalsAreReadAndGoOn(t *testing.T) {
 	t.Parallel()
-	for version, first := range map[string]uint64{"format-1": 1, "format-2": 52, "format-3": 52} {
+	for version, first := range map[string]uint64{"format-1": 1, "format-2": 52, "format-3": 52, "format-4": 52} {
 		disk := memfs.New()
 		for name, content := range goldenFiles(t, version) {
 			disk.Put(name, content)

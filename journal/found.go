@@ -10,7 +10,7 @@ type found struct {
 	bytes    int64    // size of the file
 	end      int64    // just past the last mark
 	limit    int64    // where the records and their marks end: at the index or the seal, or at end
-	used     int64    // just past the last byte that is not zero
+	used     int64    // just past the last octet that may be of an unfinished batch
 	promised int64    // offset up to which a mark promises that everything was durable
 	position position // after the last mark
 	epochs   []uint32
@@ -234,19 +234,28 @@ func (f *found) addKept(sc *scanner, h recordHeader, offset int64) error {
 // judge tells a torn tail from corruption, where the first invalid place is damage: a mark that promises more than what
 // is valid proves that durable bytes are damaged.
 func (f *found) judge(sc *scanner, damage *CorruptError) error {
-	promised, used, err := sc.aftermath(f.end)
+	after, err := sc.aftermath(f.end)
 	if err != nil {
 		return err
 	}
-	f.used = used
-	if promised > f.end {
-		damage.Reason += fmt.Sprintf("; all up to offset %d was durable once", promised)
+	f.used = f.unfinished(after)
+	if after.promised > f.end {
+		damage.Reason += fmt.Sprintf("; all up to offset %d was durable once", after.promised)
 		return damage
 	}
 	if f.bytes != f.size {
 		return corrupt(f.name(), f.bytes, "the file has %d bytes instead of %d", f.bytes, f.size)
 	}
 	return nil
+}
+
+// unfinished is how far a batch reaches that was begun after the last mark. What the file of a recycled segment held before is
+// none of it: only what has a header of this segment is, and what lies before that.
+func (f *found) unfinished(after aftermath) int64 {
+	if f.recycled {
+		return after.own
+	}
+	return after.used
 }
 
 func (f *found) close() {

@@ -44,6 +44,9 @@ type File interface {
 	// Allocate reserves room for the first size bytes. It may do nothing where the system has no such call.
 	Allocate(size int64) error
 	Truncate(size int64) error
+	// Alone tells that nobody else, in whatever process, has the file open, and that it has no other name: then nobody sees
+	// what becomes of its content. It is false where the system cannot tell.
+	Alone() bool
 	// Sync makes content and size durable.
 	Sync() error
 	// Datasync makes the content durable, and the size where reading the content back needs it.

@@ -30,6 +30,16 @@ func (f osFile) Sync() error { return f.pathError("fsync", unix.Fsync(int(f.Fd()
 
 func (f osFile) Datasync() error { return f.pathError("fdatasync", unix.Fdatasync(int(f.Fd()))) }
 
+// Alone asks for a write lease, which the system gives only to the one who has the file open, and gives it back. It refuses
+// one on some file systems, and for files of another user.
+func (f osFile) Alone() bool {
+	var s unix.Stat_t
+	lease := func(kind int) error {
+		return retryInterrupted(func() error { _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, kind); return err })
+	}
+	return unix.Fstat(int(f.Fd()), &s) == nil && s.Nlink == 1 && lease(unix.F_WRLCK) == nil && lease(unix.F_UNLCK) == nil
+}
+
 func (f osFile) pathError(op string, err error) error {
 	if err == nil {
 		return nil

@@ -17,5 +17,8 @@ func (f osFile) WriteVectors(vectors [][]byte, offset int64) (done int, err erro
 	return done, nil
 }
 
+// Alone is false: nothing here tells who has a file open.
+func (f osFile) Alone() bool { return false }
+
 // Datasync is Sync, which on macOS asks the drive to empty its cache (F_FULLFSYNC); fdatasync there does not.
 func (f osFile) Datasync() error { return f.Sync() }

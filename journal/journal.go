@@ -47,7 +47,8 @@ type Options struct {
 	Logger *zap.Logger // nil: none
 	FS     FS          // nil: OS
 
-	random io.Reader // of identities and salts; nil: crypto/rand
+	random      io.Reader     // of identities and salts; nil: crypto/rand
+	keepTrimmed time.Duration // how long the file of a trimmed segment waits to be recycled; 0: 5 s
 }
 
 func (o *Options) setDefaults() {
@@ -84,6 +85,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Stall <= 0 {
 		o.Stall = 5 * time.Second
+	}
+	if o.keepTrimmed == 0 {
+		o.keepTrimmed = 5 * time.Second
 	}
 	if o.random == nil {
 		o.random = rand.Reader
@@ -142,7 +146,7 @@ type Journal struct {
 	promiseDue  bool // a mark is to promise them
 	spare       spare
 	space       space
-	doomed      []*segment // to be removed from the directory
+	doomed      []*segment // trimmed and still in the directory, in the order in which they were trimmed
 	doubt       error      // why the writer must stop
 	err         error      // why the journal stopped, for ever
 	closing     bool
@@ -316,7 +320,7 @@ func (j *Journal) Close() error {
 	j.done.Wait()
 	j.checkpointing.Lock() // one that is being written gives up
 	defer j.checkpointing.Unlock()
-	j.removeDoomed()
+	j.removeDoomed(true)
 	j.leaveSpare()
 	j.closeFiles()
 	j.calls.stop()

@@ -80,12 +80,13 @@ func newWatch() *watch {
 	return w
 }
 
+// options are those of a journal in which the files of trimmed segments do not wait to be recycled.
 func (w *watch) options(fsys journal.FS) journal.Options {
-	return journal.Options{
+	return journal.KeepTrimmed(journal.Options{
 		Dir: dir, FS: fsys, SegmentBytes: 16 << 10, LazySync: time.Hour,
 		OnDurable: func(seq uint64) { w.set(func() { w.durable = seq }) },
 		OnFatal:   func(err error) { w.set(func() { w.fatal = append(w.fatal, err) }) },
-	}
+	}, -1)
 }
 
 func (w *watch) set(fn func()) {

@@ -163,11 +163,11 @@ func (j *Journal) createFirst() error {
 	h := segmentHeader{
 		version: formatVersion, journalID: j.id, id: 1, lastID: 1, firstSeq: 1, size: segmentSize(j.opt.SegmentBytes, 0), salt: salt,
 	}
-	path, file, err := j.takeFile(h.size)
+	blank, err := j.takeFile(h.size)
 	if err != nil {
 		return err
 	}
-	s, err := j.createSegment(h, path, file)
+	s, err := j.createSegment(h, blank)
 	if err != nil {
 		return err
 	}
@@ -269,7 +269,8 @@ func (j *Journal) copyTorn(f *found) error {
 // hold these bytes in memory, take them for written and never write them.
 func rewrite(f *found) error { return copyRange(f.file, f.promised, f.file, f.promised, f.end) }
 
-// clearTail zeroes what follows the last mark of f.
+// clearTail zeroes what follows the last mark of f. When the log has grown beyond that again and ends elsewhere, no record
+// or mark of this segment must lie behind its end that is older. What the file held before it was recycled may stay.
 func clearTail(f *found) error {
 	for offset := f.end; offset < f.used; offset += zeroBytes {
 		if err := writeAt(f.file, zeros[:min(zeroBytes, f.used-offset)], offset); err != nil {

@@ -98,39 +98,53 @@ func (s *scanner) bytes(offset int64, n int) ([]byte, error) {
 	return s.window[:n], nil
 }
 
-// aftermath looks at everything from offset on, where the committed part of a segment ends. It returns the furthest
-// offset that any valid mark there promises, and where the last byte that is not zero lies (plus one).
-func (s *scanner) aftermath(offset int64) (promised, used int64, err error) {
-	promised, used = offset, offset
+// aftermath is what follows the committed part of a segment.
+type aftermath struct {
+	promised int64 // the furthest offset that any valid mark promises
+	used     int64 // just past the last octet that is not zero
+	own      int64 // where the last record or mark ends whose header is valid: other octets may be older than the segment
+}
+
+// aftermath looks at everything from offset on, where the committed part of a segment ends.
+func (s *scanner) aftermath(offset int64) (aftermath, error) {
+	a := aftermath{promised: offset, used: offset, own: offset}
 	for s.offset = offset; s.offset < s.end; {
 		n := min(scanWindow, s.end-s.offset)
 		b, err := s.bytes(s.offset, int(n))
 		if err != nil {
-			return promised, used, err
+			return a, err
 		}
 		if rest := bytes.TrimRight(b, "\x00"); len(rest) > 0 {
-			used = s.offset + int64(len(rest))
-			promised = max(promised, s.promisedIn(b, s.offset))
+			a.used = s.offset + int64(len(rest))
+			s.takeStock(&a, b, s.offset)
 		}
 		if n == s.end-s.offset {
 			break
 		}
 		s.offset += n - markBytes // a mark may lie across two windows
 	}
-	return promised, used, nil
+	return a, nil
 }
 
-// promisedIn returns the furthest offset promised by the valid marks in b, which lies at offset, a multiple of 8.
-func (s *scanner) promisedIn(b []byte, offset int64) (promised int64) {
-	for at := 0; at+markBytes <= len(b); at += 8 {
-		if binary.LittleEndian.Uint16(b[at:]) != recordMagic || b[at+2] != typeMark {
+// takeStock takes the valid headers and marks in b into account, which lies at offset, a multiple of 8.
+func (s *scanner) takeStock(a *aftermath, b []byte, offset int64) {
+	for at := 0; at+recordHeaderBytes <= len(b); at += 8 {
+		if binary.LittleEndian.Uint16(b[at:]) != recordMagic {
 			continue
 		}
-		if _, m, ok := parseWholeMark(b[at:], placedSeed(s.seed, s.placed, offset+int64(at)), s.salt); ok {
-			promised = max(promised, m.promiseOffset)
+		here := offset + int64(at)
+		seed := placedSeed(s.seed, s.placed, here)
+		h, reason := parseRecordHeader(b[at:], seed)
+		if reason != "" {
+			continue
+		}
+		a.own = max(a.own, min(here+int64(recordBytes(int(h.size))), s.end))
+		if h.typ == typeMark && at+markBytes <= len(b) {
+			if _, m, ok := parseWholeMark(b[at:], seed, s.salt); ok {
+				a.promised = max(a.promised, m.promiseOffset)
+			}
 		}
 	}
-	return promised
 }
 
 func allZero(b []byte) bool {

@@ -10,24 +10,28 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 )
 
 const (
-	formatVersion = 3 // of what is written now; older readers do not understand it
-	indexVersion  = 2 // since this one a sealed segment ends with its index
-	placedVersion = 3 // since this one the records of a sparse segment are bound to their offsets
+	formatVersion   = 4 // of what is written now; older readers do not understand it
+	indexVersion    = 2 // since this one a sealed segment ends with its index
+	placedVersion   = 3 // since this one the records of a sparse segment are bound to their offsets
+	recycledVersion = 4 // since this one a segment's file may have been that of another
 
 	segmentMagic       = "BATONJNL"
 	segmentHeaderBytes = 4096
 	segmentSuffix      = ".seg"
 
-	flagSparse = 1 // in a segment header: the file holds only some records of its range
+	flagSparse   = 1 // in a segment header: the file holds only some records of its range
+	flagRecycled = 2 // in a segment header: the file was that of another segment, whose octets follow the last mark
 )
 
 // segmentHeader is the first block of a segment file. README.md has the picture.
 type segmentHeader struct {
 	version   uint16
 	sparse    bool // some of the records have been cleaned away
+	recycled  bool // what follows the last mark is what the file held before, and not zeros
 	journalID [16]byte
 	id        uint64 // 1, 2, 3 …
 	firstSeq  uint64 // of its first record
@@ -82,9 +86,7 @@ func (h *segmentHeader) encode() []byte {
 	copy(b, segmentMagic)
 	binary.LittleEndian.PutUint16(b[8:], h.version)
 	binary.LittleEndian.PutUint16(b[10:], h.version)
-	if h.sparse {
-		binary.LittleEndian.PutUint32(b[12:], flagSparse)
-	}
+	binary.LittleEndian.PutUint32(b[12:], h.flags())
 	copy(b[16:], h.journalID[:])
 	binary.LittleEndian.PutUint64(b[32:], h.id)
 	binary.LittleEndian.PutUint64(b[40:], h.firstSeq)
@@ -96,6 +98,27 @@ func (h *segmentHeader) encode() []byte {
 	binary.LittleEndian.PutUint64(b[80:], h.lastID)
 	sealSegmentHeader(b)
 	return b
+}
+
+func (h *segmentHeader) flags() (flags uint32) {
+	if h.sparse {
+		flags |= flagSparse
+	}
+	if h.recycled {
+		flags |= flagRecycled
+	}
+	return flags
+}
+
+// knownFlags are those that a header of that format version may have.
+func knownFlags(version uint16) (flags uint32) {
+	if version >= indexVersion {
+		flags |= flagSparse
+	}
+	if version >= recycledVersion {
+		flags |= flagRecycled
+	}
+	return flags
 }
 
 func sealSegmentHeader(b []byte) {
@@ -118,12 +141,13 @@ func parseSegmentHeader(name string, b []byte) (segmentHeader, error) {
 		return segmentHeader{}, fmt.Errorf("%w: %s has format %d and needs a reader of format %d, this one reads up to %d",
 			ErrNewer, name, version, need, formatVersion)
 	}
-	if flags&^flagSparse != 0 || flags != 0 && version < indexVersion {
+	if flags&^knownFlags(version) != 0 {
 		return segmentHeader{}, fmt.Errorf("%w: %s has unknown flags %#x", ErrNewer, name, flags)
 	}
 	h := segmentHeader{
 		version:   version,
 		sparse:    flags&flagSparse != 0,
+		recycled:  flags&flagRecycled != 0,
 		journalID: [16]byte(b[16:32]),
 		id:        binary.LittleEndian.Uint64(b[32:]),
 		firstSeq:  binary.LittleEndian.Uint64(b[40:]),
@@ -153,6 +177,7 @@ type segment struct {
 	limit   atomic.Int64                 // offset where the durable records and their marks end
 	entries atomic.Pointer[[]indexEntry] // nil while they are only in the index record
 	sealed  bool                         // set before the writer releases it
+	trimmed time.Time                    // when it left the journal; guarded by Journal.mu
 
 	// owned by the writer
 	end    int64 // just past the last durable mark

@@ -70,7 +70,7 @@ func (j *Journal) lookAtSpace() {
 	if unknown {
 		j.log.Warn("cannot tell how much room the disk has", zap.Error(err))
 	}
-	if retry {
+	if retry || changed && low { // trimmed segments give their room back at once
 		signal(j.chores)
 	}
 	if changed && j.opt.OnSpace != nil {

@@ -33,6 +33,14 @@ type spare struct {
 	awaited  bool // the writer waits for the one that is being made
 	file     File // nil: none is ready
 	size     int64
+	recycled bool
+}
+
+// blank is a file that is to become a segment: allocated, synced, and of zeros unless it was one before.
+type blank struct {
+	name     string
+	file     File
+	recycled bool
 }
 
 // want asks for a spare when some of active is used.
@@ -50,11 +58,16 @@ func (s *spare) again() bool {
 
 // keepHouse is the housekeeper goroutine: it makes spares and removes trimmed segments.
 func (j *Journal) keepHouse() {
-	for range j.chores {
-		j.removeDoomed()
+	late := time.NewTimer(j.opt.keepTrimmed)
+	defer late.Stop()
+	for !j.stopped() {
+		select {
+		case <-j.chores:
+		case <-late.C:
+		}
 		j.makeSpare()
-		if j.stopped() {
-			return
+		if j.removeDoomed(false) {
+			late.Reset(j.opt.keepTrimmed)
 		}
 	}
 }
@@ -65,46 +78,35 @@ func (j *Journal) stopped() bool {
 	return j.closing || j.err != nil
 }
 
-// removeDoomed unlinks trimmed segments. One that stays because of an error is found and removed by the next Open.
-func (j *Journal) removeDoomed() {
-	j.mu.Lock()
-	doomed := j.doomed
-	j.mu.Unlock()
-	for _, s := range doomed {
-		j.files.retire(s) // before its name goes: nobody must open it any more
-		j.cache.drop(s)
-		if err := j.opt.FS.Remove(j.path(s.name())); err != nil {
-			j.log.Warn("cannot remove a trimmed segment", zap.String("segment", s.name()), zap.Error(err))
-		}
+// makeSpare makes a spare if one is wanted, or if there is none and the file of a trimmed segment can become one. Without
+// one the writer makes its own when the time comes, and only an error then is fatal.
+func (j *Journal) makeSpare() {
+	wanted, making := j.beginSpare()
+	if !making {
+		j.tellChange()
+		return
+	}
+	size := j.spareSize()
+	file, recycled, err := j.createSpare(size, wanted)
+	if j.foundRoom(err) || err != nil && !noSpace(err) && !errors.Is(err, errStopped) && !errors.Is(err, errHeld) {
+		j.log.Warn("cannot make the next segment's file ahead of need", zap.Error(err))
 	}
 	j.mu.Lock()
-	j.doomed = j.doomed[len(doomed):]
+	j.spare.making, j.spare.file, j.spare.size, j.spare.recycled = false, file, size, recycled
 	j.changed.Broadcast()
 	j.mu.Unlock()
 }
 
-// makeSpare makes a spare if one is wanted. Without one the writer makes its own when the time comes, and only an error
-// then is fatal.
-func (j *Journal) makeSpare() {
+// beginSpare tells whether a spare is to be made, and whether one of zeros will do.
+func (j *Journal) beginSpare() (wanted, making bool) {
 	j.mu.Lock()
-	wanted := j.spare.wanted && j.spare.file == nil && !j.closing && j.err == nil
-	j.spare.wanted = false
-	j.spare.making = wanted
-	j.mu.Unlock()
-	if !wanted {
-		j.tellChange()
-		return
-	}
-	size := segmentSize(j.opt.SegmentBytes, 0)
-	file, err := j.createSpare(size)
-	if j.foundRoom(err) || err != nil && !noSpace(err) && !errors.Is(err, errStopped) {
-		j.log.Warn("cannot make the next segment's file ahead of need", zap.Error(err))
-	}
-	j.mu.Lock()
-	j.spare.making, j.spare.file, j.spare.size = false, file, size
-	j.changed.Broadcast()
-	j.mu.Unlock()
+	defer j.mu.Unlock()
+	wanted, j.spare.wanted = j.spare.wanted, false
+	j.spare.making = j.spare.file == nil && !j.closing && j.err == nil && (wanted || j.nextRecyclable() >= 0)
+	return wanted, j.spare.making
 }
+
+func (j *Journal) spareSize() int64 { return segmentSize(j.opt.SegmentBytes, 0) }
 
 func (j *Journal) tellChange() {
 	j.mu.Lock()
@@ -112,23 +114,34 @@ func (j *Journal) tellChange() {
 	j.changed.Broadcast()
 }
 
-// createSpare makes a spare and gives it its name, which nobody needs to be durable.
-func (j *Journal) createSpare(size int64) (File, error) {
-	file, err := j.createZeroed(spareTemporary, size, j.nextSlice)
+// createSpare makes a spare and gives it its name, which nobody needs to be durable. One of zeros is made only if it is
+// wanted, and given up when the file of a trimmed segment can take its place.
+func (j *Journal) createSpare(size int64, wanted bool) (file File, recycled bool, err error) {
+	for err = errHeld; errors.Is(err, errHeld) || errors.Is(err, errBetter); {
+		if s := j.takeRecyclable(); s != nil {
+			file, err = j.recycle(s, size)
+			recycled = true
+		} else if wanted {
+			file, err = j.createZeroed(spareTemporary, size, j.nextSlice)
+			recycled = false
+		} else {
+			return nil, false, err
+		}
+	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if err := j.opt.FS.Rename(j.path(spareTemporary), j.path(spareName)); err != nil {
-		return nil, firstError(err, file.Close())
+		return nil, false, firstError(err, file.Close())
 	}
-	return renamed(file, spareName), nil
+	return renamed(file, spareName), recycled, nil
 }
 
-// adoptSpare takes over the spare that an earlier process left, unless segments have another size by now. It may hold the
-// header of a segment that never got its name, and nothing else. Where a directory has its name Open fails, while somebody is
-// there to move it: without its reserve the journal would go on only until the disk is full.
+// adoptSpare takes over the spare that an earlier process left, unless segments have another size by now. What it holds
+// nobody knows. Where a directory has its name Open fails, while somebody is there to move it: without its reserve the
+// journal would go on only until the disk is full.
 func (j *Journal) adoptSpare() error {
-	name, size := j.path(spareName), segmentSize(j.opt.SegmentBytes, 0)
+	name, size := j.path(spareName), j.spareSize()
 	file, err := j.opt.FS.Open(name, true)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -141,7 +154,7 @@ func (j *Journal) adoptSpare() error {
 	}
 	has, err := file.Size()
 	if err == nil && has == size {
-		j.spare.file, j.spare.size = file, size
+		j.spare.file, j.spare.size, j.spare.recycled = file, size, true
 		return nil
 	}
 	if err = firstError(err, file.Close()); err != nil {
@@ -150,13 +163,13 @@ func (j *Journal) adoptSpare() error {
 	return j.opt.FS.Remove(name)
 }
 
-// awaitFile returns a zeroed file for h and its path. For want of room it waits until there is some: nothing was written
-// that could be in doubt, and what is not written is not acknowledged.
-func (j *Journal) awaitFile(h segmentHeader) (path string, file File, err error) {
-	path, file, err = j.takeFile(h.size)
+// awaitFile returns a file for h. For want of room it waits until there is some: nothing was written that could be in
+// doubt, and what is not written is not acknowledged.
+func (j *Journal) awaitFile(h segmentHeader) (b blank, err error) {
+	b, err = j.takeFile(h.size)
 	if !noSpace(err) {
 		j.foundRoom(err)
-		return path, file, err
+		return b, err
 	}
 	j.log.Error("the disk is full; what is to be written waits for room", zap.String("segment", h.name()), zap.Error(err))
 	place := j.calls.begin("find room", j.path(h.name()))
@@ -164,13 +177,13 @@ func (j *Journal) awaitFile(h segmentHeader) (path string, file File, err error)
 	j.setWaiting(true)
 	defer j.setWaiting(false)
 	for noSpace(err) && (j.dropSpare(h.size) || j.awaitSpace()) {
-		path, file, err = j.takeFile(h.size)
+		b, err = j.takeFile(h.size)
 		j.foundRoom(err)
 	}
 	if err == nil {
 		j.log.Info("the disk has room for the next segment", zap.String("segment", h.name()))
 	}
-	return path, file, err
+	return b, err
 }
 
 func (j *Journal) setWaiting(waiting bool) {
@@ -179,8 +192,8 @@ func (j *Journal) setWaiting(waiting bool) {
 	j.space.wait = waiting
 }
 
-// takeFile returns a zeroed file of size bytes, the spare or a new one, and its path.
-func (j *Journal) takeFile(size int64) (string, File, error) {
+// takeFile returns a file of size bytes, the spare or a new one.
+func (j *Journal) takeFile(size int64) (blank, error) {
 	j.mu.Lock()
 	j.spare.awaited = j.spare.making
 	for j.spare.making {
@@ -190,12 +203,13 @@ func (j *Journal) takeFile(size int64) (string, File, error) {
 	file := j.spare.file
 	if file != nil && j.spare.size == size {
 		j.spare.file = nil
+		b := blank{spareName, file, j.spare.recycled}
 		j.mu.Unlock()
-		return j.path(spareName), file, nil
+		return b, nil
 	}
 	j.mu.Unlock()
 	file, err := j.createZeroed(newName, size, nil)
-	return j.path(newName), file, err
+	return blank{name: newName, file: file}, err
 }
 
 // dropSpare gives the spare's room back, for a file of size bytes; false when there is none or it would not be enough.
@@ -226,11 +240,14 @@ func (j *Journal) leaveSpare() {
 	}
 }
 
-var errStopped = errors.New("the journal is stopping")
+var (
+	errStopped = errors.New("the journal is stopping")
+	errBetter  = errors.New("the file of a trimmed segment can be used")
+)
 
 // createZeroed makes a file of size zeros, allocated and synced, so that writing to it later changes no metadata. With
-// slice it is made and synced in slices: slice returns the bytes of the next one where so many are done, 0 to give up.
-func (j *Journal) createZeroed(name string, size int64, slice func(done int64) int64) (File, error) {
+// slice it is made and synced in slices: slice returns the bytes of the next one where so many are done, or why to give up.
+func (j *Journal) createZeroed(name string, size int64, slice func(done int64) (int64, error)) (File, error) {
 	if err := j.opt.FS.Remove(j.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -246,17 +263,17 @@ func (j *Journal) createZeroed(name string, size int64, slice func(done int64) i
 	return file, nil
 }
 
-func zeroFile(file File, size int64, slice func(done int64) int64) error {
+func zeroFile(file File, size int64, slice func(done int64) (int64, error)) (err error) {
 	if err := file.Allocate(size); err != nil {
 		return err
 	}
 	for done := int64(0); done < size; {
 		n := size
 		if slice != nil {
-			n = slice(done)
+			n, err = slice(done)
 		}
-		if n == 0 {
-			return errStopped
+		if err != nil {
+			return err
 		}
 		end := min(done+n, size)
 		if err := writeZeros(file, done, end); err != nil {
@@ -282,20 +299,30 @@ func writeZeros(file File, begin, end int64) error {
 	return nil
 }
 
-// nextSlice makes a pause and returns the bytes of the next slice of a spare, done bytes of which are made; 0 when the
-// journal is stopping. The spare grows with the active segment, a little faster: in small slices evenly spread, since a
-// batch whose sync meets a large flush waits for all of it.
-func (j *Journal) nextSlice(done int64) int64 {
+// nextSlice makes a pause and returns the bytes of the next slice of a spare, done bytes of which are made; errStopped when
+// the journal is stopping, errBetter when the file of a trimmed segment can be used instead. The spare grows with the active
+// segment, a little faster: in small slices evenly spread, since a batch whose sync meets a large flush waits for all of it.
+func (j *Journal) nextSlice(done int64) (int64, error) {
 	for range slicePauses {
-		if j.stopped() || j.spareLacks(done) > 0 {
+		if j.giveUp() != nil || j.spareLacks(done) > 0 {
 			break
 		}
 		time.Sleep(slicePause)
 	}
-	if j.stopped() {
-		return 0
+	return min(max(j.spareLacks(done), sliceLeast), sliceMost), j.giveUp()
+}
+
+// giveUp is why a spare of zeros is not made to its end.
+func (j *Journal) giveUp() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	switch {
+	case j.closing || j.err != nil:
+		return errStopped
+	case j.nextRecyclable() >= 0:
+		return errBetter
 	}
-	return min(max(j.spareLacks(done), sliceLeast), sliceMost)
+	return nil
 }
 
 // spareLacks is what a spare of which done bytes are made lacks to be whole when seven eighths of the active segment are used.

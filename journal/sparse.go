@@ -19,7 +19,7 @@ type sparseWriter struct {
 // newSparseWriter begins the segment that takes the place of those from first to the one numbered lastID. salt is random.
 func newSparseWriter(file File, first segmentHeader, lastID, salt uint64) *sparseWriter {
 	h := first
-	h.version, h.sparse, h.lastID, h.salt = formatVersion, true, lastID, salt
+	h.version, h.sparse, h.recycled, h.lastID, h.salt = formatVersion, true, false, lastID, salt
 	return &sparseWriter{header: h, seed: h.seed(), file: file, offset: segmentHeaderBytes, last: h.firstSeq - 1}
 }
 

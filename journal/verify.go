@@ -120,9 +120,9 @@ func (v *survey) dump(f *found, w io.Writer, describe func(Record) string) (err 
 func (v *survey) dumpEnd(w io.Writer, f *found, sc *scanner, damage *CorruptError) error {
 	reason := damage.Reason
 	if f == v.found[len(v.found)-1] && !f.sparse {
-		_, used, err := sc.aftermath(damage.Offset)
+		after, err := sc.aftermath(damage.Offset)
 		switch {
-		case err == nil && used == damage.Offset:
+		case err == nil && f.unfinished(after) == damage.Offset:
 			reason = "the log ends here"
 		case v.hold:
 			reason += "; the journal is in use, it may be what is written just now"

@@ -121,11 +121,11 @@ func (j *Journal) commit(b *batch) error {
 // roll makes the segment h and then seals the one before. In this order a sealed segment proves that there was a next
 // one, and a missing one is noticed. Everything in the segment before is durable already.
 func (j *Journal) roll(h segmentHeader) error {
-	name, file, err := j.awaitFile(h)
+	blank, err := j.awaitFile(h)
 	if err != nil {
 		return err
 	}
-	next, err := j.createSegment(h, name, file)
+	next, err := j.createSegment(h, blank)
 	if err != nil {
 		return err
 	}
@@ -141,22 +141,23 @@ func (j *Journal) roll(h segmentHeader) error {
 	return nil
 }
 
-// createSegment makes file, which name is a zeroed one's path, a segment with the header h, durably.
-func (j *Journal) createSegment(h segmentHeader, name string, file File) (*segment, error) {
-	err := writeAt(file, h.encode(), 0)
+// createSegment makes a blank file a segment with the header h, durably.
+func (j *Journal) createSegment(h segmentHeader, b blank) (*segment, error) {
+	h.recycled = b.recycled
+	err := writeAt(b.file, h.encode(), 0)
 	if err == nil {
-		err = file.Sync()
+		err = b.file.Sync()
 	}
 	if err == nil {
-		err = j.opt.FS.Rename(name, j.path(h.name()))
+		err = j.opt.FS.Rename(j.path(b.name), j.path(h.name()))
 	}
 	if err == nil {
 		err = j.opt.FS.SyncDir(j.opt.Dir)
 	}
 	if err != nil {
-		return nil, firstError(err, file.Close())
+		return nil, firstError(err, b.file.Close())
 	}
-	return newSegment(h, file), nil
+	return newSegment(h, b.file), nil
 }
 
 // sealSegment ends s with its index and a mark that says that next follows, and gives the rest of the file back.
@@ -214,14 +215,14 @@ func (j *Journal) publish(b *batch) error {
 	s.advance(b.lastSeq, b.offset+int64(b.size), b.index)
 	j.durable.Store(b.lastSeq)
 	j.unsynced -= b.size - markBytes
-	j.doom(b.floor)
+	doomed := j.doom(b.floor)
 	j.spare.want(s)
 	b.reset()
 	j.idle = b
 	if j.censusDue { // and perhaps all that it knows of is durable now
 		signal(j.tidy)
 	}
-	chores := j.spare.wanted || len(j.doomed) > 0
+	chores := j.spare.wanted || doomed || j.spare.file == nil && len(j.doomed) > 0
 	j.changed.Broadcast()
 	j.mu.Unlock()
 	if chores {
@@ -233,13 +234,18 @@ func (j *Journal) publish(b *batch) error {
 	return nil
 }
 
-// doom takes the segments wholly below floor, which is noted durably, out of the journal; the caller holds mu.
-func (j *Journal) doom(floor uint64) {
+// doom takes the segments wholly below floor, which is noted durably, out of the journal, and tells whether there are any;
+// the caller holds mu.
+func (j *Journal) doom(floor uint64) bool {
 	gone := j.trimmed(floor)
+	for _, s := range gone {
+		s.trimmed = time.Now()
+	}
 	j.doomed = append(j.doomed, gone...)
 	if len(gone) > 0 {
 		j.setSegments(j.segments[len(gone):])
 	}
+	return len(gone) > 0
 }
 
 // fail stops the journal for ever: after a failed write or sync nobody knows what the disk holds, and a sync that is

@@ -111,6 +111,13 @@ func (f *file) Allocate(size int64) error {
 	return nil
 }
 
+// Alone is false also where OnCall returns an error.
+func (f *file) Alone() bool {
+	fault, err := f.begin("Alone")
+	defer f.fs.mu.Unlock()
+	return first(err, fault) == nil && f.node.links == 2 // its name, and f
+}
+
 func (f *file) Truncate(size int64) error {
 	fault, err := f.begin("Truncate")
 	defer f.fs.mu.Unlock()
