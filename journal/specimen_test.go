@@ -22,7 +22,7 @@ var (
 )
 
 // specimen is a journal on a disk with all that there is: sealed segments, plain and sparse, a checkpoint, and one segment
-// in use whose last batch no mark promises.
+// in use, in a recycled file, whose last batch no mark promises.
 type specimen struct {
 	*story
 	disk           *memfs.FS
@@ -46,13 +46,20 @@ func newSpecimen(t *testing.T, size, lastBatch int) *specimen {
 			p.checkpoint(j)
 		}
 	}
+	mustClose(t, j)
+	stale := live.Content(segmentNames(live)[len(segmentNames(live))-2])
+	live.Put(dir+"/spare", append(stale, make([]byte, opt.SegmentBytes-int64(len(stale)))...))
+	j = open(t, opt)
+	active := roll(t, j, p.watch, live)
+	p.checkpoint(j)
 	p.earlier = live.CrashClone(memfs.All)
 	put(t, j, p.watch, 3)
 	p.promised = j.Last()
 	put(t, j, p.watch, lastBatch)
 	p.disk, p.last = live.CrashClone(memfs.All), j.Last()
 	p.ends = []uint64{p.last}
-	if _, _, _, ok := j.Checkpoint(); j.Stats().Sparse == 0 || ok || p.written == (point{}) {
+	whole := recycled(p.disk, active) && active == segmentNames(p.disk)[len(segmentNames(p.disk))-1]
+	if _, _, _, ok := j.Checkpoint(); !whole || j.Stats().Sparse == 0 || ok || p.written == (point{}) {
 		t.Fatalf("the specimen lacks something: %+v, checkpoint %v", j.Stats(), p.written)
 	}
 	return p

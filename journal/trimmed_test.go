@@ -5,8 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -98,6 +100,36 @@ func TestTrimmedFilesBecomeTheNextSegments(t *testing.T) {
 	}
 	if err := reopens(disk); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestSpareOfZerosIsGivenUpForATrimmedFile: half of the zeros saved are worth more than those written.
+func TestSpareOfZerosIsGivenUpForATrimmedFile(t *testing.T) {
+	t.Parallel()
+	disk, w := memfs.New(), newWatch()
+	opt := keeping(w, disk)
+	opt.SegmentBytes = 1 << 20
+	j := open(t, opt)
+	roll(t, j, w, disk)
+	roll(t, j, w, disk) // it takes the spare
+	var once sync.Once
+	disk.OnCall(func(c memfs.Call) error {
+		if c.Op == "Datasync" && filepath.Base(c.Name) == "spare.tmp" {
+			once.Do(func() { // a slice has been made
+				j.Trim(j.Last() + 1)
+				for j.First() == 1 {
+					runtime.Gosched()
+				}
+			})
+		}
+		return nil
+	})
+	for j.First() == 1 {
+		put(t, j, w, 1)
+	}
+	j.Quiesce()
+	if name := roll(t, j, w, disk); !recycled(disk, name) {
+		t.Errorf("%s was made of zeros", name)
 	}
 }
 
