@@ -5,7 +5,7 @@
 //	                      |
 //	                      v  writer goroutine: one write, one fdatasync; the next batch forms meanwhile
 //	   0000000001-….seg  [header|record record mark|record mark|…|index|seal]
-//	   0000000002-….seg  [header|record mark|            zeros        ]
+//	   0000000002-….seg  [header|record mark|  zeros, or older octets ]
 //	                      |
 //	                      v
 //	        Durable, OnDurable      Read, Get verify every checksum

@@ -194,7 +194,7 @@ func wantCorrupt(t *testing.T, disk *memfs.FS, title string) {
 func TestDamagedSectors(t *testing.T) {
 	t.Parallel()
 	// The last batch is larger than two sectors: none holds all that is promised last, and all marks that tell.
-	p := newSpecimen(t, 3**specimenBytes, 80)
+	p := newSpecimen(t, 3**specimenBytes, 40)
 	for _, size := range []int{512, 4096} {
 		for _, name := range p.files() {
 			content, earlier := p.disk.Content(name), p.earlier.Content(name)
