@@ -93,7 +93,7 @@ func (s *story) fork() *story {
 	defer s.mu.Unlock()
 	*f.source = *s.source
 	f.ends, f.floor, f.tallied, f.begun, f.written = slices.Clone(s.ends), s.floor, s.tallied, maps.Clone(s.begun), s.written
-	f.durable = s.reported()
+	f.durable, f.keep = s.reported(), s.keep
 	return f
 }
 

@@ -210,6 +210,8 @@ func (in *injury) stops() bool {
 		return false
 	case in.skipped, !in.opening && (slices.Contains([]string{"spare.tmp", "clean.tmp", "checkpoint.tmp"}, name) || !c.Writes()):
 		return false // gone on without
+	case c.Op == "Rename" && strings.HasSuffix(name, ".seg"):
+		return false // a trimmed segment that is not recycled, then
 	case c.Op == "Remove" && name != "segment.tmp" && !in.opening, c.Op == "Free":
 		return false
 	}

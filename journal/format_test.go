@@ -222,7 +222,16 @@ func TestNewerFormatsAreRefused(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	disk := golden(t) // a newer writer that old readers understand
+	disk := golden(t) // a flag that its format has not
+	name := filepath.Join(dir, goldenSegment)
+	old := disk.Content(name)
+	old[8], old[10], old[12] = 3, 3, 2
+	binary.LittleEndian.PutUint32(old[4092:], crc32.Checksum(old[:4092], crc32.MakeTable(crc32.Castagnoli)))
+	disk.Put(name, old)
+	if _, err := journal.Open(newWatch().options(disk)); !errors.Is(err, journal.ErrNewer) {
+		t.Errorf("recycled in format 3: %v", err)
+	}
+	disk = golden(t) // a newer writer that old readers understand
 	image := disk.Content(filepath.Join(dir, goldenSegment))
 	image[8]++
 	binary.LittleEndian.PutUint32(image[4092:], crc32.Checksum(image[:4092], crc32.MakeTable(crc32.Castagnoli)))

@@ -5,10 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -103,6 +101,37 @@ func TestTrimmedFilesBecomeTheNextSegments(t *testing.T) {
 	}
 }
 
+// TestOtherFilesAreNotRecycled: not those that are larger than usual or much smaller, nor cleaned ones.
+func TestOtherFilesAreNotRecycled(t *testing.T) {
+	t.Parallel()
+	for title, makeOdd := range map[string]func(t *testing.T, j *journal.Journal, w *watch, disk *memfs.FS) int{
+		"much smaller, and larger": func(t *testing.T, j *journal.Journal, w *watch, _ *memfs.FS) int {
+			put(t, j, w, 1)
+			put(t, j, w, 200) // no room for these
+			return 2
+		},
+		"cleaned": func(t *testing.T, j *journal.Journal, w *watch, disk *memfs.FS) int {
+			roll(t, j, w, disk)
+			if err := j.Thin(0, 1, func(uint64) bool { return true }); err != nil {
+				t.Fatal(err)
+			}
+			return 1
+		},
+	} {
+		disk, w := memfs.New(), newWatch()
+		j := open(t, keeping(w, disk))
+		odds := makeOdd(t, j, w, disk)
+		for n := range odds + 2 { // the first one that is as usual goes after them, to be in use two later
+			trimAll(t, j, w)
+			want := n > odds
+			if name := roll(t, j, w, disk); recycled(disk, name) != want {
+				t.Errorf("%s: of %d files number %d, %s, is recycled: %t", title, odds, n, name, !want)
+			}
+		}
+		mustClose(t, j)
+	}
+}
+
 // TestSpareOfZerosIsGivenUpForATrimmedFile: half of the zeros saved are worth more than those written.
 func TestSpareOfZerosIsGivenUpForATrimmedFile(t *testing.T) {
 	t.Parallel()
@@ -112,21 +141,24 @@ func TestSpareOfZerosIsGivenUpForATrimmedFile(t *testing.T) {
 	j := open(t, opt)
 	roll(t, j, w, disk)
 	roll(t, j, w, disk) // it takes the spare
-	var once sync.Once
+	begun, trimmed := make(chan bool, 1), make(chan bool)
 	disk.OnCall(func(c memfs.Call) error {
-		if c.Op == "Datasync" && filepath.Base(c.Name) == "spare.tmp" {
-			once.Do(func() { // a slice has been made
-				j.Trim(j.Last() + 1)
-				for j.First() == 1 {
-					runtime.Gosched()
-				}
-			})
+		if c.Op == "Datasync" && filepath.Base(c.Name) == "spare.tmp" { // a slice of several
+			select {
+			case begun <- true:
+				<-trimmed
+			default:
+			}
 		}
 		return nil
 	})
-	for j.First() == 1 {
+	for !j.KeepsHouse() {
 		put(t, j, w, 1)
 	}
+	<-begun
+	j.Trim(j.Last() + 1)
+	put(t, j, w, 1)
+	close(trimmed)
 	j.Quiesce()
 	if name := roll(t, j, w, disk); !recycled(disk, name) {
 		t.Errorf("%s was made of zeros", name)
@@ -267,6 +299,19 @@ func TestVerifyOfARecycledSegment(t *testing.T) {
 	}
 }
 
+// TestCleanedSegmentIsNotRecycled: what takes the place of a recycled segment is a new file.
+func TestCleanedSegmentIsNotRecycled(t *testing.T) {
+	t.Parallel()
+	disk, j, w, name := recycling(t)
+	roll(t, j, w, disk)
+	if err := j.Thin(j.Stats().Segments-2, 1, func(uint64) bool { return true }); err != nil {
+		t.Fatal(err)
+	}
+	if recycled(disk, name) {
+		t.Errorf("%s says that it is recycled", name)
+	}
+}
+
 func observed() (*zap.Logger, *observer.ObservedLogs) {
 	core, seen := observer.New(zap.InfoLevel)
 	return zap.New(core), seen
@@ -307,6 +352,9 @@ func TestTornTailOfARecycledSegment(t *testing.T) {
 		copies := tornCopies(crashed)
 		if len(copies) != min(fate, 1) {
 			t.Errorf("fate %b: copies %v", fate, copies)
+		}
+		if full := 1<<(blocks-1) - 1; fate == full && len(crashed.Content(copies[0])) < (whole-1)/512*512-end {
+			t.Errorf("all but the last block: a copy of %d bytes of a batch of %d", len(crashed.Content(copies[0])), whole-end)
 		}
 		for _, c := range copies {
 			if n := len(crashed.Content(c)); n > whole-end || !bytes.Equal(crashed.Content(c), torn[end:end+n]) {
