@@ -27,6 +27,9 @@ func (j *Journal) Quiesce() {
 	}
 }
 
+// MakeSpare does what the housekeeper does when it is called just now.
+func (j *Journal) MakeSpare() { j.makeSpare() }
+
 func (j *Journal) hasChores() bool {
 	stale := slices.ContainsFunc(j.doomed, func(s *segment) bool { return !j.keeps(s) })
 	idle := j.spare.file == nil && !j.closing && j.err == nil && j.nextRecyclable() >= 0

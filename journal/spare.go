@@ -31,6 +31,7 @@ type spare struct {
 	triedFor uint64 // id of the segment during which one was wanted last: one attempt each, but for want of room
 	making   bool
 	awaited  bool // the writer waits for the one that is being made
+	taken    bool // the writer has one that still has the name of the spare
 	file     File // nil: none is ready
 	size     int64
 	recycled bool
@@ -101,6 +102,9 @@ func (j *Journal) makeSpare() {
 func (j *Journal) beginSpare() (wanted, making bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.spare.taken {
+		return false, false // until a segment has begun, and what is to do is looked at again
+	}
 	wanted, j.spare.wanted = j.spare.wanted, false
 	j.spare.making = j.spare.file == nil && !j.closing && j.err == nil && (wanted || j.nextRecyclable() >= 0)
 	return wanted, j.spare.making
@@ -202,7 +206,7 @@ func (j *Journal) takeFile(size int64) (blank, error) {
 	j.spare.awaited = false
 	file := j.spare.file
 	if file != nil && j.spare.size == size {
-		j.spare.file = nil
+		j.spare.file, j.spare.taken = nil, true
 		b := blank{spareName, file, j.spare.recycled}
 		j.mu.Unlock()
 		return b, nil

@@ -101,6 +101,35 @@ func TestTrimmedFilesBecomeTheNextSegments(t *testing.T) {
 	}
 }
 
+// TestSpareIsNotMadeUnderTheNameOfTheLastOne: the file that becomes a segment is still called spare when the housekeeper comes.
+func TestSpareIsNotMadeUnderTheNameOfTheLastOne(t *testing.T) {
+	t.Parallel()
+	disk, w := memfs.New(), newWatch()
+	j := open(t, keeping(w, disk))
+	for range 4 {
+		roll(t, j, w, disk)
+	}
+	trimAll(t, j, w)
+	begun := 0
+	disk.OnCall(func(c memfs.Call) error {
+		if c.Op == "Rename" && filepath.Base(c.Name) == "spare" {
+			begun++
+			j.MakeSpare()
+		}
+		return nil
+	})
+	roll(t, j, w, disk)
+	roll(t, j, w, disk)
+	disk.OnCall(nil)
+	if begun != 2 {
+		t.Errorf("%d segments were begun with a spare", begun)
+	}
+	mustClose(t, j)
+	if err := reopens(disk); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestOtherFilesAreNotRecycled: not those that are larger than usual or much smaller, nor cleaned ones.
 func TestOtherFilesAreNotRecycled(t *testing.T) {
 	t.Parallel()

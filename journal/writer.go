@@ -135,6 +135,7 @@ func (j *Journal) roll(h segmentHeader) error {
 	}
 	j.active = next
 	j.mu.Lock()
+	j.spare.taken = false
 	j.setSegments(append(slices.Clip(j.segments), next))
 	j.mu.Unlock()
 	j.files.release(last)
