@@ -2,7 +2,6 @@ package broker
 
 import (
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -427,7 +426,10 @@ type parcel struct {
 // written.
 func (e *engine) sort() {
 	outputs := e.effects.Outputs
-	e.following = slices.Grow(e.following[:0], len(outputs))[:len(outputs)]
+	if cap(e.following) < len(outputs) || cap(e.following) > 4*cap(outputs) {
+		e.following = make([]int, cap(outputs))
+	}
+	e.following = e.following[:len(outputs)]
 	var s *session
 	for i := range outputs {
 		o := &outputs[i]

@@ -40,13 +40,11 @@ type Effects struct {
 	arena []byte // holds the heads of Entries
 }
 
-// Reset empties e and keeps its memory.
+// Reset empties e and keeps its memory, unless that is much more than was needed.
 func (e *Effects) Reset() {
-	clear(e.Entries)
-	clear(e.Outputs)
+	e.Entries, e.Outputs = emptied(e.Entries), emptied(e.Outputs)
 	clear(e.Lapsed)
 	clear(e.Facts)
-	e.Entries, e.Outputs = e.Entries[:0], e.Outputs[:0]
 	e.Lapsed, e.Facts = e.Lapsed[:0], e.Facts[:0]
 	e.Sync, e.Dropped, e.Unclaimed, e.Duplicates = false, 0, 0, 0
 	e.Expired, e.Overflowed, e.SetAside, e.Untold = 0, 0, 0, 0
@@ -65,6 +63,18 @@ func (e *Effects) output() *Output {
 	}
 	e.Outputs = e.Outputs[:n+1]
 	return &e.Outputs[n]
+}
+
+// keepEffects is for how many entries and outputs there stays room when far fewer were needed.
+const keepEffects = 4096
+
+// emptied is s without its elements, and without its memory if a flood is over.
+func emptied[T any](s []T) []T {
+	if cap(s) > keepEffects && cap(s) > 4*len(s) {
+		return nil
+	}
+	clear(s)
+	return s[:0]
 }
 
 // An OutputKind is what an Output asks for.

@@ -71,6 +71,19 @@ func TestEffectsReset(t *testing.T) {
 	}
 }
 
+// What one large Step needed is not kept for ever.
+func TestEffectsGiveMemoryBack(t *testing.T) {
+	t.Parallel()
+	var e Effects
+	for _, n := range []int{10 * keepEffects, 10, 10} {
+		e.Entries, e.Outputs = append(e.Entries, make([]Entry, n)...), append(e.Outputs, make([]Output, n)...)
+		e.Reset()
+	}
+	if cap(e.Entries) > keepEffects || cap(e.Outputs) > keepEffects {
+		t.Errorf("there is room for %d entries and %d outputs", cap(e.Entries), cap(e.Outputs))
+	}
+}
+
 // A Step of the steady state allocates nothing. The first rounds make rings
 // and chunks.
 func TestSteadyStateAllocatesNothing(t *testing.T) {
