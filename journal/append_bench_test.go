@@ -31,8 +31,8 @@ func BenchmarkAppend(b *testing.B) {
 }
 
 // BenchmarkAppendRolling is BenchmarkAppend with segments of the usual size, which are trimmed soon: what is written ahead
-// of need, rolling over and the removal of segments are on the journal's side too, and the loop has nothing of the kind. A
-// log that keeps the disk busy writes everything twice, first as zeros.
+// of need, rolling over and what becomes of trimmed segments are on the journal's side too, and the loop has nothing of the
+// kind. Where trimmed files are not recycled, a log that keeps the disk busy writes everything twice, first as zeros.
 func BenchmarkAppendRolling(b *testing.B) {
 	benchAppends(b, newRollingWaiters)
 }
