@@ -81,7 +81,7 @@ bench: ## throughput and latency of Baton beside the limits of this machine, the
 	$(GO) run ./bench/peers -against baton,relay -growth "" -rounds 1 -duration 3s -dir "$(DIR)"
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-bench-peers: brokers ## Baton, ActiveMQ, RabbitMQ and the limits of this machine: some 70 minutes; writes docs/performance.md
+bench-peers: brokers ## Baton, ActiveMQ, RabbitMQ and the limits of this machine: an hour; writes docs/performance.md
 	$(GO) run ./bench/peers -dir "$(DIR)" -out docs/performance.md
 
 clients: PACKAGES = $(CLIENTS)

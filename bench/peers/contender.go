@@ -24,6 +24,7 @@ type kind struct {
 	start   func(ctx context.Context, p *plan, dir string, flags []string) (*contender, error) // with data in a directory that is empty
 	runs    string                                                                             // how it is configured
 	promise string                                                                             // what a receipt of a persistent SEND means
+	slow    bool                                                                               // a million messages take it many minutes
 	cannot  map[string]string                                                                  // workloads, and why
 }
 
@@ -45,6 +46,7 @@ var kinds = map[string]kind{
 	},
 	"activemq": {
 		start: startActiveMQ,
+		slow:  true,
 		runs: "Debian's package with 1 GiB of heap, KahaDB with its defaults (`enableJournalDiskSyncs`, `concurrentStoreAndDispatchQueues`), the " +
 			"scheduler, expired messages looked for each second, and no JMX",
 		promise: "The message is written to KahaDB's journal, and that is synced; or a consumer has acknowledged it before that, then it is never " +
@@ -52,6 +54,7 @@ var kinds = map[string]kind{
 	},
 	"rabbitmq": {
 		start: startRabbitMQ,
+		slow:  true,
 		runs:  "Debian's package with its STOMP plugin and defaults: classic queues, durable, without a mirror",
 		promise: "The message is written and synced, with others when there are many; or a consumer has acknowledged it before that, which is so for " +
 			"most where consumers keep up: it syncs some times a second then.",

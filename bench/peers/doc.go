@@ -1,7 +1,7 @@
 // Command peers compares Baton with ActiveMQ, RabbitMQ and the limits of the machine, in one run.
 //
 //	go run ./bench/peers [-against baton,relay,activemq,rabbitmq] [-growth baton] [-only FIGURE,…] [-rounds 3] [-duration 8s]
-//	                     [-scale 1] [-dir DIR] [-out FILE]
+//	                     [-scale 1] [-fill 1] [-dir DIR] [-out FILE]
 //
 // Each round starts one broker after the other with an empty directory in DIR, lets `baton bench` workloads run on it, and
 // stops it; so all meet the same moods of the machine. What is written is the median of the rounds, and the least and the

@@ -27,6 +27,7 @@ func main() {
 	out := flag.String("out", "-", "the page whose measured part is written, with pictures beside it; - is standard output, without pictures")
 	flag.IntVar(&p.rounds, "rounds", 3, "how often all is measured")
 	flag.DurationVar(&p.duration, "duration", 8*time.Second, "how long each workload takes")
+	flag.Float64Var(&p.fill, "fill", 1, "of the 1,000,000 messages of the backlog, for ActiveMQ and RabbitMQ, which they take many minutes for")
 	flag.Float64Var(&p.scale, "scale", 1, "of the messages of a backlog, the queues and the connections")
 	flag.StringVar(&p.dir, "dir", "", "where the brokers' data goes for the time of the run (default the system's temporary directory)")
 	flag.Parse()

@@ -34,7 +34,7 @@ func TestRun(t *testing.T) {
 	write(t, out, "by hand\n"+measuredBegin+"\nold\n"+measuredEnd+"\nby hand, too\n")
 	var said strings.Builder
 	p := &plan{
-		against: []string{"baton", "relay"}, growth: []string{"baton"}, rounds: 1, duration: 40 * time.Millisecond, scale: 0.001, dir: dir,
+		against: []string{"baton", "relay"}, growth: []string{"baton"}, rounds: 1, duration: 40 * time.Millisecond, scale: 0.001, fill: 1, dir: dir,
 		only:     slices.DeleteFunc(allFigures(), func(name string) bool { return name == leftOut }),
 		progress: &said,
 	}
@@ -82,7 +82,7 @@ func TestRunIsInterrupted(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "performance.md")
 	ctx, interrupt := context.WithCancel(t.Context())
 	p := &plan{
-		against: []string{"relay"}, only: []string{"persistent"}, rounds: 3, duration: 40 * time.Millisecond, scale: 1, dir: t.TempDir(),
+		against: []string{"relay"}, only: []string{"persistent"}, rounds: 3, duration: 40 * time.Millisecond, scale: 1, fill: 1, dir: t.TempDir(),
 		progress: progressUntil{"round 2 of 3", interrupt},
 	}
 	if err := run(ctx, p, out); !errors.Is(err, context.Canceled) {
@@ -173,7 +173,7 @@ func TestRunIsRefused(t *testing.T) {
 	t.Parallel()
 	out := filepath.Join(t.TempDir(), "page.md")
 	write(t, out, "all by hand\n")
-	good := plan{against: []string{"relay"}, rounds: 1, duration: time.Hour, scale: 1}
+	good := plan{against: []string{"relay"}, rounds: 1, duration: time.Hour, scale: 1, fill: 1}
 	for want, change := range map[string]func(p *plan){
 		`"kafka"`:     func(p *plan) { p.against = []string{"relay", "kafka"} },
 		`"artemis"`:   func(p *plan) { p.growth = []string{"artemis"} },
@@ -181,6 +181,7 @@ func TestRunIsRefused(t *testing.T) {
 		"0 rounds":    func(p *plan) { p.rounds = 0 },
 		"of 0s":       func(p *plan) { p.duration = 0 },
 		"scale 0":     func(p *plan) { p.scale = 0 },
+		"0 of a":      func(p *plan) { p.fill = 0 },
 		measuredBegin: func(*plan) {},
 	} {
 		p := good
@@ -223,5 +224,20 @@ func TestGoals(t *testing.T) {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("no %q in\n%s", want, &text)
 		}
+	}
+}
+
+// Only those who are slow to take a backlog get a part of it, and of nothing else.
+func TestFill(t *testing.T) {
+	t.Parallel()
+	p := &plan{scale: 1, fill: 0.1}
+	backlog := bench.Workload{Name: "backlog", Backlog: 1000}
+	for name, want := range map[string]int64{"baton": 1000, "activemq": 100, "rabbitmq": 100} {
+		if w := p.scaledFor(name, backlog); w.Backlog != want {
+			t.Errorf("%s gets %d messages, want %d", name, w.Backlog, want)
+		}
+	}
+	if w := p.scaledFor("activemq", bench.Workload{Name: "queues", Backlog: 1000}); w.Backlog != 1000 {
+		t.Errorf("ActiveMQ gets %d messages of another workload, want all", w.Backlog)
 	}
 }

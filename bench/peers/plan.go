@@ -20,6 +20,7 @@ type plan struct {
 	rounds   int
 	duration time.Duration // of a workload
 	scale    float64       // of what is counted: messages of a backlog, queues, connections
+	fill     float64       // of the backlog, for those who are slow to take it
 	dir      string
 	binary   string
 	machine  []string // on what it is measured
@@ -61,8 +62,8 @@ func (p *plan) check() error {
 			return fmt.Errorf("-only: there is no %q; there are %s", name, strings.Join(allFigures(), ", "))
 		}
 	}
-	if p.rounds < 1 || p.duration <= 0 || p.scale <= 0 {
-		return fmt.Errorf("%d rounds of %v at the scale %v: nothing would be measured", p.rounds, p.duration, p.scale)
+	if p.rounds < 1 || p.duration <= 0 || p.scale <= 0 || p.fill <= 0 {
+		return fmt.Errorf("%d rounds of %v at the scale %v, and %v of a backlog: nothing would be measured", p.rounds, p.duration, p.scale, p.fill)
 	}
 	return nil
 }
@@ -136,7 +137,7 @@ func (p *plan) workloads(ctx context.Context, name string, c *contender, all fig
 		if kinds[name].cannot[preset.Name] != "" || !p.wants(preset.Name) {
 			continue
 		}
-		f, err := p.run(ctx, c, p.scaled(preset.Workload))
+		f, err := p.run(ctx, c, p.scaledFor(name, preset.Workload))
 		p.note(all, name, preset.Name, f, err)
 		if err := ctx.Err(); err != nil {
 			return err
@@ -175,6 +176,14 @@ func (p *plan) scaled(w bench.Workload) bench.Workload {
 		w.Destinations = int(max(p.count(int64(w.Destinations)), 100))
 	}
 	return w
+}
+
+// scaledFor is scaled with fewer messages for those who would take very long.
+func (p *plan) scaledFor(name string, w bench.Workload) bench.Workload {
+	if kinds[name].slow && w.Name == "backlog" {
+		w.Backlog = int64(float64(w.Backlog) * p.fill)
+	}
+	return p.scaled(w)
 }
 
 // count is a number to the scale.
