@@ -77,9 +77,9 @@ durable: ## 100 durable subscribers, 100,000 messages: one copy on disk; data in
 selective: ## a selector that wants 1 in 10,000 of a million messages on disk: the first and all; data in DIR
 	$(GO) run ./integration/prove selective -dir "$(DIR)"
 
-bench: ## throughput and latency of Baton beside the limits of this machine, then the Go benchmarks
+bench: ## throughput and latency of Baton beside the limits of this machine, then the Go benchmarks: ten minutes or so
 	$(GO) run ./bench/peers -against baton,relay -growth "" -rounds 1 -duration 3s -dir "$(DIR)"
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime 300ms ./...
 
 bench-peers: brokers ## Baton, ActiveMQ, RabbitMQ and the limits of this machine: an hour; writes docs/performance.md
 	$(GO) run ./bench/peers -dir "$(DIR)" -out docs/performance.md

@@ -2,7 +2,9 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strconv"
 	"time"
@@ -85,7 +87,10 @@ const goodbye = "bye"
 // next waits for a frame. What is an ERROR frame is an error.
 func (c *conn) next() (*stomp.Frame, error) {
 	f, err := c.in.Next()
-	if err == nil && f.Command == stomp.CmdError {
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		err = errors.New("the broker has closed the connection")
+	case err == nil && f.Command == stomp.CmdError:
 		message, _ := f.Header("message")
 		err = fmt.Errorf("the broker says ERROR: %s", message)
 	}

@@ -36,7 +36,7 @@ func Presets() []Preset {
 	add("steady", "the latency at a fixed rate", passing, func(w *Workload) { w.Rate = 5000 })
 	add("topic-1", "a topic with a subscriber", topic, func(w *Workload) { w.Consumers = 1 })
 	add("topic-100", "a topic with 100 subscribers", topic, func(w *Workload) { w.Consumers = 100 })
-	add("topic-1000", "a topic with 1,000 subscribers", topic, func(w *Workload) { w.Consumers = 1000 })
+	add("topic-1000", "a topic with 1,000 subscribers; Baton: stomp.max_connections_per_ip must allow them", topic, func(w *Workload) { w.Consumers = 1000 })
 	add("transactions", "100 persistent SENDs a COMMIT", persistent, func(w *Workload) { w.Tx, w.Window = 100, 4 })
 	add("selectors", "10 consumers of one queue, each with a selector", passing, func(w *Workload) { w.Consumers, w.Selectors = 10, true })
 	add("durable", "10 durable subscribers", persistent, func(w *Workload) { w.Topic, w.Durable, w.Consumers = true, true, 10 })

@@ -15,7 +15,7 @@ import (
 // A Relay is the least that a broker can do: it parses STOMP 1.2 and forwards what a producer sends to who has subscribed,
 // and answers receipts; it remembers nothing, and looks at no acknowledgement. What one read brings of a queue goes to one of
 // its consumers, in turn. With a log, the receipts of persistent SENDs come when it has been synced; all that wait
-// share a sync. No broker on the same machine can be faster than a relay with the same promises.
+// share a sync. A broker with the same promises has all that to do, and more.
 type Relay struct {
 	listener net.Listener
 	log      *relayLog // nil: there is none

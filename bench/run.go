@@ -205,7 +205,9 @@ func (r *run) finish(ctx context.Context, sent []int64) (*Result, error) {
 	err := r.awaitAll(ctx)
 	err = cmp.Or(err, r.leave()) // the first is the cause
 	result.Checks = r.settle(sent)
-	err = errors.Join(err, result.Checks.Err())
+	if context.Cause(ctx) == nil { // else much did not come because it was not waited for
+		err = errors.Join(err, result.Checks.Err())
+	}
 	result.Received = r.received.Load()
 	result.SendRate = float64(result.Sent) / r.sending.Seconds()
 	if last := lastOf(r.receives); last > 0 {

@@ -69,7 +69,7 @@ func (e *engine) stores(c *destinations.Command) bool {
 
 // sends says whether c has messages. Those of one session keep their order, so
 // none overtakes another that is parked.
-func sends(c *destinations.Command) bool { return c.Op == destinations.Send || len(c.Outgoing()) > 0 }
+func sends(c *destinations.Command) bool { return len(c.Outgoing()) > 0 }
 
 // ampleRoom is more than what one command stores. With less, each is measured.
 const ampleRoom = 256 << 20

@@ -61,8 +61,8 @@ func excerpt(text string) string {
 var (
 	errShutdown        = &clientError{code: codeShutdown, text: "the broker is shutting down"}
 	errInternal        = &clientError{code: codeInternal, text: "the broker met an error of its own; the connection is closed"}
-	errTooManyConns    = &clientError{code: codeConnections, text: "the broker has as many connections as it may have"}
-	errTooManyConnsIP  = &clientError{code: codeConnections, text: "your address has as many connections as it may have"}
+	errTooManyConns    = &clientError{code: codeConnections, text: "the broker has as many connections as it may have: see stomp.max_connections"}
+	errTooManyConnsIP  = &clientError{code: codeConnections, text: "your address has as many connections as it may have: see stomp.max_connections_per_ip"}
 	errConnectTimeout  = &clientError{code: codeTimeout, text: "no complete CONNECT frame came in time"}
 	errFrameTimeout    = &clientError{code: codeTimeout, text: "a frame was begun and not completed in time"}
 	errIdleTimeout     = &clientError{code: codeTimeout, text: "nothing came for too long and no heart-beats were agreed"}

@@ -8,7 +8,7 @@ type Effects struct {
 	Entries []Entry
 	// Continues is set by the caller where further Steps with these Effects follow:
 	// what several settle may become one entry. Machine.Finish must come after the
-	// last, and before anything else is asked of the machine.
+	// last; until then what was settled counts as in flight.
 	Continues bool
 	// Sync is set when something waits for the entries to become durable.
 	Sync bool

@@ -5,6 +5,7 @@ import (
 	"hash/crc32"
 	"slices"
 	"time"
+	"unsafe"
 )
 
 const (
@@ -60,7 +61,7 @@ func (b *batch) gather() [][]byte {
 }
 
 // large tells whether b keeps what a burst left behind.
-func (b *batch) large() bool { return cap(b.buf) > keepBytes }
+func (b *batch) large() bool { return cap(b.buf)+cap(b.vectors)*int(unsafe.Sizeof(b.buf)) > keepBytes }
 
 // shrink gives that back.
 func (b *batch) shrink() {

@@ -133,7 +133,7 @@ func (b *benchmark) run(ctx context.Context, out io.Writer, p *progress) error {
 	if b.json != "-" {
 		result.Print(out)
 	}
-	if b.json != "" { // also of a run that failed: it has the checks
+	if b.json != "" { // also of a run in which a check failed: it has the checks
 		err = errors.Join(err, writeTo(b.json, out, func(out io.Writer) error {
 			encoder := json.NewEncoder(out)
 			encoder.SetIndent("", "  ")
@@ -170,7 +170,7 @@ func benchLimitsCommand() *cobra.Command {
 		Short: "Measure what this machine could do at best: its disk, loopback, and a relay that is no broker",
 		Long: `Measure the machine: writes that are synced one after the other, by size, in a file that grows and in one that was
 allocated before; sequential writing; a round trip over loopback; and a null relay, which parses STOMP and forwards messages and
-does nothing else, without and with a synced log. No broker on this machine can be faster.`,
+does nothing else, without and with a synced log. A broker that passes messages on has that to do, and more.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return benchLimits(cmd.Context(), cmd.OutOrStdout(), dir, duration)

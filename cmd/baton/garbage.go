@@ -38,8 +38,8 @@ func (p *pacer) pace() {
 // A collected is gone after the next collection. It has a pointer, for what has none may share its memory with others.
 type collected struct{ _ *int }
 
-// percentFor is how much garbage there may be in proportion to what was live when the collector last ran: the more that is, the
-// less beyond as much, for then it is seldom anyway.
+// percentFor is how much garbage there may be in proportion to what was live when the collector last ran, which counts stacks
+// and globals as well: the more that is, the less beyond as much, for then it is seldom anyway.
 func (p *pacer) percentFor(live int64) int {
 	const least = 1 << 20 // of live memory: nothing was collected yet, or there is next to nothing
 	return int(100 + 100*max(0, p.octets-live/8)/max(live, least))
