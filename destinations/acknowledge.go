@@ -109,7 +109,7 @@ func (m *Machine) settle(s *subscription, tag uint64, out *Effects) {
 
 // settleOne takes one message out of its queue. If it is stored, recordSettle is
 // what does it: one entry for a run of messages of the same queue, at the latest
-// when something else is recorded or the batch ends.
+// when the batch ends.
 func (m *Machine) settleOne(s *subscription, tag uint64, fl *flight, out *Effects) {
 	q := fl.queue
 	if !q.lasts(fl.at.slot()) {

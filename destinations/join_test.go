@@ -3,6 +3,9 @@ package destinations
 import (
 	"fmt"
 	"testing"
+	"time"
+
+	"pgregory.net/rapid"
 )
 
 // A batch is Steps with one Effects that continue.
@@ -105,6 +108,93 @@ func deliveries(outputs []Output) (all []Output) {
 		}
 	}
 	return all
+}
+
+// TestBatchProperty runs random programs as a broker does, several commands a batch, with many acknowledgements among them.
+// After each batch, what was logged must replay to the same in all ways.
+func TestBatchProperty(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		x := newMix(t)
+		x.owners = nil
+		for range oneOf(x.program, "batches", []int{5, 20, 40}) {
+			if x.pick("restart", 60) == 59 {
+				x.restart()
+				continue
+			}
+			x.now = x.now.Add(oneOf(x.program, "pass", []time.Duration{time.Millisecond, time.Millisecond, 10 * time.Millisecond}))
+			x.tick()
+			x.batch()
+			x.tick()
+			x.check()
+		}
+		x.drain()
+	})
+}
+
+// batch carries out some commands, and then what follows from them.
+func (x *mix) batch() {
+	out := Effects{Continues: true}
+	for range 1 + x.pick("commands", 8) {
+		c := x.drawForBatch()
+		if c.Op == Subscribe && c.consumer().Browse {
+			continue // what a browser must see is known only after each command by itself
+		}
+		seen := len(out.Outputs)
+		if err := x.m.Step(x.now, &c, &out); err != nil {
+			continue
+		}
+		if c.WantReceipt && len(x.m.seqs) > 0 {
+			x.t.Fatalf("%+v is answered, and what it settles is not recorded", c)
+		}
+		x.take(out.Outputs[seen:]) // others of the batch may acknowledge it
+	}
+	x.m.Finish(&out)
+	x.log(out.Entries)
+	x.follow(out.Outputs)
+}
+
+// drawForBatch draws an acknowledgement each other time.
+func (x *mix) drawForBatch() Command {
+	if len(x.given) == 0 || x.pick("acknowledge", 2) == 0 {
+		return x.drawMixed()
+	}
+	c := Command{Session: 1 + uint64(x.pick("session", mixSessions)), Op: oneOf(x.program, "op", []Op{Ack, Ack, Ack, Sent, Sent, Nack})}
+	if c.Op == Ack && x.pick("receipt", 5) == 0 {
+		c.WantReceipt, c.Receipt = true, "r"
+	}
+	x.drawGiven(&c)
+	return c
+}
+
+// take remembers what was delivered.
+func (x *mix) take(outputs []Output) {
+	for _, o := range outputs {
+		if o.Kind == Deliver {
+			x.given = append(x.given, DeliveryID{Sub: o.Delivery.Sub, Tag: o.Delivery.Tag})
+			x.to = append(x.to, o.Session)
+		}
+	}
+}
+
+// follow does for the machine what its outputs ask of a broker.
+func (x *mix) follow(outputs []Output) {
+	for _, o := range outputs {
+		var c Command
+		switch o.Kind {
+		case Evict:
+			c = Command{Op: Disconnect, Session: o.Session}
+		case Examine:
+			c = x.answer(o.Examination)
+		default:
+			continue
+		}
+		var out Effects
+		_ = x.m.Step(x.now, &c, &out) // it is not refused
+		x.log(out.Entries)
+		x.take(out.Outputs)
+		x.follow(out.Outputs)
+	}
 }
 
 // BenchmarkAcknowledge sends, delivers and settles stored messages, the last each for itself and in batches.

@@ -293,9 +293,6 @@ func (m *Machine) Resume(last uint64) error {
 
 // record gives r the next Seq, applies it and appends it to the entries.
 func (m *Machine) record(r *record, out *Effects) {
-	if len(m.seqs) > 0 && r.kind != KindSettle {
-		m.recordSettle(out)
-	}
 	m.last++
 	r.seq = m.last
 	at := len(out.arena)

@@ -60,7 +60,7 @@ type mix struct {
 	to       []uint64                  // by given
 	durables map[string]bool           // queues that took what topics get when the command came
 	views    map[*subscription]*looker // of browsers
-	owners   map[string]*subscription  // by queue and group, who had it last
+	owners   map[string]*subscription  // by queue and group, who had it last; nil: it is not known
 }
 
 // A looker is a browser, and what it must see.
@@ -490,7 +490,7 @@ func (x *mix) receive(o Output) {
 // checkMarker checks that who takes a group over from another one is told so.
 func (x *mix) checkMarker(s *subscription, fl *flight, d Delivery) {
 	g := fl.at.group()
-	if g == "" || g == "closing" {
+	if g == "" || g == "closing" || x.owners == nil {
 		return
 	}
 	key := fl.queue.destination.Name + " " + g
@@ -788,7 +788,8 @@ func (x *mix) restart() {
 	}
 	x.disk.taking = nil
 	x.standby = replayed(x.t, x.opts, x.entries)
-	x.given, x.to, x.views, x.owners = nil, nil, map[*subscription]*looker{}, map[string]*subscription{}
+	x.given, x.to, x.views = nil, nil, map[*subscription]*looker{}
+	clear(x.owners)
 	x.step(Command{Op: Start})
 }
 

@@ -31,7 +31,7 @@ type kind struct {
 var kinds = map[string]kind{
 	"baton": {
 		start:   startBaton,
-		runs:    "with its defaults, save that it takes 20,000 connections of one address",
+		runs:    "with its defaults, save that it takes 20,000 connections of one address and 2,000 subscriptions of one connection",
 		promise: "The message is written to the journal, and the journal is synced (`fdatasync`).",
 	},
 	"relay": {
@@ -67,7 +67,7 @@ const nothingKept = "it keeps nothing, and selects nothing"
 func startBaton(ctx context.Context, p *plan, dir string, flags []string) (*contender, error) {
 	b, err := process.Start(ctx, process.Options{
 		Binary: p.binary, Data: filepath.Join(dir, "data"), Flags: flags,
-		Env: []string{"BATON_LOG_LEVEL=warn", "BATON_STOMP_MAX_CONNECTIONS_PER_IP=20000"},
+		Env: []string{"BATON_LOG_LEVEL=warn", "BATON_STOMP_MAX_CONNECTIONS_PER_IP=20000", "BATON_LIMITS_SUBSCRIPTIONS=2000"},
 	})
 	if err != nil {
 		return nil, err

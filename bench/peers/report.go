@@ -26,7 +26,7 @@ func (p *plan) report(out io.Writer, all figures, to page, rounds int) {
 		fmt.Fprintf(out, "; ActiveMQ and RabbitMQ had %v of the 1,000,000 messages, which take them many minutes", p.fill)
 	}
 	fmt.Fprintf(out, ". A figure is the median of the rounds, in brackets the least and the most. In each round "+
-		"one contender after the other ran all workloads, alone, with the load on the same machine: they share its processors.\n\n")
+		"one contender after the other ran all workloads, after the first of them once without being measured, alone, with the load on the same machine: they share its processors.\n\n")
 	for _, line := range p.machine {
 		fmt.Fprintf(out, "- %s\n", line)
 	}
