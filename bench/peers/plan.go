@@ -81,6 +81,9 @@ func (p *plan) round(ctx context.Context, all figures) error {
 		if err := p.queueMemory(ctx, name, all); err != nil {
 			return err
 		}
+		if err := p.connections(ctx, name, all); err != nil {
+			return err
+		}
 		if err := p.with(ctx, name, nil, func(c *contender) error { return p.workloads(ctx, name, c, all) }); err != nil {
 			return err
 		}
@@ -131,12 +134,21 @@ func (p *plan) queueMemory(ctx context.Context, name string, all figures) error 
 	})
 }
 
-// workloads measures those that have names, and idle connections.
-func (p *plan) workloads(ctx context.Context, name string, c *contender, all figures) error {
-	if p.wants(figureConnect) { // first: later there may be memory that the broker has and does not use
+// connections measures idle ones, on a broker that has had nothing before, and that has nothing after: one that takes long to
+// forget them would be slow at all else.
+func (p *plan) connections(ctx context.Context, name string, all figures) error {
+	if !p.wants(figureConnect) {
+		return nil
+	}
+	return p.with(ctx, name, nil, func(c *contender) error {
 		f, err := p.connect(ctx, c)
 		p.note(all, name, figureConnect, f, err)
-	}
+		return ctx.Err()
+	})
+}
+
+// workloads measures those that have names.
+func (p *plan) workloads(ctx context.Context, name string, c *contender, all figures) error {
 	if err := p.warmUp(ctx, c); err != nil {
 		return err
 	}
