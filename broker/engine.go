@@ -447,7 +447,7 @@ func (e *engine) sort() {
 		switch o.Kind {
 		case destinations.Evict:
 			s.refused = true
-			s.stop(asClientError(o.Err))
+			s.stop(asClientError(o.Err)) // what its reader then sends us comes after this batch
 		case outputEnd:
 			delete(e.sessions, s.id)
 			s = nil
@@ -525,6 +525,10 @@ func (e *engine) relieve(now time.Time) {
 	if !e.checkpoints.busy() {
 		e.log.Trim(e.machine.Oldest())
 	}
+	e.beginCheckpoint(now)
+}
+
+func (e *engine) beginCheckpoint(now time.Time) {
 	if e.checkpoints.due(now) {
 		e.checkpoints.begin(e.machine)
 	}
@@ -536,11 +540,12 @@ func (e *engine) tend(now time.Time) {
 	last, freed := e.machine.Last(), e.machine.Freed()
 	if (last != e.trimmed || freed != e.freed) && !e.checkpoints.busy() {
 		e.trimmed, e.freed = last, freed
+		e.log.Trim(e.machine.Oldest())
 		live := e.machine.Live()
 		e.log.Clean(census{live})
 		e.stored(live.Count())
 	}
-	e.relieve(now)
+	e.beginCheckpoint(now)
 	if last != e.promised {
 		// When nothing more comes, this is how the log learns that its last
 		// batch is durable, and can tell damage to it from a torn write. While

@@ -147,3 +147,16 @@ func TestMailboxCloses(t *testing.T) {
 		}
 	})
 }
+
+// A post that was carried out keeps nobody's message.
+func TestPostForgets(t *testing.T) {
+	t.Parallel()
+	p := newPost(&session{}, mail{command: destinations.Command{Message: &destinations.Message{}}}, mail{taken: 1})
+	mails := p.mails
+	p.done()
+	for i := range mails {
+		if m := &mails[i]; m.command.Message != nil || m.taken != 0 {
+			t.Errorf("mail %d is still %+v", i, m)
+		}
+	}
+}

@@ -143,7 +143,7 @@ func (m *Machine) recordSettle(out *Effects) {
 	m.seqs, m.refs, m.settled = m.seqs[:0], m.refs[:0], nil
 }
 
-// maxJoined is how many messages Steps of one batch settle with one entry.
+// maxJoined is from how many messages on no further Step of a batch joins.
 const maxJoined = 1024
 
 // joins says that what c settles may be recorded together with what other Steps of
