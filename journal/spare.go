@@ -224,13 +224,17 @@ func (j *Journal) dropSpare(size int64) bool {
 	if err == nil && free+j.spare.size < size {
 		file = nil
 	} else {
-		j.spare.file = nil
+		j.spare.file, j.spare.taken = nil, file != nil // until its name is gone: the next one must not get it before
 	}
 	j.mu.Unlock()
 	if file == nil {
 		return false
 	}
-	return firstError(file.Close(), j.opt.FS.Remove(j.path(spareName))) == nil
+	err = firstError(file.Close(), j.opt.FS.Remove(j.path(spareName)))
+	j.mu.Lock()
+	j.spare.taken = false
+	j.mu.Unlock()
+	return err == nil
 }
 
 // leaveSpare closes the spare and leaves it for the next Open.
