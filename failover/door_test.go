@@ -1,0 +1,244 @@
+package failover
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A doorstep is a Door at work, and where to knock.
+type doorstep struct {
+	t    *testing.T
+	door *Door
+	addr string
+	end  func() // and wait until it has ended
+}
+
+func newDoorstep(t *testing.T, o DoorOptions) *doorstep {
+	t.Helper()
+	listener := listenLoopback(t)
+	s := &doorstep{t: t, door: NewDoor(listener, o), addr: listener.Addr().String()}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.door.Run(ctx) }()
+	s.end = func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		ended <- nil
+	}
+	t.Cleanup(s.end)
+	return s
+}
+
+func listenLoopback(t *testing.T) net.Listener {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	return listener
+}
+
+func (s *doorstep) knock() *bufio.ReadWriter {
+	s.t.Helper()
+	conn, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	return bufio.NewReadWriter(bufio.NewReader(conn), bufio.NewWriterSize(conn, 0))
+}
+
+// serveWord answers each line of each connection with the word and the line, until the listener closes.
+func serveWord(t *testing.T, listener net.Listener, word string) {
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			t.Cleanup(func() { _ = conn.Close() })
+			go func() {
+				lines := bufio.NewScanner(conn)
+				for lines.Scan() {
+					_, _ = io.WriteString(conn, word+" "+lines.Text()+"\n")
+				}
+				_ = conn.Close()
+			}()
+		}
+	}()
+}
+
+func ask(t *testing.T, c *bufio.ReadWriter, line string) string {
+	t.Helper()
+	if _, err := c.WriteString(line + "\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := c.ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSuffix(answer, "\n")
+}
+
+func wantAnswer(t *testing.T, c *bufio.ReadWriter, line, want string) {
+	t.Helper()
+	if got := ask(t, c, line); got != want {
+		t.Errorf("answered %q, want %q", got, want)
+	}
+}
+
+// wantClosed reads until the connection ends, which it must, and returns what came.
+func wantClosed(t *testing.T, c *bufio.ReadWriter) string {
+	t.Helper()
+	rest, err := io.ReadAll(c)
+	if e, ok := err.(net.Error); ok && e.Timeout() {
+		t.Fatal("the connection was not closed")
+	}
+	return string(rest)
+}
+
+func TestDoorLeadsWhereTheMasterIs(t *testing.T) {
+	t.Parallel()
+	first, second := listenLoopback(t), listenLoopback(t)
+	serveWord(t, first, "first")
+	serveWord(t, second, "second")
+	s := newDoorstep(t, DoorOptions{Relay: true})
+
+	early := s.knock() // nobody is master yet: it waits
+	s.door.Relay(first.Addr().String())
+	wantAnswer(t, early, "a", "first a")
+	s.door.Relay(first.Addr().String()) // nothing new: nobody is thrown out
+	wantAnswer(t, early, "b", "first b")
+
+	s.door.Relay(second.Addr().String())
+	wantClosed(t, early)
+	moved := s.knock()
+	wantAnswer(t, moved, "c", "second c")
+
+	inward := s.door.Serve()
+	serveWord(t, inward, "here")
+	wantClosed(t, moved)
+	served := s.knock()
+	wantAnswer(t, served, "d", "here d")
+
+	if err := inward.Close(); err != nil {
+		t.Fatal(err)
+	}
+	waiting := s.knock()
+	s.door.Relay(second.Addr().String())
+	wantAnswer(t, waiting, "e", "second e")
+	wantAnswer(t, served, "f", "here f") // whose it is now; the door let go of it
+}
+
+func TestDoorPassesOnTheEnd(t *testing.T) {
+	t.Parallel()
+	master := listenLoopback(t)
+	s := newDoorstep(t, DoorOptions{Relay: true})
+	s.door.Relay(master.Addr().String())
+	client, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	conn, err := master.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	// The client has said all, and still gets the answer: as a client that waits for the RECEIPT of its DISCONNECT.
+	if _, err := io.WriteString(client, "bye"); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if said, err := io.ReadAll(conn); err != nil || string(said) != "bye" {
+		t.Fatalf("the master read %q, %v", said, err)
+	}
+	if _, err := io.WriteString(conn, "farewell"); err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+	if answer, err := io.ReadAll(client); err != nil || string(answer) != "farewell" {
+		t.Fatalf("the client read %q, %v", answer, err)
+	}
+}
+
+func TestDoorTriesTheMasterAgain(t *testing.T) {
+	t.Parallel()
+	master := listenLoopback(t)
+	address := master.Addr().String()
+	_ = master.Close()
+	s := newDoorstep(t, DoorOptions{Relay: true})
+	s.door.Relay(address)
+	client := s.knock()
+	again, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	serveWord(t, again, "back")
+	wantAnswer(t, client, "a", "back a")
+}
+
+func TestDoorRefuses(t *testing.T) {
+	t.Parallel()
+	brokers := func() []string { return []string{"tcp://a.example:61613", "tcp://b.example:61613"} }
+	const names = "brokers:tcp://a.example:61613,tcp://b.example:61613\n"
+	t.Run("a standby that does not relay", func(t *testing.T) {
+		t.Parallel()
+		s := newDoorstep(t, DoorOptions{Brokers: brokers})
+		s.door.Relay("127.0.0.1:1")
+		c := s.knock()
+		_, _ = c.WriteString("CONNECT\naccept-version:1.2\nhost:x\n\n\x00")
+		_ = c.Flush()
+		got := wantClosed(t, c)
+		if !strings.HasPrefix(got, "ERROR\nmessage:this broker is the standby\ncode:failover\n"+names) || !strings.HasSuffix(got, "\x00") {
+			t.Errorf("got %q", got)
+		}
+	})
+	t.Run("no master in time", func(t *testing.T) {
+		t.Parallel()
+		s := newDoorstep(t, DoorOptions{Brokers: brokers, Relay: true, Patience: time.Millisecond})
+		got := wantClosed(t, s.knock())
+		if !strings.HasPrefix(got, "ERROR\nmessage:no master was found in time\ncode:failover\n"+names) {
+			t.Errorf("got %q", got)
+		}
+	})
+	t.Run("too many", func(t *testing.T) {
+		t.Parallel()
+		s := newDoorstep(t, DoorOptions{MaxConnections: 1})
+		s.knock() // those who come are let in one after the other
+		if got := wantClosed(t, s.knock()); got != "" {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+func TestDoorEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	master := listenLoopback(t)
+	serveWord(t, master, "x")
+	s := newDoorstep(t, DoorOptions{Relay: true})
+	waiting := s.knock()
+	s.door.Relay(master.Addr().String())
+	wantAnswer(t, waiting, "a", "x a")
+	s.end()
+	wantClosed(t, waiting)
+	if conn, err := net.Dial("tcp", s.addr); err == nil {
+		_ = conn.Close()
+		t.Error("the door still opens")
+	}
+}
