@@ -19,6 +19,8 @@ type Config struct {
 	Journal      Journal       `mapstructure:"journal"`
 	IO           IO            `mapstructure:"io"`
 	Shutdown     Shutdown      `mapstructure:"shutdown"`
+	Failover     Failover      `mapstructure:"failover"`
+	Arbiter      Arbiter       `mapstructure:"arbiter"`
 }
 
 // Data says where the broker keeps what must survive.
@@ -165,6 +167,8 @@ func Default() Config {
 		},
 		IO:       IO{Stall: 5 * time.Second},
 		Shutdown: Shutdown{Timeout: 10 * time.Second},
+		Failover: defaultFailover(),
+		Arbiter:  defaultArbiter(),
 	}
 }
 

@@ -210,7 +210,11 @@ func convert(from, to reflect.Value) (any, error) {
 	case reflect.Struct:
 		return parseSection(from)
 	case reflect.Slice:
-		return parseList(from.Interface())
+		list, err := parseList(from.Interface())
+		if err != nil && to.Type().Elem() == reflect.TypeFor[URL]() {
+			err = errors.New("want a list, such as [nats://127.0.0.1:61622]") // what was given may hold a password
+		}
+		return list, err
 	}
 	text := fmt.Sprint(from.Interface())
 	switch to.Interface().(type) {
@@ -226,6 +230,10 @@ func convert(from, to reflect.Value) (any, error) {
 		return parse(text, strconv.ParseBool, "true or false")
 	case string:
 		return parseText(from.Interface())
+	case Secret:
+		return parseHidden[Secret](from.Interface())
+	case URL:
+		return parseHidden[URL](from.Interface())
 	}
 	panic("BUG: no conversion to " + to.Type().String())
 }
@@ -266,6 +274,15 @@ func parse[T any](text string, read func(string) (T, error), want string) (any, 
 }
 
 func parseFloat(text string) (float64, error) { return strconv.ParseFloat(text, 64) }
+
+// parseHidden reads a text that must not be shown, also where it is wrong.
+func parseHidden[T ~string](value any) (any, error) {
+	text, err := parseText(value)
+	if err != nil {
+		return nil, errors.New("want a text")
+	}
+	return T(text.(string)), nil
+}
 
 func parseText(value any) (any, error) {
 	switch value.(type) {

@@ -41,6 +41,8 @@ func (c Config) problems() Problems {
 	v.memory(c)
 	v.positive("io.stall", int64(c.IO.Stall))
 	v.positive("shutdown.timeout", int64(c.Shutdown.Timeout))
+	v.failover(c.Failover)
+	v.arbiter(c.Arbiter)
 	return v.problems
 }
 
@@ -62,19 +64,25 @@ func (v *validation) stomp(s STOMP) {
 
 // listen checks the address, and that nobody unknown can reach it unless that is asked for.
 func (v *validation) listen(s STOMP) {
-	host, port, err := net.SplitHostPort(s.Listen)
-	if err != nil {
-		v.add("stomp.listen", "%q: want HOST:PORT, such as 127.0.0.1:61613", s.Listen)
-		return
-	}
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		v.add("stomp.listen", "%q: port %q: want 0 to 65535 (0: any free port)", s.Listen, port)
-		return
-	}
-	if s.AllowAnonymous == "loopback" && !isLoopback(host) {
+	host, ok := v.address("stomp.listen", s.Listen)
+	if ok && s.AllowAnonymous == "loopback" && !isLoopback(host) {
 		v.add("stomp.listen", "%s can be reached from other machines and no login is asked yet: "+
 			"listen on 127.0.0.1, or set stomp.allow_anonymous to anywhere", s.Listen)
 	}
+}
+
+// address checks HOST:PORT and returns the host.
+func (v *validation) address(key, value string) (host string, ok bool) {
+	host, port, err := net.SplitHostPort(value)
+	if err != nil {
+		v.add(key, "%q: want HOST:PORT, such as 127.0.0.1:61613", value)
+		return "", false
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		v.add(key, "%q: port %q: want 0 to 65535 (0: any free port)", value, port)
+		return "", false
+	}
+	return host, true
 }
 
 func isLoopback(host string) bool {
