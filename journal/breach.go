@@ -20,8 +20,8 @@ type breach struct {
 	trimmed       bool // nobody needs it
 
 	id, lastID uint64    // numbers of the segments
-	begin, end position  // before the first and after the last record that ever was there
-	known      uint64    // the last Seq that surely was there; end.seq, but at the end of the log
+	begin, end Position  // before the first and after the last record that ever was there
+	known      uint64    // the last Seq that surely was there; end.Seq, but at the end of the log
 	kept       []legible // in order of their Seqs
 }
 
@@ -31,7 +31,7 @@ type source struct {
 	entry    string // its name in the directory
 	headless bool   // its header was lost: all but the numbers in its name was made out from what follows
 	legible  []legible
-	far      position // the furthest that anything legible in it speaks of
+	far      Position // the furthest that anything legible in it speaks of
 }
 
 // legible is a record that can still be read.
@@ -179,16 +179,16 @@ func (s *source) read(v *survey) (err error) {
 	err = s.salvage(min(segmentHeaderBytes, s.bytes), s.bytes, func(h recordHeader, payload []byte, offset int64) error {
 		switch h.typ {
 		case typeIndex:
-			s.reach(position{h.seq, h.epoch, h.prevChain})
+			s.reach(Position{h.seq, h.epoch, h.prevChain})
 		case typeMark:
 			m := parseMark(payload)
-			s.reach(position{h.seq, h.epoch, h.prevChain})
+			s.reach(Position{h.seq, h.epoch, h.prevChain})
 			promised, s.floorNow = max(promised, m.promiseOffset), max(s.floorNow, m.floor)
 			s.sealed = s.sealed || h.isSeal()
 			makeSafe(s.legible[batch:], m.firstSeq, h.seq)
 			batch = len(s.legible)
 		default:
-			s.reach(position{h.seq, h.epoch, h.chain})
+			s.reach(Position{h.seq, h.epoch, h.chain})
 			s.legible = append(s.legible, legible{recordHeader: h, from: s, offset: offset})
 		}
 		return nil
@@ -199,8 +199,8 @@ func (s *source) read(v *survey) (err error) {
 	return err
 }
 
-func (s *source) reach(p position) {
-	if p.seq >= s.far.seq {
+func (s *source) reach(p Position) {
+	if p.Seq >= s.far.Seq {
 		s.far = p
 	}
 }
@@ -245,7 +245,7 @@ func breaches(v *survey, all []*source, floor, upto uint64) ([]*breach, error) {
 		list, stranger := split(all, floor), (*source)(nil)
 		for _, b := range list {
 			b.measure(max(floor, 1), upto)
-			if b.before != nil && (b.begin.seq > b.end.seq || b.begin.epoch > b.end.epoch) {
+			if b.before != nil && (b.begin.Seq > b.end.Seq || b.begin.Epoch > b.end.Epoch) {
 				stranger = b.before // it is of another history than what follows
 			}
 		}
@@ -287,8 +287,8 @@ func split(all []*source, floor uint64) (list []*breach) {
 func (b *breach) measure(floor, upto uint64) {
 	if b.after != nil {
 		h := &b.after.segmentHeader
-		b.lastID, b.end = h.id-1, position{h.firstSeq - 1, h.epoch, h.chain}
-		b.known, b.trimmed = b.end.seq, b.before == nil && h.firstSeq <= floor
+		b.lastID, b.end = h.id-1, h.before()
+		b.known, b.trimmed = b.end.Seq, b.before == nil && h.firstSeq <= floor
 	}
 	if b.before != nil {
 		b.id, b.begin = b.before.lastID+1, b.before.position
@@ -302,22 +302,22 @@ func (b *breach) measure(floor, upto uint64) {
 
 // beginLog is for a breach before all that is sound. What was trimmed need not be covered.
 func (b *breach) beginLog(floor uint64) {
-	b.id, b.begin = b.lastID, position{seq: floor - 1}
+	b.id, b.begin = b.lastID, Position{Seq: floor - 1}
 	if len(b.sources) == 0 {
 		return
 	}
 	first := b.sources[0]
 	b.id = first.id
 	if first.firstSeq <= floor {
-		b.begin.seq = first.firstSeq - 1
+		b.begin.Seq = first.firstSeq - 1
 		if !first.headless {
-			b.begin.epoch, b.begin.chain = first.epoch, first.chain
+			b.begin.Epoch, b.begin.Chain = first.epoch, first.chain
 			return
 		}
 	}
 	for _, l := range first.legible {
-		if l.seq == b.begin.seq+1 {
-			b.begin.chain = l.prevChain
+		if l.seq == b.begin.Seq+1 {
+			b.begin.Chain = l.prevChain
 		}
 	}
 }
@@ -327,13 +327,13 @@ func (b *breach) endLog(upto uint64) {
 	b.end, b.lastID = b.begin, b.id
 	for _, s := range b.sources {
 		b.lastID = max(b.lastID, s.lastID)
-		if s.far.seq > b.end.seq {
-			b.end.seq, b.end.chain = s.far.seq, s.far.chain
+		if s.far.Seq > b.end.Seq {
+			b.end.Seq, b.end.Chain = s.far.Seq, s.far.Chain
 		}
-		b.end.epoch = max(b.end.epoch, s.far.epoch)
+		b.end.Epoch = max(b.end.Epoch, s.far.Epoch)
 	}
-	b.known = max(b.end.seq, upto)
-	b.end.seq = b.known + unusedSeqs
+	b.known = max(b.end.Seq, upto)
+	b.end.Seq = b.known + unusedSeqs
 }
 
 // choose decides which of the legible records can be kept: in order, and joining each other and the neighbours.
@@ -350,11 +350,11 @@ func (b *breach) choose() {
 	slices.SortStableFunc(all, func(a, b legible) int { return cmp.Compare(a.seq, b.seq) })
 	at := b.begin
 	for _, l := range all {
-		here := position{l.seq, l.epoch, l.chain}
+		here := Position{l.seq, l.epoch, l.chain}
 		switch {
-		case l.seq <= at.seq || l.seq > b.end.seq || l.epoch < at.epoch || l.epoch > b.end.epoch:
-		case l.seq == at.seq+1 && l.prevChain != at.chain:
-		case l.seq == b.end.seq && here != b.end:
+		case l.seq <= at.Seq || l.seq > b.end.Seq || l.epoch < at.Epoch || l.epoch > b.end.Epoch:
+		case l.seq == at.Seq+1 && l.prevChain != at.Chain:
+		case l.seq == b.end.Seq && here != b.end:
 		default:
 			b.kept = append(b.kept, l)
 			at = here
@@ -364,7 +364,7 @@ func (b *breach) choose() {
 
 // lost returns the Seqs that may have been there and are not kept.
 func (b *breach) lost() (list []SeqRange) {
-	next := b.begin.seq + 1
+	next := b.begin.Seq + 1
 	for _, l := range b.kept {
 		if l.seq > next {
 			list = append(list, SeqRange{next, l.seq - 1})

@@ -162,7 +162,8 @@ func (b *block) record(s *segment, seq uint64) (Record, error) {
 		at := b.data[b.records[n]:]
 		size := binary.LittleEndian.Uint32(at[4:])
 		return Record{
-			Seq: seq, Epoch: binary.LittleEndian.Uint32(at[16:]), Type: at[2], Body: at[recordHeaderBytes:][:size:size],
+			Seq: seq, Epoch: binary.LittleEndian.Uint32(at[16:]), Type: at[2], PrevChain: binary.LittleEndian.Uint32(at[24:]),
+			Body: at[recordHeaderBytes:][:size:size],
 		}, nil
 	}
 	if b.err != nil {

@@ -28,7 +28,7 @@ const (
 	syncEach = 4 << 20
 )
 
-// noLimit is the limit of a journal without a checkpoint.
+// noLimit is the limit of a journal without a checkpoint, or where nobody needs what Retain retains.
 const noLimit = math.MaxUint64 - 1
 
 // checkpoint is what the journal keeps of one.
@@ -237,7 +237,7 @@ func (j *Journal) setLimit(limit uint64) {
 
 // createCheckpoint writes and syncs the new file under its temporary name.
 func (j *Journal) createCheckpoint(from, upto uint64, parts func(yield func(part []byte) error) error) error {
-	chain, err := j.chainAt(upto)
+	at, err := j.PositionAt(upto)
 	if err != nil {
 		return err
 	}
@@ -245,7 +245,7 @@ func (j *Journal) createCheckpoint(from, upto uint64, parts func(yield func(part
 	if err != nil {
 		return err
 	}
-	header := (&checkpointHeader{journalID: j.id, from: from, upto: upto, chain: chain}).encode()
+	header := (&checkpointHeader{journalID: j.id, from: from, upto: upto, chain: at.Chain}).encode()
 	w := partWriter{file: file, buf: header, crc: binary.LittleEndian.Uint32(header[len(header)-4:])}
 	err = parts(func(part []byte) error {
 		if j.stopped() {
@@ -329,7 +329,6 @@ func (w *partWriter) flush() error {
 // loadCheckpoint reads the checkpoint, if there is one, during Open. One that cannot be used is set aside, for what it
 // forbids to trim and clean is forbidden no more. It must not come back, so an error of that is one of Open.
 func (j *Journal) loadCheckpoint() error {
-	j.limit = noLimit
 	for _, s := range j.segments {
 		if s.sparse {
 			j.cleanedUpto = s.lastSeq.Load()
@@ -372,31 +371,9 @@ func (j *Journal) checkCheckpoint(h *checkpointHeader) error {
 	case h.from+1 < j.floor || h.from < j.cleanedUpto:
 		return fmt.Errorf("the log after seq %d, where it begins, has been trimmed or cleaned", h.from)
 	}
-	chain, err := j.chainAt(h.upto)
-	if err == nil && chain != h.chain {
+	at, err := j.PositionAt(h.upto)
+	if err == nil && at.Chain != h.chain {
 		err = fmt.Errorf("the log had another record with seq %d when it was written", h.upto)
 	}
 	return err
-}
-
-// chainAt returns the chain of the record with that Seq, which is durable or precedes the first.
-func (j *Journal) chainAt(seq uint64) (chain uint32, err error) {
-	j.mu.Lock()
-	for _, s := range j.segments {
-		if s.firstSeq == seq+1 {
-			j.mu.Unlock()
-			return s.chain, nil
-		}
-	}
-	if seq == j.tail.seq {
-		defer j.mu.Unlock()
-		return j.tail.chain, nil
-	}
-	j.mu.Unlock()
-	err = fmt.Errorf("the record with seq %d has been cleaned away", seq)
-	_, readErr := j.readSegment(new([]byte), seq, seq, func(h recordHeader, _ []byte) error {
-		chain, err = h.chain, nil
-		return nil
-	})
-	return chain, firstError(readErr, err)
 }

@@ -145,7 +145,7 @@ func (c *cleaner) clean(census Census) (more bool, err error) {
 	}
 	var damage *damageError
 	switch {
-	case errors.Is(err, errRetired): // it was trimmed meanwhile
+	case errors.Is(err, errRetired): // it was trimmed meanwhile, or is retained
 		return true, nil
 	case errors.As(err, &damage):
 		c.report(damage.segment, damage.err)
@@ -158,7 +158,7 @@ func (c *cleaner) clean(census Census) (more bool, err error) {
 func (c *cleaner) choose(census Census) *pass {
 	j := c.j
 	j.mu.Lock()
-	all, limit := j.segments, min(j.limit, census.AsOf())
+	all, limit := j.segments, min(j.bound(), census.AsOf())
 	trimmed := len(j.trimmed(j.floor))
 	j.mu.Unlock()
 	present := map[uint64]bool{} // by salt
@@ -186,11 +186,11 @@ func (c *cleaner) choose(census Census) *pass {
 	return p
 }
 
-// announceCleaning notes that records up to that Seq may be cleaned away, unless a checkpoint in the making needs them.
+// announceCleaning notes that records up to that Seq may be cleaned away, unless somebody needs them by now.
 func (j *Journal) announceCleaning(last uint64) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if last > j.limit {
+	if last > j.bound() {
 		return false
 	}
 	j.cleanedUpto = max(j.cleanedUpto, last)

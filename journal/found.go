@@ -12,20 +12,13 @@ type found struct {
 	limit    int64    // where the records and their marks end: at the index or the seal, or at end
 	used     int64    // just past the last octet that may be of an unfinished batch
 	promised int64    // offset up to which a mark promises that everything was durable
-	position position // after the last mark
+	position Position // after the last mark
 	epochs   []uint32
 	floorNow uint64 // after the last mark
 	indexed  bool   // the index record was there
 	sealed   bool
 	scanned  bool // all of it was read
 	damaged  bool
-}
-
-// position is how far the log has come.
-type position struct {
-	seq   uint64
-	epoch uint32
-	chain uint32
 }
 
 func readSegmentHeader(name string, file File) (*found, error) {
@@ -47,7 +40,7 @@ func readSegmentHeader(name string, file File) (*found, error) {
 		end:           segmentHeaderBytes,
 		limit:         segmentHeaderBytes,
 		promised:      segmentHeaderBytes,
-		position:      position{h.firstSeq - 1, h.epoch, h.chain},
+		position:      h.before(),
 		floorNow:      h.floor,
 	}, nil
 }
@@ -75,7 +68,7 @@ func (f *found) readSeal(file File) error {
 
 // endSegment takes the seal at offset into account, which ends the file.
 func (f *found) endSegment(h recordHeader, m mark, offset int64) error {
-	f.position = position{h.seq, h.epoch, h.prevChain}
+	f.position = Position{h.seq, h.epoch, h.prevChain}
 	f.limit, f.end, f.promised = m.promiseOffset, offset+markBytes, m.promiseOffset
 	f.floorNow, f.sealed = max(f.floorNow, m.floor), true
 	first := h.seq + 1 // of an empty batch
@@ -118,7 +111,7 @@ func (f *found) scanBatch(sc *scanner) error {
 		switch {
 		case err != nil:
 		case h.typ == typeMark:
-			err = f.endBatch(sc, h, parseMark(payload), before.position.seq+1, start)
+			err = f.endBatch(sc, h, parseMark(payload), before.position.Seq+1, start)
 		case h.typ == typeIndex:
 			err = f.endRecords(sc, h, parseIndex(payload), offset)
 		default:
@@ -136,8 +129,8 @@ func (f *found) scanBatch(sc *scanner) error {
 
 func (f *found) addRecord(sc *scanner, h recordHeader, offset int64) error {
 	at := f.position
-	if f.indexed || h.seq != at.seq+1 || h.prevChain != at.chain || h.epoch < at.epoch {
-		return corrupt(sc.name, offset, "the record with seq %d does not continue the one with seq %d", h.seq, at.seq)
+	if f.indexed || h.seq != at.Seq+1 || h.prevChain != at.Chain || h.epoch < at.Epoch {
+		return corrupt(sc.name, offset, "the record with seq %d does not continue the one with seq %d", h.seq, at.Seq)
 	}
 	f.take(h, offset)
 	return nil
@@ -148,13 +141,13 @@ func (f *found) take(h recordHeader, offset int64) {
 		f.epochs = append(f.epochs, h.epoch)
 	}
 	f.index.add(&h, offset)
-	f.position = position{h.seq, h.epoch, h.chain}
+	f.position = Position{h.seq, h.epoch, h.chain}
 }
 
 // endRecords compares the index record with what was scanned. Its header has the position at the end of the segment.
 func (f *found) endRecords(sc *scanner, h recordHeader, x index, offset int64) error {
-	end := position{h.seq, h.epoch, h.prevChain}
-	fits := f.position == end || f.sparse && f.position.seq < end.seq && f.position.epoch <= end.epoch
+	end := Position{h.seq, h.epoch, h.prevChain}
+	fits := f.position == end || f.sparse && f.position.Seq < end.Seq && f.position.Epoch <= end.Epoch
 	if f.indexed || f.version < indexVersion || !fits || !x.equal(&f.index) {
 		return corrupt(sc.name, offset, "the index does not fit the records before it")
 	}
@@ -165,7 +158,7 @@ func (f *found) endRecords(sc *scanner, h recordHeader, x index, offset int64) e
 // endBatch checks the mark of a batch that begins with firstSeq at start.
 func (f *found) endBatch(sc *scanner, h recordHeader, m mark, firstSeq uint64, start int64) error {
 	offset := sc.offset - markBytes
-	if m.salt != f.salt || m.firstSeq != firstSeq || f.position != (position{h.seq, h.epoch, h.prevChain}) {
+	if m.salt != f.salt || m.firstSeq != firstSeq || f.position != (Position{h.seq, h.epoch, h.prevChain}) {
 		return corrupt(sc.name, offset, "the commit mark of seq %d to %d does not fit its batch", m.firstSeq, h.seq)
 	}
 	if m.promiseOffset > start || m.promiseSeq >= firstSeq {
@@ -224,8 +217,8 @@ func (f *found) scanSparse(sc *scanner) error {
 // addKept takes account of a record of a sparse segment: those between it and the one before may be gone.
 func (f *found) addKept(sc *scanner, h recordHeader, offset int64) error {
 	at := f.position
-	if h.seq <= at.seq || h.epoch < at.epoch || h.seq == at.seq+1 && h.prevChain != at.chain {
-		return corrupt(sc.name, offset, "the record with seq %d cannot follow the one with seq %d", h.seq, at.seq)
+	if h.seq <= at.Seq || h.epoch < at.Epoch || h.seq == at.Seq+1 && h.prevChain != at.Chain {
+		return corrupt(sc.name, offset, "the record with seq %d cannot follow the one with seq %d", h.seq, at.Seq)
 	}
 	f.take(h, offset)
 	return nil
@@ -268,7 +261,7 @@ func (f *found) close() {
 // count is the number of records, as far as it is known without reading them.
 func (f *found) count() uint64 {
 	if f.sealed && !f.scanned && !f.sparse {
-		return f.position.seq + 1 - f.firstSeq
+		return f.position.Seq + 1 - f.firstSeq
 	}
 	return f.records
 }

@@ -115,7 +115,7 @@ func (in *Inspection) describe() (err error) {
 	for _, f := range v.found {
 		in.Floor = max(in.Floor, f.floorNow)
 		in.Files = append(in.Files, SegmentFile{
-			Name: f.name(), First: f.firstSeq, Last: f.position.seq, Sparse: f.sparse, Sealed: f.sealed, Bytes: f.bytes,
+			Name: f.name(), First: f.firstSeq, Last: f.position.Seq, Sparse: f.sparse, Sealed: f.sealed, Bytes: f.bytes,
 		})
 	}
 	if in.SpareBytes, err = v.sizeOf(spareName); err != nil {
@@ -189,8 +189,8 @@ func (v *survey) checkpoint() (c CheckpointFile, err error) {
 func (in *Inspection) Read(i int, fn func(Record) error) error {
 	f := in.survey.found[i]
 	s := f.segment()
-	return s.each(f.file, &in.window, s.stretch(nil, 0), f.position.seq, func(h recordHeader, payload []byte) error {
-		return fn(Record{Seq: h.seq, Epoch: h.epoch, Type: h.typ, Body: payload})
+	return s.each(f.file, &in.window, s.stretch(nil, 0), f.position.Seq, func(h recordHeader, payload []byte) error {
+		return fn(h.record(payload))
 	})
 }
 

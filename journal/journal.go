@@ -133,13 +133,15 @@ type Journal struct {
 	floor       uint64      // no record with a lower Seq is needed
 	trimTo      uint64      // what floor would be without a limit
 	limit       uint64      // no record after it may be trimmed or cleaned, because of the checkpoint on disk
+	retained    uint64      // nor one after this, because of Retain
 	checkpoint  *checkpoint // found by Open, nil when there is none or it has been replaced
 	cleanedUpto uint64      // no record after it has been cleaned
 	census      Census      // the newest, nil when there was none
 	censusAsOf  uint64      // what it knows of
 	censusDue   bool        // it has not been tried, or is worth trying again
 	cleaning    bool        // the cleaner is at work
-	reserved    *segment    // must not be trimmed just now
+	reserved    *segment    // must not be trimmed just now: a cleaned one takes its place, and that of those up to
+	replacing   uint64      // this Seq
 	stats       cleaningStats
 	trimDue     bool // segments can go once floor is noted
 	unpromised  bool // records are durable that no mark promises
@@ -189,6 +191,7 @@ func Open(opt Options) (*Journal, error) {
 		quit:   make(chan struct{}),
 	}
 	j.changed = sync.NewCond(&j.mu)
+	j.limit, j.retained = noLimit, noLimit
 	j.pending, j.idle = new(batch), new(batch)
 	j.space.free = -1
 	j.calls = newWatchdog(j.log, opt.Stall)
@@ -287,14 +290,40 @@ func (j *Journal) Trim(before uint64) {
 	signal(j.wake)
 }
 
-// raiseFloor brings the floor as near to what Trim asked for as the checkpoint allows; the caller holds mu.
+// Retain says that somebody still needs the records after Seq after as they are: none of them is trimmed or cleaned until
+// Retain is called again; noLimit is what holds back nothing, and so does any Seq that the log will never reach. What has
+// been trimmed or cleaned before is not brought back. It does not outlive Close: the next Open removes what was trimmed.
+//
+// after may rise and fall. Where it falls, Retain may wait until a cleaned segment has got its name.
+func (j *Journal) Retain(after uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	freed := placeOf(j.segments, j.bound())
+	j.retained = min(after, noLimit)
+	for j.reserved != nil && j.replacing > j.retained {
+		j.changed.Wait()
+	}
+	j.raiseFloor()
+	if j.trimDue {
+		signal(j.wake)
+	}
+	if placeOf(j.segments, j.bound()) > freed {
+		j.tryCensus()
+	}
+}
+
+// bound is the Seq after which nothing may be trimmed or cleaned; the caller holds mu.
+func (j *Journal) bound() uint64 { return min(j.limit, j.retained) }
+
+// raiseFloor brings the floor as near to what Trim asked for as others allow; the caller holds mu.
 func (j *Journal) raiseFloor() {
-	j.floor = max(j.floor, min(j.trimTo, j.limit+1))
+	j.floor = max(j.floor, min(j.trimTo, j.bound()+1))
 	j.trimDue = j.trimDue || len(j.trimmed(j.floor)) > 0
 }
 
-// trimmed returns the segments that lie wholly below floor; the caller holds mu.
+// trimmed returns the segments that lie wholly below floor and can go; the caller holds mu.
 func (j *Journal) trimmed(floor uint64) []*segment {
+	floor = min(floor, j.retained+1)
 	n := 0
 	for n+1 < len(j.segments) && j.segments[n+1].firstSeq <= floor && j.segments[n] != j.reserved {
 		n++

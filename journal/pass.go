@@ -69,7 +69,7 @@ func (p *pass) judge() error {
 	for i, s := range p.run {
 		v := p.newJudged(s.estimate(p.census))
 		err := p.c.each(s, p.files[i], func(h recordHeader, payload []byte) error {
-			if p.keeps(Record{Seq: h.seq, Epoch: h.epoch, Type: h.typ, Body: payload}) {
+			if p.keeps(h.record(payload)) {
 				p.take(v, int64(recordBytes(len(payload))))
 			}
 			return p.err
@@ -200,10 +200,10 @@ func (p *pass) copyTo(w *sparseWriter) (*segment, error) {
 // install gives the new file its name and the new segment its place.
 func (p *pass) install(s *segment) error {
 	j := p.c.j
-	if !j.reserve(p.run[0]) {
+	if !j.reserve(p.run[0], p.last()) {
 		return errRetired
 	}
-	defer j.reserve(nil)
+	defer j.unreserve()
 	if err := j.opt.FS.Rename(j.path(cleanName), j.path(s.name())); err != nil {
 		renamed, lookErr := p.renamed(s)
 		if lookErr != nil {
@@ -266,19 +266,27 @@ func (p *pass) tell(s *segment) {
 		zap.Int64("bytes", p.bytes()), zap.Int64("left", s.end))
 }
 
-// reserve keeps s from being trimmed while its file is replaced; false when it has been already. nil ends that.
-func (j *Journal) reserve(s *segment) bool {
+// reserve keeps s from being trimmed while its file and those up to Seq last are replaced; false when it has been trimmed
+// already, or somebody retains what would be replaced.
+func (j *Journal) reserve(s *segment, last uint64) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if s != nil && !slices.Contains(j.segments, s) {
+	if last > j.bound() || !slices.Contains(j.segments, s) {
 		return false
 	}
-	j.reserved = s
+	j.reserved, j.replacing = s, last
+	return true
+}
+
+func (j *Journal) unreserve() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.reserved = nil
 	j.raiseFloor()
 	if j.trimDue {
 		signal(j.wake)
 	}
-	return true
+	j.changed.Broadcast()
 }
 
 func (j *Journal) newSalt() (uint64, error) {

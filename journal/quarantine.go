@@ -83,7 +83,7 @@ func repair(v *survey, quarantine string) (Repairs, error) {
 	r.Aside = m.aside
 	for _, b := range m.breaches {
 		r.Places = append(r.Places, RepairedPlace{
-			First: b.begin.seq + 1, Last: b.known, Saved: len(b.kept), Lost: b.lost(),
+			First: b.begin.Seq + 1, Last: b.known, Saved: len(b.kept), Lost: b.lost(),
 			Cleaned: b.cleaned(), End: b.after == nil, Trimmed: b.trimmed,
 		})
 	}
@@ -273,14 +273,14 @@ func (m *mending) copyAside(name, to string) error {
 // gets their names.
 func (m *mending) fill(b *breach, placed map[string]bool) error {
 	next := segmentHeader{
-		version: formatVersion, journalID: m.id, id: b.lastID + 1, lastID: b.lastID + 1, firstSeq: b.end.seq + 1,
-		size: segmentSize(freshSegmentSize, 0), salt: randomSalt(), floor: m.floor, epoch: b.end.epoch, chain: b.end.chain,
+		version: formatVersion, journalID: m.id, id: b.lastID + 1, lastID: b.lastID + 1, firstSeq: b.end.Seq + 1,
+		size: segmentSize(freshSegmentSize, 0), salt: randomSalt(), floor: m.floor, epoch: b.end.Epoch, chain: b.end.Chain,
 	}
 	if b.after != nil {
 		next = b.after.segmentHeader
 	}
 	first := segmentHeader{
-		journalID: m.id, id: b.id, firstSeq: b.begin.seq + 1, floor: next.floor, epoch: b.begin.epoch, chain: b.begin.chain,
+		journalID: m.id, id: b.id, firstSeq: b.begin.Seq + 1, floor: next.floor, epoch: b.begin.Epoch, chain: b.begin.Chain,
 	}
 	err := m.place(first.name(), func(file File) error { return m.writeKept(file, b, first, next) })
 	placed[first.name()] = true

@@ -22,7 +22,7 @@ func (j *Journal) Read(from uint64, fn func(Record) error) error {
 	}
 	for upto := j.Durable(); from <= upto; {
 		last, err := j.readSegment(window, from, upto, func(h recordHeader, payload []byte) error {
-			return fn(Record{Seq: h.seq, Epoch: h.epoch, Type: h.typ, Body: payload})
+			return fn(h.record(payload))
 		})
 		if err == errRetired {
 			continue // a cleaned one has taken its place, or it was trimmed
@@ -41,11 +41,16 @@ func (j *Journal) segmentOf(seq uint64) (*segment, error) {
 	if shelf == nil {
 		return nil, ErrClosed
 	}
-	n := sort.Search(len(*shelf), func(i int) bool { return (*shelf)[i].firstSeq > seq })
-	if n == 0 {
+	n := placeOf(*shelf, seq)
+	if n < 0 {
 		return nil, fmt.Errorf("read seq %d: %w: the first is %d", seq, ErrTrimmed, (*shelf)[0].firstSeq)
 	}
-	return (*shelf)[n-1], nil
+	return (*shelf)[n], nil
+}
+
+// placeOf is the place of the segment in whose range seq lies; -1: before the first.
+func placeOf(segments []*segment, seq uint64) int {
+	return sort.Search(len(segments), func(i int) bool { return segments[i].firstSeq > seq }) - 1
 }
 
 // readSegment calls fn with the records of one segment from Seq from to at most upto. The range of the segment ends with
@@ -60,16 +65,21 @@ func (j *Journal) readSegment(window *[]byte, from, upto uint64, fn func(h recor
 		return 0, err
 	}
 	defer j.files.release(s)
+	last = min(s.lastSeq.Load(), upto)
+	return last, s.read(file, window, from, last, fn)
+}
+
+// read calls fn with the durable records of s from Seq from to last. The caller holds s.
+func (s *segment) read(file File, window *[]byte, from, last uint64, fn func(h recordHeader, payload []byte) error) error {
 	begin := s.stretch(nil, 0)
 	if from > s.firstSeq {
 		entries, err := s.load(file)
 		if err != nil {
-			return 0, err
+			return err
 		}
 		begin = s.stretch(entries, stretchOf(entries, from))
 	}
-	last = min(s.lastSeq.Load(), upto)
-	return last, s.each(file, window, begin, last, func(h recordHeader, payload []byte) error {
+	return s.each(file, window, begin, last, func(h recordHeader, payload []byte) error {
 		if h.seq < from {
 			return nil
 		}
@@ -101,6 +111,7 @@ func (s *segment) each(file File, window *[]byte, from stretch, last uint64, fn 
 		if seq = h.seq; seq > last {
 			return nil
 		}
+		h.ends = sc.atEnd()
 		if err := fn(h, payload); err != nil {
 			return err
 		}

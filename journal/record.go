@@ -16,6 +16,11 @@ type Record struct {
 	Type  uint8  // 1 to 127: the caller's own
 	Head  []byte // first part of the payload, nil in a record read back
 	Body  []byte // second part of the payload, all of it in a record read back
+
+	PrevChain uint32 // of the record before; only in a record read back
+	// Ends says that a batch ends with the record: what one Append added is never parted there. Only Read sets it. Of a
+	// segment that was cleaned it is known of the last record alone.
+	Ends bool
 }
 
 const (
@@ -41,6 +46,12 @@ type recordHeader struct {
 	prevChain  uint32 // chain of the record before
 	chain      uint32 // chain of this one; follows from the rest
 	crc        uint32 // of this header; set by parsing
+	ends       bool   // nothing of its batch follows; set by segment.each
+}
+
+// record is what h and payload are to the caller.
+func (h *recordHeader) record(payload []byte) Record {
+	return Record{Seq: h.seq, Epoch: h.epoch, Type: h.typ, PrevChain: h.prevChain, Ends: h.ends, Body: payload}
 }
 
 // put writes h to dst[:recordHeaderBytes] and returns the chain of this record.

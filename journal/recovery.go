@@ -48,9 +48,9 @@ func (j *Journal) adopt(v *survey) {
 		offset:  last.end,
 		indexed: lastIndexed(last.entries),
 		digest:  last.digest,
-		seq:     last.position.seq,
-		epoch:   last.position.epoch,
-		chain:   last.position.chain,
+		seq:     last.position.Seq,
+		epoch:   last.position.Epoch,
+		chain:   last.position.Chain,
 	}
 	j.durable.Store(j.tail.seq)
 }
@@ -58,7 +58,7 @@ func (j *Journal) adopt(v *survey) {
 // segment is what f becomes in an open journal. Where its file is open, somebody will release it.
 func (f *found) segment() *segment {
 	s := &segment{segmentHeader: f.segmentHeader, file: f.file, end: f.end, digest: f.digest, sealed: f.sealed}
-	s.lastSeq.Store(f.position.seq)
+	s.lastSeq.Store(f.position.Seq)
 	s.limit.Store(f.limit)
 	if f.file != nil {
 		s.users = 1
@@ -214,7 +214,7 @@ func (j *Journal) repairTail(all []*found) error {
 			return fmt.Errorf("copy the torn tail of %s: %w", last.name(), err)
 		}
 		j.log.Warn("cut a torn tail, none of which was ever promised", zap.String("segment", last.name()),
-			zap.Int64("offset", last.end), zap.Int64("bytes", last.torn()), zap.Uint64("last_seq", last.position.seq))
+			zap.Int64("offset", last.end), zap.Int64("bytes", last.torn()), zap.Uint64("last_seq", last.position.Seq))
 	}
 	if err := rewrite(last); err != nil {
 		return fmt.Errorf("repair segment %s: %w", last.name(), err)

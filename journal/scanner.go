@@ -54,15 +54,29 @@ func (s *scanner) next() (h recordHeader, payload []byte, offset int64, err erro
 	if int64(size) > s.end-offset {
 		return h, nil, offset, corrupt(s.name, offset, "a record of %d bytes reaches past the end of the segment", h.size)
 	}
-	if b, err = s.bytes(offset, size); err != nil {
+	if b, err = s.bytes(offset, int(min(int64(size)+recordHeaderBytes, s.end-offset))); err != nil { // for atEnd
 		return h, nil, offset, err
 	}
+	b = b[:size]
 	payload = b[recordHeaderBytes : recordHeaderBytes+int(h.size)]
 	if crc32.Checksum(payload, castagnoli) != h.payloadCRC || !allZero(b[recordHeaderBytes+int(h.size):]) {
 		return h, nil, offset, corrupt(s.name, offset, "the checksum of the record's payload does not match")
 	}
 	s.offset += int64(size)
 	return h, payload, offset, nil
+}
+
+// atEnd tells, after next, that no record follows but a mark, or nothing.
+func (s *scanner) atEnd() bool {
+	if s.end-s.offset < recordHeaderBytes {
+		return true
+	}
+	b := s.window[s.offset-s.at:][:recordHeaderBytes]
+	if b[2] < typeMark {
+		return false
+	}
+	_, reason := parseRecordHeader(b, placedSeed(s.seed, s.placed, s.offset))
+	return reason == ""
 }
 
 // skip goes on from damage to where the next record may begin.

@@ -235,13 +235,13 @@ func (v *survey) knowDurable() {
 
 // checkEnd compares the end of the log with what the checkpoint knows of it.
 func (v *survey) checkEnd(last *found) {
-	if last.damaged || v.durable <= last.position.seq {
+	if last.damaged || v.durable <= last.position.Seq {
 		return
 	}
 	last.damaged = true
 	v.damage = append(v.damage, corrupt(last.name(), last.end,
 		"the log ends with seq %d, but the checkpoint says that all up to seq %d was durable: the end is lost, or the file is an old copy",
-		last.position.seq, v.durable))
+		last.position.Seq, v.durable))
 }
 
 // skipTrimmed sets aside the segments wholly below floor: any of them may be gone already. What comes first then must
@@ -266,8 +266,8 @@ func checkJoint(a, b *found) error {
 	switch {
 	case b.id != a.lastID+1:
 		return corrupt(b.name(), 0, "the segment before this one is missing: %s has number %d", a.name(), a.lastID)
-	case a.position != (position{b.firstSeq - 1, b.epoch, b.chain}):
-		return corrupt(a.name(), a.end, "the segment ends with seq %d, the next begins with %d", a.position.seq, b.firstSeq)
+	case a.position != b.before():
+		return corrupt(a.name(), a.end, "the segment ends with seq %d, the next begins with %d", a.position.Seq, b.firstSeq)
 	case !a.sealed && b.end > segmentHeaderBytes:
 		return corrupt(a.name(), a.end, "the seal of the segment is missing, although the next one is in use")
 	}

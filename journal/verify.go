@@ -31,7 +31,7 @@ func (v *survey) report() Report {
 		if f.sparse {
 			r.Sparse++
 		}
-		r.Last = f.position.seq
+		r.Last = f.position.Seq
 		r.Records += f.count()
 		r.TornBytes += f.torn()
 		r.Epochs = append(r.Epochs, f.epochs...)
@@ -147,7 +147,7 @@ func dumpRecord(w io.Writer, name string, offset int64, h recordHeader, payload 
 			m.firstSeq, h.seq, h.epoch, m.promiseSeq, m.floor, h.isSeal(), name, offset)
 		return err
 	}
-	text := describe(Record{Seq: h.seq, Epoch: h.epoch, Type: h.typ, Body: payload})
+	text := describe(h.record(payload))
 	if text != "" {
 		text = " " + text
 	}
