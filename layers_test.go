@@ -29,12 +29,14 @@ var rooms = map[string][]string{
 	// level 1: these never import each other
 	"broker":   {"destinations", "journal", "broker/stomp", "broker/stomp/stomptest"},
 	"failover": {"journal"},
-	"network":  {"destinations"},
-	"bench":    {"broker/stomp"},
+	// a client of its own, for other programs too
+	"failover/client": {},
+	"network":         {"destinations"},
+	"bench":           {"broker/stomp"},
 	// level 2
-	"cmd": {"config", "destinations", "journal", "broker/stomp", "broker", "failover", "network", "bench"},
+	"cmd": {"config", "destinations", "journal", "broker/stomp", "broker", "failover", "failover/client", "network", "bench"},
 	// level 3
-	"integration": {"cmd", "config", "broker/stomp/stomptest"},
+	"integration": {"cmd", "config", "failover/client", "broker/stomp/stomptest"},
 	"bench/peers": {"bench", "integration"},
 }
 
