@@ -1,7 +1,9 @@
 package broker
 
 import (
+	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -42,6 +44,7 @@ type checkpointer struct {
 	parts   []destinations.Part      // of it, so far
 	written chan outcome             // has one when writing has ended
 	writing bool
+	hurried atomic.Bool // what is being written shall end without success
 }
 
 // An outcome is how the writing of a checkpoint ended.
@@ -49,6 +52,8 @@ type outcome struct {
 	size int64
 	err  error
 }
+
+var errAbandoned = errors.New("the checkpoint is not needed any more")
 
 // grew notes that so many octets were appended to the log.
 func (c *checkpointer) grew(now time.Time, octets int) {
@@ -118,6 +123,9 @@ func (c *checkpointer) write(durable uint64) {
 		var buf []byte
 		o.err = c.log.WriteCheckpoint(from, upto, func(yield func(part []byte) error) error {
 			for i := range parts {
+				if c.hurried.Load() {
+					return errAbandoned
+				}
 				buf = parts[i].AppendTo(buf[:0])
 				parts[i] = destinations.Part{} // it holds memory
 				o.size += int64(len(buf))
@@ -136,13 +144,31 @@ func (c *checkpointer) write(durable uint64) {
 func (c *checkpointer) end(now time.Time, o outcome) {
 	from, upto := c.picture.From(), c.picture.Upto()
 	c.picture, c.whole, c.writing = nil, false, false
-	if o.err != nil {
+	switch {
+	case errors.Is(o.err, errAbandoned):
+		return
+	case o.err != nil:
 		c.retry = now.Add(c.every)
 		c.logger.Warn("a checkpoint could not be written: the next start will take longer", zap.Error(o.err))
 		return
 	}
 	c.covered, c.size = c.pictured, o.size
 	c.logger.Debug("checkpoint written", zap.Uint64("from", from), zap.Uint64("upto", upto), zap.Int64("octets", o.size))
+}
+
+// abandon ends one that is under way, without success if that is quicker.
+func (c *checkpointer) abandon() {
+	if c.writing {
+		c.hurried.Store(true)
+		c.end(time.Now(), <-c.written)
+		c.hurried.Store(false)
+	}
+	c.picture, c.whole, c.parts = nil, false, nil
+}
+
+// forget says that the machine starts over.
+func (c *checkpointer) forget() {
+	c.appended, c.covered, c.pictured, c.size = 0, 0, 0, 0
 }
 
 // last writes a checkpoint of all that there is. The engine has ended, and

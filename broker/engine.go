@@ -43,6 +43,9 @@ type Log interface {
 	// Stats says among others how much of the log was found damaged, and whether
 	// its disk answers. It does no I/O.
 	Stats() journal.Stats
+	// ID tells the log from any other: one that was put in the place of this, such as
+	// a copy of another broker's, has another.
+	ID() [16]byte
 	// Close ends every wait for the log. What was appended is made durable, if
 	// that is possible now; the error says why not.
 	Close() error
@@ -61,6 +64,8 @@ type engine struct {
 	machine    *destinations.Machine
 	options    destinations.Options // of the machine
 	log        Log
+	logID      [16]byte
+	rebuilt    bool // the machine has the state of that log up to its Last(), and nothing further
 	epoch      uint32
 	box        *mailbox
 	budget     *budget

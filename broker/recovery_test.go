@@ -116,6 +116,7 @@ func (bareLog) Get(uint64) (journal.Record, error)                              
 func (bareLog) Checkpoint() (from, upto uint64, parts [][]byte, ok bool)            { return 0, 0, nil, false }
 func (bareLog) Room() int64                                                         { return math.MaxInt64 }
 func (bareLog) Stats() journal.Stats                                                { return journal.Stats{} }
+func (bareLog) ID() [16]byte                                                        { return [16]byte{1} }
 func (bareLog) Close() error                                                        { return nil }
 func (bareLog) WriteCheckpoint(_, _ uint64, _ func(func([]byte) error) error) error { return nil }
 

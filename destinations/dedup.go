@@ -187,6 +187,14 @@ func (m *Machine) trimWindows() {
 	}
 }
 
+// Forget is for a machine that only replays, and takes no memory but of what is
+// stored: it forgets the deduplication ids that are too old by now, as a Step
+// does by the way. It makes no entry.
+func (m *Machine) Forget(now time.Time) {
+	m.now, m.millis = now, now.UnixMilli()
+	m.trimWindows()
+}
+
 func (r *record) encodeDedup(dst []byte) []byte {
 	dst = appendString(dst, r.topic)
 	dst = binary.AppendUvarint(dst, uint64(r.at))
