@@ -1,0 +1,200 @@
+package failover
+
+import "fmt"
+
+// What a CAS is for.
+const (
+	askNothing  = iota
+	askRole     // to be master: takeover, reclaim, promotion, the first record
+	askMembers  // as the master: who is in sync, or the same again
+	askHandover // as the master: that the peer be master
+	askReseed   // as the master: to write the register anew
+)
+
+// A request is the CAS on its way or, when it is not, the last one.
+type request struct {
+	purpose  uint8
+	open     bool // no answer yet
+	doubtful bool // this one or one before it may be done yet; until a newer one is done (R5)
+	number   uint64
+	expect   uint64
+	record   Record
+}
+
+// look takes what the register says: a hint. It can take a role away, and say where to begin the next CAS. It gives none.
+func (t *turn) look(e *Event) {
+	t.silent = e.Failed
+	switch {
+	case e.Failed:
+	case t.forced:
+		t.overrule(e.Reading)
+	case t.suspicious(e.Reading):
+		t.doubt()
+	default:
+		t.believe()
+		t.consider(e.Reading)
+	}
+	if t.restless() {
+		t.set(timerRetry, t.terms.Retry)
+	}
+}
+
+func (t *turn) consider(r *Reading) {
+	if !t.known || t.newer(r) {
+		t.adopt(r)
+	}
+	switch {
+	case t.draining != drainNot && r.Found && r.Record.Epoch > t.epoch && r.Record.Master == t.terms.Peer:
+		t.handedOver() // a CAS of this node that was in doubt
+	case r.Found:
+		t.higher(r.Record.Epoch)
+	}
+	if t.role.IsMaster() {
+		t.settle()
+	} else {
+		t.seek()
+	}
+}
+
+// suspicious is R9: this cannot be the newest that was ever there.
+func (t *turn) suspicious(r *Reading) bool {
+	member := t.kept.Cluster != ID{}
+	switch {
+	case !r.Found:
+		return member || r.Revision != 0 || t.peer.says.Cluster != ID{}
+	case member && r.Record.Cluster != t.kept.Cluster:
+		return true
+	}
+	floor := max(t.kept.Promised, t.peer.says.Promised)
+	rev := t.kept.RegRev
+	if t.peer.says.Cluster == r.Record.Cluster {
+		rev = max(rev, t.peer.says.RegRev)
+	}
+	return r.Record.Epoch < floor || r.Revision < rev && r.Record.Epoch <= floor
+}
+
+// newer orders what the register says by epoch, then by revision: one that was written anew begins with revision 1.
+func (t *turn) newer(r *Reading) bool {
+	old := &t.seen
+	return r.Found && (!old.Found || r.Record.Epoch > old.Record.Epoch) ||
+		r.Record.Epoch == old.Record.Epoch && r.Revision > old.Revision
+}
+
+func (t *turn) adopt(r *Reading) {
+	changed := r.Record.Epoch != t.seen.Record.Epoch || len(r.Record.InSync) != len(t.seen.Record.InSync)
+	t.seen, t.known = *r, true
+	if !t.role.IsMaster() && t.ask.doubtful && r.Revision > t.ask.expect && r.Record.Nonce != t.ask.record.Nonce {
+		t.ask.doubtful = false // somebody else came first
+	}
+	if changed && r.Record.Cluster == t.kept.Cluster && r.Record.Epoch >= t.kept.Promised {
+		t.keepRevision(r.Revision)
+	}
+	if t.role == Syncing || t.role == Standby {
+		t.role = t.following()
+	}
+}
+
+func (t *turn) keepRevision(revision uint64) {
+	if revision > t.kept.RegRev {
+		t.kept.RegRev = revision
+		t.persist()
+	}
+}
+
+func (t *turn) doubt() {
+	if !t.suspect {
+		t.suspect = true
+		t.do(Action{Kind: DoRaise, Alarm: AlarmArbiterSuspect})
+	}
+}
+
+func (t *turn) believe() {
+	if t.suspect {
+		t.suspect = false
+		t.do(Action{Kind: DoClear, Alarm: AlarmArbiterSuspect})
+	}
+}
+
+// restless says that a newer word of the register is wanted: nobody leads this node, or a CAS is in doubt.
+func (t *turn) restless() bool {
+	return t.role == Idle || t.role == Candidate || t.role.IsMaster() && (t.held || t.ask.doubtful || t.draining == drainAsk) ||
+		t.role != StoodDown && (t.suspect || t.ask.doubtful)
+}
+
+// readable says that a CAS can begin at what was seen.
+func (t *turn) readable() bool {
+	return t.known && !t.suspect && !t.ask.open && (t.beaten == 0 || t.seen.Revision > t.beaten)
+}
+
+// recordFor is the next record, still without its master.
+func (t *turn) recordFor(epoch uint32, members ...Member) Record {
+	old := &t.seen.Record
+	cluster := old.Cluster
+	if !t.seen.Found {
+		cluster = t.kept.Cluster
+	}
+	return Record{Cluster: cluster, Epoch: epoch, InSync: members, MinSeq: old.MinSeq, Forced: old.Forced && epoch == old.Epoch}
+}
+
+// claim asks the register, at the newest revision that is known.
+func (t *turn) claim(purpose uint8, r Record) {
+	t.numbers++
+	r.Nonce = fmt.Sprintf("%s-%d", t.incarnation, t.numbers)
+	r.By = t.terms.Node
+	t.ask = request{
+		purpose: purpose, open: true, doubtful: t.ask.doubtful,
+		number: t.numbers, expect: t.seen.Revision, record: r,
+	}
+	t.do(Action{Kind: DoCAS, Number: t.numbers, Revision: t.seen.Revision, Record: &r})
+}
+
+// answer takes what came of the CAS. Lost and unknown are treated alike (R5): it may be that an earlier CAS of this very
+// node is what came in between, or that the answer belongs to the second copy of a request. Only a CAS that is done, and by
+// that is newer than all before it, ends the doubt.
+func (t *turn) answer(e *Event) {
+	if !t.ask.open || e.Number != t.ask.number {
+		return
+	}
+	t.ask.open = false
+	t.silent = e.Outcome == Unknown
+	if e.Outcome != Done {
+		t.failed(e.Outcome)
+		return
+	}
+	t.ask.doubtful = false
+	is := Reading{Revision: e.Revision, Found: true, Record: t.ask.record}
+	if t.known && !t.newer(&is) { // somebody has come after it, whose word was faster
+		t.failed(Lost)
+		return
+	}
+	t.seen, t.known = is, true
+	t.done()
+}
+
+func (t *turn) failed(outcome Outcome) {
+	t.ask.doubtful = true
+	t.set(timerRetry, t.terms.Retry)
+	if outcome == Lost {
+		t.beaten = t.ask.expect
+		t.due[timerRetry] = t.now // read at once
+	}
+	switch {
+	case t.draining == drainFault:
+		t.standDown(JournalFailed)
+	case t.role == Candidate:
+		t.role = t.following()
+	}
+}
+
+func (t *turn) done() {
+	switch t.ask.purpose {
+	case askRole:
+		t.activate()
+	case askMembers:
+		t.settled()
+	case askHandover:
+		t.handedOver()
+	case askReseed:
+		t.standDown(Reseeded)
+	}
+}

@@ -1,0 +1,191 @@
+package failover
+
+import (
+	"flag"
+	"fmt"
+	"testing"
+	"time"
+)
+
+var (
+	modelStates = flag.Int("model.states", 500_000, "the most states that an exploration visits")
+)
+
+// An explorer visits worlds breadth first, each once.
+type explorer struct {
+	limits *limits
+	rules  *mutant
+	most   int
+
+	table  []digest // open addressing
+	number []uint32
+	moves  []move // by number
+	from   []uint32
+	mask   uint64
+
+	level, next []uint64 // packed worlds, a length before each
+	pruned      int
+	found       string
+	trace       []move
+}
+
+func explore(root *world, l *limits, rules *mutant, most int) *explorer {
+	x := &explorer{limits: l, rules: rules, most: most}
+	size := 1 << 12
+	x.table, x.number, x.mask = make([]digest, size), make([]uint32, size), uint64(size-1)
+	return x
+}
+
+func (x *explorer) run(root world) {
+	var p packer
+	root.limits, root.rules = x.limits, x.rules
+	root.pack(&p)
+	x.add(&p, move{}, 0)
+	var base, w world
+	for depth := 0; len(x.next) > 0 && x.found == "" && len(x.moves) < x.most; depth++ {
+		x.level, x.next = x.next, x.level[:0]
+		for at := 0; at < len(x.level) && x.found == "" && len(x.moves) < x.most; {
+			var words packed
+			number, n := uint32(x.level[at]>>8), int(x.level[at]&0xff)
+			copy(words[:], x.level[at+1:at+1+n])
+			at += 1 + n
+			base.unpack(&p, words, x.limits, x.rules)
+			x.expand(&base, &w, &p, number)
+		}
+	}
+}
+
+func (x *explorer) expand(base, w *world, p *packer, number uint32) {
+	base.each(func(v move) {
+		if x.found != "" {
+			return
+		}
+		actions := x.try(base, w, p, v, number)
+		if int(base.crashes) == x.limits.crashes || v.kind >= moveCrash {
+			return
+		}
+		for i := 1; i < actions; i++ {
+			v.crash = uint8(i + 1)
+			x.try(base, w, p, v, number)
+		}
+	})
+}
+
+func (x *explorer) try(base, w *world, p *packer, v move, number uint32) (actions int) {
+	*w = *base
+	actions, ok := w.make(v)
+	switch {
+	case !ok:
+		return 0
+	case w.broken == "" && w.beyond:
+		x.pruned++
+		return 0
+	case w.broken == "":
+		w.check()
+	}
+	if w.broken != "" {
+		x.found = w.broken
+		x.trace = append(x.path(number), v)
+		return 0
+	}
+	w.pack(p)
+	x.add(p, v, number)
+	return actions
+}
+
+func (x *explorer) path(number uint32) (trace []move) {
+	for ; number != 0; number = x.from[number] {
+		trace = append([]move{x.moves[number]}, trace...)
+	}
+	return trace
+}
+
+func (x *explorer) add(p *packer, v move, from uint32) {
+	d := p.digest()
+	i := d[0] & x.mask
+	for ; x.table[i] != (digest{}); i = (i + 1) & x.mask {
+		if x.table[i] == d {
+			return
+		}
+	}
+	number := uint32(len(x.moves))
+	x.table[i], x.number[i] = d, number
+	x.moves, x.from = append(x.moves, v), append(x.from, from)
+	n := int(p.at>>6) + 1
+	x.next = append(x.next, uint64(number)<<8|uint64(n))
+	x.next = append(x.next, p.words[:n]...)
+	if uint64(len(x.moves))*4 > x.mask*3 {
+		x.grow()
+	}
+}
+
+func (x *explorer) grow() {
+	old, numbers := x.table, x.number
+	x.mask = x.mask*2 + 1
+	x.table, x.number = make([]digest, x.mask+1), make([]uint32, x.mask+1)
+	for k, d := range old {
+		if d == (digest{}) {
+			continue
+		}
+		i := d[0] & x.mask
+		for x.table[i] != (digest{}) {
+			i = (i + 1) & x.mask
+		}
+		x.table[i], x.number[i] = d, numbers[k]
+	}
+}
+
+// settledPair is a pair at work: a is master of epoch 1, b is in sync with it.
+func settledPair(t testing.TB, l *limits, rules *mutant) world {
+	t.Helper()
+	w := world{limits: l, rules: rules}
+	for n := range w.nodes {
+		w.nodes[n].kept.JournalID = journalID(uint8(n), 0)
+	}
+	play(t, &w, []move{
+		{kind: moveStart}, {kind: moveUnreached}, {kind: moveSee}, {kind: moveRing, arg: timerBootstrap},
+		{kind: moveApply}, {kind: moveAnswer}, {kind: moveAppend}, {kind: moveDurable}, {kind: moveActivated},
+		{kind: moveStart, node: 1}, {kind: moveConnect, node: 1}, {kind: moveHello}, {kind: moveHello, node: 1},
+		{kind: moveRead, node: 1}, {kind: moveRead, node: 1}, {kind: moveRead}, {kind: moveRead},
+		{kind: moveSend}, {kind: moveRead, node: 1}, {kind: moveDurable, node: 1}, {kind: moveRead},
+		{kind: moveNear}, {kind: moveApply}, {kind: moveAnswer}, {kind: moveSee, node: 1, arg: 2},
+	})
+	if r := w.nodes[0].s.Role(); r != Duplex {
+		t.Fatalf("the pair does not come to be: a is %v\n%v", r, &w)
+	}
+	return w
+}
+
+func play(t testing.TB, w *world, moves []move) {
+	t.Helper()
+	for i, v := range moves {
+		_, ok := w.make(v)
+		w.check()
+		if !ok || w.broken != "" || w.beyond {
+			t.Fatalf("move %d, %v: possible %v, %s\n%v", i, v, ok, w.broken, w)
+		}
+	}
+}
+
+func TestModel(t *testing.T) {
+	t.Parallel()
+	l := &limits{messages: 1, epochs: 3, revisions: 6, writes: 2, crashes: 1, cuts: 1}
+	root := settledPair(t, l, &mutant{})
+	x := explore(&root, l, &mutant{}, *modelStates)
+	began := time.Now()
+	x.run(root)
+	t.Logf("%d states in %v, %d moves beyond the bounds, frontier empty %v", len(x.moves), time.Since(began), x.pruned, len(x.next) == 0)
+	if x.found != "" {
+		t.Error(x.found + "\n" + retell(root, x.trace))
+	}
+}
+
+// retell says what happened.
+func retell(w world, trace []move) string {
+	text := w.String()
+	for i, v := range trace {
+		w.make(v)
+		text += fmt.Sprintf("%d %v\n", i+1, v)
+	}
+	return text + w.String()
+}

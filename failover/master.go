@@ -1,0 +1,301 @@
+package failover
+
+// What a master does: it commits what all have who may be promoted, and keeps the list of those.
+
+func (t *turn) activated() {
+	if t.role.IsMaster() {
+		t.serving = true
+		t.stand()
+	}
+}
+
+// stand is the role of a master.
+func (t *turn) stand() {
+	switch {
+	case t.draining != drainNot:
+		t.role = HandingOver
+	case !t.serving:
+		t.role = Activating
+	case t.held:
+		t.role = Held
+	case t.shared():
+		t.role = Duplex
+	default:
+		t.role = Solo
+	}
+}
+
+// shared says that the peer may be able to take over, as far as the register may ever say (R2, R3, R5).
+func (s *State) shared() bool { return s.listed != ID{} || s.doubted != ID{} }
+
+// welcome begins to replicate to a peer, unless it knows better who is master.
+func (t *turn) welcome(p *Peer) {
+	switch {
+	case max(p.Promised, p.Epoch) > t.epoch:
+		t.standDown(Superseded)
+	case p.Master:
+		t.send(Signal{Kind: Fence, Epoch: t.epoch})
+		t.hangup()
+	default:
+		t.do(Action{Kind: DoReplicate, Link: t.peer.link, Epoch: t.epoch})
+		t.sendBeacon()
+	}
+}
+
+func (t *turn) sendBeacon() {
+	t.set(timerBeacon, t.terms.Beacon)
+	t.send(Signal{Kind: Beacon, Epoch: t.epoch, Seq: t.commit, Sent: t.now})
+}
+
+// near has writes wait for the peer from now on. When it has what was there before, it has everything that is committed.
+func (t *turn) near() {
+	if !t.role.IsMaster() || t.peer.near {
+		return
+	}
+	t.peer.near, t.peer.join = true, t.end
+	t.set(timerSilence, t.terms.DegradeAfter)
+	t.caughtUp()
+}
+
+func (t *turn) appended(seq uint64, epoch uint32) {
+	t.end, t.lastEpoch = seq, max(epoch, t.lastEpoch)
+	if t.due[timerStall] == 0 && t.Required() {
+		t.set(timerStall, t.terms.DegradeAfter)
+	}
+}
+
+func (t *turn) flushed(s *Signal) {
+	if !t.role.IsMaster() || s.Epoch != t.epoch || s.Seq <= t.peer.flushed {
+		return
+	}
+	t.peer.flushed = s.Seq
+	t.due[timerStall] = 0
+	if s.Seq < t.end && t.Required() {
+		t.set(timerStall, t.terms.DegradeAfter)
+	}
+	t.advance()
+	t.caughtUp()
+}
+
+// advance is R1: committed is what is durable here and on whoever may be promoted.
+func (t *turn) advance() {
+	if !t.role.IsMaster() || t.draining == drainFault {
+		return
+	}
+	c := t.durable
+	if t.Required() {
+		if !t.counts() {
+			return
+		}
+		c = min(c, t.peer.flushed)
+	}
+	if c > t.commit {
+		t.commit = c
+		t.do(Action{Kind: DoCommit, Seq: c})
+	}
+	t.handOver()
+}
+
+// counts says that what the peer flushes is in the journal that is required, and not in another one that it has by now.
+func (t *turn) counts() bool {
+	id := t.peer.says.JournalID
+	return t.peer.link != 0 && (t.listed == ID{} || t.listed == id) && (t.doubted == ID{} || t.doubted == id)
+}
+
+// inStep says that the peer has everything that is committed, that nothing will be without it, and that it has promised not
+// to take over (R3).
+func (t *turn) inStep() bool {
+	return t.peer.near && t.peer.flushed >= t.peer.join && t.peer.promised
+}
+
+// caughtUp has a peer in step become in sync, or be so again.
+func (t *turn) caughtUp() {
+	if !t.inStep() {
+		return
+	}
+	if t.held && t.counts() {
+		t.release()
+	}
+	if t.listed != t.peer.says.JournalID || t.ask.doubtful {
+		t.settle()
+	}
+}
+
+func (t *turn) beaconAck(s *Signal) {
+	if !t.role.IsMaster() || s.Epoch != t.epoch {
+		return
+	}
+	t.peer.promised = true
+	t.peer.lease = max(t.peer.lease, s.Sent+min(s.Lease, t.terms.Lease)-t.terms.Guard)
+	if t.Required() {
+		t.set(timerSilence, t.terms.DegradeAfter)
+	}
+	t.grant()
+	t.caughtUp()
+}
+
+// grant says until when clients may be given messages (R8): for ever while nobody else can be master.
+func (t *turn) grant() {
+	until := forever
+	switch {
+	case t.draining >= drainAsk:
+		until = t.now
+	case t.shared():
+		until = t.peer.lease
+		if t.lease != forever {
+			until = max(until, t.lease)
+		}
+	}
+	if until != t.lease {
+		t.lease = until
+		t.do(Action{Kind: DoLease, Until: until})
+	}
+}
+
+// parted is for a connection that has ended. The peer has a moment to come back.
+func (t *turn) parted() {
+	t.cancelSwitchover()
+	if t.shared() && t.due[timerSilence] == 0 && !t.held {
+		t.set(timerSilence, t.terms.DegradeAfter)
+	}
+}
+
+// missed is for a peer that says nothing, or flushes nothing, for too long.
+func (t *turn) missed() {
+	switch {
+	case t.shared():
+		t.hold()
+	case t.peer.near:
+		t.hangup() // it has not been in sync yet: writes go on without it
+		t.advance()
+	}
+}
+
+// hold stops committing until the peer is back or the register says that this node is alone.
+func (t *turn) hold() {
+	t.hangup()
+	t.cancelSwitchover()
+	t.due[timerSilence], t.due[timerStall] = 0, 0
+	if !t.shared() {
+		t.advance()
+		return
+	}
+	if !t.held {
+		t.held = true
+		t.set(timerFence, t.terms.FenceAfter)
+		if t.terms.Block {
+			t.set(timerHold, t.terms.HoldTimeout)
+		}
+	}
+	t.stand()
+	t.settle()
+	t.set(timerRetry, t.terms.Retry)
+}
+
+// release ends holding.
+func (t *turn) release() {
+	t.held = false
+	t.due[timerFence], t.due[timerHold] = 0, 0
+	if t.refused {
+		t.refused = false
+		t.do(Action{Kind: DoAccept})
+	}
+	t.stand()
+}
+
+func (t *turn) refuse() {
+	if t.held && !t.refused {
+		t.refused = true
+		t.do(Action{Kind: DoRefuse})
+	}
+}
+
+// isolated is for a master that has had neither peer nor register for long: its clients may find another.
+func (t *turn) isolated() {
+	if t.silent && t.peer.link == 0 {
+		t.standDown(Isolated)
+		return
+	}
+	t.set(timerFence, t.terms.FenceAfter)
+}
+
+// settle asks the register for what ought to be in it.
+func (t *turn) settle() {
+	if !t.role.IsMaster() || !t.readable() {
+		return
+	}
+	switch {
+	case t.draining == drainAsk && t.inStep():
+		t.claim(askHandover, t.handoverRecord())
+	case t.draining == drainAsk:
+		t.askMembers(t.members()) // take it back
+	case t.draining != drainNot:
+	case t.inStep() && (t.listed != t.peer.says.JournalID || t.ask.doubtful):
+		t.askMembers(t.members())
+	case t.held && !t.terms.Block:
+		t.askMembers([]Member{t.me()})
+	}
+}
+
+// members are who is in sync, as it ought to be in the register.
+func (t *turn) members() []Member {
+	id := t.listed
+	if t.inStep() {
+		id = t.peer.says.JournalID
+	}
+	if id == (ID{}) {
+		return []Member{t.me()}
+	}
+	return []Member{t.me(), {Node: t.terms.Peer, JournalID: id}}
+}
+
+func (t *turn) askMembers(members []Member) {
+	if len(members) > 1 && members[1].JournalID != t.listed {
+		t.doubted = members[1].JournalID // from here on it may be promoted
+		t.grant()
+		t.stand()
+	}
+	r := t.recordFor(t.epoch, members...)
+	r.Master = t.terms.Node
+	r.MinSeq = max(r.MinSeq, t.commit)
+	t.claim(askMembers, r)
+}
+
+// refresh tells the register how far a journal must reach that is not rolled back, and so ends what may be in doubt.
+func (t *turn) refresh() {
+	t.set(timerRefresh, t.terms.Refresh)
+	if t.readable() && t.draining == drainNot && (!t.held || t.terms.Block) && t.doubted == (ID{}) {
+		t.askMembers(t.members())
+	}
+}
+
+// settled takes a list that is known to be that of the register: what was in doubt is over (R5).
+func (t *turn) settled() {
+	m, _ := t.seen.Record.Member(t.terms.Peer)
+	changed := t.listed != m.JournalID
+	t.listed, t.doubted = m.JournalID, ID{}
+	if changed && t.seen.Record.Epoch == t.kept.Promised {
+		t.keepRevision(t.seen.Revision)
+	}
+	if t.draining == drainAsk {
+		t.resume()
+	}
+	if t.listed == (ID{}) && t.held {
+		t.release()
+	}
+	t.grant()
+	t.tellSolo()
+	t.stand()
+	t.advance()
+}
+
+func (t *turn) tellSolo() {
+	switch alone := t.listed == (ID{}); {
+	case alone && !t.solo:
+		t.solo = true
+		t.do(Action{Kind: DoRaise, Alarm: AlarmSolo})
+	case !alone && t.solo:
+		t.solo = false
+		t.do(Action{Kind: DoClear, Alarm: AlarmSolo})
+	}
+}

@@ -1,0 +1,445 @@
+package failover
+
+import "fmt"
+
+// A move is something that can happen next: its kind, where, an argument, and after which action the node crashes (+1; 0: it
+// does not).
+type move struct {
+	kind  moveKind
+	node  uint8
+	arg   uint8
+	crash uint8
+}
+
+type moveKind uint8
+
+const (
+	moveStart     moveKind = iota // a process begins
+	moveConnect                   // node dials the peer, who accepts
+	moveHello                     // node reads the peer's HELLO
+	moveRead                      // node reads the next frame
+	moveUnlinked                  // node sees that the connection has ended
+	moveCut                       // the connection breaks
+	moveUnreached                 // node finds that the peer does not answer
+	moveSend                      // the master sends the next record
+	moveAppend                    // the master's broker writes a record
+	moveDurable                   // the journal of node is synced
+	moveActivated
+	moveNear
+	moveSee     // node reads revision arg
+	moveApply   // write arg comes to the register
+	moveAnswer  // its answer comes to who waits
+	moveUnknown // who waits gives up
+	moveLose    // a write that nobody waits for never comes
+	moveRing    // timer arg rings
+	moveBeacon
+	moveMissed
+	moveIsolated
+	moveRefresh
+	moveDrained
+	moveTooLate
+	moveSwitchover
+	moveFault
+	moveCrash // arg: how much of what was not durable is lost
+	moveDiskLoss
+	moveLeave
+	moveKinds
+)
+
+var moveNames = [moveKinds]string{
+	"start", "connect", "hello", "read", "unlinked", "cut", "unreached", "send", "append", "durable", "activated", "near", "see",
+	"apply", "answer", "unknown", "lose", "ring", "beacon", "missed", "isolated", "refresh", "drained", "too-late", "switchover", "fault", "crash",
+	"disk-loss", "leave",
+}
+
+func (v move) String() string {
+	text := fmt.Sprintf("%s %s", moveNames[v.kind], nodeNames[v.node])
+	if v.arg != 0 {
+		text += fmt.Sprintf(" %d", v.arg)
+	}
+	if v.crash != 0 {
+		text += fmt.Sprintf(" crash-after %d", v.crash-1)
+	}
+	return text
+}
+
+// each calls fn with every move that may be possible in w. Those that are not do nothing, and make says so.
+func (w *world) each(fn func(v move)) {
+	for n := uint8(0); n < 2; n++ {
+		m := &w.nodes[n]
+		if !m.up {
+			fn(move{kind: moveStart, node: n})
+			if int(w.losses) < w.limits.diskLosses {
+				fn(move{kind: moveDiskLoss, node: n})
+			}
+			continue
+		}
+		w.eachOfNode(n, m, fn)
+	}
+	for i := uint8(0); i < w.count; i++ {
+		c := &w.writes[i]
+		v := move{node: c.node, arg: i}
+		switch {
+		case c.applied == writeQueued:
+			v.kind = moveApply
+			fn(v)
+			if !c.waited {
+				v.kind = moveLose
+				fn(v)
+			}
+		case c.waited:
+			v.kind = moveAnswer
+			fn(v)
+		}
+		if c.waited {
+			v.kind = moveUnknown
+			fn(v)
+		}
+	}
+	if w.sides[0].phase != sideNone && !w.cut && int(w.cuts) < w.limits.cuts {
+		fn(move{kind: moveCut})
+	}
+}
+
+func (w *world) eachOfNode(n uint8, m *machine, fn func(v move)) {
+	s, d := &m.s, &w.sides[n]
+	at := func(kind moveKind) { fn(move{kind: kind, node: n}) }
+	master := s.role.IsMaster()
+	if !master && d.phase == sideNone && w.nodes[1-n].up {
+		at(moveConnect)
+	}
+	if d.phase == sideGreeted {
+		at(moveHello)
+	}
+	if d.phase == sideLinked && d.count > 0 {
+		at(moveRead)
+	}
+	if w.cut && d.phase != sideNone {
+		at(moveUnlinked)
+	}
+	if !master && !s.probed {
+		at(moveUnreached)
+	}
+	if s.durable < s.end {
+		at(moveDurable)
+	}
+	for rev := max(uint8(s.seen.Revision), uint8(m.kept.RegRev)); rev <= w.rev; rev++ {
+		fn(move{kind: moveSee, node: n, arg: rev})
+	}
+	for timer := uint8(0); timer < timers; timer++ {
+		if s.due[timer] != 0 && (timer == timerPromise || timer == timerBootstrap) {
+			fn(move{kind: moveRing, node: n, arg: timer})
+		}
+	}
+	if master {
+		w.eachOfMaster(n, m, at)
+	}
+	if int(w.crashes) < w.limits.crashes {
+		for lost := uint64(0); lost <= s.end-s.durable; lost++ {
+			fn(move{kind: moveCrash, node: n, arg: uint8(lost)})
+		}
+		at(moveLeave)
+	}
+	if int(w.faults) < w.limits.faults {
+		at(moveFault)
+	}
+}
+
+func (w *world) eachOfMaster(n uint8, m *machine, at func(moveKind)) {
+	s, d := &m.s, &w.sides[n]
+	if d.sending && !w.cut && d.sent < m.end && w.sides[1-n].count < 2 {
+		at(moveSend)
+	}
+	at(moveAppend)
+	if !s.serving {
+		at(moveActivated)
+	}
+	if d.sending && !s.peer.near {
+		at(moveNear)
+	}
+	if s.peer.link != 0 && !s.peer.promised {
+		at(moveBeacon)
+	}
+	if s.Required() {
+		at(moveMissed)
+	}
+	if s.held {
+		at(moveIsolated)
+	}
+	if s.draining == drainPause {
+		at(moveDrained)
+	}
+	if s.draining != drainNot {
+		at(moveTooLate)
+	}
+	if s.role == Duplex && int(w.switchovers) < w.limits.switchovers {
+		at(moveSwitchover)
+	}
+	if int(w.refreshes) < w.limits.refreshes {
+		at(moveRefresh)
+	}
+}
+
+// make performs v, and says whether it was possible. actions is how many the node had to perform.
+func (w *world) make(v move) (actions int, ok bool) {
+	n := int(v.node)
+	m, crash := &w.nodes[n], int(v.crash)-1
+	if crash >= 0 {
+		w.crashes++
+	}
+	switch v.kind {
+	case moveStart:
+		w.start(n)
+		return 0, true
+	case moveConnect:
+		w.connect(n)
+		return 0, true
+	case moveHello:
+		return w.greet(n, crash), true
+	case moveRead:
+		return w.read(n, crash), true
+	case moveUnlinked:
+		return w.unlinked(n, crash), true
+	case moveCut:
+		w.cuts++
+		w.cut = true
+		return 0, true
+	case moveUnreached:
+		return w.step(n, Event{Kind: OnUnreached}, crash), true
+	case moveSend:
+		d := &w.sides[n]
+		d.sent++
+		w.push(1-n, modelFrame{kindOfAppend, m.log[d.sent], d.sent})
+		return 0, true
+	case moveAppend:
+		return w.append(n, crash)
+	case moveDurable:
+		return w.durable(n, crash), true
+	case moveActivated:
+		if first, _ := span(&m.log, m.end, uint8(m.s.epoch)); first == 0 || m.s.commit < uint64(first) {
+			return 0, false
+		}
+		return w.step(n, Event{Kind: OnActivated}, crash), true
+	case moveNear:
+		return w.step(n, Event{Kind: OnNear, Link: m.s.peer.link}, crash), true
+	case moveSee:
+		return w.see(n, v.arg, crash), true
+	case moveApply:
+		w.apply(int(v.arg))
+		return 0, true
+	case moveAnswer, moveUnknown:
+		return w.answer(v, crash), true
+	case moveLose:
+		w.dropWrite(int(v.arg))
+		return 0, true
+	case moveRing, moveBeacon, moveMissed, moveIsolated, moveRefresh, moveTooLate:
+		return w.ring(v, crash), true
+	case moveDrained:
+		return w.step(n, Event{Kind: OnDrained, Seq: m.s.end}, crash), true
+	case moveSwitchover:
+		w.switchovers++
+		return w.step(n, Event{Kind: OnSwitchover}, crash), m.s.role == HandingOver
+	case moveFault:
+		w.faults++
+		return w.step(n, Event{Kind: OnFault}, crash), true
+	case moveCrash:
+		w.crashes++
+		w.crash(n, int(m.s.end)-int(v.arg))
+		return 0, true
+	case moveDiskLoss:
+		w.losses++
+		m.disk = disk{gen: m.gen + 1}
+		m.kept.JournalID = journalID(v.node, m.gen)
+		return 0, true
+	case moveLeave:
+		w.crashes++
+		w.step(n, Event{Kind: OnLeave}, crash)
+		if m.up {
+			w.crash(n, int(m.end))
+		}
+		return 0, true
+	}
+	return 0, false
+}
+
+// connect has node n reach its peer, whatever that still has of an old connection.
+func (w *world) connect(n int) {
+	w.cut = false
+	for i := range w.sides {
+		other := &w.nodes[1-i]
+		w.sides[i] = side{phase: sideGreeted, hello: other.hello(), helloLog: other.log}
+	}
+}
+
+func (m *machine) hello() Peer {
+	p := Peer{
+		Cluster: m.kept.Cluster, JournalID: m.kept.JournalID, Master: m.s.role.IsMaster(), Promised: m.kept.Promised,
+		RegRev: m.kept.RegRev, End: uint64(m.end),
+	}
+	if p.Master {
+		p.Epoch = m.s.epoch
+	}
+	return p
+}
+
+func (w *world) greet(n, crash int) int {
+	d, s := &w.sides[n], &w.nodes[n].s
+	d.phase = sideLinked
+	w.nodes[n].link = s.peer.last + 1
+	hello := d.hello
+	return w.step(n, Event{Kind: OnLinked, Link: w.nodes[n].link, Peer: &hello}, crash)
+}
+
+func (w *world) read(n, crash int) int {
+	m, d := &w.nodes[n], &w.sides[n]
+	f := d.pop()
+	switch f.kind {
+	case kindOfPlan:
+		return w.follow(n, f, crash)
+	case kindOfAppend:
+		if !d.planned || !m.s.Accepts(m.s.epoch) {
+			return 0
+		}
+		if f.seq != m.end+1 {
+			w.violate("stream", "%s gets seq %d after %d", nodeNames[n], f.seq, m.end)
+			return 0
+		}
+		m.end++
+		m.log[m.end] = f.epoch
+		return w.step(n, Event{Kind: OnAppended, Seq: uint64(f.seq), Epoch: uint32(f.epoch)}, crash)
+	}
+	return w.step(n, Event{Kind: OnSignal, Link: m.link, Signal: Signal{
+		Kind: f.kind, Epoch: uint32(f.epoch), Seq: uint64(f.seq), Sent: 1, Lease: 1,
+	}}, crash)
+}
+
+// follow does what a PLAN says: the tail goes first, then the State hears of it.
+func (w *world) follow(n int, f modelFrame, crash int) int {
+	m, d := &w.nodes[n], &w.sides[n]
+	if !m.s.Accepts(uint32(f.epoch)) {
+		return 0
+	}
+	w.checkCut(n, f.seq)
+	clear(m.log[f.seq+1:])
+	m.end = f.seq
+	d.planned = true
+	cluster := w.nodes[1-n].kept.Cluster
+	if m.kept.Cluster != (ID{}) {
+		cluster = m.kept.Cluster
+	}
+	actions := w.step(n, Event{Kind: OnPlanned, Link: m.link, Seq: uint64(f.seq), Epoch: uint32(f.epoch), Cluster: cluster}, crash)
+	if m.up && d.planned {
+		w.push(1-n, modelFrame{Flushed, f.epoch, f.seq})
+	}
+	return actions
+}
+
+func (w *world) unlinked(n, crash int) int {
+	m, d := &w.nodes[n], &w.sides[n]
+	linked := d.phase == sideLinked
+	w.sides[n] = side{}
+	w.cut = w.sides[1-n].phase != sideNone
+	if !linked {
+		return 0
+	}
+	return w.step(n, Event{Kind: OnUnlinked, Link: m.link}, crash)
+}
+
+func (w *world) append(n, crash int) (int, bool) {
+	m := &w.nodes[n]
+	epoch := uint8(m.s.epoch)
+	if first, _ := span(&m.log, m.end, epoch); first != 0 {
+		if !m.s.serving || int(w.messages) >= w.limits.messages || m.s.draining > drainPause {
+			return 0, false
+		}
+		w.messages++
+	}
+	if m.end == maxSeq {
+		return 0, false
+	}
+	m.end++
+	m.log[m.end] = epoch
+	return w.step(n, Event{Kind: OnAppended, Seq: uint64(m.end), Epoch: uint32(epoch)}, crash), true
+}
+
+func (w *world) durable(n, crash int) int {
+	m, d := &w.nodes[n], &w.sides[n]
+	actions := w.step(n, Event{Kind: OnDurable, Seq: m.s.end}, crash)
+	if m.up && d.planned && m.s.Accepts(m.s.epoch) {
+		w.push(1-n, modelFrame{Flushed, uint8(m.s.epoch), uint8(m.s.durable)})
+	}
+	return actions
+}
+
+func (w *world) see(n int, rev uint8, crash int) int {
+	reading := w.reading(rev)
+	return w.step(n, Event{Kind: OnSeen, Reading: &reading}, crash)
+}
+
+func (w *world) reading(rev uint8) Reading {
+	if rev == 0 {
+		return Reading{}
+	}
+	return Reading{Revision: uint64(rev), Found: true, Record: w.regs[rev].full()}
+}
+
+// apply has the register perform a CAS.
+func (w *world) apply(i int) {
+	c := &w.writes[i]
+	if c.expect != w.rev {
+		c.applied = writeLost
+	} else {
+		if int(w.rev) >= w.limits.revisions {
+			w.beyond = true
+			return
+		}
+		w.rev++
+		w.regs[w.rev] = c.record
+		c.applied, c.rev = writeDone, w.rev
+	}
+	if !c.waited {
+		w.dropWrite(i)
+	}
+}
+
+func (w *world) answer(v move, crash int) int {
+	c := w.writes[v.arg]
+	e := Event{Kind: OnAnswer, Number: w.nodes[c.node].s.ask.number, Outcome: Unknown}
+	w.writes[v.arg].waited = false
+	if c.applied != writeQueued {
+		w.dropWrite(int(v.arg))
+	}
+	if v.kind == moveAnswer {
+		e.Revision = uint64(c.rev)
+		e.Outcome = Lost
+		if c.applied == writeDone {
+			e.Outcome = Done
+		}
+	}
+	return w.step(int(c.node), e, crash)
+}
+
+func (w *world) ring(v move, crash int) int {
+	s := &w.nodes[v.node].s
+	timer := v.arg
+	switch v.kind {
+	case moveBeacon:
+		timer = timerBeacon
+	case moveMissed:
+		timer = timerSilence
+	case moveIsolated:
+		timer, s.silent = timerFence, true
+	case moveRefresh:
+		timer = timerRefresh
+		w.refreshes++
+	case moveTooLate:
+		timer = timerDrain
+	}
+	for i := range s.due { // it alone
+		if s.due[i] != 0 {
+			s.due[i] = never
+		}
+	}
+	s.due[timer] = 1
+	return w.step(int(v.node), Event{Kind: OnTick}, crash)
+}

@@ -1,0 +1,238 @@
+package failover
+
+// What a node does that is not master: it finds the peer, follows it if that is the master, and takes over when it may.
+
+// linked takes the HELLO of the peer. It is a hint as a read of the register is: it can take a role away, and give none.
+func (t *turn) linked(link uint64, p *Peer) {
+	if link <= t.peer.last {
+		return
+	}
+	t.hangup() // the old connection, if that is still there
+	t.peer = peer{link: link, last: link, says: *p}
+	t.probed = !p.Master
+	switch {
+	case t.kept.Cluster != (ID{}) && p.Cluster != (ID{}) && p.Cluster != t.kept.Cluster:
+		t.hangup()
+	case t.role.IsMaster():
+		t.welcome(p)
+	case !p.Master:
+		t.acquainted()
+	case p.Epoch < t.kept.Promised:
+		t.send(Signal{Kind: Fence, Epoch: t.kept.Promised})
+		t.hangup()
+	default:
+		t.follow(p)
+	}
+}
+
+// follow makes the peer this node's master.
+func (t *turn) follow(p *Peer) {
+	t.epoch = p.Epoch
+	if t.role != Candidate {
+		t.role = t.following()
+	}
+	t.promise()
+	t.do(Action{Kind: DoFollow, Link: t.peer.link, Epoch: p.Epoch})
+}
+
+// following is the role of a node that is not master.
+func (t *turn) following() Role {
+	switch {
+	case t.epoch == 0:
+		return Idle
+	case t.known && t.seen.Found && t.seen.Record.Lists(t.me()):
+		return Standby
+	}
+	return Syncing
+}
+
+// acquainted is for a peer that is not master: whatever this node has promised, it was to a process that is dead, for the lock
+// of a journal is exclusive, or to a master that has stood down (R13).
+func (t *turn) acquainted() {
+	t.due[timerPromise] = 0
+	t.alone()
+}
+
+// alone is for a node without a master.
+func (t *turn) alone() {
+	t.epoch, t.due[timerProbe] = 0, 0
+	if t.role != Candidate {
+		t.role = Idle
+	}
+	t.set(timerRetry, t.terms.Retry)
+	t.seek()
+}
+
+// planned has this node keep what it promises to its master before it stores a record of it: the epoch (R7) and the pair.
+func (t *turn) planned(e *Event) {
+	if e.Epoch != t.epoch || e.Epoch < t.kept.Promised {
+		t.hangup()
+		t.alone()
+		return
+	}
+	t.kept.Cluster, t.kept.Promised = e.Cluster, e.Epoch
+	t.end, t.durable, t.lastEpoch = e.Seq, e.Seq, e.Epoch
+	t.persist()
+}
+
+// beacon answers the master with a promise: no CAS for the role for the time of the lease (R8). A node with a CAS that may
+// be done yet can promise nothing.
+func (t *turn) beacon(s *Signal) {
+	if t.role != Syncing && t.role != Standby || s.Epoch != t.epoch || t.ask.open || t.ask.doubtful {
+		return
+	}
+	t.probed = false
+	t.promise()
+	t.send(Signal{Kind: BeaconAck, Epoch: s.Epoch, Sent: s.Sent, Lease: t.terms.Lease})
+}
+
+func (t *turn) promise() {
+	t.set(timerPromise, t.terms.Lease+t.terms.Bias)
+	t.set(timerProbe, (t.terms.Lease+t.terms.Bias)/2)
+}
+
+// promiseOver lets a silent master go.
+func (t *turn) promiseOver() {
+	if t.role.IsMaster() {
+		return
+	}
+	if t.peer.says.Master {
+		t.hangup()
+	}
+	t.alone()
+}
+
+func (t *turn) unlinked() {
+	t.unlink()
+	if t.role.IsMaster() {
+		t.parted()
+		return
+	}
+	t.alone()
+}
+
+// unreached is R4b: the peer does not answer; and R13, if its process is dead.
+func (t *turn) unreached(dead bool) {
+	if t.role.IsMaster() {
+		return
+	}
+	t.probed = true
+	if dead && t.peer.link == 0 {
+		t.due[timerPromise] = 0
+	}
+	t.seek()
+}
+
+// released is for a peer that exits, or that has made this node the master: whatever was promised to it is void.
+func (t *turn) released() {
+	if t.role.IsMaster() {
+		t.hold()
+		return
+	}
+	t.peer.says.Master = false
+	t.probed = true
+	t.acquainted()
+	t.do(Action{Kind: DoRead})
+}
+
+// seek asks the register for the role of a master, if this node may have it.
+func (t *turn) seek() {
+	if t.role != Idle || !t.readable() {
+		return
+	}
+	switch {
+	case !t.seen.Found && t.mayBegin():
+		t.ascend(Record{Cluster: t.kept.JournalID, Epoch: max(t.lastEpoch, t.kept.Promised) + 1, InSync: []Member{t.me()}})
+	case t.seen.Found && t.mayTakeOver():
+		t.ascend(t.succession())
+	}
+}
+
+func (t *turn) ascend(r Record) {
+	t.role = Candidate
+	r.Master = t.terms.Node
+	t.claim(askRole, r)
+}
+
+// mayBegin says that this node may write the first record: it never was a member of a pair (R9), and if it has no data then
+// nor has the peer, as far as that can be told.
+func (t *turn) mayBegin() bool {
+	linked := t.peer.link != 0
+	switch {
+	case t.kept.Cluster != ID{}, linked && t.peer.says.Cluster != ID{}:
+		return false
+	case t.end > 0:
+		return true
+	case linked && t.peer.says.End > 0:
+		return false
+	}
+	return t.due[timerBootstrap] == 0 || linked && t.terms.Node < t.terms.Peer
+}
+
+// mayTakeOver is R4, with what R8 and R4b add.
+func (t *turn) mayTakeOver() bool {
+	r := &t.seen.Record
+	return r.Cluster == t.kept.Cluster && r.Lists(t.me()) && // this journal holds everything
+		t.end >= r.MinSeq && t.lastEpoch <= r.Epoch && // and was not rolled back
+		t.probed && (t.due[timerPromise] == 0 || t.wasMaster(r))
+}
+
+// wasMaster says that this node has been master of the epoch of r. What it had promised before was over by then, and it has
+// promised nothing since; else it would have promised a higher epoch, too.
+func (t *turn) wasMaster(r *Record) bool {
+	return r.Master == t.terms.Node && r.Epoch == t.kept.Promised
+}
+
+// succession is the record of a takeover or, if this node is the master already, of its next process: then who was in sync
+// still is (R6).
+func (t *turn) succession() Record {
+	r := &t.seen.Record
+	if r.Master == t.terms.Node {
+		return t.recordFor(r.Epoch+1, r.InSync...)
+	}
+	return t.recordFor(r.Epoch+1, t.me())
+}
+
+// promote waits for what the register says now, whatever it is.
+func (t *turn) promote() {
+	t.forced = true
+	t.do(Action{Kind: DoRead})
+}
+
+// overrule is R11 or, on a master, R9: the register is written anew, with an epoch above all that anybody has heard of.
+func (t *turn) overrule(r *Reading) {
+	if t.ask.open {
+		return // until the next look
+	}
+	t.forced = false
+	t.seen, t.known = *r, true
+	epoch := max(r.Record.Epoch, t.epoch, t.kept.Promised, t.lastEpoch, t.peer.says.Promised, t.peer.says.Epoch) + 1
+	if t.role.IsMaster() {
+		record := t.recordFor(epoch, t.members()...)
+		record.Master = t.terms.Node
+		t.claim(askReseed, record)
+		return
+	}
+	record := t.recordFor(epoch, t.me())
+	record.Forced = true
+	t.ascend(record)
+}
+
+// activate begins a mastership: the CAS of this very process is done (R6).
+func (t *turn) activate() {
+	r := &t.seen.Record
+	t.hangup()
+	t.epoch, t.lastEpoch, t.commit = r.Epoch, r.Epoch, 0
+	t.kept = Kept{Cluster: r.Cluster, JournalID: t.kept.JournalID, Promised: r.Epoch, RegRev: t.seen.Revision}
+	t.do(Action{Kind: DoPersist, Kept: t.kept, Epoch: r.Epoch, Seq: t.end + 1})
+	clear(t.due[:])
+	t.role = Activating
+	t.set(timerBeacon, t.terms.Beacon)
+	t.set(timerRefresh, t.terms.Refresh)
+	t.set(timerSilence, t.terms.DegradeAfter)
+	t.believe()
+	t.lease = t.now
+	t.do(Action{Kind: DoLease, Until: t.now})
+	t.settled()
+	t.do(Action{Kind: DoActivate, Epoch: r.Epoch})
+}

@@ -1,0 +1,94 @@
+package failover
+
+// How a master makes the peer the master: on an operator's word (switchover), or because its own journal has failed (R12).
+
+// How far it is.
+const (
+	drainNot   = iota
+	drainPause // the broker comes to rest
+	drainFlush // what it has written is to be committed
+	drainAsk   // the register is asked: from here on only a newer CAS of this node goes back (R5)
+	drainFault // as drainAsk, and there is no way back
+)
+
+// switchover begins one if the peer is in sync; Role tells.
+func (t *turn) switchover() {
+	if t.role != Duplex || !t.inStep() || t.doubted != (ID{}) || t.suspect {
+		return
+	}
+	t.draining = drainPause
+	t.set(timerDrain, t.terms.HoldTimeout)
+	t.stand()
+	t.do(Action{Kind: DoPause})
+}
+
+func (t *turn) drain(seq uint64) {
+	if t.draining == drainPause {
+		t.draining, t.drained = drainFlush, seq
+		t.handOver()
+	}
+}
+
+// handOver goes on when everything is on both: then clients are given nothing more, and the register is asked.
+func (t *turn) handOver() {
+	if t.draining != drainFlush || t.commit < t.drained || t.commit < t.end {
+		return
+	}
+	t.draining = drainAsk
+	t.grant()
+	t.settle()
+}
+
+func (t *turn) handoverRecord() Record {
+	r := t.recordFor(t.epoch+1, t.members()...)
+	r.Master = t.terms.Peer
+	r.MinSeq = max(r.MinSeq, t.commit)
+	return r
+}
+
+func (t *turn) handedOver() {
+	why := HandedOver
+	if t.draining == drainFault {
+		why = JournalFailed
+	}
+	t.send(Signal{Kind: Handoff, Epoch: t.seen.Record.Epoch, Seq: t.end})
+	t.standDown(why)
+}
+
+// cancelSwitchover goes back if nothing was asked yet. Otherwise settle does when it can.
+func (t *turn) cancelSwitchover() {
+	if t.draining == drainPause || t.draining == drainFlush {
+		t.resume()
+	}
+}
+
+func (t *turn) drainedTooLate() {
+	t.cancelSwitchover()
+	if t.draining == drainFault {
+		t.standDown(JournalFailed)
+	}
+}
+
+func (t *turn) resume() {
+	t.draining, t.due[timerDrain] = drainNot, 0
+	t.do(Action{Kind: DoResume})
+	t.grant()
+	t.stand()
+}
+
+// fault is R12: this node can neither acknowledge nor be promoted any more. A master has the peer take over, if that holds
+// everything.
+func (t *turn) fault() {
+	if !t.role.IsMaster() || !t.shared() || !t.counts() || !t.inStep() || !t.readable() {
+		t.standDown(JournalFailed)
+		return
+	}
+	t.draining = drainFault
+	t.grant()
+	t.stand()
+	clear(t.due[:])
+	t.set(timerDrain, t.terms.DegradeAfter)
+	r := t.recordFor(t.epoch+1, Member{Node: t.terms.Peer, JournalID: t.peer.says.JournalID})
+	r.Master = t.terms.Peer
+	t.claim(askHandover, r)
+}
