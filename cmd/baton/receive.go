@@ -1,17 +1,22 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
+	"sync"
 	"time"
 	"unicode/utf8"
 
 	"github.com/go-stomp/stomp/v3"
 	"github.com/go-stomp/stomp/v3/frame"
 	"github.com/spf13/cobra"
+
+	"baton/failover/client"
 )
 
 // maxPrefetch is how many messages are on their way to us at most. More would only be taken from other consumers.
@@ -19,11 +24,14 @@ const maxPrefetch = 100
 
 // receive is one call of `baton receive`.
 type receive struct {
-	client  client
+	servers servers
 	count   int // 0: no end
 	ack     string
 	json    bool
 	timeout time.Duration // between messages; 0: none
+
+	mu    sync.Mutex
+	again map[string]bool // message-ids that were printed, but whose acknowledgement is lost with its connection
 }
 
 func receiveCommand() *cobra.Command {
@@ -49,11 +57,11 @@ message is acknowledged after it was printed: what is not printed goes to anothe
 			return r.run(ctx, args[0], mode, cmd.OutOrStdout())
 		},
 	}
-	r.client.addFlags(cmd)
+	r.servers.addFlags(cmd)
 	flags := cmd.Flags()
 	flags.IntVar(&r.count, "count", 0, "end after `N` messages; 0: only at a signal")
 	flags.StringVar(&r.ack, "ack", stomp.AckClientIndividual.String(),
-		"client-individual, client, or auto; with auto, messages that are on their way when the command ends are lost")
+		"client-individual, client, or auto; with auto, a message is acknowledged before it is printed")
 	complete(cmd, "ack", stomp.AckClientIndividual.String(), stomp.AckClient.String(), stomp.AckAuto.String())
 	flags.BoolVar(&r.json, "json", false, "print each message as one JSON object: destination, headers, body or body_base64")
 	flags.DurationVar(&r.timeout, "timeout", 0, "end when no message came for so long; 0s: wait for ever")
@@ -61,33 +69,16 @@ message is acknowledged after it was printed: what is not printed goes to anothe
 }
 
 func (r *receive) run(ctx context.Context, destination string, mode stomp.AckMode, out io.Writer) error {
-	conn, err := r.client.connect(ctx)
+	r.again = map[string]bool{}
+	conn, err := r.servers.connect(ctx, client.Options{OnLostAck: r.noteLostAck})
 	if err != nil {
 		return err
 	}
-	subscription, err := conn.Subscribe(destination, mode, stomp.SubscribeOpt.Header("prefetch-count", r.prefetch()))
-	if err != nil {
-		return err
+	subscription, err := conn.Subscribe(ctx, destination, mode, stomp.SubscribeOpt.Header("prefetch-count", r.prefetch()))
+	if err == nil {
+		err = r.receive(ctx, conn, subscription, out)
 	}
-	messages := pump(subscription)
-	if err := r.receive(ctx, conn, messages, out); err != nil {
-		_ = end(conn.MustDisconnect, messages)
-		return err
-	}
-	return end(conn.Disconnect, messages)
-}
-
-// pump takes messages off the connection at once: while one waits there, go-stomp writes nothing, so that somebody who
-// waits to have an ACK written waits for himself. The prefetch bounds how many there are.
-func pump(subscription *stomp.Subscription) <-chan *stomp.Message {
-	messages := make(chan *stomp.Message, maxPrefetch)
-	go func() {
-		defer close(messages)
-		for message := range subscription.C {
-			messages <- message
-		}
-	}()
-	return messages
+	return cmp.Or(err, disconnect(ctx, conn))
 }
 
 func (r *receive) ackMode() (stomp.AckMode, error) {
@@ -109,9 +100,9 @@ func (r *receive) prefetch() string {
 
 // receive prints and acknowledges until the count is full, ctx ends, or no message comes for the timeout. Only between
 // two messages does it end, so what is printed has its acknowledgement sent.
-func (r *receive) receive(ctx context.Context, conn *stomp.Conn, messages <-chan *stomp.Message, out io.Writer) error {
-	for printed := 0; r.count == 0 || printed < r.count; printed++ {
-		message, err := r.next(ctx, messages)
+func (r *receive) receive(ctx context.Context, conn *client.Client, subscription *client.Subscription, out io.Writer) error {
+	for printed := 0; r.count == 0 || printed < r.count; {
+		message, err := r.next(ctx, subscription)
 		if err != nil {
 			return fmt.Errorf("after %d messages: %w", printed, err)
 		}
@@ -121,10 +112,13 @@ func (r *receive) receive(ctx context.Context, conn *stomp.Conn, messages <-chan
 		if message == nil {
 			return nil
 		}
-		if err := r.print(out, message); err != nil {
-			return err
+		if !r.wasPrinted(message) {
+			if err := r.print(out, message); err != nil {
+				return err
+			}
+			printed++
 		}
-		if err := conn.Ack(message); err != nil {
+		if err := conn.Ack(context.WithoutCancel(ctx), message); err != nil && !errors.Is(err, client.ErrLostAck) {
 			return fmt.Errorf("acknowledge: %w", err)
 		}
 	}
@@ -132,25 +126,38 @@ func (r *receive) receive(ctx context.Context, conn *stomp.Conn, messages <-chan
 }
 
 // next waits for a message; nil when ctx ended or the timeout passed first.
-func (r *receive) next(ctx context.Context, messages <-chan *stomp.Message) (*stomp.Message, error) {
-	var silence <-chan time.Time
+func (r *receive) next(ctx context.Context, subscription *client.Subscription) (*client.Message, error) {
+	waiting := ctx
 	if r.timeout > 0 {
-		silence = time.After(r.timeout)
+		var cancel context.CancelFunc
+		waiting, cancel = context.WithTimeout(ctx, r.timeout)
+		defer cancel()
 	}
-	select {
-	case message, ok := <-messages:
-		if !ok {
-			return nil, stomp.ErrClosedUnexpectedly
-		}
-		return message, message.Err
-	case <-ctx.Done():
-		return nil, nil
-	case <-silence:
+	message, err := subscription.Receive(waiting)
+	if err != nil && waiting.Err() != nil {
 		return nil, nil
 	}
+	return message, err
 }
 
-func (r *receive) print(out io.Writer, message *stomp.Message) error {
+// noteLostAck remembers that a message which was printed will come again.
+func (r *receive) noteLostAck(message *client.Message, _ error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.again[message.Header.Get(frame.MessageId)] = true
+}
+
+// wasPrinted says whether a message has come again after it was printed.
+func (r *receive) wasPrinted(message *client.Message) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	id := message.Header.Get(frame.MessageId)
+	was := r.again[id]
+	delete(r.again, id)
+	return was
+}
+
+func (r *receive) print(out io.Writer, message *client.Message) error {
 	if !r.json {
 		_, err := out.Write(append(message.Body, '\n'))
 		return err
@@ -168,7 +175,7 @@ type printedMessage struct {
 	BodyBase64  []byte            `json:"body_base64,omitempty"`
 }
 
-func asJSON(message *stomp.Message) printedMessage {
+func asJSON(message *client.Message) printedMessage {
 	printed := printedMessage{Destination: message.Destination, Headers: headersOf(message.Header)}
 	if utf8.Valid(message.Body) {
 		body := string(message.Body)
@@ -189,19 +196,4 @@ func headersOf(header *frame.Header) map[string]string {
 		}
 	}
 	return headers
-}
-
-// end closes the connection and waits for the end of the pump. With Disconnect, that is when the broker has received
-// every acknowledgement. Messages that still arrive meanwhile are dropped here and stay with the broker, as nobody
-// acknowledges them.
-func end(closeConn func() error, messages <-chan *stomp.Message) error {
-	drained := make(chan struct{})
-	go func() {
-		defer close(drained)
-		for range messages {
-		}
-	}()
-	err := closeConn()
-	<-drained
-	return err
 }

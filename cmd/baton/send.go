@@ -15,6 +15,8 @@ import (
 	"github.com/go-stomp/stomp/v3"
 	"github.com/go-stomp/stomp/v3/frame"
 	"github.com/spf13/cobra"
+
+	"baton/failover/client"
 )
 
 // maxMessageBytes bounds what is read as one message before the broker's own limit is known.
@@ -22,7 +24,7 @@ const maxMessageBytes = 1 << 30
 
 // send is one call of `baton send`.
 type send struct {
-	client      client
+	servers     servers
 	destination string
 	headers     []string // NAME:VALUE
 	file        string
@@ -51,7 +53,7 @@ each: when the command has succeeded, the broker has every message safe.`,
 			return s.run(cmd.Context(), messages, options, newProgress(cmd.ErrOrStderr()))
 		},
 	}
-	s.client.addFlags(cmd)
+	s.servers.addFlags(cmd)
 	cmd.Flags().StringArrayVarP(&s.headers, "header", "H", nil, "header as `NAME:VALUE`; may be repeated")
 	cmd.Flags().StringVar(&s.file, "file", "", "send the content of `FILE` as one message; - is standard input")
 	return cmd
@@ -60,15 +62,16 @@ each: when the command has succeeded, the broker has every message safe.`,
 // run sends until the messages are used up. A signal kills it as it kills any program: what has no receipt yet is
 // unknown then, as always.
 func (s *send) run(ctx context.Context, messages iter.Seq2[[]byte, error], options []func(*frame.Frame) error, p *progress) error {
-	conn, err := s.client.connect(ctx)
+	conn, err := s.servers.connect(ctx, client.Options{})
 	if err != nil {
 		return err
 	}
+	defer disconnect(ctx, conn)
 	defer p.done()
 	sent := 0
 	for body, err := range messages {
 		if err == nil {
-			err = conn.Send(s.destination, "", body, options...)
+			err = conn.Send(ctx, s.destination, "", body, options...)
 		}
 		if err != nil {
 			return fmt.Errorf("message %d: %w (%d sent before it are safe)", sent+1, err, sent)
@@ -76,14 +79,14 @@ func (s *send) run(ctx context.Context, messages iter.Seq2[[]byte, error], optio
 		sent++
 		p.show("%d messages sent", sent)
 	}
-	return conn.Disconnect()
+	return disconnect(ctx, conn)
 }
 
 // ownHeaders are those that the command itself has to set for its promise to hold.
 var ownHeaders = []string{frame.Destination, frame.ContentLength, frame.Receipt, frame.Transaction}
 
 func (s *send) options() ([]func(*frame.Frame) error, error) {
-	options := []func(*frame.Frame) error{stomp.SendOpt.Receipt}
+	var options []func(*frame.Frame) error
 	for _, header := range s.headers {
 		name, value, ok := strings.Cut(header, ":")
 		if !ok || name == "" {

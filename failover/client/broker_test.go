@@ -79,7 +79,7 @@ func (b *scripted) connected(headers ...string) *peer {
 	b.t.Helper()
 	p := b.accept()
 	p.want("CONNECT")
-	p.say("CONNECTED", append([]string{"version", "1.2"}, headers...)...)
+	p.sayConnected(headers...)
 	return p
 }
 
@@ -140,6 +140,18 @@ func (p *peer) wantEnd() {
 			}
 			return
 		}
+	}
+}
+
+// sayConnected answers CONNECT, in headers without escapes.
+func (p *peer) sayConnected(headers ...string) {
+	p.t.Helper()
+	text := "CONNECTED\nversion:1.2\n"
+	for i := 0; i < len(headers); i += 2 {
+		text += headers[i] + ":" + headers[i+1] + "\n"
+	}
+	if _, err := p.Write([]byte(text + "\n\x00")); err != nil {
+		p.t.Fatalf("CONNECTED: %v", err)
 	}
 }
 

@@ -56,7 +56,7 @@ func Dial(ctx context.Context, url string, o Options) (*Client, error) {
 		return nil, err
 	}
 	c.alive, c.stop = context.WithCancelCause(context.Background())
-	go c.run(l)
+	go c.run(c.begin(l))
 	return c, nil
 }
 
@@ -73,10 +73,9 @@ func (u *URL) startupLimit() int {
 }
 
 // run works on one connection after the other.
-func (c *Client) run(l *link) {
+func (c *Client) run(s *session) {
 	defer close(c.ended)
 	for {
-		s := c.begin(l)
 		err := s.serve(c.alive)
 		if c.over() {
 			err = ErrClosed
@@ -86,10 +85,12 @@ func (c *Client) run(l *link) {
 			c.finish(err)
 			return
 		}
-		if l, err = c.dialer.connect(c.alive, c.url.MaxAttempts); err != nil {
+		l, err := c.dialer.connect(c.alive, c.url.MaxAttempts)
+		if err != nil {
 			c.finish(causeOf(c.alive, err))
 			return
 		}
+		s = c.begin(l)
 	}
 }
 
@@ -299,8 +300,7 @@ func (c *Client) Close(ctx context.Context) error {
 	c.mu.Lock()
 	if c.closing {
 		c.mu.Unlock()
-		<-c.ended
-		return c.err
+		return c.outcome(awaitClosed(ctx, c.ended))
 	}
 	c.closing = true
 	c.idle = make(chan struct{})
@@ -316,7 +316,14 @@ func (c *Client) Close(ctx context.Context) error {
 	}
 	c.stop(ErrClosed)
 	<-c.ended
-	if errors.Is(c.err, ErrClosed) {
+	return c.outcome(err)
+}
+
+// outcome is what Close returns, when all has ended or err says why not.
+func (c *Client) outcome(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == nil || errors.Is(c.err, ErrClosed) {
 		return err
 	}
 	return c.err

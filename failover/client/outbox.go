@@ -15,7 +15,7 @@ type outbox struct {
 	order      []*request // what was answered stays until it is the first
 	next       int        // in order: the first that is not written to this connection
 	acks       int        // not written
-	unanswered int        // what Close waits for
+	unanswered int        // without DISCONNECT, which waits for the others to be answered
 	numbers    uint64
 	byNumber   map[uint64]*request
 	covered    []*request // ACKs written to this connection without a receipt: that of a later one speaks for them
@@ -41,7 +41,9 @@ func (o *outbox) enter(r *request) {
 	r.number = o.numbers
 	r.setReceipts()
 	o.byNumber[r.number] = r
-	o.unanswered++
+	if r.kind != kindDisconnect {
+		o.unanswered++
+	}
 	if r.kind == kindAck {
 		o.acks++
 	}
@@ -121,7 +123,9 @@ func (o *outbox) cut(b *batch, n int) {
 func (o *outbox) leave(r *request) {
 	r.answered = true
 	delete(o.byNumber, r.number)
-	o.unanswered--
+	if r.kind != kindDisconnect {
+		o.unanswered--
+	}
 }
 
 // trim lets go what was answered at the front.
@@ -185,11 +189,13 @@ func (o *outbox) lose() (ends []ended) {
 		if r.answered {
 			continue
 		}
-		if keep, err := r.fate(); keep {
+		keep, err := r.fate()
+		if keep {
 			kept = append(kept, r)
-		} else {
-			ends = append(ends, o.end(r, err)...)
+			continue
 		}
+		o.leave(r)
+		ends = append(ends, ended{r, err})
 	}
 	o.order, o.next, o.acks = kept, 0, 0
 	return ends
@@ -203,7 +209,8 @@ func (o *outbox) clear(err error) []ended {
 		if r.written != 0 {
 			why = inDoubt(err)
 		}
-		ends = append(ends, o.end(r, why)...)
+		o.leave(r)
+		ends = append(ends, ended{r, why})
 	}
 	o.order, o.next = nil, 0
 	return ends

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"io"
 	"time"
 
 	"github.com/go-stomp/stomp/v3/frame"
@@ -32,11 +33,16 @@ func (s *session) serve(ctx context.Context) error {
 	group.Go(func() error { return s.write(ctx) })
 	err := group.Wait()
 	_ = s.Close()
-	if s.refused != nil {
+	switch {
+	case s.refused != nil:
 		return refusal(s.refused)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return errGone
 	}
 	return err
 }
+
+var errGone = errors.New("the broker has closed the connection")
 
 // useful says whether it was worth connecting. Where it was not, the next connection has to wait a little longer.
 func (s *session) useful() bool {
