@@ -47,6 +47,9 @@ func (s *session) connectedFrame(f *stomp.Frame, version stomp.Version) string {
 	if !o.HideServer {
 		dst = stomp.AppendRawHeader(dst, headerServer, strings.TrimSuffix("Baton/"+o.Version, "/"))
 	}
+	for _, h := range s.server.connectedHeaders() {
+		dst = stomp.AppendRawHeader(dst, h.Name, h.Value)
+	}
 	if s.heartBeatHeader != "" {
 		dst = stomp.AppendRawHeader(dst, headerHeartBeat, s.heartBeatHeader)
 	}
@@ -54,6 +57,14 @@ func (s *session) connectedFrame(f *stomp.Frame, version stomp.Version) string {
 		dst = stomp.AppendRawHeader(dst, headerReceiptID, receipt)
 	}
 	return string(append(dst, '\n', 0))
+}
+
+// connectedHeaders are those that the owner of the broker adds to CONNECTED.
+func (s *Server) connectedHeaders() []Header {
+	if s.opts.Connected == nil {
+		return nil
+	}
+	return s.opts.Connected()
 }
 
 // name is what the header session says.

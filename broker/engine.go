@@ -105,8 +105,12 @@ type engine struct {
 	lot      *lot
 	stopping atomic.Bool // the broker says goodbye
 
-	appending atomic.Bool   // it may be waiting for the log
-	ended     chan struct{} // closed by Server.Serve when run has returned
+	halt     atomic.Pointer[halt] // nil: it does not rest
+	left     chan struct{}        // closed by endRest
+	endsRest sync.Once
+
+	doing atomic.Int32  // idle, working or appending
+	ended chan struct{} // closed by Server.Serve when run has returned
 
 	durable atomic.Uint64
 	mu      sync.Mutex
@@ -131,10 +135,18 @@ func (e *engine) run() error {
 	e.setAlarm(time.Now())
 	var posts []*post
 	for {
+		e.doing.Store(idle)
+		if h := e.halt.Load(); h != nil && !e.rest(h) {
+			return nil
+		}
 		e.checkpoints.write(e.durable.Load())
 		select {
 		case <-e.box.wake:
+			if e.halt.Load() != nil {
+				continue
+			}
 		case now := <-tick.C:
+			e.doing.Store(working)
 			e.tend(now)
 			// The alarm is late when the clock was set forward.
 			if !e.reports.turn() && !e.due(now) && !e.cramped && !e.logAils() {
@@ -172,8 +184,12 @@ func (e *engine) run() error {
 	}
 }
 
-// busy says that the engine has not ended and does not wait for the log.
-func (e *engine) busy() bool { return !e.hasEnded() && !e.appending.Load() }
+// What the engine is doing.
+const (
+	idle      int32 = iota
+	working         // carrying out what it was asked
+	appending       // it may be waiting for the log
+)
 
 func (e *engine) hasEnded() bool {
 	select {
@@ -186,6 +202,7 @@ func (e *engine) hasEnded() bool {
 
 // batch carries out some posts as one append to the log.
 func (e *engine) batch(posts []*post) error {
+	e.doing.Store(working)
 	now := time.Now()
 	e.batches++
 	e.effects.Reset()
@@ -388,9 +405,9 @@ func (e *engine) appendRecords() error {
 	if len(e.records) == 0 {
 		return nil
 	}
-	e.appending.Store(true)
+	e.doing.Store(appending)
 	err := e.log.Append(e.records)
-	e.appending.Store(false)
+	e.doing.Store(working)
 	clear(e.records)
 	e.records = e.records[:0]
 	if err != nil {

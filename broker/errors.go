@@ -43,6 +43,8 @@ const (
 	codeConnections    = "too-many-connections"
 	codeTempLimit      = "too-many-temporary-destinations"
 	codeShutdown       = "shutdown"
+	codeFailover       = "failover"
+	codeCopies         = "not-replicated"
 	codeInternal       = "internal-error"
 )
 
@@ -69,6 +71,18 @@ var (
 	errHeartBeatMissed = &clientError{code: codeHeartBeat, text: "no heart-beat came in time"}
 	errTxIdle          = &clientError{code: codeTxIdle, text: "a transaction was left open and unused for too long"}
 )
+
+// movedError is what clients are told when another broker goes on: where to find it, if
+// that is known.
+func (s *Server) movedError() *clientError {
+	e := refuse(codeFailover, "another broker of the pair takes over: connect again")
+	for _, h := range s.connectedHeaders() {
+		if h.Name == headerBrokers {
+			e.headers = map[string]string{h.Name: h.Value}
+		}
+	}
+	return e
+}
 
 // whyRefused says why c was refused. It names the receipt of c, so that the client
 // knows what was refused (STOMP 1.2, "ERROR"), and what c acknowledges as it is

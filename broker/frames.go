@@ -132,12 +132,23 @@ func (s *session) send(f *stomp.Frame, c *destinations.Command) error {
 		return err
 	}
 	persistent = persistent && !target.Destination.Temporary()
+	copies, err := minCopies(f)
+	if err != nil {
+		return err
+	}
+	if copies > 1 && !persistent {
+		return refuse(codeCopies, "min-copies asks for %d brokers that keep this, and it is not stored: it is not persistent, or for a temporary destination", copies)
+	}
 	size := sendBytes(&target, f)
 	if tx != nil {
 		if target.Message, err = s.newMessage(f, persistent, replyTo); err != nil {
 			return err
 		}
+		tx.copies = max(tx.copies, copies)
 		return s.sendInTransaction(tx, target, size, c)
+	}
+	if err := s.keepCopies(copies); err != nil {
+		return err
 	}
 	if err := s.server.budget.take(size); err != nil {
 		return err
@@ -284,7 +295,7 @@ func roleOf(name []byte) role {
 		return roleDedup
 	case headerLastValueKey, headerLastValueName:
 		return roleLastValue
-	case headerDestination, headerCreate, headerReceipt, headerTransaction, headerContentLength, headerLogin, headerPasscode,
+	case headerDestination, headerCreate, headerMinCopies, headerReceipt, headerTransaction, headerContentLength, headerLogin, headerPasscode,
 		headerMessageID, headerSubscription, headerAck, headerRedelivered, headerDeliveryCount,
 		headerJMSXDeliveryCount, headerJMSXUserID, headerReceiptID, headerVersion, headerSession, headerServer, headerHeartBeat,
 		headerGroupFirst, headerOriginalDestination, headerOriginalMessageID, headerOriginalExpiration, headerDLQReason, headerDLQCount, headerDLQTime,

@@ -30,13 +30,17 @@ const (
 	headerLogin         = "login"
 	headerPasscode      = "passcode"
 	headerClientID      = "client-id"
+	headerBrokers       = "brokers" // and of ERROR
+	headerRole          = "role"
+	headerEpoch         = "epoch"
 )
 
 // Of SEND.
 const (
 	headerReplyTo    = "reply-to"
 	headerPersistent = "persistent"
-	headerCreate     = "create" // and of SUBSCRIBE
+	headerCreate     = "create"     // and of SUBSCRIBE
+	headerMinCopies  = "min-copies" // and of COMMIT
 
 	headerTimestamp  = "timestamp" // and of MESSAGE
 	headerPriority   = "priority"

@@ -47,6 +47,16 @@ type Options struct {
 
 	Transactions Transactions
 
+	// Permit says whether anything may be written to clients; nil: always.
+	Permit Permit
+	// Connected returns further headers of CONNECTED, as they are at the moment; nil:
+	// there are none. It must not block. An octet that CONNECTED cannot have is left
+	// out: NUL, CR, LF.
+	Connected func() []Header
+	// Copies returns how many brokers keep what is stored at the moment, for the header
+	// min-copies; nil: one does. It must not block.
+	Copies func() int
+
 	CheckpointEvery time.Duration // one is written when the log was at rest for so long; 0: 10 s
 
 	// Progress is called now and then while Recover reads the log, with the
@@ -57,6 +67,9 @@ type Options struct {
 	// MemoryBytes. It must not block.
 	OnStored func(messages int)
 }
+
+// A Header is one of a frame, not escaped.
+type Header struct{ Name, Value string }
 
 // HeartBeat sets what the server offers and asks for (STOMP 1.2,
 // "Heart-beating").

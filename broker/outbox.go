@@ -31,15 +31,16 @@ type outbox struct {
 	awaited uint64
 	batch   uint64
 
-	mu       sync.Mutex
-	items    []destinations.Output // from head on; After never falls from one to the next
-	head     int
-	receipts int                  // octets of those among items
-	departed map[uint32]departure // newest that left the box, of each subscription
-	final    bool                 // an ERROR is in the box or was: only the end comes after it
-	writing  bool                 // the writer is busy with what it took
-	closed   bool                 // the writer has ended; nothing is kept
-	changed  sync.Cond            // receipts fell, writing or closed changed
+	mu        sync.Mutex
+	items     []destinations.Output // from head on; After never falls from one to the next
+	head      int
+	receipts  int                  // octets of those among items
+	departed  map[uint32]departure // newest that left the box, of each subscription
+	final     bool                 // an ERROR is in the box or was: only the end comes after it
+	writing   bool                 // the writer is busy with what it took
+	closed    bool                 // the writer has ended; nothing is kept
+	concluded bool                 // nothing is added
+	changed   sync.Cond            // receipts fell, writing or closed changed
 }
 
 func newOutbox() *outbox {
@@ -58,7 +59,7 @@ func (o *outbox) push(out *destinations.Output) (gate uint64) {
 
 // add is push by one who holds mu.
 func (o *outbox) add(out *destinations.Output) (gate uint64) {
-	if o.closed || o.final && out.Kind != outputEnd {
+	if o.closed || o.concluded || o.final && out.Kind != outputEnd {
 		return 0
 	}
 	switch out.Kind {
@@ -126,6 +127,68 @@ func (o *outbox) take(batch []destinations.Output, durable uint64, limit int) []
 	}
 	o.changed.Broadcast()
 	return batch
+}
+
+// within is how many of the limit outputs that leave next take most octets together,
+// roughly, but one in any case.
+func (o *outbox) within(limit, most int) (n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	waiting, size := o.items[o.head:], 0
+	for n < len(waiting) && n < limit && size < most {
+		size += outputBytes(&waiting[n])
+		n++
+	}
+	return max(1, n)
+}
+
+// outputBytes is about what it takes on the wire.
+func outputBytes(out *destinations.Output) int {
+	size := receiptBytes(out)
+	if m := out.Delivery.Message; m != nil {
+		size += len(m.Content)
+	}
+	return size
+}
+
+// exempt says that no permit is needed: there is nothing to write but the end, or
+// nothing that another broker may hand out as well.
+func (o *outbox) exempt() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.concluded || len(o.items) > o.head && o.items[o.head].Kind == outputEnd
+}
+
+// conclude lets only what is durable leave, and then err and the end. Messages that
+// are stored do not leave: who has the log next delivers them.
+func (o *outbox) conclude(durable uint64, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return
+	}
+	o.forget(func(d *destinations.Delivery) bool { return d.Content != 0 && !d.Copy })
+	told, n := o.final, len(o.items)
+	for i := len(o.items) - 1; i >= 0; i-- {
+		switch it := &o.items[i]; {
+		case it.Kind == destinations.Evict:
+			told = it.After <= durable
+		case it.Kind == destinations.Receipt && it.After > durable:
+			o.receipts -= receiptBytes(it)
+		}
+		if o.items[i].After > durable || o.items[i].Kind == outputEnd {
+			n = i
+		}
+	}
+	clear(o.items[n:])
+	o.items = o.items[:n]
+	if !told {
+		o.items = append(o.items, destinations.Output{Kind: destinations.Evict, Err: err})
+	}
+	o.items = append(o.items, destinations.Output{Kind: outputEnd})
+	o.final, o.concluded = true, true
+	o.changed.Broadcast()
+	o.signal()
 }
 
 // yield takes the memory of an empty box that has more than it keeps, and returns
@@ -218,7 +281,7 @@ func (o *outbox) note(leaving []destinations.Output) {
 }
 
 // drop removes the first n items. Those behind them are moved up when most of
-// the places are free. An empty box holds no memory to speak of.
+// the places are free.
 func (o *outbox) drop(n int) {
 	clear(o.items[o.head : o.head+n])
 	o.head += n
@@ -228,9 +291,6 @@ func (o *outbox) drop(n int) {
 	rest := copy(o.items, o.items[o.head:])
 	clear(o.items[rest:])
 	o.items, o.head = o.items[:rest], 0
-	if rest == 0 && cap(o.items) > keepOutputs {
-		o.items = nil
-	}
 }
 
 // written ends what take began.

@@ -30,11 +30,16 @@ type Server struct {
 	once     sync.Once
 	cause    error // why it failed; set before failed is closed
 
-	mu       sync.Mutex
-	sessions map[*session]struct{}
-	perIP    map[string]int
-	lastID   uint64
-	stopping bool
+	leaves  chan struct{} // closed by Leave
+	leaving sync.Once
+	parting error // why it leaves; set before leaves is closed
+
+	mu        sync.Mutex
+	sessions  map[*session]struct{}
+	perIP     map[string]int
+	lastID    uint64
+	stopping  bool
+	turnsAway error // what those are told who come then; nil: nothing
 
 	turningAway chan struct{} // bounds the goroutines that tell clients that there is no room
 	running     sync.WaitGroup
@@ -59,6 +64,7 @@ func New(o Options) *Server {
 			logger:   o.Logger,
 			sessions: map[uint64]*session{},
 			ended:    make(chan struct{}),
+			left:     make(chan struct{}),
 			options:  o.Machine,
 			progress: o.Progress,
 			stored:   o.OnStored,
@@ -73,6 +79,7 @@ func New(o Options) *Server {
 		},
 		hopeless:    make(chan struct{}),
 		failed:      make(chan struct{}),
+		leaves:      make(chan struct{}),
 		sessions:    map[*session]struct{}{},
 		perIP:       map[string]int{},
 		turningAway: make(chan struct{}, 64),
@@ -150,11 +157,19 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	s.running.Go(func() { accepted <- s.accept(listener) })
 	var err error
 	relent := func() {}
+	var grace <-chan time.Time // for the engine, whose log may take its time until it is closed
 	select {
 	case <-ctx.Done():
-		relent = s.shutdown(listener)
+		if s.engine.halt.Load() != nil {
+			s.farewell(listener, errShutdown)
+		} else {
+			relent = s.shutdown(listener)
+		}
 	case <-s.failed:
-		err = s.cause
+		err, grace = s.cause, time.After(engineGrace)
+	case <-s.leaves:
+		s.farewell(listener, s.movedError())
+		err, grace = s.parting, time.After(engineGrace)
 	case err = <-accepted:
 		err = fmt.Errorf("accept connections: %w", err)
 	}
@@ -162,6 +177,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	select {
 	case <-s.engine.ended:
 	case <-s.hopeless:
+	case <-grace:
 	}
 	close(s.engine.examiner.stopped)
 	examiner.Wait()
@@ -222,8 +238,13 @@ var errBusy = errors.New("the broker was still busy when its time to end was ove
 // closeLog closes the log because the time to end is over.
 func (s *Server) closeLog() {
 	cause := "the journal did not become durable in time"
-	if s.engine.busy() {
-		cause = "the broker was still busy with what clients had asked for"
+	if !s.engine.hasEnded() {
+		switch s.engine.doing.Load() {
+		case idle:
+			cause = "a connection did not come to its end in time"
+		case working:
+			cause = "the broker was still busy with what clients had asked for"
+		}
 	}
 	s.opts.Logger.Error(cause + ": the journal is closed, and what nobody was told of may be lost")
 	if err := s.engine.log.Close(); err != nil {
@@ -252,6 +273,12 @@ func (s *Server) accept(listener net.Listener) error {
 			continue
 		}
 		pause = 0
+		if h := s.engine.halt.Load(); h != nil {
+			select {
+			case <-h.over:
+			case <-s.engine.left:
+			}
+		}
 		s.welcome(conn)
 	}
 }
@@ -275,13 +302,14 @@ func (s *Server) welcome(conn net.Conn) {
 	})
 }
 
-// admit makes a session and counts it; nil when the server is stopping.
+// admit makes a session and counts it; nil when the server is stopping and has
+// nothing to say.
 func (s *Server) admit(conn net.Conn, ip string) (*session, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.stopping:
-		return nil, nil
+		return nil, s.turnsAway
 	case len(s.sessions) >= s.opts.MaxConnections:
 		return nil, errTooManyConns
 	case s.perIP[ip] >= s.opts.MaxConnectionsPerIP:
@@ -354,6 +382,7 @@ func (s *Server) shutdown(listener net.Listener) (relent func()) {
 // abandon ends what is left at once.
 func (s *Server) abandon(listener net.Listener) {
 	_ = listener.Close()
+	s.engine.endRest()
 	s.engine.box.close()
 	s.eachSession((*session).kill)
 	s.running.Wait()

@@ -252,7 +252,7 @@ func (s *session) drain(writer *sync.WaitGroup) {
 		_ = s.conn.SetReadDeadline(time.Now().Add(s.server.opts.Linger))
 	}()
 	discard(s.conn)
-	<-done
+	s.awaitWriter(done)
 }
 
 // discard reads until conn has no more.

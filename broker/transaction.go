@@ -17,6 +17,7 @@ type transaction struct {
 	bytes  int // of the sends
 	taken  int // from the budget, for them
 	frames int
+	copies int64     // that brokers must keep of it, as its SENDs say
 	used   time.Time // last
 }
 
@@ -112,8 +113,16 @@ func (s *session) sendInTransaction(tx *transaction, o destinations.Outgoing, ta
 
 // commit hands the whole transaction to the engine (STOMP 1.2, "COMMIT").
 func (s *session) commit(f *stomp.Frame, c *destinations.Command) error {
+	copies, err := minCopies(f)
+	if err != nil {
+		return err
+	}
 	tx, err := s.closeTransaction(f)
 	if err != nil {
+		return err
+	}
+	if err := s.keepCopies(max(copies, tx.copies)); err != nil {
+		s.server.budget.give(tx.taken)
 		return err
 	}
 	c.Op, c.More = destinations.Commit, &destinations.More{Tx: tx.acks.Tx, Sends: tx.sends, Client: s.clientID}

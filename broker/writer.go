@@ -32,6 +32,8 @@ type frameWriter struct {
 	written int // outputs of the batch that are wholly written
 	end     bool
 
+	renewed <-chan struct{} // closed when there may be a permit to write; nil: it is not waited for
+
 	share share // of what may be read from the log and not be written
 	retry retry // when that could not be read
 }
@@ -75,6 +77,7 @@ func (s *session) write() {
 		case <-s.gone:
 			return
 		case <-s.out.wake:
+		case <-w.renewed:
 		case <-w.share.granted:
 		case <-w.retry.timer.C:
 		case <-beat.C:
@@ -114,9 +117,13 @@ func (w *frameWriter) drain() (wrote bool, err error) {
 func (w *frameWriter) writeAll() (wrote bool, err error) {
 	s := w.s
 	for !w.end {
+		limit := w.portion()
+		if limit == 0 {
+			return wrote, nil
+		}
 		w.borrow()
 		durable := s.server.engine.durable.Load()
-		w.batch = s.out.take(w.batch[:0], durable, takeLimit)
+		w.batch = s.out.take(w.batch[:0], durable, limit)
 		if len(w.batch) == 0 {
 			if w.fetch(durable) {
 				continue
@@ -161,11 +168,12 @@ func (w *frameWriter) giveBack() {
 
 func (w *frameWriter) writeBatch() error {
 	w.written = 0
+	together := w.s.server.opts.Permit != nil // it was asked for one write
 	for i := range w.batch {
 		w.encode(&w.batch[i])
 		octets := w.pending + len(w.buf) - w.cut
 		w.ends = append(w.ends, octets)
-		if octets >= writeBytes {
+		if octets >= writeBytes && !together {
 			if err := w.flush(); err != nil {
 				return err
 			}
