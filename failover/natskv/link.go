@@ -1,0 +1,204 @@
+package natskv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
+)
+
+const (
+	minBackOff   = 50 * time.Millisecond
+	maxBackOff   = time.Second
+	pingInterval = time.Second // a server that is silent for two to three of them is left
+)
+
+// link is the connection to one of the servers, which is made again for ever.
+type link struct {
+	options Options
+	ctx     context.Context // ends with close
+	cancel  context.CancelFunc
+	ended   chan struct{} // closed when run has returned
+
+	mu      sync.Mutex    // guards what follows
+	nc      *nats.Conn    // nil before the first attempt
+	failure error         // of the newest attempt to connect
+	moved   chan struct{} // closed when the connection is there, or gone
+}
+
+func openLink(o Options) *link {
+	l := &link{options: o, ended: make(chan struct{}), moved: make(chan struct{})}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	go l.run()
+	return l
+}
+
+// close ends the connection and waits until nobody works on it any more.
+func (l *link) close() {
+	l.cancel()
+	<-l.ended
+}
+
+// run keeps a connection until close. The library makes one anew by itself, save where the server has said that it
+// does not understand us, for example: then it gives up, and there is a new one.
+func (l *link) run() {
+	defer close(l.ended)
+	for round := 1; l.ctx.Err() == nil; round++ {
+		given := make(chan struct{})
+		nc, err := l.connect(given)
+		if err != nil {
+			l.failed(err)
+		} else {
+			l.use(nc)
+			select {
+			case <-given:
+			case <-l.ctx.Done():
+			}
+			nc.Close()
+		}
+		select {
+		case <-time.After(backOff(round)):
+		case <-l.ctx.Done():
+		}
+	}
+}
+
+// connect begins to connect; the library goes on with it in the background, and closes givenUp when it does no more.
+func (l *link) connect(givenUp chan<- struct{}) (*nats.Conn, error) {
+	o := nats.GetDefaultOptions()
+	o.Servers = l.options.URLs
+	o.Token = l.options.Token
+	o.Name = l.options.Name
+	o.Timeout = l.options.Timeout
+	o.CustomDialer = dialer{l.ctx, l.options.Timeout}
+	o.PingInterval = pingInterval
+	o.MaxPingsOut = 2
+	o.MaxReconnect = -1
+	o.RetryOnFailedConnect = true
+	o.IgnoreAuthErrorAbort = true // the operator may be changing the token
+	o.ReconnectBufSize = -1       // nothing is kept to be sent later
+	o.CustomReconnectDelayCB = backOff
+	o.ConnectedCB = l.connected
+	o.ReconnectedCB = l.connected
+	o.DisconnectedErrCB = func(_ *nats.Conn, err error) { l.lost(err) }
+	o.ReconnectErrCB = func(_ *nats.Conn, err error) { l.failed(err) }
+	o.AsyncErrorCB = func(_ *nats.Conn, _ *nats.Subscription, err error) { l.refused(err) }
+	o.ClosedCB = func(*nats.Conn) { close(givenUp) }
+	return o.Connect()
+}
+
+// dialer ends with the link.
+type dialer struct {
+	ctx     context.Context
+	timeout time.Duration
+}
+
+func (d dialer) Dial(network, address string) (net.Conn, error) {
+	return (&net.Dialer{Timeout: d.timeout}).DialContext(d.ctx, network, address)
+}
+
+// backOff is the time to wait after the list of servers was tried in vain so often.
+func backOff(rounds int) time.Duration {
+	d := min(minBackOff<<min(rounds, 10), maxBackOff)
+	return d/2 + rand.N(d/2)
+}
+
+func (l *link) use(nc *nats.Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.nc = nc
+}
+
+// ready is the connection when there is one, or why there is none.
+func (l *link) ready() (*nats.Conn, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.ctx.Err() != nil:
+		return nil, errors.New("the register was closed")
+	case l.nc != nil && l.nc.IsConnected():
+		return l.nc, nil
+	case l.failure != nil:
+		return nil, fmt.Errorf("no connection to the register: %w", l.failure)
+	}
+	return nil, errors.New("no connection to the register yet")
+}
+
+// server is the address that we are connected to, without password; empty when there is none.
+func (l *link) server() string {
+	nc, err := l.ready()
+	if err != nil {
+		return ""
+	}
+	return nc.ConnectedUrlRedacted()
+}
+
+// changed is closed when a connection is made or lost.
+func (l *link) changed() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.moved
+}
+
+func (l *link) connected(nc *nats.Conn) {
+	l.options.Logger.Info("connected to the register's server", zap.String("server", nc.ConnectedUrlRedacted()))
+	l.move(nil)
+}
+
+func (l *link) lost(err error) {
+	if err == nil {
+		return // by our own close
+	}
+	l.options.Logger.Warn("lost the register's server", zap.Error(plain(err)))
+	l.move(plain(err))
+}
+
+func (l *link) move(failure error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failure = failure
+	close(l.moved)
+	l.moved = make(chan struct{})
+}
+
+// failed notes why there is no connection; whoever asks for it is told.
+func (l *link) failed(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failure = plain(err)
+}
+
+// refused logs what the server says beside the answers: that we may not do something, for example.
+func (l *link) refused(err error) {
+	l.options.Logger.Warn("the register's server complains", zap.Error(plain(err)))
+}
+
+// checkURLs finds addresses that nats.go would not read. It says which, and not what is in it: there may be a password.
+func checkURLs(urls []string) error {
+	if len(urls) == 0 {
+		return errors.New("the register has no servers")
+	}
+	for i, text := range urls {
+		u, err := url.Parse(text)
+		if err != nil || u.Scheme != "nats" && u.Scheme != "tls" || u.Hostname() == "" {
+			return fmt.Errorf("server %d of the register: want nats://HOST:PORT or tls://HOST:PORT", i+1)
+		}
+	}
+	return nil
+}
+
+// plain keeps from logs what an error may say of an address: a password.
+func plain(err error) error {
+	var parse *url.Error
+	if errors.As(err, &parse) {
+		return parse.Err
+	}
+	return err
+}
