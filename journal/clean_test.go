@@ -28,6 +28,8 @@ type owner struct {
 	r    *rand.Rand
 	size int // of a put, at most
 
+	steady bool // without restarts
+
 	cleaning atomic.Bool // clean is waiting, and nothing but the cleaner is at work
 
 	mu      sync.Mutex
@@ -321,7 +323,7 @@ func (o *owner) act(t *testing.T, j **journal.Journal, disk *memfs.FS, checkpoin
 			return err
 		}
 	case 4:
-		if o.r.IntN(3) > 0 {
+		if o.steady || o.r.IntN(3) > 0 {
 			break
 		}
 		mustClose(t, *j)

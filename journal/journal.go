@@ -180,6 +180,23 @@ func (t *tail) fits(n int) bool {
 // nothing was promised yet, is copied to a file *.torn and cut; see Recovery. Any other damage is a *CorruptError and
 // changes nothing. Errors wrap ErrLocked, ErrNewer or those of the file system.
 func Open(opt Options) (*Journal, error) {
+	j := newJournal(opt)
+	if err := j.open(j.adoptSpare, j.loadCheckpoint); err != nil {
+		j.calls.stop()
+		return nil, err
+	}
+	j.log.Info("journal open", zap.String("dir", opt.Dir), zap.String("id", hex.EncodeToString(j.id[:])),
+		zap.Int("segments", len(j.segments)), zap.Uint64("first", j.First()), zap.Uint64("last", j.Last()),
+		zap.Int64("low_water", opt.LowWater))
+	j.done.Go(j.write)
+	j.done.Go(j.keepHouse)
+	j.done.Go(j.tidyUp)
+	j.done.Go(j.watchSpace)
+	return j, nil
+}
+
+// newJournal returns one that is to be opened.
+func newJournal(opt Options) *Journal {
 	opt.setDefaults()
 	j := &Journal{
 		opt:    opt,
@@ -198,22 +215,11 @@ func Open(opt Options) (*Journal, error) {
 	j.opt.FS = steadily(opt.FS, j.calls)
 	j.files = files{fs: j.opt.FS, dir: opt.Dir}
 	j.cache.init(opt.CacheBytes)
-	if err := j.open(); err != nil {
-		j.calls.stop()
-		return nil, err
-	}
-	j.log.Info("journal open", zap.String("dir", opt.Dir), zap.String("id", hex.EncodeToString(j.id[:])),
-		zap.Int("segments", len(j.segments)), zap.Uint64("first", j.First()), zap.Uint64("last", j.Last()),
-		zap.Int64("low_water", opt.LowWater))
-	j.done.Go(j.write)
-	j.done.Go(j.keepHouse)
-	j.done.Go(j.tidyUp)
-	j.done.Go(j.watchSpace)
-	return j, nil
+	return j
 }
 
-// open locks the directory and recovers what is in it.
-func (j *Journal) open() error {
+// open locks the directory, recovers what is in it, and takes the steps that follow.
+func (j *Journal) open(steps ...func() error) error {
 	if err := j.opt.FS.MkdirAll(j.opt.Dir); err != nil {
 		return fmt.Errorf("open journal: %w", err)
 	}
@@ -222,17 +228,20 @@ func (j *Journal) open() error {
 		return fmt.Errorf("open journal: %w", err)
 	}
 	j.lock = lock
-	err = j.recover()
-	if err == nil {
-		err = j.loadCheckpoint()
-	}
-	if err != nil {
-		j.leaveSpare()
-		j.closeFiles()
-		_ = lock.Close()
-		return fmt.Errorf("open journal %s: %w", j.opt.Dir, err)
+	for _, step := range append([]func() error{j.finishCut, j.recover}, steps...) {
+		if err := step(); err != nil {
+			_ = j.leave() // it says less than err
+			return fmt.Errorf("open journal %s: %w", j.opt.Dir, err)
+		}
 	}
 	return nil
+}
+
+// leave gives the directory back.
+func (j *Journal) leave() error {
+	j.leaveSpare()
+	j.closeFiles()
+	return j.lock.Close()
 }
 
 // ID identifies the journal: 16 random bytes made with the directory.
@@ -350,10 +359,9 @@ func (j *Journal) Close() error {
 	j.checkpointing.Lock() // one that is being written gives up
 	defer j.checkpointing.Unlock()
 	j.removeDoomed(true)
-	j.leaveSpare()
-	j.closeFiles()
+	err := j.leave()
 	j.calls.stop()
-	return firstError(j.failure(), j.lock.Close())
+	return firstError(j.failure(), err)
 }
 
 // closeFiles retires all segments, the active one included.

@@ -182,7 +182,7 @@ func (p *pass) write() (*segment, error) {
 	return s, firstError(err, file.Close())
 }
 
-func (p *pass) copyTo(w *sparseWriter) (*segment, error) {
+func (p *pass) copyTo(w *segmentWriter) (*segment, error) {
 	for i, s := range p.run {
 		err := p.c.each(s, p.files[i], func(h recordHeader, payload []byte) error {
 			if !p.kept.has(h.seq) {

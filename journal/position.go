@@ -86,3 +86,15 @@ func (s *segment) positionAt(file File, seq uint64) (Position, error) {
 	}
 	return p, err
 }
+
+// Unbroken is a Seq after which no record is missing, up to the end. Records that are cleaned away later raise it: see Retain.
+func (j *Journal) Unbroken() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for i := len(j.segments) - 1; i >= 0; i-- {
+		if s := j.segments[i]; s.sparse {
+			return s.lastSeq.Load()
+		}
+	}
+	return j.segments[0].firstSeq - 1
+}

@@ -67,6 +67,11 @@ func repair(v *survey, quarantine string) (Repairs, error) {
 		return Repairs{}, err
 	}
 	defer func() { _ = lock.Close() }() // nothing depends on it
+	if quarantine != "" {
+		if err := finishCut(v.fs, v.dir); err != nil {
+			return Repairs{}, err
+		}
+	}
 	if v, err = look(v); err != nil {
 		return Repairs{}, err
 	}
@@ -237,15 +242,8 @@ func (m *mending) fillQuarantine(quarantine, report string) error {
 			return err
 		}
 	}
-	file, err := m.fs.Create(filepath.Join(quarantine, reportName))
-	if err != nil {
-		return err
-	}
-	err = writeAt(file, []byte(report), 0)
-	if err == nil {
-		err = file.Sync()
-	}
-	return firstError(err, file.Close(), m.fs.SyncDir(quarantine))
+	err := makeFile(m.fs, filepath.Join(quarantine, reportName), func(file File) error { return writeAt(file, []byte(report), 0) })
+	return firstError(err, m.fs.SyncDir(quarantine))
 }
 
 func (m *mending) copyAside(name, to string) error {
@@ -258,55 +256,32 @@ func (m *mending) copyAside(name, to string) error {
 	if err != nil {
 		return err
 	}
-	file, err := m.fs.Create(to)
-	if err != nil {
-		return err
-	}
-	err = copyRange(file, 0, from, 0, size)
-	if err == nil {
-		err = file.Sync()
-	}
-	return firstError(err, file.Close())
+	return makeFile(m.fs, to, func(file File) error { return copyRange(file, 0, from, 0, size) })
 }
 
 // fill puts a segment with what was kept in the place of a breach, and a new one after it at the end of the log. placed
 // gets their names.
 func (m *mending) fill(b *breach, placed map[string]bool) error {
-	next := segmentHeader{
-		version: formatVersion, journalID: m.id, id: b.lastID + 1, lastID: b.lastID + 1, firstSeq: b.end.Seq + 1,
-		size: segmentSize(freshSegmentSize, 0), salt: randomSalt(), floor: m.floor, epoch: b.end.Epoch, chain: b.end.Chain,
-	}
+	next := nextAfter(segmentHeader{journalID: m.id, lastID: b.lastID}, b.end, m.floor)
 	if b.after != nil {
 		next = b.after.segmentHeader
 	}
 	first := segmentHeader{
 		journalID: m.id, id: b.id, firstSeq: b.begin.Seq + 1, floor: next.floor, epoch: b.begin.Epoch, chain: b.begin.Chain,
 	}
-	err := m.place(first.name(), func(file File) error { return m.writeKept(file, b, first, next) })
+	err := makeFile(m.fs, m.path(mendName), func(file File) error { return m.writeKept(file, b, first, next) })
+	err = m.place(first.name(), err)
 	placed[first.name()] = true
 	if err != nil || b.after != nil {
 		return err
 	}
 	placed[next.name()] = true
-	return m.place(next.name(), func(file File) error {
-		if err := zeroFile(file, next.size, nil); err != nil {
-			return err
-		}
-		return writeAt(file, next.encode(), 0)
-	})
+	return m.place(next.name(), makeBlank(m.fs, m.path(mendName), next))
 }
 
-// place writes a file aside, syncs it and gives it its name, durably.
-func (m *mending) place(name string, write func(File) error) error {
-	file, err := m.fs.Create(m.path(mendName))
+// place gives the file that was made aside its name, durably, if there was no error.
+func (m *mending) place(name string, err error) error {
 	if err != nil {
-		return err
-	}
-	err = write(file)
-	if err == nil {
-		err = file.Sync()
-	}
-	if err = firstError(err, file.Close()); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	if err := m.fs.Rename(m.path(mendName), m.path(name)); err != nil {

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"sort"
 	"sync"
@@ -17,7 +18,8 @@ var windows = sync.Pool{New: func() any { return new([]byte) }}
 func (j *Journal) Read(from uint64, fn func(Record) error) error {
 	window := windows.Get().(*[]byte)
 	defer windows.Put(window)
-	if from == 0 {
+	all := from == 0
+	if all {
 		from = j.First()
 	}
 	for upto := j.Durable(); from <= upto; {
@@ -26,6 +28,10 @@ func (j *Journal) Read(from uint64, fn func(Record) error) error {
 		})
 		if err == errRetired {
 			continue // a cleaned one has taken its place, or it was trimmed
+		}
+		if all && errors.Is(err, ErrTrimmed) && from < j.First() {
+			from = j.First() // it was trimmed meanwhile
+			continue
 		}
 		if err != nil {
 			return err

@@ -97,9 +97,6 @@ func (j *Journal) repair(v *survey) error {
 	if err := j.removeAll(v.leftovers); err != nil {
 		return err
 	}
-	if err := j.adoptSpare(); err != nil {
-		return err
-	}
 	if err := j.opt.FS.SyncDir(j.opt.Dir); err != nil {
 		return err
 	}
@@ -179,15 +176,8 @@ func (j *Journal) createFirst() error {
 
 func (j *Journal) writeIdentity() error {
 	name := j.path(identityName)
-	file, err := j.opt.FS.Create(name + ".tmp")
+	err := makeFile(j.opt.FS, name+".tmp", func(file File) error { return writeAt(file, encodeIdentity(j.id), 0) })
 	if err != nil {
-		return err
-	}
-	err = writeAt(file, encodeIdentity(j.id), 0)
-	if err == nil {
-		err = file.Sync()
-	}
-	if err = firstError(err, file.Close()); err != nil {
 		return err
 	}
 	if err := j.opt.FS.Rename(name+".tmp", name); err != nil {

@@ -256,6 +256,37 @@ func readAt(file File, name string, b []byte, offset int64) error {
 	return err
 }
 
+// makeFile makes a file with what write puts into it, durably but for its name.
+func makeFile(fsys FS, name string, write func(File) error) error {
+	file, err := fsys.Create(name)
+	if err != nil {
+		return err
+	}
+	err = write(file)
+	if err == nil {
+		err = file.Sync()
+	}
+	return firstError(err, file.Close())
+}
+
+// makeBlank makes a file that is the empty segment h, as makeFile does.
+func makeBlank(fsys FS, name string, h segmentHeader) error {
+	return makeFile(fsys, name, func(file File) error {
+		if err := zeroFile(file, h.size, nil); err != nil {
+			return err
+		}
+		return writeAt(file, h.encode(), 0)
+	})
+}
+
+// nextAfter is the header of a small segment, with which a log goes on that ended with last at the position end.
+func nextAfter(last segmentHeader, end Position, floor uint64) segmentHeader {
+	return segmentHeader{
+		version: formatVersion, journalID: last.journalID, id: last.lastID + 1, lastID: last.lastID + 1, firstSeq: end.Seq + 1,
+		size: segmentSize(freshSegmentSize, 0), salt: randomSalt(), floor: floor, epoch: end.Epoch, chain: end.Chain,
+	}
+}
+
 // readAll reads a small file.
 func readAll(fsys FS, name string, limit int64) (_ []byte, err error) {
 	f, err := fsys.Open(name, false)

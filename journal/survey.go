@@ -10,7 +10,7 @@ import (
 const lockName = "LOCK"
 
 // temporaryNames are those of files that count only when they have been renamed.
-var temporaryNames = []string{spareTemporary, newName, cleanName, checkpointNewName, mendName, identityName + ".tmp"}
+var temporaryNames = []string{spareTemporary, newName, cleanName, checkpointNewName, mendName, cutNewName, keptName, identityName + ".tmp"}
 
 // survey is what a directory holds, read without changing anything. Open acts on it, Verify reports it.
 type survey struct {
@@ -86,6 +86,9 @@ func (v *survey) list() error {
 	if names, err = v.fs.ReadDir(v.dir); err != nil {
 		return err
 	}
+	if err := checkFinished(names); err != nil {
+		return err
+	}
 	for _, name := range names {
 		switch {
 		case slices.Contains(temporaryNames, name):
@@ -104,6 +107,17 @@ func (v *survey) list() error {
 	slices.SortFunc(v.found, func(a, b *found) int { return int(int64(a.id) - int64(b.id)) })
 	if len(v.found) == 0 && len(v.damage) == 0 {
 		v.checkEmpty(names)
+	}
+	return nil
+}
+
+// checkFinished tells why a directory with these files is not that of a journal, or not at present.
+func checkFinished(names []string) error {
+	switch {
+	case slices.Contains(names, importName):
+		return ErrUnfinished
+	case slices.Contains(names, cutName):
+		return errors.New("a cut was interrupted; the next start finishes it")
 	}
 	return nil
 }
