@@ -76,6 +76,11 @@ func (h *host) start(o Options, listener net.Listener, wrap func(Log) Log) {
 	if err := h.Recover(context.Background(), log, "b1", h.journal.LastEpoch()+1); err != nil {
 		h.t.Fatal(err)
 	}
+	h.serveOn(listener)
+}
+
+// serveOn serves, until the test ends at the latest.
+func (h *host) serveOn(listener net.Listener) {
 	ctx, cancel := context.WithCancel(context.Background())
 	h.cancel, h.served = cancel, make(chan struct{})
 	go func() {
