@@ -12,6 +12,7 @@ type Failover struct {
 	Secret        Secret        `mapstructure:"secret"`          // that both nodes know
 	SecretFile    string        `mapstructure:"secret_file"`     // instead of Secret
 	Advertise     string        `mapstructure:"advertise"`       // STOMP address for clients; empty: stomp.listen
+	Health        string        `mapstructure:"health"`          // for load balancers over HTTP; empty: none
 	Standby       string        `mapstructure:"standby"`         // proxy or refuse
 	OnStandbyLoss string        `mapstructure:"on_standby_loss"` // degrade or block
 	DegradeAfter  time.Duration `mapstructure:"degrade_after"`

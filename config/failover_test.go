@@ -49,6 +49,8 @@ func TestValidatePair(t *testing.T) {
 			c.Failover.Secret, c.Failover.SecretFile = "sixteen letters.", "secret"
 		}},
 		{"failover.advertise", "HOST:PORT", func(c *config.Config) { c.Failover.Advertise = "a.example" }},
+		{"failover.health", "HOST:PORT", func(c *config.Config) { c.Failover.Health = "8080" }},
+		{"failover.health", "HOST:PORT", func(c *config.Config) { c.Failover = config.Failover{Mode: "shared", Health: "8080"} }},
 		{"failover.standby", "proxy, refuse", func(c *config.Config) { c.Failover.Standby = "relay" }},
 		{"failover.on_standby_loss", "degrade, block", func(c *config.Config) { c.Failover.OnStandbyLoss = "stop" }},
 		{"failover.hold_timeout", "more than 0", func(c *config.Config) { c.Failover.HoldTimeout = 0 }},

@@ -25,6 +25,9 @@ var (
 // failover checks what the mode needs; what it does not read may be anything.
 func (v *validation) failover(f Failover) {
 	v.choice("failover.mode", f.Mode, "none", "pair", "shared")
+	if f.Mode != "none" && f.Health != "" {
+		v.address("failover.health", f.Health)
+	}
 	if f.Mode != "pair" {
 		return
 	}

@@ -1,6 +1,7 @@
 // Command baton is the broker, and the tools to speak with one.
 //
 //	baton serve            runs a broker
+//	baton arbiter          runs the third party of pairs, which keeps who is master
 //	baton send DEST        sends messages, and waits for the receipt of each
 //	baton receive DEST     prints messages, and acknowledges each when it is printed
 //	baton config           checks and prints the configuration

@@ -58,7 +58,7 @@ func rootCommand() *cobra.Command {
 	root.SilenceErrors = true
 	root.SilenceUsage = true
 	root.AddCommand(
-		serveCommand(), sendCommand(), receiveCommand(), benchCommand(), configCommand(), journalCommand(), versionCommand())
+		serveCommand(), arbiterCommand(), sendCommand(), receiveCommand(), benchCommand(), configCommand(), journalCommand(), versionCommand())
 	return root
 }
 

@@ -31,7 +31,7 @@ func serveCommand() *cobra.Command {
 ./baton-data and listens on 127.0.0.1:61613, for clients on this machine, without a login.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := config.Load(config.Sources{File: file, Env: os.Environ(), Flags: givenFlags(cmd), Check: checkDestinations})
+			cfg, err := config.Load(config.Sources{File: file, Env: os.Environ(), Flags: givenFlags(cmd, serveFlags), Check: checkDestinations})
 			if err != nil {
 				return err
 			}
@@ -43,28 +43,15 @@ func serveCommand() *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&file, "config", "", "configuration `FILE`")
 	flags.StringVar(&cpuProfile, "cpu-profile", "", "for developers: write a CPU profile to `FILE`, for go tool pprof, until the broker ends")
-	for _, f := range keyFlags {
-		flags.String(f.name, "", f.usage)
-	}
-	complete(cmd, "log-level", "debug", "info", "warn", "error")
+	addKeyFlags(cmd, serveFlags)
 	return cmd
 }
 
-// keyFlags are the flags of serve that stand for a key of the configuration.
-var keyFlags = []struct{ name, key, usage string }{
+// serveFlags are the flags of serve that stand for a key of the configuration.
+var serveFlags = []keyFlag{
 	{"listen", "stomp.listen", "listen for STOMP clients on `ADDR` (default 127.0.0.1:61613)"},
 	{"data", "data.dir", "keep data in `DIR` (default ./baton-data)"},
-	{"log-level", "log.level", "log from `LEVEL` on: debug, info, warn or error (default info)"},
-}
-
-func givenFlags(cmd *cobra.Command) map[string]any {
-	given := map[string]any{}
-	for _, f := range keyFlags {
-		if flag := cmd.Flags().Lookup(f.name); flag.Changed {
-			given[f.key] = flag.Value.String()
-		}
-	}
-	return given
+	logLevelFlag,
 }
 
 // profiled runs fn and writes a CPU profile of it to a file, unless that has no name.

@@ -19,10 +19,8 @@ func (l *logger) Debugf(format string, args ...any)  { l.log.Debugf(format, args
 func (l *logger) Tracef(format string, args ...any)  { l.log.Debugf(format, args...) }
 
 func (l *logger) Fatalf(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	l.log.Errorf("%s", text)
 	select {
-	case l.failed <- text:
+	case l.failed <- fmt.Sprintf(format, args...): // whoever is told reports it
 	default:
 	}
 }

@@ -27,15 +27,18 @@ type link struct {
 	cancel  context.CancelFunc
 	ended   chan struct{} // closed when run has returned
 
-	mu      sync.Mutex    // guards what follows
-	nc      *nats.Conn    // nil before the first attempt
-	failure error         // of the newest attempt to connect
-	moved   chan struct{} // closed when the connection is there, or gone
+	mu      sync.Mutex         // guards what follows
+	nc      *nats.Conn         // that has let us in; nil: none has
+	failure error              // of the newest attempt to connect
+	moved   chan struct{}      // closed when the connection is made or lost
+	alive   context.Context    // ends when the connection is lost
+	die     context.CancelFunc // ends alive
 }
 
 func openLink(o Options) *link {
 	l := &link{options: o, ended: make(chan struct{}), moved: make(chan struct{})}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l.alive, l.die = context.WithCancel(l.ctx)
 	go l.run()
 	return l
 }
@@ -56,7 +59,6 @@ func (l *link) run() {
 		if err != nil {
 			l.failed(err)
 		} else {
-			l.use(nc)
 			select {
 			case <-given:
 			case <-l.ctx.Done():
@@ -87,7 +89,7 @@ func (l *link) connect(givenUp chan<- struct{}) (*nats.Conn, error) {
 	o.CustomReconnectDelayCB = backOff
 	o.ConnectedCB = l.connected
 	o.ReconnectedCB = l.connected
-	o.DisconnectedErrCB = func(_ *nats.Conn, err error) { l.lost(err) }
+	o.DisconnectedErrCB = l.lost
 	o.ReconnectErrCB = func(_ *nats.Conn, err error) { l.failed(err) }
 	o.AsyncErrorCB = func(_ *nats.Conn, _ *nats.Subscription, err error) { l.refused(err) }
 	o.ClosedCB = func(*nats.Conn) { close(givenUp) }
@@ -108,12 +110,6 @@ func (d dialer) Dial(network, address string) (net.Conn, error) {
 func backOff(rounds int) time.Duration {
 	d := min(minBackOff<<min(rounds, 10), maxBackOff)
 	return d/2 + rand.N(d/2)
-}
-
-func (l *link) use(nc *nats.Conn) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.nc = nc
 }
 
 // ready is the connection when there is one, or why there is none.
@@ -140,30 +136,50 @@ func (l *link) server() string {
 	return nc.ConnectedUrlRedacted()
 }
 
-// changed is closed when a connection is made or lost.
+// changed is closed when the connection is made or lost.
 func (l *link) changed() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.moved
 }
 
-func (l *link) connected(nc *nats.Conn) {
-	l.options.Logger.Info("connected to the register's server", zap.String("server", nc.ConnectedUrlRedacted()))
-	l.move(nil)
-}
-
-func (l *link) lost(err error) {
-	if err == nil {
-		return // by our own close
-	}
-	l.options.Logger.Warn("lost the register's server", zap.Error(plain(err)))
-	l.move(plain(err))
-}
-
-func (l *link) move(failure error) {
+// untilLost ends when the connection is lost; where there is none, when the next one is.
+func (l *link) untilLost() context.Context {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.failure = failure
+	return l.alive
+}
+
+func (l *link) connected(nc *nats.Conn) {
+	l.options.Logger.Info("connected to the register's server", zap.String("server", nc.ConnectedUrlRedacted()))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.nc, l.failure = nc, nil
+	l.wake()
+}
+
+func (l *link) lost(nc *nats.Conn, err error) {
+	if l.drop(nc, plain(err)) {
+		l.options.Logger.Warn("lost the register's server", zap.Error(plain(err)))
+	}
+}
+
+// drop forgets a connection, unless another one has taken its place or it is our own doing.
+func (l *link) drop(nc *nats.Conn, failure error) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.nc != nc || l.ctx.Err() != nil {
+		return false
+	}
+	l.nc, l.failure = nil, failure
+	l.die()
+	l.alive, l.die = context.WithCancel(l.ctx)
+	l.wake()
+	return true
+}
+
+// wake tells who waits for a change. The caller holds mu.
+func (l *link) wake() {
 	close(l.moved)
 	l.moved = make(chan struct{})
 }
@@ -197,7 +213,10 @@ func checkURLs(urls []string) error {
 // plain keeps from logs what an error may say of an address: a password.
 func plain(err error) error {
 	var parse *url.Error
-	if errors.As(err, &parse) {
+	switch {
+	case err == nil:
+		return errConnectionLost
+	case errors.As(err, &parse):
 		return parse.Err
 	}
 	return err

@@ -113,9 +113,10 @@ func (r *Register) CAS(ctx context.Context, expect uint64, record failover.Recor
 	if err != nil {
 		return 0, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.options.Timeout)
-	defer cancel()
-	revision, err := r.cas(ctx, expect, value)
+	try, end := r.try(ctx)
+	defer end()
+	revision, err := r.cas(try, expect, value)
+	err = explained(try, err)
 	if errors.Is(err, failover.ErrLost) {
 		r.note(nil)
 	} else {
@@ -149,9 +150,10 @@ func casError(err error) error {
 
 // Read is failover.Register's.
 func (r *Register) Read(ctx context.Context) (failover.Reading, error) {
-	ctx, cancel := context.WithTimeout(ctx, r.options.Timeout)
-	defer cancel()
-	reading, err := r.read(ctx)
+	try, end := r.try(ctx)
+	defer end()
+	reading, err := r.read(try)
+	err = explained(try, err)
 	r.note(err)
 	return reading, err
 }
@@ -165,6 +167,28 @@ func (r *Register) read(ctx context.Context) (failover.Reading, error) {
 		return failover.Reading{}, err
 	}
 	return lastValue(ctx, js.Conn(), r.stream, r.subject)
+}
+
+var errConnectionLost = errors.New("the connection was lost")
+
+// try is the time in which an answer is awaited: no longer than the connection is there. end is due.
+func (r *Register) try(ctx context.Context) (try context.Context, end func()) {
+	ctx, lost := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(r.link.untilLost(), func() { lost(errConnectionLost) })
+	try, cancel := context.WithTimeoutCause(ctx, r.options.Timeout, fmt.Errorf("no answer for %s", r.options.Timeout))
+	return try, func() {
+		cancel()
+		stop()
+		lost(nil)
+	}
+}
+
+// explained says why a try ended, where that is why there is an error.
+func explained(try context.Context, err error) error {
+	if cause := context.Cause(try); err != nil && cause != try.Err() {
+		return fmt.Errorf("%w: %w", err, cause)
+	}
+	return err
 }
 
 // Watch is failover.Register's.

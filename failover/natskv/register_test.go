@@ -459,6 +459,16 @@ func TestServerThatGoesSilentIsLeft(t *testing.T) {
 	read(t, r)
 }
 
+// Where the library gives a server up for good, we do not.
+func TestServerThatSendsUsAwayIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	address, sentAway := rude(t)
+	open(t, natskv.Options{URLs: []string{"nats://" + address}})
+	for range 3 {
+		<-sentAway
+	}
+}
+
 func TestWrongTokenIsSaidAndTriedAgain(t *testing.T) {
 	t.Parallel()
 	s := startServerWith(t, "the right token")

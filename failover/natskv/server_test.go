@@ -1,6 +1,7 @@
 package natskv_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -182,6 +183,44 @@ func silent(t *testing.T) string {
 	}
 	t.Cleanup(func() { listener.Close() })
 	return listener.Addr().String()
+}
+
+// rude is the address of a server that lets everybody in, and then says that it does not understand them.
+func rude(t *testing.T) (address string, sentAway <-chan struct{}) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	ended := make(chan struct{})
+	times := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			fmt.Fprint(c, "INFO {\"version\":\"2.15.2\",\"max_payload\":1024,\"proto\":1,\"headers\":true}\r\n")
+			in := bufio.NewReader(c)
+			for line, err := in.ReadString('\n'); err == nil && line != "PING\r\n"; line, err = in.ReadString('\n') {
+			}
+			fmt.Fprint(c, "PONG\r\n-ERR 'what do you mean?'\r\n")
+			_, _ = io.Copy(io.Discard, in)
+			c.Close()
+			select {
+			case times <- struct{}{}:
+			case <-done:
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		close(done)
+		listener.Close()
+		<-ended
+	})
+	return listener.Addr().String(), times
 }
 
 // relay stands between a client and a server and may swallow what the server answers.
