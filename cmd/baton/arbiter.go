@@ -11,6 +11,7 @@ import (
 	"baton/failover/arbiter"
 
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 )
 
 // arbiterFlags are the flags of arbiter that stand for a key of the configuration.
@@ -53,13 +54,7 @@ func runArbiter(ctx context.Context, cfg config.Config, stdout, stderr io.Writer
 	if err != nil {
 		return err
 	}
-	a, err := arbiter.Start(ctx, arbiter.Options{
-		Listen: cfg.Arbiter.Listen,
-		Data:   cfg.Arbiter.Data,
-		Bucket: cfg.Failover.Register.Bucket,
-		Token:  token.Reveal(),
-		Logger: logger.Named("arbiter"),
-	})
+	a, err := arbiter.Start(ctx, arbiterOptions(cfg, token, logger.Named("arbiter")))
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil // told to stop before it began
@@ -74,6 +69,17 @@ func runArbiter(ctx context.Context, cfg config.Config, stdout, stderr io.Writer
 		logger.Info("baton arbiter stopped")
 	}
 	return err
+}
+
+// arbiterOptions says the configuration in the words of package arbiter.
+func arbiterOptions(cfg config.Config, token config.Secret, logger *zap.Logger) arbiter.Options {
+	return arbiter.Options{
+		Listen: cfg.Arbiter.Listen,
+		Data:   cfg.Arbiter.Data,
+		Bucket: cfg.Failover.Register.Bucket,
+		Token:  token.Reveal(),
+		Logger: logger,
+	}
 }
 
 // arbiterToken is what brokers must send, and where it is from. The arbiter makes one itself when none is given.

