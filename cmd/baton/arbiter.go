@@ -61,7 +61,7 @@ func runArbiter(ctx context.Context, cfg config.Config, stdout, stderr io.Writer
 	case err != nil:
 		return err
 	}
-	ready := fmt.Sprintf("baton arbiter ready: register on %s, data in %s, token %s", a.Address(), cfg.Arbiter.Data, from)
+	ready := fmt.Sprintf("baton arbiter ready: NATS on %s, data in %s, token %s", a.Address(), cfg.Arbiter.Data, from)
 	logger.Info(ready)
 	fmt.Fprintln(stdout, ready)
 	err = errors.Join(a.Wait(ctx), a.Close())

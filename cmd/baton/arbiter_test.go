@@ -44,7 +44,7 @@ func startArbiter(t *testing.T, listen, data string) *arbiterProcess {
 		a.kill()
 		t.Fatalf("the arbiter did not get ready: %v\n%s", err, a.log.String())
 	}
-	_, rest, _ := strings.Cut(a.ready, "register on ")
+	_, rest, _ := strings.Cut(a.ready, "NATS on ")
 	a.address, _, _ = strings.Cut(rest, ",")
 	return a
 }
