@@ -357,8 +357,9 @@ func TestUnsubscribe(t *testing.T) {
 	})
 	p.want("ACK")
 	done := async(func() error { return s.Unsubscribe(within(t)) })
+	unsubscribe := p.want("UNSUBSCRIBE", "id", f.Header.Get("id"))
 	p.message(f, "2", "too late")
-	p.receipt(p.want("UNSUBSCRIBE", "id", f.Header.Get("id")))
+	p.receipt(unsubscribe)
 	waitNil(t, done)
 	if err := wait(t, waiting); !errors.Is(err, ErrUnsubscribed) {
 		t.Errorf("got %v", err)
