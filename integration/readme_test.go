@@ -21,7 +21,7 @@ func TestReadme(t *testing.T) {
 		t.Fatalf("netcat is missing: apt-get install netcat-openbsd (%v)", err)
 	}
 	b := start(t, options(t))
-	blocks := readme(t)
+	blocks := fencedBlocks(t, "../README.md")
 	for _, example := range []struct {
 		name, language, has string
 		want                []string
@@ -54,9 +54,9 @@ type block struct{ language, code string }
 
 var fenced = regexp.MustCompile("(?ms)^```([a-z]+)\n(.*?)^```$")
 
-func readme(t *testing.T) (blocks []block) {
+func fencedBlocks(t *testing.T, file string) (blocks []block) {
 	t.Helper()
-	text, err := os.ReadFile("../README.md")
+	text, err := os.ReadFile(file)
 	must(t, "read", err)
 	for _, found := range fenced.FindAllSubmatch(text, -1) {
 		blocks = append(blocks, block{string(found[1]), string(found[2])})
@@ -73,7 +73,7 @@ func take(t *testing.T, blocks *[]block, language, has string) string {
 			return b.code
 		}
 	}
-	t.Fatalf("the README has no %s example with %q", language, has)
+	t.Fatalf("there is no %s example with %q", language, has)
 	return ""
 }
 
