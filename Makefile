@@ -12,7 +12,7 @@ DIR      ?=
 
 # Programs that the tests speak with, as Debian packages: clients, and the brokers that Baton is compared with. Only
 # `make test` needs both, `make torture` the clients, `make peers` the brokers.
-CLIENTS = python3-stomp ruby-stomp netcat-openbsd
+CLIENTS = python3-stomp ruby-stomp netcat-openbsd $(if $(shell command -v npm),,nodejs npm)
 BROKERS = activemq rabbitmq-server
 
 .DEFAULT_GOAL := help

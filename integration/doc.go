@@ -16,9 +16,9 @@
 // Invariants: no test looks inside the broker or shares code with it; a broker whose log holds a data race or a panic fails
 // its test; a wait has a bound and none is a measurement; whatever is random prints its seed.
 //
-// The tests need a go command, and for the clients in other languages Debian's python3-stomp, ruby-stomp and netcat-openbsd,
-// for peers its activemq and rabbitmq-server; a missing one is a failure. All traffic stays on the loopback interface, every broker has a port and a data directory of
-// its own.
+// The tests need a go command, and for the clients in other languages Debian's python3-stomp, ruby-stomp and netcat-openbsd, and
+// npm, which fetches stompjs; for peers its activemq and rabbitmq-server. A missing one is a failure. All other traffic stays on the
+// loopback interface, every broker has a port and a data directory of its own.
 //
 // A longer crash campaign, and the repetition of one:
 //
