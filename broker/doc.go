@@ -24,6 +24,14 @@
 // slice between two batches, and a goroutine keeps that as a checkpoint beside
 // the log: Recover reads it and what came after it.
 //
+// # A pair
+//
+// Two brokers with one log between them are what package failover makes. This
+// package knows of it: a standby follows the log, up to what is committed
+// (Server.Follow), and Recover goes on from there; a master writes to clients only as long as
+// it has a permit to (Options.Permit); for a switchover the engine rests between two batches
+// (Server.Pause), and Server.Leave sends the clients on.
+//
 // # Invariants
 //
 //   - The engine waits for the log's buffer and for nothing else: never for a
@@ -46,7 +54,10 @@
 //     is what is for all.
 //   - While a checkpoint is made the log is not told that anything after its
 //     beginning is not needed: a start from it would miss that.
-//   - Every goroutine is started below Serve and has ended when Serve returns.
+//   - What is not committed is not replayed by a standby, nor known by its
+//     checkpoints: it may be cut off and give way to something else.
+//   - Every goroutine is started below Serve or Follow and has ended when that returns,
+//     but for an engine that waits for a log which its owner closes then.
 //
 // # Use
 //
@@ -56,4 +67,8 @@
 //	err = b.Recover(ctx, log, name, log.LastEpoch()+1)
 //	...
 //	err = b.Serve(ctx, listener) // until ctx ends or the log fails
+//
+// and of a pair, before Recover:
+//
+//	err = b.Follow(ctx, log) // until ctx ends: from now on this one appends
 package broker

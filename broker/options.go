@@ -62,7 +62,7 @@ type Options struct {
 	// Progress is called now and then while Recover reads the log, with the
 	// entries that were read and those to be read.
 	Progress func(done, total uint64)
-	// OnStored is called when Recover ends, and then at most each second, with
+	// OnStored is called when Recover ends, and then, and while Follow runs, at most each second, with
 	// about how many messages are stored: their index takes memory beyond
 	// MemoryBytes. It must not block.
 	OnStored func(messages int)

@@ -92,8 +92,10 @@ func New(o Options) *Server {
 // block and may be called from any goroutine.
 func (s *Server) Durable(seq uint64) { s.engine.release(seq) }
 
-// Fail tells the server that the log has failed: nothing more is acknowledged
-// and Serve returns err. It does not block.
+// Fail tells the server that the log has failed, or that it is not the master any
+// more: nothing more is acknowledged, connections are closed at once, and Serve
+// returns err. If the engine waits for the log by then, it does so until that is closed. Fail
+// does not block.
 func (s *Server) Fail(err error) {
 	s.once.Do(func() {
 		s.cause = err
@@ -105,7 +107,8 @@ func (s *Server) Fail(err error) {
 // which must be higher than those in the log. The name begins every message id,
 // so that those of different brokers differ; it is of letters, digits and "_".
 // Recover must return before Serve. It ends early, with the error of ctx, when
-// ctx does.
+// ctx does. After Follow it goes on from there. The log must be able to give back all that it
+// has, up to its Last().
 func (s *Server) Recover(ctx context.Context, log Log, name string, epoch uint32) error {
 	s.name = name
 	begun := time.Now()

@@ -1,0 +1,292 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"baton/journal"
+	"baton/journal/memfs"
+)
+
+var errMoved = errors.New("the peer takes over")
+
+// paused pauses the broker.
+func (h *host) paused() (last uint64) {
+	h.t.Helper()
+	last, err := h.Pause(context.Background())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return last
+}
+
+// While the broker is paused what is committed goes out and heart-beats do, and nothing
+// else happens: nothing is appended, and nothing that is due; who sends or comes waits.
+func TestPause(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := servePipes(t, Options{HeartBeat: HeartBeat{Send: time.Second}, MailboxBytes: 1000})
+		c, consumer := h.connect("1.2", "heart-beat:0,1000"), h.connect("1.2")
+		consumer.subscribe("s", "/queue/q", "auto")
+		c.do("SEND\ndestination:/queue/q\nAMQ_SCHEDULED_DELAY:5000", "late")
+		h.gate.shut()
+		c.say("SEND\ndestination:/queue/p\nreceipt:a\n\na")
+		synctest.Wait()
+		last := h.paused()
+		if got := h.journal.Last(); last != got {
+			t.Errorf("it says that %d is the last, which is %d", last, got)
+		}
+		h.gate.open()
+		c.want("RECEIPT", "receipt-id:a")
+		c.say("SEND\ndestination:/queue/p\nreceipt:b\n\nb")
+		stranger := h.dial()
+		go stranger.offer("CONNECT\naccept-version:1.2\n\n\x00")
+		beats := len(c.tape.times())
+		time.Sleep(time.Minute)
+		c.still()
+		consumer.still()
+		stranger.still()
+		if n := len(c.tape.times()) - beats; n < 60 {
+			t.Errorf("in a minute came %d heart-beats", n)
+		}
+		go c.offer(strings.Repeat("SEND\ndestination:/queue/p\n\nmany\x00", 1000))
+		synctest.Wait()
+		if h.engine.box.mu.Lock(); h.engine.box.bytes > 1<<20 {
+			t.Errorf("%d octets wait in the mailbox", h.engine.box.bytes)
+		}
+		h.engine.box.mu.Unlock()
+		if got := h.journal.Last(); got != last {
+			t.Errorf("%d entries were appended in a pause", got-last)
+		}
+
+		resumed := time.Now()
+		h.Resume()
+		c.want("RECEIPT", "receipt-id:b")
+		stranger.want("CONNECTED")
+		consumer.message("late")
+		if passed := time.Since(resumed); passed != 0 {
+			t.Errorf("it took %v to go on", passed)
+		}
+	})
+}
+
+// A pause makes durable what nobody has asked to sync.
+func TestPauseSyncs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := servePipes(t, Options{})
+		c := h.connect("1.2")
+		c.subscribe("s", "/queue/q", "client-individual")
+		h.send("/queue/q", "x")
+		c.say(ackHead("ACK", "1.2", c.message("x")) + "\n\n")
+		synctest.Wait()
+		last := h.paused()
+		synctest.Wait()
+		if durable := h.engine.durable.Load(); durable != last {
+			t.Errorf("%d is durable, %d the last", durable, last)
+		}
+		h.Resume()
+	})
+}
+
+// A pause that is not reached in time is none, and there is one at a time.
+func TestPauseInVain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log := &hangingLog{}
+		h := servePipesOn(t, memfs.New(), Options{}, log.over)
+		c := h.connect("1.2")
+		log.hang = make(chan struct{})
+		c.say("SEND\ndestination:/queue/q\nreceipt:r\n\nx")
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if _, err := h.Pause(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		close(log.hang)
+		c.want("RECEIPT", "receipt-id:r")
+		c.do("SEND\ndestination:/queue/q", "y")
+		h.paused()
+		if _, err := h.Pause(context.Background()); err == nil {
+			t.Error("it was paused twice")
+		}
+		h.Resume()
+		h.Resume()
+		c.do("SEND\ndestination:/queue/q", "z")
+		if err := h.stop(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.Pause(context.Background()); err == nil {
+			t.Error("a broker was paused that has ended")
+		}
+	})
+}
+
+// A hangingLog does not return from Append until hang is closed, if it is not nil.
+type hangingLog struct {
+	Log
+	hang chan struct{}
+}
+
+func (l *hangingLog) over(log Log) Log {
+	l.Log = log
+	return l
+}
+
+func (l *hangingLog) Append(records []journal.Record) error {
+	if l.hang != nil {
+		<-l.hang
+	}
+	return l.Log.Append(records)
+}
+
+// Who leaves writes what is committed, though there is no permit any more, tells each
+// client where to go, and appends and acknowledges nothing.
+func TestLeave(t *testing.T) {
+	t.Parallel()
+	for version, brokers := range map[string]string{"1.0": "tcp://b:1,tcp://a:1", "1.1": `tcp\c//b\c1,tcp\c//a\c1`, "1.2": `tcp\c//b\c1,tcp\c//a\c1`} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				permit := newPermission()
+				h := servePipes(t, Options{Permit: permit, Connected: func() []Header {
+					return []Header{{"brokers", "tcp://b:1,tcp://a:1"}, {"role", "master"}}
+				}})
+				c, consumer := h.connect(version), h.connect(version)
+				consumer.subscribe("q", "/queue/q", "client")
+				consumer.subscribe("t", "/topic/t", "client")
+				permit.end()
+				c.say("SEND\ndestination:/queue/q\nreceipt:committed\n\nstored")
+				c.say("SEND\ndestination:/topic/t\n\ncopy")
+				synctest.Wait()
+				h.gate.shut()
+				c.say("SEND\ndestination:/queue/q\nreceipt:not committed\n\nstored too")
+				synctest.Wait()
+				last := h.paused()
+				c.say("SEND\ndestination:/queue/q\nreceipt:not carried out\n\nz")
+				stranger := h.dial()
+				synctest.Wait()
+
+				h.Leave(errMoved)
+				c.want("RECEIPT", "receipt-id:committed")
+				consumer.message("copy")
+				for _, each := range []*client{c, consumer} {
+					each.want("ERROR", "code:failover", "brokers:"+brokers)
+					each.end()
+				}
+				stranger.refused("failover")
+				if err := h.ended(); !errors.Is(err, errMoved) {
+					t.Errorf("Serve: %v", err)
+				}
+				h.Resume()
+				if got := h.journal.Last(); got != last {
+					t.Errorf("%d entries were appended", got-last)
+				}
+				next := servePipesOn(t, h.disk, Options{}, nil)
+				next.wantLeft("/queue/q", "stored", "stored too")
+			})
+		})
+	}
+}
+
+// A client that does not read does not hold up who leaves, and neither does a log
+// that does not answer; nothing comes of what is under way then.
+func TestLeaveInTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log := &hangingLog{}
+		h := servePipesOn(t, memfs.New(), Options{ShutdownTimeout: 3 * time.Second, WriteTimeout: time.Hour}, log.over)
+		deaf := &client{t: t}
+		deaf.conn, _ = h.pipes.dial(nil)
+		t.Cleanup(deaf.close)
+		deaf.write("CONNECT\naccept-version:1.2\n\n\x00")
+		c := h.connect("1.2")
+		log.hang = make(chan struct{})
+		c.say("SEND\ndestination:/queue/q\nreceipt:r\n\nx")
+		synctest.Wait()
+		begin := time.Now()
+		h.Leave(errMoved)
+		c.refused("failover")
+		<-h.served
+		if passed := time.Since(begin); passed > 3*time.Second+2*engineGrace {
+			t.Errorf("it took %v", passed)
+		}
+		close(log.hang)
+		<-h.engine.ended
+		if err := h.ended(); !errors.Is(err, errMoved) {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+}
+
+// A server that is told that its log has failed ends at once, though the engine waits
+// for that log, a writer for a permit, and a producer for room in the mailbox.
+func TestFailIsPrompt(t *testing.T) {
+	t.Parallel()
+	for _, pausing := range []bool{false, true} {
+		t.Run(fmt.Sprint("paused=", pausing), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				log, permit := &hangingLog{}, newPermission()
+				h := servePipesOn(t, memfs.New(), Options{Permit: permit, MailboxBytes: 1000}, log.over)
+				c, waits := h.connect("1.2"), h.connect("1.2")
+				permit.end()
+				waits.say("SEND\ndestination:/queue/q\nreceipt:r\n\nx")
+				synctest.Wait()
+				if log.hang = make(chan struct{}); pausing {
+					h.paused()
+				}
+				go c.offer(strings.Repeat("SEND\ndestination:/queue/q\n\nx\x00", 10_000))
+				synctest.Wait()
+				begin := time.Now()
+				h.Fail(errDisk)
+				for _, each := range []*client{c, waits} {
+					if f, err := each.next(); err == nil {
+						t.Errorf("got %s", f)
+					}
+				}
+				<-h.served
+				if passed := time.Since(begin); passed > engineGrace {
+					t.Errorf("it took %v", passed)
+				}
+				close(log.hang)
+				<-h.engine.ended
+				if err := h.ended(); !errors.Is(err, errDisk) {
+					t.Errorf("Serve: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// A broker that is told to stop in a pause says goodbye and appends nothing.
+func TestShutdownInAPause(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := servePipes(t, Options{})
+		c := h.connect("1.2")
+		c.subscribe("s", "/queue/q", "client")
+		last := h.paused()
+		c.say("SEND\ndestination:/queue/q\nreceipt:r\n\nx")
+		synctest.Wait()
+		begin := time.Now()
+		h.cancel()
+		c.want("ERROR", "code:"+codeShutdown)
+		c.close()
+		if err := h.stop(); err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+		if passed := time.Since(begin); passed != 0 {
+			t.Errorf("it took %v", passed)
+		}
+		if got := h.journal.Last(); got != last {
+			t.Errorf("%d entries were appended", got-last)
+		}
+	})
+}
