@@ -36,7 +36,7 @@ func newDoorstep(t *testing.T, o DoorOptions) *doorstep {
 	return s
 }
 
-func listenLoopback(t *testing.T) net.Listener {
+func listenLoopback(t testing.TB) net.Listener {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -16,6 +16,7 @@ type Hello struct {
 	Cluster     ID               `json:"cluster"`     // of the pair; zero: the node never was a member of one
 	Journal     ID               `json:"journal"`
 	Role        string           `json:"role"`
+	Master      bool             `json:"master"`   // it is one, in Epoch, and can be followed
 	Epoch       uint32           `json:"epoch"`    // in which it has that role
 	Promised    uint32           `json:"promised"` // it refuses lower ones
 	RegRev      uint64           `json:"reg_rev"`  // the newest revision of the register that it knows of
@@ -49,10 +50,10 @@ func parseHello(b []byte, peer string) (h Hello, err error) {
 	return h, h.check(peer)
 }
 
-// exchange tells the peer mine and returns its Hello. Who accepts speaks last, so that it can know whom it answers.
-func exchange(conn net.Conn, s seeds, peer string, dialled bool, mine func() Hello) (theirs Hello, err error) {
+// exchange tells the peer mine and returns its Hello. Who accepts speaks last, and knows whom it answers.
+func exchange(conn net.Conn, s seeds, peer string, dialled bool, mine func(peer Hello) Hello) (theirs Hello, err error) {
 	tell := func() error {
-		h := mine()
+		h := mine(theirs)
 		b, err := json.Marshal(&h)
 		if err == nil {
 			err = writeFrame(conn, kindHello, h.Epoch, s.out, b)

@@ -1,6 +1,14 @@
 package failover
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -16,4 +24,270 @@ type LinkOptions struct {
 	// Silence is after what time without a frame the peer counts as silent, and the longest that a write may take. 0: 10 s.
 	Silence time.Duration
 	Logger  *zap.Logger // nil: none
+}
+
+func (o *LinkOptions) setDefaults() {
+	if o.Greet <= 0 {
+		o.Greet = 2 * time.Second
+	}
+	if o.Silence <= 0 {
+		o.Silence = 10 * time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+}
+
+// An Ending says how a connection ended.
+type Ending uint8
+
+// The ways. Of R13, only Closed is the first half.
+const (
+	Ended   Ending = iota // its context did
+	Closed                // by the peer: FIN or RST
+	Silent                // no frame, or no progress of a write, for LinkOptions.Silence; or the network says so
+	Invalid               // one side does not go on with what the other said
+)
+
+// Broken is how a connection ended.
+type Broken struct {
+	Ending Ending
+	Err    error
+}
+
+func (b *Broken) Error() string { return b.Err.Error() }
+func (b *Broken) Unwrap() error { return b.Err }
+
+func broken(err error) *Broken {
+	var timeout net.Error
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, net.ErrClosed):
+		return &Broken{Ended, err}
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.ErrClosedPipe),
+		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return &Broken{Closed, fmt.Errorf("the peer closed the connection: %w", err)}
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout):
+		return &Broken{Silent, fmt.Errorf("the peer is silent: %w", err)}
+	}
+	return &Broken{Invalid, err}
+}
+
+// A Link is a connection to the other node, after both have proved who they are and said HELLO. Run drives it.
+type Link struct {
+	opt   LinkOptions
+	conn  net.Conn
+	peer  Hello
+	seeds seeds
+	wake  chan struct{}
+
+	mu      sync.Mutex // a leaf
+	signals []Signal   // to be sent
+}
+
+// Dial connects to the other node and exchanges HELLOs. mine makes this node's. An address where nobody listens gives an
+// error that wraps syscall.ECONNREFUSED (R13); others wrap ErrSecret or ErrStranger.
+func Dial(ctx context.Context, address string, opt LinkOptions, mine func(peer Hello) Hello) (*Link, error) {
+	opt.setDefaults()
+	ctx, cancel := context.WithTimeout(ctx, opt.Greet)
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	return meet(ctx, conn, opt, true, mine)
+}
+
+// Accept exchanges HELLOs on a connection that the other node made; mine makes this node's answer. It closes the connection
+// where it fails.
+func Accept(ctx context.Context, conn net.Conn, opt LinkOptions, mine func(peer Hello) Hello) (*Link, error) {
+	opt.setDefaults()
+	ctx, cancel := context.WithTimeout(ctx, opt.Greet)
+	defer cancel()
+	return meet(ctx, conn, opt, false, mine)
+}
+
+func meet(ctx context.Context, conn net.Conn, opt LinkOptions, dialled bool, mine func(peer Hello) Hello) (*Link, error) {
+	tune(conn)
+	end := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer end()
+	node, s, err := handshake(conn, &opt, dialled)
+	var peer Hello
+	if err == nil {
+		peer, err = exchange(conn, s, node, dialled, mine)
+	}
+	if err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("greet the node at %s: %w", conn.RemoteAddr(), err)
+	}
+	return &Link{opt: opt, conn: conn, peer: peer, seeds: s, wake: make(chan struct{}, 1)}, nil
+}
+
+// tune has small frames go at once, and the system notice a peer that is gone.
+func tune(conn net.Conn) {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetNoDelay(true)
+		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: time.Second, Count: 5})
+	}
+}
+
+// Peer is what the other node said of itself.
+func (l *Link) Peer() Hello { return l.peer }
+
+// Close ends a Link that is not run.
+func (l *Link) Close() { _ = l.conn.Close() }
+
+// maxSignals bounds what waits to be sent.
+const maxSignals = 64
+
+// Send has a signal sent as soon as possible, before any records. Of BEACON and BEACON_ACK only the newest that waits goes.
+// It does not block. What waits when the context of Run ends is still sent, if the peer takes it.
+func (l *Link) Send(s Signal) {
+	l.mu.Lock()
+	if i := len(l.signals) - 1; i >= 0 && l.signals[i].Kind == s.Kind && (s.Kind == Beacon || s.Kind == BeaconAck) {
+		l.signals[i] = s
+	} else if len(l.signals) < maxSignals {
+		l.signals = append(l.signals, s)
+	}
+	l.mu.Unlock()
+	l.awake()
+}
+
+func (l *Link) awake() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// A Stream is one end of what goes over a Link: a Sender or a Receiver.
+type Stream interface {
+	// Next returns the next frame to write, nil when there is none for now. It is valid until Next is called again.
+	Next() ([]byte, error)
+	// Accept takes a whole frame of the peer, which stays as it is until settled says so.
+	Accept(frame []byte) error
+	// Close waits for what goes on and gives back what the Stream holds.
+	Close()
+
+	bind(s seeds, wake func())
+	// mark stands for all that was accepted so far; what lies behind it may be overwritten once it is settled.
+	mark() uint64
+	settled(mark uint64) bool
+}
+
+// lastWords is how long the end of a context waits for the last signals to be taken.
+const lastWords = 250 * time.Millisecond
+
+// Run pumps the frames of a Stream until ctx or the connection ends, or one side does not go on, and says which. It closes
+// both, and when it returns nothing of it is left.
+func (l *Link) Run(ctx context.Context, s Stream) *Broken {
+	ctx, cancel := context.WithCancelCause(ctx)
+	s.bind(l.seeds, l.awake)
+	end := context.AfterFunc(ctx, func() { _ = l.conn.SetDeadline(time.Now().Add(lastWords)) })
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		if err := l.write(ctx, s); err != nil {
+			cancel(broken(err))
+		}
+		if half, ok := l.conn.(interface{ CloseWrite() error }); ok {
+			_ = half.CloseWrite() // what was written is not lost with what we do not read
+		}
+	})
+	l.awake()
+	err := l.read(ctx, s)
+	cancel(broken(err))
+	writer.Wait()
+	end()
+	_ = l.conn.Close()
+	s.Close()
+	var b *Broken
+	if cause := context.Cause(ctx); !errors.As(cause, &b) {
+		b = broken(cause)
+	}
+	return b
+}
+
+// write writes signals and frames as they come. It returns nil when ctx ends.
+func (l *Link) write(ctx context.Context, s Stream) error {
+	var out []byte
+	deadline := renewer{set: l.conn.SetWriteDeadline, span: l.opt.Silence}
+	for {
+		select {
+		case <-l.wake:
+		case <-ctx.Done():
+			_, err := l.conn.Write(l.takeSignals(out[:0]))
+			return err
+		}
+		for {
+			out = l.takeSignals(out[:0])
+			frame, err := s.Next()
+			if err != nil {
+				return err
+			}
+			if len(out)+len(frame) == 0 {
+				break
+			}
+			deadline.renew(ctx)
+			if err := writeBoth(l.conn, out, frame); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func writeBoth(conn net.Conn, a, b []byte) (err error) {
+	switch {
+	case len(a) == 0:
+		_, err = conn.Write(b)
+	case len(b) == 0:
+		_, err = conn.Write(a)
+	default:
+		both := net.Buffers{a, b}
+		_, err = both.WriteTo(conn)
+	}
+	return err
+}
+
+func (l *Link) takeSignals(out []byte) []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.signals {
+		out = l.signals[i].appendTo(out, l.seeds.out)
+	}
+	l.signals = l.signals[:0]
+	return out
+}
+
+// read gives s the frames of the peer.
+func (l *Link) read(ctx context.Context, s Stream) error {
+	in := intake{stream: s}
+	deadline := renewer{set: l.conn.SetReadDeadline, span: l.opt.Silence}
+	for {
+		deadline.renew(ctx)
+		n, err := l.conn.Read(in.room())
+		if err := in.took(n); err != nil {
+			return err
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// A renewer puts off a deadline, not more often than it must: a peer is silent after span, or a quarter more.
+type renewer struct {
+	set  func(time.Time) error
+	span time.Duration
+	last time.Time
+}
+
+func (r *renewer) renew(ctx context.Context) {
+	now := time.Now()
+	if ctx.Err() != nil || now.Sub(r.last) < r.span/4 {
+		return
+	}
+	r.last = now
+	_ = r.set(now.Add(r.span + r.span/4))
+	if ctx.Err() != nil { // it ended meanwhile, and its own deadline was overwritten
+		_ = r.set(now.Add(lastWords))
+	}
 }

@@ -43,7 +43,7 @@ type Incoming struct {
 }
 
 // Member says whether the node was ever a member of a pair.
-func (p *Pair) Member() bool { return p.Cluster != ID{} }
+func (p Pair) Member() bool { return p.Cluster != ID{} }
 
 // LoadPair reads DATA/pair. found is false when there is none; a file that is damaged, that is of a newer version, or that
 // another node has written is an error, and never taken for none. fsys nil means the file system of the machine.

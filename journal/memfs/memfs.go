@@ -8,7 +8,9 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
+	"syscall"
 
 	"baton/journal"
 )
@@ -49,7 +51,7 @@ var ErrShort = errors.New("half of it")
 // step is one change of names; a rename is one step, for it is atomic.
 type step struct {
 	from, to string // either may be empty
-	node     *inode // what to names
+	node     *inode // what to names; nil: they are directories
 }
 
 // New returns an empty file system.
@@ -139,9 +141,23 @@ func (s step) file() string {
 }
 
 func (s step) apply(names map[string]*inode) {
+	if s.node == nil && s.to != "" {
+		s.applyToDir(names)
+		return
+	}
 	delete(names, s.from)
 	if s.to != "" {
 		names[s.to] = s.node
+	}
+}
+
+// applyToDir moves what is in a directory.
+func (s step) applyToDir(names map[string]*inode) {
+	for name, node := range maps.Clone(names) {
+		if rest, ok := strings.CutPrefix(name, s.from+"/"); ok {
+			delete(names, name)
+			names[s.to+"/"+rest] = node
+		}
 	}
 }
 
@@ -223,7 +239,7 @@ func (m *FS) Open(name string, write bool) (journal.File, error) {
 	return m.open(n, write), nil
 }
 
-// Rename implements journal.FS.
+// Rename implements journal.FS. A directory is one that holds files; what is to have its name must not.
 func (m *FS) Rename(from, to string) error {
 	if err := m.call("Rename", from); err != nil {
 		return err
@@ -231,10 +247,37 @@ func (m *FS) Rename(from, to string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := m.names[from]
+	if n == nil && m.isDir(from) {
+		return m.renameDir(from, to)
+	}
 	if n == nil {
 		return &fs.PathError{Op: "rename", Path: from, Err: fs.ErrNotExist}
 	}
 	m.change(step{from: from, to: to, node: n})
+	return nil
+}
+
+func (m *FS) isDir(name string) bool {
+	for file := range m.names {
+		if strings.HasPrefix(file, name+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *FS) renameDir(from, to string) error {
+	if m.names[to] != nil || m.isDir(to) {
+		return &fs.PathError{Op: "rename", Path: to, Err: syscall.ENOTEMPTY}
+	}
+	s := step{from: from, to: to}
+	m.steps = append(m.steps, s)
+	s.apply(m.names)
+	for name, n := range m.names {
+		if strings.HasPrefix(name, to+"/") {
+			n.name = name
+		}
+	}
 	return nil
 }
 

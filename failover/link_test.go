@@ -1,0 +1,268 @@
+package failover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+var testSecret = []byte("a secret of the pair")
+
+// greet joins two nodes over TCP.
+func greet(t *testing.T, dialler, acceptor LinkOptions) (dialled, accepted *Link, dialErr, acceptErr error) {
+	t.Helper()
+	listener := listenLoopback(t)
+	var done sync.WaitGroup
+	done.Go(func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			acceptErr = err
+			return
+		}
+		accepted, acceptErr = Accept(t.Context(), conn, acceptor, func(peer Hello) Hello {
+			return Hello{Node: acceptor.Node, Epoch: 7, Role: "answer to " + peer.Role}
+		})
+	})
+	dialled, dialErr = Dial(t.Context(), listener.Addr().String(), dialler, func(Hello) Hello {
+		return Hello{Node: dialler.Node, Role: "dialler"}
+	})
+	done.Wait()
+	return dialled, accepted, dialErr, acceptErr
+}
+
+func TestGreeting(t *testing.T) {
+	t.Parallel()
+	a := LinkOptions{Node: "a", Pair: "p", Secret: testSecret}
+	b := LinkOptions{Node: "b", Pair: "p", Secret: testSecret}
+	dialled, accepted, err1, err2 := greet(t, b, a)
+	if err1 != nil || err2 != nil {
+		t.Fatal(err1, err2)
+	}
+	defer dialled.Close()
+	defer accepted.Close()
+	if h := dialled.Peer(); h.Node != "a" || h.Epoch != 7 || h.Role != "answer to dialler" {
+		t.Errorf("the dialler met %+v", h)
+	}
+	if h := accepted.Peer(); h.Node != "b" || h.Role != "dialler" {
+		t.Errorf("who accepted met %+v", h)
+	}
+}
+
+func TestStrangers(t *testing.T) {
+	t.Parallel()
+	a := LinkOptions{Node: "a", Pair: "p", Secret: testSecret}
+	for name, c := range map[string]struct {
+		dialler LinkOptions
+		want    error
+		text    string
+	}{
+		"another secret": {LinkOptions{Node: "b", Pair: "p", Secret: []byte("another")}, ErrSecret, "the same failover.secret"},
+		"no secret":      {LinkOptions{Node: "b", Pair: "p"}, ErrSecret, "the same failover.secret"},
+		"the same name":  {LinkOptions{Node: "a", Pair: "p", Secret: testSecret}, ErrStranger, `both nodes are called "a"`},
+		"another pair":   {LinkOptions{Node: "b", Pair: "q", Secret: testSecret}, ErrStranger, `"q"`},
+	} {
+		_, _, dialErr, acceptErr := greet(t, c.dialler, a)
+		for side, err := range map[string]error{"dialler": dialErr, "acceptor": acceptErr} {
+			if !errors.Is(err, c.want) || !strings.Contains(fmt.Sprint(err), c.text) {
+				t.Errorf("%s: the %s got %v", name, side, err)
+			}
+		}
+	}
+}
+
+// Without a secret nobody from elsewhere is spoken to.
+func TestNoSecretIsForLoopback(t *testing.T) {
+	t.Parallel()
+	here, there := net.Pipe()
+	defer there.Close()
+	_, err := Accept(t.Context(), elsewhere{here}, LinkOptions{Node: "a"}, nil)
+	if !errors.Is(err, ErrStranger) || !strings.Contains(err.Error(), "203.0.113.9") {
+		t.Error(err)
+	}
+}
+
+type elsewhere struct{ net.Conn }
+
+func (elsewhere) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(203, 0, 113, 9), Port: 1} }
+
+// Who says nothing, or something else, is not waited for, and what it claims is not believed.
+func TestUngreeted(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"":                                     "timeout",
+		"GET / HTTP/1.1\r\nHost: here\r\n\r\n": "is unknown",
+		"\xff\xff\xff\x7f\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00": "claims 2147483647 octets",
+		"\x00\x10\x00\x00\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00": "at most 512 are due",
+		string(sealed(kindBeacon, 0, 1, 0, make([]byte, 32))):              "where a GREETING was due",
+	} {
+		here, there := net.Pipe()
+		go func() {
+			_, _ = there.Write([]byte(text))
+			_, _ = io.Copy(io.Discard, there)
+		}()
+		_, err := Accept(t.Context(), here, LinkOptions{Node: "a", Greet: 200 * time.Millisecond}, nil)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+		_ = there.Close()
+	}
+}
+
+// runLinks runs a master and a standby over TCP. The returned function ends the side that it is told to end and returns how
+// both ended.
+func runLinks(t *testing.T, master, standby *node, epoch uint32, onFlushed func(uint64)) (dialled, accepted *Link, end func(first bool) (master, standby *Broken)) {
+	t.Helper()
+	dialled, accepted, err1, err2 := greet(t, LinkOptions{Node: "b", Pair: "p", Secret: testSecret},
+		LinkOptions{Node: "a", Pair: "p", Secret: testSecret})
+	if err1 != nil || err2 != nil {
+		t.Fatal(err1, err2)
+	}
+	standby.flush()
+	sender, err := NewSender(master.log, epoch, standby.log.Hello(Hello{}), SenderOptions{OnSignal: func(s Signal) {
+		if s.Kind == Flushed {
+			onFlushed(s.Seq)
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	receiver := NewReceiver(standby.log, ReceiverOptions{OnSignal: func(Signal) {}, OnCommit: func(uint64) {}})
+	ctxs := [2]context.Context{}
+	cancels := [2]context.CancelFunc{}
+	results := [2]*Broken{}
+	var running sync.WaitGroup
+	for i, side := range []struct {
+		link   *Link
+		stream Stream
+	}{{accepted, sender}, {dialled, receiver}} {
+		ctxs[i], cancels[i] = context.WithCancel(t.Context())
+		running.Go(func() { results[i] = side.link.Run(ctxs[i], side.stream) })
+	}
+	return dialled, accepted, func(first bool) (*Broken, *Broken) {
+		if first {
+			cancels[0]()
+		} else {
+			cancels[1]()
+		}
+		running.Wait()
+		cancels[0]()
+		cancels[1]()
+		return results[0], results[1]
+	}
+}
+
+func TestStreamOverTCP(t *testing.T) {
+	t.Parallel()
+	master, standby := newNode(t, "a"), newNode(t, "b")
+	master.lead(1)
+	flushed := make(chan uint64, 1000)
+	_, _, end := runLinks(t, master, standby, 1, func(seq uint64) { flushed <- seq })
+	for range 200 {
+		master.append(1, 2, 3000)
+		master.append(1, 1, 300<<10) // more than the reader's buffer, together
+		master.log.Sync()
+	}
+	for last := master.log.Last(); <-flushed < last; {
+	}
+	byMaster, byStandby := end(true)
+	if byMaster.Ending != Ended || byStandby.Ending != Closed {
+		t.Errorf("the master's side ended with %v, the standby's with %v", byMaster, byStandby)
+	}
+	checkEqual(t, master, standby, 1)
+}
+
+// What was to be said before the end of the context is said.
+func TestLastWords(t *testing.T) {
+	t.Parallel()
+	a, b := LinkOptions{Node: "a", Pair: "p"}, LinkOptions{Node: "b", Pair: "p"}
+	dialled, accepted, err1, err2 := greet(t, b, a)
+	if err1 != nil || err2 != nil {
+		t.Fatal(err1, err2)
+	}
+	heard := make(chan Signal, 10)
+	var running sync.WaitGroup
+	defer running.Wait()
+	running.Go(func() { accepted.Run(t.Context(), listening(func(s Signal) { heard <- s })) })
+	ctx, cancel := context.WithCancel(t.Context())
+	dialled.Send(Signal{Kind: Beacon, Sent: 1})
+	dialled.Send(Signal{Kind: Beacon, Sent: 2}) // takes the place of the other
+	dialled.Send(Signal{Kind: Release, Epoch: 9})
+	cancel()
+	if got := dialled.Run(ctx, listening(nil)); got.Ending != Ended {
+		t.Error(got)
+	}
+	for _, want := range []Signal{{Kind: Beacon, Sent: 2}, {Kind: Release, Epoch: 9}} {
+		if got := <-heard; got != want {
+			t.Errorf("heard %+v, want %+v", got, want)
+		}
+	}
+}
+
+// listening is a Stream that only hears signals.
+type listeningStream struct {
+	seeds seeds
+	hear  func(Signal)
+}
+
+func listening(hear func(Signal)) *listeningStream { return &listeningStream{hear: hear} }
+
+func (s *listeningStream) Next() ([]byte, error)    { return nil, nil }
+func (s *listeningStream) Close()                   {}
+func (s *listeningStream) bind(x seeds, _ func())   { s.seeds = x }
+func (s *listeningStream) mark() uint64             { return 0 }
+func (s *listeningStream) settled(mark uint64) bool { return true }
+
+func (s *listeningStream) Accept(b []byte) error {
+	f, err := parseFrame(b, s.seeds.in)
+	if err != nil {
+		return err
+	}
+	signal, err := parseSignal(f)
+	if err == nil {
+		s.hear(signal)
+	}
+	return err
+}
+
+func TestHowLinksEnd(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		peer func(conn net.Conn, s seeds)
+		want Ending
+	}{
+		"it closes":  {func(conn net.Conn, _ seeds) { _ = conn.Close() }, Closed},
+		"it resets":  {func(conn net.Conn, _ seeds) { _ = conn.(*net.TCPConn).SetLinger(0); _ = conn.Close() }, Closed},
+		"it is dumb": {func(net.Conn, seeds) {}, Silent},
+		"it babbles": {func(conn net.Conn, _ seeds) { _, _ = conn.Write(make([]byte, 100)) }, Invalid},
+		"another's":  {func(conn net.Conn, s seeds) { _, _ = conn.Write((&Signal{Kind: Beacon}).appendTo(nil, s.out+1)) }, Invalid},
+		"no signal":  {func(conn net.Conn, s seeds) { _ = writeFrame(conn, kindPlan, 1, s.out, []byte("{}")) }, Invalid},
+	} {
+		dialled, accepted, err1, err2 := greet(t, LinkOptions{Node: "b", Silence: 200 * time.Millisecond}, LinkOptions{Node: "a"})
+		if err1 != nil || err2 != nil {
+			t.Fatal(err1, err2)
+		}
+		c.peer(accepted.conn, accepted.seeds)
+		if got := dialled.Run(t.Context(), listening(func(Signal) {})); got.Ending != c.want {
+			t.Errorf("%s: ended %d, %v", name, got.Ending, got)
+		}
+		accepted.Close()
+	}
+}
+
+// R13: that nobody listens is told apart from all else.
+func TestDialRefused(t *testing.T) {
+	t.Parallel()
+	listener := listenLoopback(t)
+	address := listener.Addr().String()
+	_ = listener.Close()
+	if _, err := Dial(t.Context(), address, LinkOptions{Node: "a"}, nil); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Error(err)
+	}
+}

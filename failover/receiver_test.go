@@ -1,0 +1,361 @@
+package failover
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"baton/journal"
+	"baton/journal/memfs"
+)
+
+// following is a standby that has done its plan and told so.
+func following(t *testing.T) (master, standby *node, c *connection) {
+	t.Helper()
+	master, standby = newNode(t, "a"), newNode(t, "b")
+	master.lead(3)
+	c, err := connect(master, standby, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.close)
+	if err := c.settle(); err != nil {
+		t.Fatal(err)
+	}
+	return master, standby, c
+}
+
+// next is a frame of the master, kept.
+func (c *connection) next(t *testing.T) []byte {
+	t.Helper()
+	c.master.log.Sync()
+	frame, err := c.sender.Next()
+	if err != nil || frame == nil {
+		t.Fatal("no frame", err)
+	}
+	return slices.Clone(frame)
+}
+
+// answer is the next signal of the standby; its kind is 0 when there is none.
+func (c *connection) answer(t *testing.T) (s Signal) {
+	t.Helper()
+	frame, err := c.receiver.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if frame != nil {
+		f, err := parseFrame(frame, 2)
+		if err == nil {
+			s, err = parseSignal(f)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// hold has the syncs of a disk wait.
+func hold(disk *memfs.FS) (release func()) {
+	held := make(chan struct{})
+	disk.OnCall(func(c memfs.Call) error {
+		if c.Op == "Datasync" {
+			<-held
+		}
+		return nil
+	})
+	return func() {
+		disk.OnCall(nil)
+		close(held)
+	}
+}
+
+func TestFlushedIsDurable(t *testing.T) {
+	t.Parallel()
+	master, standby, c := following(t)
+	release := hold(standby.disk)
+	master.append(3, 1, 10)
+	if err := c.receiver.Accept(c.next(t)); err != nil {
+		t.Fatal(err)
+	}
+	if s := c.answer(t); s.Kind != 0 {
+		t.Errorf("told %+v, and nothing is durable yet", s)
+	}
+	release()
+	standby.flush()
+	if s, end := c.answer(t), master.log.End(); s != (Signal{Kind: Flushed, Epoch: 3, Seq: end.Seq, Chain: end.Chain}) {
+		t.Errorf("told %+v, the end is %+v", s, end)
+	}
+	if s := c.answer(t); s.Kind != 0 {
+		t.Errorf("told %+v again", s)
+	}
+}
+
+// A standby says at once where it stands, also when it has nothing to do.
+func TestFlushedFollowsThePlan(t *testing.T) {
+	t.Parallel()
+	master, standby, c := following(t)
+	c.close()
+	c, err := connect(master, standby, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	if s := c.answer(t); s.Kind != 0 {
+		t.Errorf("told %+v before the plan", s)
+	}
+	if err := c.receiver.Accept(c.next(t)); err != nil {
+		t.Fatal(err)
+	}
+	if s := c.answer(t); s.Kind != Flushed || s.Seq != master.log.Last() {
+		t.Errorf("told %+v after the plan", s)
+	}
+}
+
+// What is committed is told as far as it is durable here.
+func TestCommitsAreDurableHere(t *testing.T) {
+	t.Parallel()
+	master, standby, c := following(t)
+	var commits []uint64
+	c.receiver.opt.OnCommit = func(seq uint64) { commits = append(commits, seq) }
+	release := hold(standby.disk)
+	before := standby.log.Last()
+	for range 3 {
+		master.append(3, 1, 10)
+		master.log.Commit(master.log.Last())
+		if err := c.receiver.Accept(c.next(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(commits); n > 0 && commits[n-1] > before {
+		t.Errorf("told %d, durable is seq %d", commits, before)
+	}
+	release()
+	standby.flush()
+	c.answer(t)
+	if n := len(commits); n == 0 || commits[n-1] != master.log.Last() || !slices.IsSorted(commits) {
+		t.Errorf("told %d of seq %d", commits, master.log.Last())
+	}
+	beacon := Signal{Kind: Beacon, Epoch: 3, Seq: master.log.Last() + 100}
+	if err := c.receiver.Accept(beacon.appendTo(nil, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if last := commits[len(commits)-1]; last != master.log.Last() {
+		t.Errorf("told %d of seq %d after a beacon", last, master.log.Last())
+	}
+}
+
+// R7: what comes of an epoch below the one promised is not stored, and its sender is told.
+func TestStaleEpoch(t *testing.T) {
+	t.Parallel()
+	master, standby, c := following(t)
+	last := standby.log.Last()
+	if err := standby.log.Remember(func(p *Pair) { p.Promised = 4 }); err != nil {
+		t.Fatal(err)
+	}
+	master.append(3, 1, 10)
+	if err := c.receiver.Accept(c.next(t)); err != nil {
+		t.Fatal(err)
+	}
+	if standby.log.Last() != last {
+		t.Error("a record of epoch 3 was stored, epoch 4 is promised")
+	}
+	if s := c.answer(t); s != (Signal{Kind: Fence, Epoch: 4}) {
+		t.Errorf("told %+v", s)
+	}
+	if _, err := c.receiver.Next(); !errors.Is(err, ErrStale) {
+		t.Error(err)
+	}
+}
+
+// Frames that are lost, come twice or are of another log are not stored.
+func TestFramesOutOfPlace(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		frames func(first, second []byte) [][]byte
+		want   string
+	}{
+		"lost":        {func(_, second []byte) [][]byte { return [][]byte{second} }, "an APPEND follows seq 2"},
+		"twice":       {func(first, _ []byte) [][]byte { return [][]byte{first, first} }, "an APPEND follows seq 1"},
+		"other chain": {func(first, _ []byte) [][]byte { return [][]byte{forge(first, 16)} }, "an APPEND follows seq 1"},
+		"other end":   {func(first, _ []byte) [][]byte { return [][]byte{forge(first, 20)} }, "the master has"},
+		"a plan":      {func(_, _ []byte) [][]byte { return [][]byte{sealed(kindPlan, 0, 3, 1, []byte("{}"))} }, "PLAN is not due"},
+		"a snapshot":  {func(_, _ []byte) [][]byte { return [][]byte{sealed(kindSnapshot, 0, 3, 1, nil)} }, "SNAPSHOT is not due"},
+		"its end":     {func(_, _ []byte) [][]byte { return [][]byte{sealed(kindSnapshotEnd, 0, 3, 1, make([]byte, 32))} }, "SNAPSHOT_END is not due"},
+		"a newcomer":  {func(_, _ []byte) [][]byte { return [][]byte{sealed(kindAppend, 0, 4, 1, nil)} }, "epoch 4 came in a stream of epoch 3"},
+	} {
+		master, standby, link := following(t)
+		master.append(3, 1, 10)
+		first := link.next(t)
+		master.append(3, 1, 10)
+		var err error
+		frames := c.frames(first, link.next(t))
+		for _, frame := range frames {
+			err = link.receiver.Accept(frame)
+		}
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", name, err, c.want)
+		}
+		if again := link.receiver.Accept(first); again == nil {
+			t.Errorf("%s: the stream went on", name)
+		}
+		if name == "other end" && !standby.log.Hello(Hello{}).Resync {
+			t.Error("a standby that holds other records than the master does not ask for a snapshot")
+		}
+	}
+}
+
+// forge changes an octet of an APPEND, and makes the checksum fit.
+func forge(frame []byte, at int) []byte {
+	b := bytes.Clone(frame)
+	b[frameHeaderBytes+at]++
+	seal(b, kindAppend, b[5], 3, 1)
+	return b
+}
+
+// A node with records that have nothing to do with the pair is refused on both sides, and keeps what it has.
+func TestStrangerIsRefused(t *testing.T) {
+	t.Parallel()
+	master, stranger := newNode(t, "a"), newNode(t, "b")
+	master.lead(3)
+	stranger.append(1, 5, 10)
+	c, err := connect(master, stranger, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	_, err = c.step()
+	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "shares no epoch with this pair") {
+		t.Error(err)
+	}
+	if _, err := c.sender.Next(); err == nil || !strings.Contains(err.Error(), "shares no epoch") {
+		t.Error(err)
+	}
+	if stranger.log.Last() != 5 || stranger.log.Pair().Member() {
+		t.Errorf("the stranger has %d records, and is a member: %t", stranger.log.Last(), stranger.log.Pair().Member())
+	}
+}
+
+// The tail that a new master does not have goes aside, whole.
+func TestTailGoesAside(t *testing.T) {
+	t.Parallel()
+	master, standby, c := following(t)
+	common := master.log.End()
+	c.close()
+	master.append(3, 4, 100) // nobody else has it
+	master.flush()
+	tail := master.records()[common.Seq:]
+	standby.lead(4)
+	join(t, standby, master, 4)
+	checkEqual(t, standby, master, 1)
+	aside := readJournal(t, master.disk, "data/divergent-3-5")
+	if len(aside) != len(tail) {
+		t.Fatalf("%d records are aside, %d were cut", len(aside), len(tail))
+	}
+	for i := range tail {
+		if aside[i].Seq != tail[i].Seq || !bytes.Equal(aside[i].Body, tail[i].Body) {
+			t.Errorf("aside is %+v, cut was %+v", aside[i], tail[i])
+		}
+	}
+}
+
+func readJournal(t *testing.T, disk *memfs.FS, dir string) (recs []journal.Record) {
+	t.Helper()
+	j, err := journal.Open(journal.Options{Dir: dir, FS: disk})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = j.Read(0, func(r journal.Record) error {
+		r.Body = slices.Clone(r.Body)
+		recs = append(recs, r)
+		return nil
+	})
+	if err := errors.Join(err, j.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return recs
+}
+
+// The order of what a plan does: the journal is cut, then the node agrees, and only then it takes the lineage.
+func TestPlannedBeforeLineage(t *testing.T) {
+	t.Parallel()
+	master, standby, c := following(t)
+	c.close()
+	master.append(3, 2, 10)
+	master.flush()
+	standby.lead(4)
+	c, err := connect(standby, master, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	refusal := errors.New("the node does not agree")
+	c.receiver.opt.OnPlanned = func(end journal.Position, cluster ID, epoch uint32) error {
+		if epoch != 4 || cluster != (ID{1}) || end != master.log.End() || end.Seq != 1 {
+			t.Errorf("planned epoch %d of pair %s after %+v", epoch, cluster, end)
+		}
+		return refusal
+	}
+	if err := c.receiver.Accept(c.next(t)); !errors.Is(err, refusal) {
+		t.Error(err)
+	}
+	if got := master.log.Pair().Lineage.Last().Epoch; got != 3 {
+		t.Errorf("the lineage ends with epoch %d", got)
+	}
+}
+
+// An intake gives every frame as it was sent, however it arrives, and leaves it alone until it is settled.
+func TestIntake(t *testing.T) {
+	t.Parallel()
+	s := &hoarder{}
+	in := intake{stream: s}
+	var wire []byte
+	for i := range 3000 {
+		size := (i * 7919) % 3000
+		if i%500 == 499 {
+			size = 2 * intakeBytes
+		}
+		wire = append(wire, sealed(kindAppend, 0, uint32(i), 0, bytes.Repeat([]byte{byte(i)}, size))...)
+	}
+	for portion := 1; len(wire) > 0; portion = portion*31%70001 + 1 {
+		room := in.room()
+		n := copy(room[:min(len(room), portion)], wire)
+		wire = wire[n:]
+		if err := in.took(n); err != nil {
+			t.Fatal(err)
+		}
+		if portion%5 == 0 {
+			s.check(t, len(s.held)/2)
+		}
+	}
+	s.check(t, len(s.held))
+	if s.checked != 3000 {
+		t.Errorf("%d frames came", s.checked)
+	}
+}
+
+// A hoarder is a Stream that keeps what it accepts for a while.
+type hoarder struct {
+	listeningStream
+	held    [][]byte
+	checked uint64
+}
+
+func (h *hoarder) Accept(b []byte) error { h.held = append(h.held, b); return nil }
+func (h *hoarder) mark() uint64          { return h.checked + uint64(len(h.held)) }
+func (h *hoarder) settled(m uint64) bool { return m <= h.checked }
+
+// check checks the n oldest and gives them back.
+func (h *hoarder) check(t *testing.T, n int) {
+	t.Helper()
+	for _, b := range h.held[:n] {
+		if f, err := parseFrame(b, 0); err != nil || f.epoch != uint32(h.checked) {
+			t.Fatalf("frame %d is frame %d: %v", h.checked, f.epoch, err)
+		}
+		clear(b) // it may be overwritten now
+		h.checked++
+	}
+	h.held = h.held[n:]
+}

@@ -1,0 +1,305 @@
+package failover
+
+import (
+	"errors"
+	"fmt"
+
+	"baton/journal"
+)
+
+const (
+	// catchUpBytes is about how much of the journal is read back for one frame.
+	catchUpBytes = 256 << 10
+	// frameRoom is what is before the records in an APPEND.
+	frameRoom = frameHeaderBytes + appendFixedBytes
+)
+
+// ErrGap is wrapped when a standby needs records that the master does not have any more: the next connection begins with a
+// snapshot.
+var ErrGap = errors.New("the standby needs records that are not there any more")
+
+// nearBytes is from when on a standby is near.
+const nearBytes = 1 << 20
+
+// SenderOptions say what a Sender tells its node. No lock is held meanwhile.
+type SenderOptions struct {
+	// OnSignal is called with each signal of the peer, FLUSHED among them, from whoever calls Accept. The Log knows of it by
+	// then.
+	OnSignal func(Signal)
+	// OnNear is called once, from Accept, when the peer lacks less than 1 MiB. nil: nobody is told.
+	OnNear func()
+}
+
+// A Sender is the master's end of the stream to one standby. It is passive: Next gives frame after frame, Accept takes what
+// the standby says. The first frame is the plan; then, perhaps, a snapshot; then the records after it, from the journal
+// until the buffer of the Log goes on. Next and Accept may be called from one goroutine each.
+type Sender struct {
+	log    *Log
+	epoch  uint32
+	opt    SenderOptions
+	seeds  seeds
+	detach func()
+	near   bool // OnNear was called
+
+	plan     Plan
+	planned  bool // the plan was sent
+	refused  bool
+	at       journal.Position // the standby has, or will have, everything up to here
+	synced   uint64           // up to here it was asked to sync
+	snapshot *journal.Snapshot
+	placed   uint64 // records of the snapshot that were sent
+	seen     uint64 // the last of them
+	hand     *chunk // it is being sent
+	buf      []byte
+}
+
+// NewSender plans how the peer comes to follow the log, of which this node is the master in an epoch.
+func NewSender(log *Log, epoch uint32, peer Hello, opt SenderOptions) (*Sender, error) {
+	if opt.OnNear == nil {
+		opt.OnNear = func() {}
+	}
+	s := &Sender{log: log, epoch: epoch, opt: opt}
+	log.want(func(b *buffer) { b.streams++ })
+	s.plan = planFor(log.history(), &peer)
+	s.at = s.plan.From
+	if !s.plan.Snapshot {
+		s.refused = s.plan.Refused != ""
+		if !s.refused {
+			log.passed(s.at.Seq)
+			log.retain()
+		}
+		return s, nil
+	}
+	snapshot, err := log.j().Snapshot()
+	if err != nil {
+		s.Close()
+		return nil, fmt.Errorf("begin a snapshot for node %s: %w", peer.Node, err)
+	}
+	s.snapshot, s.plan.From, s.at = snapshot, snapshot.Begin(), snapshot.End()
+	s.seen = s.plan.From.Seq
+	log.passed(s.at.Seq)
+	log.retain()
+	return s, nil
+}
+
+// history is what the log knows of itself, for a plan.
+func (l *Log) history() *history {
+	j, pair := l.j(), l.Pair()
+	return &history{
+		cluster: pair.Cluster, lineage: pair.Lineage, end: j.End(), from: j.Unbroken(), at: j.PositionAt,
+	}
+}
+
+// Plan is what the peer was told to do.
+func (s *Sender) Plan() Plan { return s.plan }
+
+// Next returns the next frame, nil when there is none for now. It is valid until Next is called again.
+func (s *Sender) Next() ([]byte, error) {
+	s.letGo()
+	switch {
+	case !s.planned:
+		return s.nextPlan()
+	case s.refused:
+		return nil, errors.New(s.plan.Refused)
+	case s.snapshot != nil:
+		return s.nextOfSnapshot()
+	}
+	return s.nextRecords()
+}
+
+func (s *Sender) letGo() {
+	if s.hand != nil {
+		s.log.buffer.release(s.hand)
+		s.hand = nil
+	}
+}
+
+func (s *Sender) nextPlan() ([]byte, error) {
+	s.planned = true
+	payload, err := s.plan.encode()
+	if err != nil {
+		return nil, err
+	}
+	s.begin(frameHeaderBytes)
+	s.buf = append(s.buf, payload...)
+	return s.seal(kindPlan, 0), nil
+}
+
+// begin empties buf but for room.
+func (s *Sender) begin(room int) {
+	if cap(s.buf) > 4*catchUpBytes || cap(s.buf) < room {
+		s.buf = make([]byte, catchUpBytes+catchUpBytes/4)
+	}
+	s.buf = s.buf[:room]
+}
+
+func (s *Sender) seal(k kind, flags uint8) []byte {
+	seal(s.buf, k, flags, s.epoch, s.seeds.out)
+	return s.buf
+}
+
+// errFull ends a Read that has filled a frame.
+var errFull = errors.New("the frame is full")
+
+func (s *Sender) nextOfSnapshot() ([]byte, error) {
+	s.begin(frameHeaderBytes)
+	err := s.snapshot.Read(s.seen+1, func(r journal.Record) error {
+		if len(s.buf) > frameHeaderBytes && len(s.buf)+len(r.Body) > catchUpBytes {
+			return errFull
+		}
+		s.buf = appendPlaced(s.buf, &r)
+		s.seen = r.Seq
+		s.placed++
+		return nil
+	})
+	switch {
+	case err != nil && err != errFull:
+		return nil, fmt.Errorf("read the snapshot: %w", err)
+	case len(s.buf) > frameHeaderBytes:
+		return s.seal(kindSnapshot, 0), nil
+	}
+	end := snapshotEnd{end: s.at, records: s.placed}
+	s.begin(frameHeaderBytes + signalBytes)
+	end.put(s.buf[frameHeaderBytes:])
+	s.snapshot.Close()
+	s.snapshot = nil
+	return s.seal(kindSnapshotEnd, 0), nil
+}
+
+// nextRecords goes on in the log.
+func (s *Sender) nextRecords() ([]byte, error) {
+	c, sync, upto := s.log.buffer.take(s.at, s.log.Durable())
+	if c != nil {
+		s.hand = c
+		return s.sealRecords(c.frame, c.end, c.count, sync), nil
+	}
+	if upto > s.at.Seq {
+		frame, err := s.catchUp(upto)
+		if frame != nil || err != nil {
+			return frame, err
+		}
+	}
+	if to := s.log.buffer.syncedTo(); to > s.synced && to <= s.at.Seq { // everything was sent before it was to be synced
+		s.begin(frameRoom)
+		return s.sealRecords(s.buf, s.at, 0, true), nil
+	}
+	return nil, nil
+}
+
+// sealRecords makes an APPEND of a frame with room and the records that lead from at to end.
+func (s *Sender) sealRecords(frame []byte, end journal.Position, count uint32, sync bool) []byte {
+	a := appendFixed{
+		prevSeq: s.at.Seq, prevChain: s.at.Chain, endChain: end.Chain, count: count, commit: s.log.Committed(),
+	}
+	a.put(frame[frameHeaderBytes:])
+	flags := uint8(0)
+	if sync {
+		flags, s.synced = flagSync, end.Seq
+	}
+	s.at = end
+	seal(frame, kindAppend, flags, s.epoch, s.seeds.out)
+	return frame
+}
+
+// catchUp reads whole batches back from the journal, up to Seq upto, where some batch ends; nil when they are not durable
+// yet.
+func (s *Sender) catchUp(upto uint64) ([]byte, error) {
+	j := s.log.j()
+	s.begin(frameRoom)
+	last, whole, size := s.at.Seq, s.at.Seq, frameRoom // of the last whole batch: its Seq, and the octets up to there
+	err := j.Read(s.at.Seq+1, func(r journal.Record) error {
+		switch {
+		case r.Seq > upto:
+			return errFull
+		case r.Seq != last+1:
+			return fmt.Errorf("%w: seq %d to %d", ErrGap, last+1, r.Seq-1)
+		case len(s.buf)+len(r.Body) > catchUpBytes && whole > s.at.Seq:
+			return errFull
+		}
+		s.buf = appendRecord(s.buf, &r)
+		last = r.Seq
+		if r.Ends || last == upto {
+			whole, size = last, len(s.buf)
+		}
+		return nil
+	})
+	if errors.Is(err, journal.ErrTrimmed) {
+		err = fmt.Errorf("%w: %w", ErrGap, err)
+	}
+	if err != nil && err != errFull || whole == s.at.Seq {
+		return nil, notFull(err)
+	}
+	end, err := j.PositionAt(whole)
+	if err != nil {
+		return nil, err
+	}
+	s.buf = s.buf[:size]
+	return s.sealRecords(s.buf, end, uint32(whole-s.at.Seq), whole >= min(upto, j.Durable())), nil
+}
+
+func notFull(err error) error {
+	if err == errFull {
+		return nil
+	}
+	return err
+}
+
+// Accept takes a whole frame of the standby.
+func (s *Sender) Accept(b []byte) error {
+	f, err := parseFrame(b, s.seeds.in)
+	if err != nil {
+		return err
+	}
+	if !f.kind.isSignal() {
+		return fmt.Errorf("a standby sent %s", f.kind)
+	}
+	signal, err := parseSignal(f)
+	if err != nil {
+		return err
+	}
+	if signal.Kind == Flushed && signal.Epoch == s.epoch {
+		if err := s.log.flushed(signal.Seq, signal.Chain); err != nil {
+			return err
+		}
+	}
+	s.opt.OnSignal(signal)
+	if signal.Kind == Flushed && !s.near && s.log.Lag().Bytes < nearBytes {
+		s.near = true
+		s.opt.OnNear()
+	}
+	return nil
+}
+
+// flushed notes how far the standby is.
+func (l *Log) flushed(seq uint64, chain uint32) error {
+	if end := l.End(); seq > end.Seq {
+		return fmt.Errorf("the standby has flushed seq %d, the log ends with %d", seq, end.Seq)
+	}
+	if !l.buffer.flushed(seq, chain) {
+		return fmt.Errorf("%w: at seq %d the standby has another chain", ErrDiverged, seq)
+	}
+	l.passed(seq)
+	return nil
+}
+
+// Close gives back what the Sender holds. Nothing else is called afterwards.
+func (s *Sender) Close() {
+	s.letGo()
+	if s.snapshot != nil {
+		s.snapshot.Close()
+		s.snapshot = nil
+	}
+	if s.detach != nil {
+		s.detach()
+	}
+	s.log.want(func(b *buffer) { b.streams-- })
+}
+
+func (s *Sender) bind(seeds seeds, wake func()) {
+	s.seeds = seeds
+	s.detach = s.log.attach(wake)
+}
+
+func (s *Sender) mark() uint64 { return 0 }
+
+func (s *Sender) settled(uint64) bool { return true }

@@ -1,0 +1,287 @@
+package failover
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"baton/journal"
+	"baton/journal/memfs"
+)
+
+// A life is a random life of a pair.
+type life struct {
+	t        *testing.T
+	rand     *rand.Rand
+	master   *node
+	standby  *node
+	epoch    uint32
+	link     *connection // nil: none
+	required bool
+	safe     journal.Position // committed: it must stay on whoever leads
+	kept     uint64           // no Trim went beyond
+}
+
+func TestPairsStayEqual(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(150) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			p := &life{t: t, rand: rand.New(rand.NewPCG(seed, 7)), master: newNode(t, "a"), standby: newNode(t, "b"), kept: 1}
+			if chance(p.rand, 30) {
+				p.master.retain, p.standby.retain = 60<<10, 60<<10 // a snapshot is needed now and then
+			}
+			p.takeOver(p.master, p.standby)
+			for range 120 {
+				p.act()
+			}
+			p.hangUp()
+			join(t, p.master, p.standby, p.epoch)
+			checkEqual(t, p.master, p.standby, p.kept)
+			p.checkSafe()
+		})
+	}
+}
+
+func (p *life) act() {
+	switch n := p.rand.IntN(100); {
+	case n < 40:
+		p.write()
+	case n < 70:
+		p.pump(p.rand.IntN(8))
+	case n < 78:
+		p.hangUp()
+	case n < 82:
+		p.trim()
+	case n < 85:
+		p.master.log.Clean(everyThird{p.master.log.Last()})
+	case n < 88:
+		p.hangUp()
+		p.standby.crash(memfs.Random(p.rand.Uint64()))
+	case n < 91:
+		p.hangUp()
+		p.master.crash(memfs.Random(p.rand.Uint64()))
+		p.takeOver(p.master, p.standby)
+	case n < 94 && p.standby.log.End().Seq >= p.safe.Seq && p.standby.log.Pair().Member():
+		p.hangUp()
+		p.takeOver(p.standby, p.master)
+	case n < 97:
+		p.require(!p.required)
+	default:
+		p.master.log.Sync()
+	}
+}
+
+// write appends; what a required standby cannot take is not waited for here.
+func (p *life) write() {
+	size := p.rand.IntN(2000)
+	if chance(p.rand, 5) {
+		size = 20 << 10
+	}
+	count := 1 + p.rand.IntN(4)
+	if p.required && p.buffered()+count*(size+100) > 64<<10 {
+		return
+	}
+	p.master.append(p.epoch, count, size)
+	if chance(p.rand, 60) {
+		p.master.log.Sync()
+	}
+}
+
+func (p *life) buffered() int {
+	b := p.master.log.buffer
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.bytes
+}
+
+func (p *life) require(required bool) {
+	p.required = required
+	p.master.log.Require(required)
+}
+
+func (p *life) pump(frames int) {
+	if p.link == nil {
+		link, err := connect(p.master, p.standby, p.epoch)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		p.link = link
+	}
+	for range frames {
+		if _, err := p.link.step(); err != nil {
+			if !errors.Is(err, ErrGap) && !errors.Is(err, ErrReplaced) {
+				p.t.Fatal(err)
+			}
+			p.hangUp()
+			return
+		}
+	}
+	p.commit()
+}
+
+// commit notes what both have made durable.
+func (p *life) commit() {
+	seq := min(p.link.flushed, p.master.log.Durable())
+	if at, err := p.master.log.j().PositionAt(seq); err == nil && seq > p.safe.Seq {
+		p.safe = at
+	}
+}
+
+func (p *life) hangUp() {
+	if p.link != nil {
+		p.link.close()
+		p.link = nil
+	}
+}
+
+// trim asks for more than may go yet: some of what it was decided on is not committed.
+func (p *life) trim() {
+	before := p.master.log.Last() * uint64(p.rand.IntN(100)) / 100
+	p.master.log.Trim(before)
+	p.kept = max(p.kept, before)
+}
+
+func (p *life) takeOver(next, other *node) {
+	p.checkSafeOn(next)
+	if p.master != nil {
+		p.require(false)
+	}
+	p.epoch++
+	p.master, p.standby = next, other
+	p.master.lead(p.epoch)
+}
+
+func (p *life) checkSafe() {
+	p.checkSafeOn(p.master)
+	p.checkSafeOn(p.standby)
+}
+
+// checkSafeOn checks that what was committed is a part of a node's history.
+func (p *life) checkSafeOn(n *node) {
+	p.t.Helper()
+	n.flush()
+	at, err := n.log.j().PositionAt(p.safe.Seq)
+	if errors.Is(err, journal.ErrNotFound) && p.safe.Seq < max(p.kept, n.log.j().Unbroken()+1) {
+		return
+	}
+	if err != nil || at != p.safe {
+		p.t.Fatalf("node %s: %+v was committed; there it has %+v (%v)", n.name, p.safe, at, err)
+	}
+}
+
+// everyThird needs a third of the records.
+type everyThird struct{ asOf uint64 }
+
+func (c everyThird) AsOf() uint64                   { return c.asOf }
+func (c everyThird) Bytes(first, last uint64) int64 { return int64(last-first+1) * 300 }
+func (c everyThird) Keep(r journal.Record, _ func(uint64) bool) bool {
+	return r.Seq%3 == 0 || r.Seq > c.asOf
+}
+
+// filled is a master whose log needs a snapshot for who begins from nothing: its beginning was trimmed.
+func filled(t *testing.T) *node {
+	t.Helper()
+	n := newNode(t, "a")
+	n.retain = 1
+	n.crash(memfs.All)
+	n.lead(1)
+	for range 200 {
+		n.append(1, 2, 900)
+	}
+	n.flush()
+	n.log.Commit(n.log.Last())
+	n.log.Trim(150)
+	n.append(1, 1, 10)
+	n.flush()
+	n.log.Commit(n.log.Last())
+	if n.log.j().First() == 1 {
+		t.Fatal("nothing was trimmed")
+	}
+	return n
+}
+
+func TestSnapshotCutAnywhere(t *testing.T) {
+	t.Parallel()
+	master := filled(t)
+	for frames := 0; ; frames++ {
+		standby := newNode(t, "b")
+		c, err := connect(master, standby, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !c.sender.Plan().Snapshot {
+			t.Fatalf("planned %+v", c.sender.Plan())
+		}
+		for range frames {
+			if _, err := c.step(); err != nil && !errors.Is(err, ErrReplaced) {
+				t.Fatal(err)
+			}
+		}
+		whole := standby.log.Pair().Member()
+		c.close()
+		standby.crash(memfs.Random(uint64(frames)))
+		if got := standby.log.End().Seq; !whole && got != 0 {
+			t.Fatalf("after %d frames, the snapshot not being whole, the log ends with seq %d", frames, got)
+		}
+		join(t, master, standby, 1)
+		checkEqual(t, master, standby, 200)
+		if whole {
+			return
+		}
+	}
+}
+
+// A crash between any two calls of the file system, while a snapshot takes the place of a journal that has what the pair
+// does not.
+func TestReplaceCrashAnywhere(t *testing.T) {
+	t.Parallel()
+	master := filled(t)
+	for calls := 1; ; calls++ {
+		standby := newNode(t, "b")
+		standby.append(1, 3, 100)
+		standby.flush()
+		standby.log.Resync()
+		c, err := connect(master, standby, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		left := calls
+		var crashed *memfs.FS
+		standby.disk.OnCall(func(call memfs.Call) error {
+			if left--; left == 0 && call.Writes() {
+				crashed = standby.disk.CrashClone(memfs.Random(uint64(calls)))
+			} else if left == 0 {
+				left++
+			}
+			return nil
+		})
+		if err := c.settle(); !errors.Is(err, ErrReplaced) {
+			t.Fatal(err)
+		}
+		standby.disk.OnCall(nil)
+		c.close()
+		if crashed == nil {
+			return
+		}
+		_ = standby.log.Close()
+		standby.disk = crashed
+		standby.open()
+		switch pair, last := standby.log.Pair(), standby.log.Last(); {
+		case last == 0:
+			t.Fatalf("crash before call %d: the journal is empty", calls)
+		case !pair.Member() && last != 3:
+			t.Fatalf("crash before call %d: no member, and the log ends with seq %d", calls, last)
+		case pair.Member() && !standby.log.Ours():
+			t.Fatalf("crash before call %d: the pair file speaks of another journal", calls)
+		}
+		standby.log.Resync()
+		join(t, master, standby, 1)
+		checkEqual(t, master, standby, 200)
+		if !strings.Contains(strings.Join(standby.disk.Names(), "\n"), "data/divergent-1-3/") {
+			t.Fatalf("crash before call %d: what the standby had is gone: %v", calls, standby.disk.Names())
+		}
+	}
+}
