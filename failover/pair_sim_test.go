@@ -107,7 +107,6 @@ type connection struct {
 	sender          *Sender
 	receiver        *Receiver
 	flushed         uint64 // what the master was told
-	plans           []Plan
 }
 
 func connect(master, standby *node, epoch uint32) (*connection, error) {
