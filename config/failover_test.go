@@ -173,3 +173,22 @@ func TestSecretsAreRead(t *testing.T) {
 		}
 	}
 }
+
+// What the documentation tells people to write is accepted.
+func TestDocumentedPairsAreAllowed(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../docs/failover.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples := strings.Split(string(text), "```yaml\n")[1:]
+	if len(examples) < 3 {
+		t.Fatalf("%d examples are found, want 3", len(examples))
+	}
+	for _, example := range examples {
+		yaml, _, _ := strings.Cut(example, "```")
+		if _, err := config.Load(config.Sources{File: file(t, yaml)}); err != nil {
+			t.Errorf("%v\n%s", err, yaml)
+		}
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"baton/failover"
 	"baton/failover/natskv"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
@@ -511,6 +512,39 @@ func TestLoginInTheAddressDoesNotShow(t *testing.T) {
 	if text := fmt.Sprint(said, bad, r.State()); strings.Contains(text, "swordfish") {
 		t.Errorf("the password shows: %s", text)
 	}
+}
+
+// What docs/failover.md says that a login needs is enough: less to see and change it, and a little more to make the bucket.
+func TestRightsThatAreNeeded(t *testing.T) {
+	t.Parallel()
+	needed := []string{"$KV.pairs.>", "$JS.API.STREAM.INFO.KV_pairs", "$JS.API.STREAM.MSG.GET.KV_pairs"}
+	s := &natsServer{options: server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
+		JetStream: true, StoreDir: t.TempDir(), SyncAlways: true,
+		Users: []*server.User{
+			user("maker", append(needed, "$JS.API.INFO", "$JS.API.STREAM.CREATE.KV_pairs")...),
+			user("broker", needed...),
+		},
+	}}
+	s.start(t)
+	t.Cleanup(s.stop)
+	maker := open(t, natskv.Options{URLs: []string{"nats://maker:maker@" + s.address()}, Create: true})
+	first := put(t, maker, "1")
+	broker := open(t, natskv.Options{URLs: []string{"nats://broker:broker@" + s.address()}})
+	wantRecord(t, broker, first, "1")
+	second, err := broker.CAS(t.Context(), first, record("2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantRecord(t, maker, second, "2")
+}
+
+// user may publish to some subjects; its password is its name.
+func user(name string, publish ...string) *server.User {
+	return &server.User{Username: name, Password: name, Permissions: &server.Permissions{
+		Publish:   &server.SubjectPermission{Allow: publish},
+		Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
+	}}
 }
 
 func TestWatchTellsEveryChange(t *testing.T) {
