@@ -44,7 +44,7 @@ func (t *turn) consider(r *Reading) {
 		t.adopt(r)
 	}
 	switch {
-	case t.draining != drainNot && r.Found && r.Record.Epoch > t.epoch && r.Record.Master == t.terms.Peer:
+	case t.draining != drainNot && r.Found && r.Record.Epoch > t.epoch && r.Record.Master != t.terms.Node:
 		t.handedOver() // a CAS of this node that was in doubt
 	case r.Found:
 		t.higher(r.Record.Epoch)

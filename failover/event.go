@@ -75,6 +75,7 @@ const (
 
 // Peer is what the HELLO of the other node says.
 type Peer struct {
+	Node        string
 	Cluster     ID   // zero: it never was a member of a pair
 	JournalID   ID   // of its journal
 	Incarnation ID   // of its process: another one is another process

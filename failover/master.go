@@ -246,7 +246,15 @@ func (t *turn) members() []Member {
 	if id == (ID{}) {
 		return []Member{t.me()}
 	}
-	return []Member{t.me(), {Node: t.terms.Peer, JournalID: id}}
+	return []Member{t.me(), {Node: t.partner(), JournalID: id}}
+}
+
+// partner is the name of the other node: of the one that is connected, or else of the one that is in sync.
+func (t *turn) partner() string {
+	if t.peer.link != 0 {
+		return t.peer.says.Node
+	}
+	return t.seen.Record.other(t.terms.Node).Node
 }
 
 func (t *turn) askMembers(members []Member) {
@@ -271,7 +279,7 @@ func (t *turn) refresh() {
 
 // settled takes a list that is known to be that of the register: what was in doubt is over (R5).
 func (t *turn) settled() {
-	m, _ := t.seen.Record.Member(t.terms.Peer)
+	m := t.seen.Record.other(t.terms.Node)
 	changed := t.listed != m.JournalID
 	t.listed, t.doubted = m.JournalID, ID{}
 	if changed && t.seen.Record.Epoch == t.kept.Promised {

@@ -133,7 +133,7 @@ var (
 // In the model every duration is the same: it only matters which timer is set.
 func modelTermsOf(node int) *Terms {
 	return &Terms{
-		Node: nodeNames[node], Peer: nodeNames[1-node], DegradeAfter: 1, HoldTimeout: 1, FenceAfter: 1, Lease: 1, Guard: 0,
+		Node: nodeNames[node], DegradeAfter: 1, HoldTimeout: 1, FenceAfter: 1, Lease: 1, Guard: 0,
 		Bias: 0, Beacon: 1, Retry: 1, Refresh: 1, Bootstrap: 1,
 	}
 }

@@ -273,7 +273,7 @@ func (w *world) connect(n int) {
 
 func (m *machine) hello() Peer {
 	p := Peer{
-		Cluster: m.kept.Cluster, JournalID: m.kept.JournalID, Master: m.s.role.IsMaster(), Promised: m.kept.Promised,
+		Node: m.s.terms.Node, Cluster: m.kept.Cluster, JournalID: m.kept.JournalID, Master: m.s.role.IsMaster(), Promised: m.kept.Promised,
 		RegRev: m.kept.RegRev, End: uint64(m.end),
 	}
 	if p.Master {

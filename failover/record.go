@@ -73,6 +73,15 @@ func (r Record) Member(node string) (Member, bool) {
 	return r.InSync[i], true
 }
 
+// other returns the member that is not this node; zero when there is none.
+func (r Record) other(node string) Member {
+	i := slices.IndexFunc(r.InSync, func(m Member) bool { return m.Node != node })
+	if i < 0 {
+		return Member{}
+	}
+	return r.InSync[i]
+}
+
 // Lists says that this node is in sync with this journal.
 func (r Record) Lists(m Member) bool { return slices.Contains(r.InSync, m) }
 

@@ -166,7 +166,7 @@ func (t *turn) mayBegin() bool {
 	case linked && t.peer.says.End > 0:
 		return false
 	}
-	return t.due[timerBootstrap] == 0 || linked && t.terms.Node < t.terms.Peer
+	return t.due[timerBootstrap] == 0 || linked && t.terms.Node < t.peer.says.Node
 }
 
 // mayTakeOver is R4, with what R8 and R4b add.

@@ -31,9 +31,9 @@ func (r Role) String() string {
 // IsMaster says that the role is one of a master.
 func (r Role) IsMaster() bool { return r >= Activating && r <= HandingOver }
 
-// Terms are what both nodes of a pair have agreed on.
+// Terms are what a node goes by. But for its name, both nodes should have the same.
 type Terms struct {
-	Node, Peer   string        // their names
+	Node         string        // this node's name
 	Block        bool          // never acknowledge alone
 	DegradeAfter time.Duration // how long a standby may be silent
 	HoldTimeout  time.Duration // then, with Block, producers are refused; and the most that a switchover may take

@@ -41,7 +41,7 @@ func (t *turn) handOver() {
 
 func (t *turn) handoverRecord() Record {
 	r := t.recordFor(t.epoch+1, t.members()...)
-	r.Master = t.terms.Peer
+	r.Master = t.partner()
 	r.MinSeq = max(r.MinSeq, t.commit)
 	return r
 }
@@ -88,7 +88,7 @@ func (t *turn) fault() {
 	t.stand()
 	clear(t.due[:])
 	t.set(timerDrain, t.terms.DegradeAfter)
-	r := t.recordFor(t.epoch+1, Member{Node: t.terms.Peer, JournalID: t.peer.says.JournalID})
-	r.Master = t.terms.Peer
+	r := t.recordFor(t.epoch+1, Member{Node: t.partner(), JournalID: t.peer.says.JournalID})
+	r.Master = t.partner()
 	t.claim(askHandover, r)
 }

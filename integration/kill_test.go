@@ -97,11 +97,16 @@ func killWhileRecovering(t *testing.T, o process.Options, rng *rand.Rand) {
 func drain(t *testing.T, o process.Options, l *load) {
 	t.Helper()
 	b := start(t, o)
+	drainFrom(t, b, l)
+	terminate(t, b)
+}
+
+func drainFrom(t *testing.T, b *process.Broker, l *load) {
+	t.Helper()
 	for queue := range places {
 		drainQueue(t, b, l, uint32(queue))
 		lookAgain(t, b, l, uint32(queue))
 	}
-	terminate(t, b)
 }
 
 // drainQueue knows that the queue is empty when the last message in it is its own.

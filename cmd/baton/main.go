@@ -58,7 +58,8 @@ func rootCommand() *cobra.Command {
 	root.SilenceErrors = true
 	root.SilenceUsage = true
 	root.AddCommand(
-		serveCommand(), arbiterCommand(), sendCommand(), receiveCommand(), benchCommand(), configCommand(), journalCommand(), versionCommand())
+		serveCommand(), arbiterCommand(), sendCommand(), receiveCommand(), benchCommand(), configCommand(), failoverCommand(),
+		journalCommand(), versionCommand())
 	return root
 }
 

@@ -37,7 +37,11 @@ func serveCommand() *cobra.Command {
 			}
 			ctx, stop := untilSignal(cmd.Context())
 			defer stop()
-			return profiled(cpuProfile, func() error { return serve(ctx, cfg, cmd.OutOrStdout(), cmd.ErrOrStderr()) })
+			run := serve
+			if cfg.Failover.Mode == "pair" {
+				run = servePair
+			}
+			return profiled(cpuProfile, func() error { return run(ctx, cfg, cmd.OutOrStdout(), cmd.ErrOrStderr()) })
 		},
 	}
 	flags := cmd.Flags()
@@ -83,7 +87,9 @@ func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) err
 	paceCollector(int64(memoryBudget(cfg, availableMemory())) / 32)
 	p := newProgress(stderr)
 	server := broker.New(brokerOptions(cfg, logger, p))
-	log, err := journal.Open(journalOptions(cfg, logger, server, p))
+	o := journalOptions(cfg, logger, p)
+	o.OnDurable, o.OnFatal, o.OnSpace = server.Durable, server.Fail, server.DiskLow
+	log, err := journal.Open(o)
 	if err != nil {
 		p.done()
 		return err
@@ -124,7 +130,8 @@ func readyLine(address net.Addr, cfg config.Config) string {
 	return fmt.Sprintf("baton ready: STOMP on %s, data in %s, no login asked (%s)", address, cfg.Data.Dir, who)
 }
 
-func journalOptions(cfg config.Config, logger *zap.Logger, server *broker.Server, p *progress) journal.Options {
+// journalOptions says the configuration in the words of package journal.
+func journalOptions(cfg config.Config, logger *zap.Logger, p *progress) journal.Options {
 	return journal.Options{
 		Dir:           journalDir(cfg.Data.Dir),
 		SegmentBytes:  int64(cfg.Journal.Segment),
@@ -136,9 +143,6 @@ func journalOptions(cfg config.Config, logger *zap.Logger, server *broker.Server
 		ScrubEvery:    zeroIsNever(cfg.Journal.ScrubEvery),
 		LowWater:      int64(lowWater(cfg.Journal.LowWater, config.Bytes(diskSize(cfg.Data.Dir)))),
 		Stall:         cfg.IO.Stall,
-		OnDurable:     server.Durable,
-		OnFatal:       server.Fail,
-		OnSpace:       server.DiskLow,
 		Progress:      p.reading,
 		Logger:        logger,
 	}

@@ -6,9 +6,9 @@ import (
 	"slices"
 	"testing"
 
-	"baton/broker"
 	"baton/config"
 	"baton/destinations"
+	"baton/journal"
 )
 
 // Every key of the configuration changes what the broker, its journal, its register or an arbiter is told: none is documented and then forgotten.
@@ -65,6 +65,17 @@ func TestEveryKeyIsWired(t *testing.T) {
 		"shutdown.timeout":             "1s",
 		"failover.name":                "orders",
 		"failover.node":                "a",
+		"failover.peer":                "127.0.0.1:7",
+		"failover.secret":              "sixteen letters.",
+		"failover.advertise":           "broker.example:7",
+		"failover.standby":             "refuse",
+		"failover.on_standby_loss":     "block",
+		"failover.degrade_after":       "2s",
+		"failover.hold_timeout":        "7s",
+		"failover.lease":               "2s",
+		"failover.beacon":              "200ms",
+		"failover.fence_after":         "7s",
+		"failover.retain":              "7MiB",
 		"failover.register.urls":       "[nats://127.0.0.1:7]",
 		"failover.register.token":      "a token",
 		"failover.register.bucket":     "pairs",
@@ -78,11 +89,7 @@ func TestEveryKeyIsWired(t *testing.T) {
 	elsewhere := []string{
 		"log.level", "log.format", "stomp.listen", "stomp.allow_anonymous", "failover.register.token_file", "arbiter.token_file",
 	}
-	// These are for the node of a pair, which serve does not run yet.
-	elsewhere = append(elsewhere,
-		"failover.mode", "failover.listen", "failover.peer", "failover.secret", "failover.secret_file", "failover.advertise",
-		"failover.health", "failover.standby", "failover.on_standby_loss", "failover.degrade_after", "failover.hold_timeout",
-		"failover.lease", "failover.beacon", "failover.fence_after", "failover.retain")
+	elsewhere = append(elsewhere, "failover.mode", "failover.listen", "failover.secret_file", "failover.health")
 	usual := wiring(t, nil)
 	for _, key := range config.Keys() {
 		if slices.Contains(elsewhere, key) {
@@ -103,15 +110,18 @@ func wiring(t *testing.T, flags map[string]any) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := journalOptions(cfg, nil, broker.New(broker.Options{}), nil)
-	log.OnDurable, log.OnFatal, log.OnSpace, log.Progress = nil, nil, nil, nil
+	log := journalOptions(cfg, nil, nil)
+	log.Progress = nil
 	options := brokerOptions(cfg, nil, nil)
 	options.Progress = nil
 	policy := options.Machine.Policy(destinations.Queue("a.b"))
 	options.Machine.Policies = nil // an address
 	register := registerOptions(cfg.Failover, cfg.Failover.Register.Token, false, nil)
 	arbiter := arbiterOptions(cfg, cfg.Arbiter.Token, nil)
-	return fmt.Sprintf("%+v\n%+v\n%+v\n%+v\n%+v", options, policy, log, register, arbiter)
+	node := nodeOptions(cfg, cfg.Failover.Secret, log, nil)
+	node.Journal = journal.Options{} // which is log
+	door := doorOptions(cfg, nil)
+	return fmt.Sprintf("%+v\n%+v\n%+v\n%+v\n%+v\n%+v\n%+v", options, policy, log, register, arbiter, node, door)
 }
 
 func TestMaxConnections(t *testing.T) {

@@ -3,6 +3,7 @@ package process
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,14 +18,15 @@ import (
 
 // Options of Start.
 type Options struct {
-	Binary string
-	Data   string   // the data directory
-	Listen string   // "": 127.0.0.1 and any free port
-	Env    []string // BATON_… settings, KEY=VALUE, above the environment
-	Flags  []string // more of them, of baton serve
+	Binary  string
+	Command string   // of baton; "": serve
+	Data    string   // the data directory
+	Listen  string   // "": 127.0.0.1 and any free port
+	Env     []string // BATON_… settings, KEY=VALUE, above the environment
+	Flags   []string // more of them, of baton serve
 }
 
-// Broker is a running baton serve.
+// Broker is a running baton serve, or arbiter.
 type Broker struct {
 	Addr string // where it listens, as its ready line says
 
@@ -88,7 +90,7 @@ func launch(o Options) (*Broker, io.Reader, error) {
 	if listen == "" {
 		listen = "127.0.0.1:0"
 	}
-	cmd := exec.Command(o.Binary, append([]string{"serve", "--listen", listen, "--data", o.Data}, o.Flags...)...)
+	cmd := exec.Command(o.Binary, append([]string{cmp.Or(o.Command, "serve"), "--listen", listen, "--data", o.Data}, o.Flags...)...)
 	cmd.Env = append(os.Environ(), o.Env...)
 	b := &Broker{cmd: cmd, log: &log{}, exited: make(chan struct{})}
 	cmd.Stderr = b.log
@@ -102,7 +104,7 @@ func launch(o Options) (*Broker, io.Reader, error) {
 	return b, stdout, nil
 }
 
-var readyLine = regexp.MustCompile(`^baton ready: STOMP on ([^\s,]+)`)
+var readyLine = regexp.MustCompile(`^baton(?: arbiter)? ready: \S+ on ([^\s,]+)`)
 
 // reap reads stdout to its end, tells the address of the ready line, and waits for the process.
 func (b *Broker) reap(stdout io.Reader, ready chan<- string) {

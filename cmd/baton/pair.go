@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"baton/broker"
+	"baton/config"
+	"baton/failover"
+	"baton/failover/natskv"
+	"baton/journal"
+
+	"go.uber.org/zap"
+)
+
+// A pairNode is a broker that is one of a pair: package failover says when package broker follows, serves or ends.
+type pairNode struct {
+	cfg      config.Config
+	logger   *zap.Logger
+	stdout   io.Writer
+	progress *progress
+	clients  net.Addr
+	node     *failover.Node
+	server   atomic.Pointer[broker.Server] // of the term that there is
+}
+
+// servePair runs a node of a pair until ctx ends, or until its journal fails.
+func servePair(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) error {
+	logger := newLogger(cfg.Log, stderr)
+	// The doors before the house: an address in use must not cost a recovery.
+	clients, err := net.Listen("tcp", cfg.STOMP.Listen)
+	if err != nil {
+		return err
+	}
+	defer clients.Close()
+	peer, err := net.Listen("tcp", cfg.Failover.Listen)
+	if err != nil {
+		return err
+	}
+	defer peer.Close()
+	secret, err := cfg.Failover.ReadSecret()
+	if err != nil {
+		return err
+	}
+	register, err := dialRegister(cfg, logger)
+	if err != nil {
+		return err
+	}
+	defer register.Close()
+	paceCollector(int64(memoryBudget(cfg, availableMemory())) / 32)
+	p := &pairNode{cfg: cfg, logger: logger, stdout: stdout, progress: newProgress(stderr), clients: clients.Addr()}
+	doors := doorOptions(cfg, logger)
+	doors.Brokers = func() []string { return p.node.Brokers() }
+	door := failover.NewDoor(clients, doors)
+	o := nodeOptions(cfg, secret, p.journalOptions(), logger)
+	if o.Advertise == "" {
+		o.Advertise = clients.Addr().String()
+	}
+	o.Listener, o.Register, o.Door, o.NewBroker = peer, register, door, p.newBroker
+	p.node = failover.NewNode(o)
+	return p.run(ctx, door)
+}
+
+// doorOptions says the configuration in the words of package failover, as the next two do.
+func doorOptions(cfg config.Config, logger *zap.Logger) failover.DoorOptions {
+	return failover.DoorOptions{
+		Logger: logger, Relay: cfg.Failover.Standby == "proxy", MaxConnections: maxConnections(cfg.STOMP.MaxConnections, openFiles()),
+	}
+}
+
+func nodeOptions(cfg config.Config, secret config.Secret, log journal.Options, logger *zap.Logger) failover.NodeOptions {
+	f := cfg.Failover
+	return failover.NodeOptions{
+		Terms: terms(f), Pair: f.Name, Secret: []byte(secret.Reveal()), Data: cfg.Data.Dir, Journal: log, Retain: int64(f.Retain),
+		Address: f.Peer, Advertise: f.Advertise, Logger: logger,
+	}
+}
+
+func terms(f config.Failover) failover.Terms {
+	return failover.Terms{
+		Node: f.Node, Block: f.OnStandbyLoss == "block",
+		DegradeAfter: f.DegradeAfter, HoldTimeout: f.HoldTimeout, FenceAfter: f.FenceAfter, Lease: f.Lease, Beacon: f.Beacon,
+		Guard: 150 * time.Millisecond, Bias: f.Lease / 3, Retry: 250 * time.Millisecond, Refresh: 5 * time.Second, Bootstrap: 3 * time.Second,
+	}
+}
+
+func dialRegister(cfg config.Config, logger *zap.Logger) (*natskv.Register, error) {
+	token, err := cfg.Failover.Register.ReadToken()
+	if err != nil {
+		return nil, err
+	}
+	pair, _, err := failover.LoadPair(nil, cfg.Data.Dir, cfg.Failover.Node)
+	if err != nil {
+		return nil, err
+	}
+	return natskv.Open(registerOptions(cfg.Failover, token, !pair.Member(), logger))
+}
+
+// run runs the node, the door, and what operators and load balancers ask.
+func (p *pairNode) run(ctx context.Context, door *failover.Door) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, 4)
+	tasks := []func() error{func() error { return p.node.Run(ctx) }, func() error { return door.Run(ctx) }}
+	if p.cfg.Failover.Health != "" {
+		listener, err := net.Listen("tcp", p.cfg.Failover.Health)
+		if err != nil {
+			return err
+		}
+		tasks = append(tasks, func() error { return failover.ServeHealth(ctx, listener, p.node) })
+	}
+	tasks = append(tasks, func() error { return p.control(ctx) })
+	for _, task := range tasks {
+		go func() { ended <- task() }()
+	}
+	var err error
+	for range tasks {
+		err = errors.Join(err, <-ended)
+		cancel() // one without the others is of no use
+	}
+	if err == nil {
+		p.logger.Info("baton stopped")
+	}
+	return err
+}
+
+// control says that the node is there, once it has its data directory to itself, and answers operators.
+func (p *pairNode) control(ctx context.Context) error {
+	select {
+	case <-p.node.Opened():
+	case <-ctx.Done():
+		return nil
+	}
+	listener, err := failover.ListenControl(p.cfg.Data.Dir)
+	if err != nil {
+		return err
+	}
+	ready := fmt.Sprintf("baton ready: STOMP on %s, data in %s, node %s of the pair %s",
+		p.clients, p.cfg.Data.Dir, p.cfg.Failover.Node, p.cfg.Failover.Name)
+	p.logger.Info(ready)
+	fmt.Fprintln(p.stdout, ready)
+	return failover.ServeControl(ctx, listener, p.node)
+}
+
+func (p *pairNode) journalOptions() journal.Options {
+	o := journalOptions(p.cfg, p.logger, p.progress)
+	o.OnSpace = func(low bool, free int64) {
+		if server := p.server.Load(); server != nil {
+			server.DiskLow(low, free)
+		}
+	}
+	return o
+}
+
+// newBroker makes the broker of a term.
+func (p *pairNode) newBroker(t *failover.Term) failover.Broker {
+	o := brokerOptions(p.cfg, p.logger, p.progress)
+	o.Permit, o.Copies = t, t.Copies
+	o.Connected = func() []broker.Header {
+		return []broker.Header{
+			{Name: "brokers", Value: strings.Join(p.node.Brokers(), ",")},
+			{Name: "role", Value: "master"},
+			{Name: "epoch", Value: strconv.FormatUint(uint64(t.Epoch()), 10)},
+		}
+	}
+	server := broker.New(o)
+	p.server.Store(server)
+	return pairBroker{server}
+}
+
+// pairBroker is a broker.Server in the words of package failover.
+type pairBroker struct{ *broker.Server }
+
+func (b pairBroker) Follow(ctx context.Context, log *failover.Log) error {
+	return b.Server.Follow(ctx, log)
+}
+
+func (b pairBroker) Recover(ctx context.Context, log *failover.Log, name string, epoch uint32) error {
+	return b.Server.Recover(ctx, log, name, epoch)
+}

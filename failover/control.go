@@ -1,0 +1,163 @@
+package failover
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// An Operator is what can be asked of a running node. [Node] is one.
+type Operator interface {
+	Status() Status
+	// Switchover makes the standby the master. It returns when that has happened, or why it cannot.
+	Switchover(ctx context.Context) error
+	// Promote makes this node the master though it may not know all that was acknowledged (R11). Without acceptLoss it only
+	// says what may be lost, in its error.
+	Promote(ctx context.Context, acceptLoss bool) error
+	// Resync has this node put its journal aside and get that of the master.
+	Resync(ctx context.Context) error
+}
+
+// ControlSocket is where, within the data directory, a running node is asked: a socket that only its owner may use.
+const ControlSocket = "failover.sock"
+
+// ListenControl opens the control socket in the data directory, which the caller has locked: one that is there was left by a
+// process that is gone.
+func ListenControl(data string) (net.Listener, error) {
+	name := filepath.Join(data, ControlSocket)
+	if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	listener, err := net.Listen("unix", name)
+	if err != nil {
+		return nil, fmt.Errorf("the control socket, whose path may have about 100 octets: %w", err)
+	}
+	if err := os.Chmod(name, 0o600); err != nil {
+		_ = listener.Close()
+		return nil, err
+	}
+	return listener, nil
+}
+
+// ServeControl answers who comes to the control socket until ctx ends, and closes the listener.
+func ServeControl(ctx context.Context, listener net.Listener, o Operator) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, o.Status()) })
+	act := func(path string, fn func(*http.Request) error) {
+		mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
+			var answer controlAnswer
+			if err := fn(r); err != nil {
+				answer.Error = err.Error()
+			}
+			writeJSON(w, answer)
+		})
+	}
+	act("/switchover", func(r *http.Request) error { return o.Switchover(r.Context()) })
+	act("/promote", func(r *http.Request) error { return o.Promote(r.Context(), r.FormValue("accept-loss") == "true") })
+	act("/resync", func(r *http.Request) error { return o.Resync(r.Context()) })
+	return serveHTTP(ctx, listener, mux)
+}
+
+// ServeHealth answers load balancers until ctx ends, and closes the listener: GET /health is 200 where clients are served,
+// and else 503; with ?role=any, 200 on a standby that can take over too. The body is the role.
+func ServeHealth(ctx context.Context, listener net.Listener, o Operator) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /health", func(w http.ResponseWriter, r *http.Request) {
+		s := o.Status()
+		if !s.Serving && !(r.FormValue("role") == "any" && s.Role == Standby.String()) {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		fmt.Fprintln(w, s.Role)
+	})
+	return serveHTTP(ctx, listener, mux)
+}
+
+// serveHTTP serves until ctx ends. Requests that are under way then are cut.
+func serveHTTP(ctx context.Context, listener net.Listener, handler http.Handler) error {
+	server := http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       30 * time.Second,
+		MaxHeaderBytes:    8 << 10,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+	}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	err := server.Serve(listener)
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+type controlAnswer struct {
+	Error string `json:"error,omitempty"`
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v) // who asked has gone
+}
+
+// A Control asks a node that runs on this machine. It implements what [Operator] has.
+type Control struct{ client http.Client }
+
+// NewControl makes one for the node with this data directory.
+func NewControl(data string) *Control {
+	name := filepath.Join(data, ControlSocket)
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", name)
+	}
+	return &Control{client: http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
+}
+
+// Status asks for the node's. The error wraps that of the socket when no node of a pair runs there.
+func (c *Control) Status(ctx context.Context) (s Status, err error) {
+	return s, c.ask(ctx, http.MethodGet, "status", &s)
+}
+
+// Switchover is that of [Operator].
+func (c *Control) Switchover(ctx context.Context) error { return c.act(ctx, "switchover") }
+
+// Promote is that of [Operator].
+func (c *Control) Promote(ctx context.Context, acceptLoss bool) error {
+	return c.act(ctx, fmt.Sprintf("promote?accept-loss=%t", acceptLoss))
+}
+
+// Resync is that of [Operator].
+func (c *Control) Resync(ctx context.Context) error { return c.act(ctx, "resync") }
+
+func (c *Control) act(ctx context.Context, what string) error {
+	var answer controlAnswer
+	if err := c.ask(ctx, http.MethodPost, what, &answer); err != nil {
+		return err
+	}
+	if answer.Error != "" {
+		return errors.New(answer.Error)
+	}
+	return nil
+}
+
+func (c *Control) ask(ctx context.Context, method, what string, into any) error {
+	request, err := http.NewRequestWithContext(ctx, method, "http://node/"+what, nil)
+	if err != nil {
+		return err
+	}
+	response, err := c.client.Do(request)
+	if err != nil {
+		return fmt.Errorf("no node of a pair answers: %w", errors.Unwrap(err))
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10))
+		return fmt.Errorf("the node answered %s: %s", response.Status, text)
+	}
+	return json.NewDecoder(io.LimitReader(response.Body, 1<<20)).Decode(into)
+}

@@ -1,0 +1,347 @@
+package failover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+
+	"baton/journal"
+)
+
+// How a term finds the other node: who is not master dials, whoever listens accepts, and the newest connection is the one
+// that counts.
+
+const (
+	dialEvery   = 200 * time.Millisecond // about
+	refusedWait = 20 * time.Millisecond  // between the two attempts of R13
+)
+
+// meet looks for the other node as long as there is no connection and this node is not master; when a master is lost, at
+// once; and whatever there is when asked to probe.
+func (t *Term) meet() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		probe := false
+		select {
+		case <-t.ctx.Done():
+			return
+		case <-t.probing:
+			probe = true
+		case <-t.meeting:
+		case <-timer.C:
+		}
+		if probe || t.lonely() {
+			t.seekPeer()
+		}
+		// Two that dial each other at the same time would end each other's connections: chance parts them.
+		timer.Reset(dialEvery/2 + rand.N(dialEvery))
+	}
+}
+
+// lonely says that nobody is connected who should be.
+func (t *Term) lonely() (lonely bool) {
+	t.look(func(s *State) { lonely = !s.Role().IsMaster() })
+	t.linkMu.Lock()
+	defer t.linkMu.Unlock()
+	// What an old connection still does to the journal comes first: the next HELLO tells of it.
+	return lonely && t.link == nil && !slices.ContainsFunc(t.masters, func(c <-chan struct{}) bool { return !isClosed(c) })
+}
+
+// seekPeer dials the other node, and says whether it was reached, or is dead (R13).
+func (t *Term) seekPeer() {
+	refused := 0
+	for {
+		link, err := Dial(t.ctx, t.n.opt.Address, t.linkOptions(), t.hello)
+		if err == nil {
+			t.linked(link)
+			return
+		}
+		if t.ctx.Err() != nil {
+			return
+		}
+		if errors.Is(err, ErrSecret) || errors.Is(err, ErrStranger) {
+			t.logger.Warn("the other node cannot be spoken with", zap.String("address", t.n.opt.Address), zap.Error(err))
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			break
+		}
+		if refused++; refused == 2 {
+			break
+		}
+		sleep(t.ctx, refusedWait)
+	}
+	t.linkMu.Lock()
+	dead := refused == 2 && t.closed && t.link == nil
+	t.linkMu.Unlock()
+	t.handle(Event{Kind: OnUnreached, Dead: dead})
+}
+
+// receive takes connections of the other node.
+func (t *Term) receive() {
+	for {
+		select {
+		case conn := <-t.n.incoming:
+			t.job(func() { t.welcomePeer(conn) })
+		case <-t.ctx.Done():
+			return
+		}
+	}
+}
+
+func (t *Term) welcomePeer(conn net.Conn) {
+	link, err := Accept(t.ctx, conn, t.linkOptions(), t.hello)
+	if err != nil {
+		if t.ctx.Err() == nil {
+			t.logger.Warn("a connection was refused that is not the other node's", zap.Stringer("from", conn.RemoteAddr()), zap.Error(err))
+		}
+		return
+	}
+	t.linked(link)
+}
+
+func (t *Term) linkOptions() LinkOptions {
+	o := &t.n.opt
+	return LinkOptions{Node: o.Terms.Node, Pair: o.Pair, Secret: o.Secret, Logger: t.logger}
+}
+
+// hello is what this node says of itself now.
+func (t *Term) hello(Hello) Hello {
+	h := Hello{Incarnation: t.incarnation.String(), Clean: true, Advertise: t.n.opt.Advertise}
+	t.look(func(s *State) { h.Role, h.Master, h.Epoch = s.Role().String(), s.Role().IsMaster(), s.Epoch() })
+	return t.log.Hello(h)
+}
+
+// linked makes a connection the one that counts, and serves it until it ends.
+func (t *Term) linked(link *Link) {
+	l := &numberedLink{Link: link, ended: make(chan struct{})}
+	l.ctx, l.hangup = context.WithCancel(t.ctx)
+	t.linkMu.Lock()
+	old := t.link
+	t.links++
+	l.number = t.links
+	t.link, t.closed = l, false
+	t.linkMu.Unlock()
+	if old != nil {
+		old.hangup()
+	}
+	hello := link.Peer()
+	t.met(hello)
+	t.handle(Event{Kind: OnLinked, Link: l.number, Peer: peerOf(&hello)})
+	begun := t.job(func() {
+		defer close(l.ended)
+		t.serveLink(l)
+	})
+	if !begun {
+		link.Close()
+	}
+}
+
+// peerOf is what decides of a HELLO.
+func peerOf(h *Hello) *Peer {
+	p := &Peer{
+		Node: h.Node, Cluster: h.Cluster, JournalID: h.Journal, Master: h.Master, Epoch: h.Epoch, Promised: h.Promised, RegRev: h.RegRev,
+		End: h.End.Seq,
+	}
+	_ = p.Incarnation.UnmarshalText([]byte(h.Incarnation)) // one that is none tells nothing
+	return p
+}
+
+func (t *Term) serveLink(l *numberedLink) {
+	defer l.hangup()
+	broken := t.runLink(l)
+	t.linkMu.Lock()
+	current := t.link == l
+	if current {
+		t.link, t.closed = nil, broken.Ending == Closed
+	}
+	t.linkMu.Unlock()
+	if current {
+		t.parted(broken)
+	}
+	if t.ctx.Err() != nil {
+		return
+	}
+	if errors.Is(broken, ErrReplaced) {
+		t.end(fmt.Errorf("%w: %w", errAgain, broken))
+	}
+	t.handle(Event{Kind: OnUnlinked, Link: l.number})
+	if current && l.Peer().Master {
+		signal(t.meeting)
+	}
+}
+
+func (t *Term) runLink(l *numberedLink) *Broken {
+	stream, err := Stream(&idle{onSignal: t.signalled(l.number)}), error(nil)
+	if l.stream != nil {
+		stream, err = l.stream()
+	}
+	if err != nil {
+		l.Close()
+		return &Broken{Ending: Invalid, Err: err}
+	}
+	return l.Run(l.ctx, stream)
+}
+
+// idle is the Stream between two nodes of which neither is master: signals alone.
+type idle struct {
+	onSignal func(Signal)
+	seeds    seeds
+}
+
+func (idle) Next() ([]byte, error)     { return nil, nil }
+func (idle) Close()                    {}
+func (i *idle) bind(s seeds, _ func()) { i.seeds = s }
+func (idle) mark() uint64              { return 0 }
+func (idle) settled(uint64) bool       { return true }
+
+func (i *idle) Accept(b []byte) error {
+	f, err := parseFrame(b, i.seeds.in)
+	if err != nil {
+		return err
+	}
+	if !f.kind.isSignal() {
+		return fmt.Errorf("%s came between two nodes of which neither is master", f.kind)
+	}
+	s, err := parseSignal(f)
+	if err == nil {
+		i.onSignal(s)
+	}
+	return err
+}
+
+// signal wakes who waits for c; it never blocks.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// linkOf is the connection with this number, if it is the current one.
+func (t *Term) linkOf(number uint64) *numberedLink {
+	t.linkMu.Lock()
+	defer t.linkMu.Unlock()
+	if t.link == nil || t.link.number != number {
+		return nil
+	}
+	return t.link
+}
+
+// More of the methods of shell.
+
+func (t *Term) probe() { signal(t.probing) }
+
+func (t *Term) send(link uint64, s Signal) {
+	if l := t.linkOf(link); l != nil {
+		l.Send(s)
+	}
+}
+
+func (t *Term) hangup(link uint64) {
+	if l := t.linkOf(link); l != nil {
+		l.hangup()
+	}
+}
+
+// signalled gives the member what came over a connection.
+func (t *Term) signalled(link uint64) func(Signal) {
+	return func(s Signal) { t.handle(Event{Kind: OnSignal, Link: link, Signal: s}) }
+}
+
+// follow has the connection, which is about to be run, take the stream of a master, and leads clients to that.
+func (t *Term) follow(link uint64, epoch uint32) {
+	l := t.linkOf(link)
+	if l == nil {
+		return
+	}
+	hello := l.Peer()
+	t.following(hello.Node)
+	t.linkMu.Lock()
+	t.masters = slices.DeleteFunc(t.masters, isClosed)
+	earlier := slices.Clone(t.masters)
+	t.masters = append(t.masters, l.ended)
+	t.linkMu.Unlock()
+	if hello.Advertise != "" {
+		t.n.opt.Door.Relay(hello.Advertise)
+	}
+	l.stream = func() (Stream, error) {
+		for _, ended := range earlier { // one at a time changes the journal
+			<-ended
+		}
+		return NewReceiver(t.log, ReceiverOptions{
+			OnSignal: t.signalled(link),
+			OnCommit: t.broker.Durable,
+			OnPlanned: func(end journal.Position, cluster ID, epoch uint32) error {
+				t.handle(Event{Kind: OnPlanned, Link: link, Seq: end.Seq, Epoch: epoch, Cluster: cluster})
+				return l.ctx.Err()
+			},
+		}), nil
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// replicate has the connection, which is about to be run, bring a standby the log.
+func (t *Term) replicate(link uint64, epoch uint32) {
+	l := t.linkOf(link)
+	if l == nil {
+		return
+	}
+	l.stream = func() (Stream, error) {
+		return NewSender(t.log, epoch, l.Peer(), SenderOptions{
+			OnSignal: t.signalled(link),
+			OnNear:   func() { t.handle(Event{Kind: OnNear, Link: link}) },
+		})
+	}
+}
+
+// saw is told what the register says.
+func (t *Term) saw(r Reading, err error) {
+	e := Event{Kind: OnSeen, Reading: &r}
+	switch {
+	case errors.Is(err, ErrNoRegister), errors.Is(err, ErrRecord):
+		e.Reading = &Reading{}
+	case err != nil:
+		e.Failed = true
+	}
+	t.heard(r, err)
+	t.handle(e)
+}
+
+func (t *Term) readRegister() {
+	t.job(func() { t.saw(t.n.opt.Register.Read(t.ctx)) })
+}
+
+func (t *Term) changeRegister(number, revision uint64, record Record) {
+	record.At = time.Now()
+	t.job(func() {
+		revision, err := t.n.opt.Register.CAS(t.ctx, revision, record)
+		e := Event{Kind: OnAnswer, Number: number, Revision: revision}
+		switch {
+		case errors.Is(err, ErrLost):
+			e.Outcome = Lost
+		case err != nil:
+			e.Outcome = Unknown
+		}
+		t.logger.Info("asked the register", zap.Uint32("epoch", record.Epoch), zap.String("master", record.Master),
+			zap.Any("insync", record.InSync), zap.Uint64("revision", revision), zap.Error(err))
+		if t.ctx.Err() == nil || err == nil {
+			t.handle(e)
+		}
+	})
+}

@@ -1,0 +1,396 @@
+package failover
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"baton/journal"
+)
+
+// A Term is the time of a node between an opening of its journal and the next: it begins as nobody in particular, may come
+// to follow the other node or to lead, and ends when it has led or the process ends. What happens to it is a member's to
+// decide; it is the member's shell, with the goroutines, sockets and clocks.
+type Term struct {
+	member
+	n           *Node
+	logger      *zap.Logger
+	broker      Broker
+	permit      *permit
+	incarnation ID
+	begun       atomic.Bool     // the member has a state
+	leaving     context.Context // ends when the process is to end
+	ctx         context.Context
+	cancel      context.CancelFunc
+	jobs        sync.WaitGroup
+	hiring      sync.Mutex
+	retired     bool        // no job begins any more; hiring guards it
+	chores      chan func() // what must be done in order, and may wait
+	timer       *time.Timer
+	alarmAt     time.Duration // on the clock; 0: none. The member's lock guards it
+	meeting     chan struct{} // the other node is to be looked for now
+	probing     chan struct{} // the same, even if there is a connection
+	noted       Role          // as note saw it last; the member's lock guards it
+
+	over   chan struct{} // closed when the term is to end, for cause
+	ending sync.Once
+	cause  error
+
+	roles   chan uint32 // the epoch that this node is to lead
+	rest    rest        // of the broker, while it follows
+	serving context.Context
+	goodbye context.CancelFunc // of serving: clients are to be told that the process ends
+
+	linkMu  sync.Mutex
+	link    *numberedLink // the newest
+	links   uint64
+	masters []<-chan struct{} // of connections to masters: closed when they have ended
+	closed  bool              // the last one was closed by the other side, which may be dead (R13)
+
+	statusMu  sync.Mutex
+	role      Role          // as it was last noted
+	changed   chan struct{} // closed when it is another one
+	since     time.Time
+	follows   string // whom this node follows or followed last; empty: nobody
+	reason    string
+	stoodDown Why
+	alarms    []string
+	peer      PeerStatus
+	register  RegisterStatus
+	refusing  atomic.Bool
+}
+
+// A numberedLink is a connection to the other node; the numbers are in the order in which they were made.
+type numberedLink struct {
+	*Link
+	number uint64
+	ctx    context.Context
+	hangup context.CancelFunc
+	ended  chan struct{}
+	stream func() (Stream, error) // what goes over it; nil: signals alone. Set before it is run
+}
+
+// newTerm opens the log. Errors of the journal and of the node's file are told as they are.
+func newTerm(ctx context.Context, n *Node) (*Term, error) {
+	t := &Term{
+		rest: newRest(),
+		n:    n, logger: n.logger, permit: newPermit(bootTime), incarnation: randomID(),
+		chores: make(chan func(), 16), meeting: make(chan struct{}, 1), probing: make(chan struct{}, 1), over: make(chan struct{}),
+		roles: make(chan uint32, 1), changed: make(chan struct{}), since: time.Now(),
+	}
+	t.leaving = ctx
+	t.ctx, t.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	t.serving, t.goodbye = context.WithCancel(t.ctx)
+	t.register.State, t.register.Since = "not asked yet", t.since
+	t.timer = time.AfterFunc(time.Hour, func() { t.handle(Event{Kind: OnTick}) })
+	t.timer.Stop()
+	o := LogOptions{
+		Data: n.opt.Data, Node: n.opt.Terms.Node, Journal: n.opt.Journal, Retain: n.opt.Retain,
+		OnAppended: t.appended, OnDurable: t.durable, Rest: t.rest.begin,
+	}
+	o.Journal.OnFatal = t.failed
+	t.broker = n.opt.NewBroker(t)
+	log, err := OpenLog(o)
+	if err != nil {
+		t.cancel()
+		return nil, err
+	}
+	t.log, t.shell = log, t
+	kept, lineage, err := t.recollect()
+	if err != nil {
+		t.cancel()
+		_ = log.Close()
+		return nil, err
+	}
+	end := log.End()
+	t.state = NewState(bootTime(), &n.opt.Terms, Start{
+		Kept: kept, Incarnation: t.incarnation, End: end.Seq, LastEpoch: max(lineage.Last().Epoch, end.Epoch),
+	})
+	t.begun.Store(true)
+	return t, nil
+}
+
+// recollect is what the node remembers. Where that is about another journal, it is a journal that nobody knows: its history
+// is forgotten, what was promised is not.
+func (t *Term) recollect() (Kept, Lineage, error) {
+	id := t.log.ID()
+	if !t.log.Ours() {
+		if err := t.log.Remember(func(p *Pair) { p.Journal, p.Lineage = id, nil }); err != nil {
+			return Kept{}, nil, err
+		}
+	}
+	p := t.log.Pair()
+	return Kept{Cluster: p.Cluster, JournalID: id, Promised: p.Promised, RegRev: p.RegRev}, p.Lineage, nil
+}
+
+// run is the term, from the first event to the end of all that it began.
+func (t *Term) run() error {
+	t.job(t.work)
+	t.job(t.meet)
+	t.job(t.receive)
+	t.job(func() { t.n.opt.Register.Watch(t.ctx, t.saw) })
+	hosted := make(chan struct{})
+	go func() {
+		defer close(hosted)
+		t.host()
+	}()
+	t.handle(Event{Kind: OnTick})
+	select {
+	case <-t.over:
+	case <-t.leaving.Done():
+		t.leave(hosted)
+	}
+	t.timer.Stop()
+	t.cancel()
+	<-hosted
+	t.retire()
+	err := t.log.Close()
+	if t.cause != nil {
+		return t.cause
+	}
+	return err
+}
+
+// job runs fn in a goroutine that the term waits for, unless that has ended.
+func (t *Term) job(fn func()) (begun bool) {
+	t.hiring.Lock()
+	defer t.hiring.Unlock()
+	if !t.retired {
+		t.jobs.Go(fn)
+	}
+	return !t.retired
+}
+
+// retire waits for all jobs.
+func (t *Term) retire() {
+	t.hiring.Lock()
+	t.retired = true
+	t.hiring.Unlock()
+	t.timer.Stop()
+	t.jobs.Wait()
+}
+
+// end has the term end for a cause; the first one counts.
+func (t *Term) end(cause error) {
+	t.ending.Do(func() {
+		t.cause = cause
+		close(t.over)
+	})
+}
+
+// leave takes leave of clients in peace, and then of the other node, which may take over at once.
+func (t *Term) leave(hosted <-chan struct{}) {
+	t.goodbye()
+	t.look(func(s *State) {
+		if !s.Role().IsMaster() {
+			t.cancel()
+		}
+	})
+	<-hosted
+	t.handle(Event{Kind: OnLeave})
+}
+
+// work does the chores.
+func (t *Term) work() {
+	for {
+		select {
+		case chore := <-t.chores:
+			chore()
+		case <-t.ctx.Done():
+			return
+		}
+	}
+}
+
+// later has something done that may block, after what was to be done before.
+func (t *Term) later(chore func()) {
+	select {
+	case t.chores <- chore:
+	default:
+		t.job(func() {
+			select {
+			case t.chores <- chore:
+			case <-t.ctx.Done():
+			}
+		})
+	}
+}
+
+// host has the broker follow until this node is to lead, and then lead.
+func (t *Term) host() {
+	for t.ctx.Err() == nil {
+		if err := t.keepUp(); err != nil {
+			t.end(err)
+			return
+		}
+		select {
+		case epoch := <-t.roles:
+			if err := t.lead(epoch); err != nil {
+				t.end(err)
+			}
+			return
+		default:
+		}
+	}
+}
+
+// keepUp runs Follow until somebody wants the broker to rest, or the term to end.
+func (t *Term) keepUp() error {
+	ctx, end := t.rest.work(t.ctx)
+	defer end()
+	if len(t.roles) > 0 {
+		return nil
+	}
+	err := t.broker.Follow(ctx, t.log)
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("follow the log: %w", err)
+	}
+	return nil
+}
+
+// lead is the master of an epoch, until it is not.
+func (t *Term) lead(epoch uint32) error {
+	t.linkMu.Lock()
+	masters := t.masters
+	t.linkMu.Unlock()
+	for _, ended := range masters {
+		<-ended // nobody else appends from here on
+	}
+	err := t.log.Flush(t.ctx)
+	if err == nil {
+		cluster := t.log.Pair().Cluster
+		err = t.broker.Recover(t.ctx, t.log, hex.EncodeToString(cluster[:4]), epoch)
+	}
+	if err != nil {
+		if t.ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("become the master of epoch %d: %w", epoch, err)
+	}
+	clients := t.n.opt.Door.Serve()
+	defer clients.Close()
+	t.handle(Event{Kind: OnActivated})
+	return t.broker.Serve(t.serving, clients)
+}
+
+// appended is the log's OnAppended.
+func (t *Term) appended(end journal.Position) {
+	t.handle(Event{Kind: OnAppended, Seq: end.Seq, Epoch: end.Epoch})
+}
+
+// durable is the journal's OnDurable.
+func (t *Term) durable(seq uint64) {
+	if !t.begun.Load() {
+		return
+	}
+	t.handle(Event{Kind: OnDurable, Seq: seq})
+}
+
+// failed is the journal's OnFatal.
+func (t *Term) failed(err error) {
+	if !t.begun.Load() {
+		return
+	}
+	t.job(func() { // the writer of the journal must not wait for what comes of it
+		t.handle(Event{Kind: OnFault})
+		t.broker.Fail(err)
+		t.end(err)
+	})
+}
+
+// The methods of shell follow. The member calls them while it is locked.
+
+func (t *Term) now() time.Duration { return bootTime() }
+
+func (t *Term) alarm(at time.Duration, ok bool) {
+	if !ok {
+		at = 0
+	}
+	t.note()
+	if at == t.alarmAt {
+		return
+	}
+	t.alarmAt = at
+	if !ok {
+		t.timer.Stop()
+		return
+	}
+	t.timer.Reset(max(0, at-bootTime()))
+}
+
+func (t *Term) require(required bool) { t.later(func() { t.log.Require(required) }) }
+
+func (t *Term) activate(epoch uint32) {
+	t.roles <- epoch
+	t.rest.interrupt()
+}
+
+func (t *Term) committed(seq uint64) { t.broker.Durable(seq) }
+
+func (t *Term) extendLease(until time.Duration) { t.permit.extend(until) }
+
+func (t *Term) refuse(refuse bool) { t.refusing.Store(refuse) }
+
+func (t *Term) pause() {
+	t.job(func() {
+		last, err := t.broker.Pause(t.ctx)
+		if err != nil {
+			t.logger.Warn("the broker could not be paused", zap.Error(err))
+			return
+		}
+		t.handle(Event{Kind: OnDrained, Seq: last})
+	})
+}
+
+func (t *Term) resume() {
+	t.job(t.broker.Resume)
+}
+
+func (t *Term) standDown(why Why) {
+	err := fmt.Errorf("%w: %s", errAgain, why)
+	if why == JournalFailed {
+		err = errors.New(why.String())
+	}
+	t.statusMu.Lock()
+	t.reason, t.stoodDown = why.String(), why
+	t.statusMu.Unlock()
+	t.logger.Warn("this node stands down", zap.Stringer("why", why))
+	if why == HandedOver {
+		t.broker.Leave(err)
+	} else {
+		t.broker.Fail(err)
+		t.n.opt.Door.Wait()
+	}
+	t.end(err)
+}
+
+func (t *Term) broke(err error) {
+	t.logger.Error("this node cannot go on", zap.Error(err))
+	t.job(func() {
+		t.handle(Event{Kind: OnFault})
+		t.broker.Fail(err)
+		t.end(err)
+	})
+}
+
+func (t *Term) raise(a Alarm, raised bool) {
+	t.statusMu.Lock()
+	defer t.statusMu.Unlock()
+	name := a.String()
+	i := slices.Index(t.alarms, name)
+	switch {
+	case raised && i < 0:
+		t.alarms = append(t.alarms, name)
+		t.logger.Warn("alarm", zap.String("alarm", name))
+	case !raised && i >= 0:
+		t.alarms = slices.Delete(t.alarms, i, i+1)
+		t.logger.Info("alarm is over", zap.String("alarm", name))
+	}
+}

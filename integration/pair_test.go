@@ -1,0 +1,203 @@
+package integration
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+
+	"baton/integration/client"
+	"baton/integration/process"
+)
+
+var takeovers = flag.Int("takeovers", 30, "how often TestPairKill9 kills the master")
+
+// A pair is two nodes and their arbiter, each a process.
+type pair struct {
+	t       *testing.T
+	dir     string
+	arbiter *process.Broker
+	nodes   [2]*pairNode
+}
+
+type pairNode struct {
+	*process.Broker
+	options process.Options
+}
+
+// pairHosts gives each pair a loopback address of its own, so that nobody else takes the ports that are named before they
+// are listened on.
+var pairHosts atomic.Uint32
+
+func pairHost() string {
+	n := pairHosts.Add(1)
+	return fmt.Sprintf("127.%d.%d.%d", 64+os.Getpid()%64, os.Getpid()/64%256, 1+n%254)
+}
+
+func freeAddress(t *testing.T, host string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", host+":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// newPair starts an arbiter and two nodes, and waits until they are in sync.
+func newPair(t *testing.T, env ...string) *pair {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "baton-pair-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &pair{t: t, dir: dir}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("data kept in %s", dir)
+		} else {
+			os.RemoveAll(dir)
+		}
+	})
+	host := pairHost()
+	p.arbiter = start(t, process.Options{Command: "arbiter", Binary: binary, Data: filepath.Join(dir, "arbiter"), Listen: host + ":0",
+		Env: []string{"BATON_ARBITER_TOKEN=" + pairToken}})
+	links := [2]string{freeAddress(t, host), freeAddress(t, host)}
+	for i := range p.nodes {
+		name := string(rune('a' + i))
+		p.nodes[i] = &pairNode{options: process.Options{
+			Binary: binary, Data: filepath.Join(dir, name), Listen: freeAddress(t, host),
+			Env: append([]string{
+				"BATON_JOURNAL_SEGMENT=256KiB", "BATON_JOURNAL_CHECKPOINT_EVERY=100ms", "BATON_QUEUES_MAX_DELIVERIES=65535",
+				"BATON_FAILOVER_MODE=pair", "BATON_FAILOVER_NODE=" + name, "BATON_FAILOVER_LISTEN=" + links[i], "BATON_FAILOVER_PEER=" + links[1-i],
+				"BATON_FAILOVER_REGISTER_URLS=[nats://" + p.arbiter.Addr + "]", "BATON_FAILOVER_REGISTER_TOKEN=" + pairToken,
+			}, env...),
+		}}
+		p.start(i)
+	}
+	p.awaitSync()
+	return p
+}
+
+const pairToken = "a token that nobody would guess"
+
+func (p *pair) start(i int) {
+	p.t.Helper()
+	p.nodes[i].Broker = start(p.t, p.nodes[i].options)
+}
+
+// A pairStatus is of what baton failover status prints what tests look at.
+type pairStatus struct {
+	Role    string   `json:"role"`
+	Serving bool     `json:"serving"`
+	Epoch   uint32   `json:"epoch"`
+	Alarms  []string `json:"alarms"`
+}
+
+// status asks a node that runs; ok is false when it does not answer.
+func (p *pair) status(i int) (s pairStatus, ok bool) {
+	p.t.Helper()
+	out, err := exec.Command(binary, "failover", "status", "--json", "--data", p.nodes[i].options.Data).Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return s, false
+	}
+	if err == nil {
+		err = json.Unmarshal(out, &s)
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return s, true
+}
+
+// await asks the nodes again and again, until one of them is as it is wanted.
+func (p *pair) await(what string, wanted func(pairStatus) bool) (node int) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
+	defer cancel()
+	for ctx.Err() == nil {
+		for i := range p.nodes {
+			if s, ok := p.status(i); ok && wanted(s) {
+				return i
+			}
+		}
+	}
+	for i, n := range p.nodes {
+		s, ok := p.status(i)
+		p.t.Logf("node %d: %+v, %v\n%s", i, s, ok, n.Log())
+	}
+	p.t.Fatalf("no node %s", what)
+	return 0
+}
+
+// awaitSync waits until there is a master whose standby can take over, and says who it is.
+func (p *pair) awaitSync() (master int) {
+	p.t.Helper()
+	return p.await("is a master with a standby in sync", func(s pairStatus) bool { return s.Role == "duplex" && s.Serving })
+}
+
+func (p *pair) awaitMaster() (master int) {
+	p.t.Helper()
+	return p.await("serves", func(s pairStatus) bool { return s.Serving })
+}
+
+// kill -9 of the master under load, again and again, the roles changing each time: nothing receipted is lost, nothing
+// acknowledged with a receipt comes back, every second delivery is flagged, transactions happen entirely or not at all.
+func TestPairKill9(t *testing.T) {
+	t.Parallel()
+	t.Logf("%d failovers, -seed %d", *takeovers, *seed)
+	rng := rand.New(rand.NewPCG(*seed, 0))
+	p := newPair(t, expiryPolicy)
+	l := newLoad()
+	defer keepEvidence(t, filepath.Join(p.dir, "evidence"), l.history)
+	for cycle := range *takeovers {
+		master := p.awaitSync()
+		chosen := chooseMix(rng)
+		at := rng.IntN(2) // the standby's door leads to the master, too
+		t.Logf("cycle %d: master %d, clients at %d: %v", cycle, master, at, chosen)
+		wait := l.start(t.Context(), p.nodes[at].Addr, rng, chosen)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		stalled := l.history.Await(ctx, l.history.Len()+1+rng.IntN(4000))
+		cancel()
+		p.nodes[master].Kill()
+		if err := wait(); err != nil || stalled != nil {
+			t.Fatalf("cycle %d: %v, %v\n%s", cycle, stalled, err, p.nodes[master].Log())
+		}
+		if got := p.awaitMaster(); got != 1-master {
+			t.Fatalf("cycle %d: node %d serves, and is dead", cycle, got)
+		}
+		rest(rng)
+		p.start(master)
+	}
+	drainFrom(t, p.nodes[p.awaitSync()].Broker, l)
+	judge(t, l)
+}
+
+// The clients of a broker that is not one of a pair are told nothing about one, and those of a pair who is master.
+func TestPairGreets(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	master := p.awaitSync()
+	s, _ := p.status(master)
+	for i, n := range p.nodes {
+		c := dial(t, n.Broker, client.Options{})
+		want := map[string]string{
+			"role": "master", "epoch": fmt.Sprint(s.Epoch),
+			"brokers": "tcp://" + p.nodes[master].Addr + ",tcp://" + p.nodes[1-master].Addr,
+		}
+		for name, value := range want {
+			if got := c.Connected.Header(name); got != value {
+				t.Errorf("node %d: CONNECTED says %s:%s, want %s", i, name, got, value)
+			}
+		}
+	}
+}
