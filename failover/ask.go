@@ -163,7 +163,8 @@ func (t *turn) answer(e *Event) {
 	}
 	t.ask.doubtful = false
 	is := Reading{Revision: e.Revision, Found: true, Record: t.ask.record}
-	if t.known && !t.newer(&is) { // somebody has come after it, whose word was faster
+	overtaken := t.ask.purpose == askRole && is.Record.Epoch <= max(t.kept.Promised, t.epoch)
+	if overtaken || t.known && !t.newer(&is) { // somebody has come after it, whose word was faster
 		t.failed(Lost)
 		return
 	}

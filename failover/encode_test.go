@@ -87,6 +87,7 @@ func (p *packer) world(w *world) {
 	}
 	num(p, &top, 4)
 	p.log(&w.committed, top)
+	p.log(&w.ackedIn, top)
 	for epoch := 1; epoch <= w.limits.epochs; epoch++ {
 		num(p, &w.activated[epoch], 2)
 	}
@@ -111,7 +112,7 @@ func (p *packer) state(w *world, n int, m *machine) {
 	s := &m.s
 	if p.reading {
 		s.terms, s.kept, s.end = modelTerms[n], m.kept, uint64(m.end)
-		s.lastEpoch = m.kept.Promised
+		s.incarnation, s.lastEpoch = ID{2, uint8(n)}, m.kept.Promised
 		if m.end > 0 {
 			s.lastEpoch = max(s.lastEpoch, uint32(m.log[m.end]))
 		}
@@ -164,8 +165,9 @@ func (p *packer) peer(s *State, other int) {
 		return
 	}
 	q := &s.peer
-	q.link, q.last = 1, 1
-	if !p.reading { // what is below what this node knows itself says nothing
+	if p.reading {
+		q.link, q.last = 1, 1
+	} else { // what is below what this node knows itself says nothing
 		if q.says.Promised <= s.kept.Promised {
 			q.says.Promised = 0
 		}
@@ -255,7 +257,8 @@ func (p *packer) side(d *side, from int) {
 
 func (p *packer) register(w *world) {
 	num(p, &w.rev, 4)
-	for rev := w.oldest(); rev <= w.rev; rev++ {
+	num(p, &w.floor, 4)
+	for rev := max(w.floor, 1); rev <= w.rev; rev++ {
 		p.entry(w, &w.regs[rev])
 	}
 	num(p, &w.count, 2)
@@ -278,12 +281,13 @@ func (w *world) oldest() uint8 {
 	oldest := w.rev
 	for n := range w.nodes {
 		m := &w.nodes[n]
-		oldest = min(oldest, max(uint8(m.s.seen.Revision), uint8(m.kept.RegRev)))
-		if m.s.seen.Revision > 0 {
-			oldest = min(oldest, uint8(m.s.seen.Revision))
+		seen, kept := uint8(m.s.seen.Revision), uint8(m.kept.RegRev)
+		if seen == 0 {
+			seen = kept
 		}
+		oldest = min(oldest, seen)
 	}
-	return max(oldest, 1)
+	return oldest
 }
 
 // recall fills in the records that nodes have seen and asked for.

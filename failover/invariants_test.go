@@ -9,11 +9,11 @@ func (w *world) check() {
 	w.s8s9()
 }
 
-// holds says that all that was acknowledged is in the durable log of a node.
-func (w *world) holds(n int, upto uint8) (uint8, bool) {
+// holds says that all that was acknowledged before an epoch is in the log of a node.
+func (w *world) holds(n int, upto, before uint8) (uint8, bool) {
 	m := &w.nodes[n]
 	for seq, epoch := range w.committed {
-		if epoch != 0 && (uint8(seq) > upto || m.log[seq] != epoch) {
+		if epoch != 0 && w.ackedIn[seq] < before && (uint8(seq) > upto || m.log[seq] != epoch) {
 			return uint8(seq), false
 		}
 	}
@@ -33,7 +33,7 @@ func (w *world) s2() {
 		if gen == 0 || gen-1 != w.nodes[n].gen {
 			continue // another journal lies there by now, which is nobody
 		}
-		if seq, ok := w.holds(n, w.durableEnd(n)); !ok {
+		if seq, ok := w.holds(n, w.durableEnd(n), 8); !ok {
 			w.violate("S2", "%s is in sync without seq %d", nodeNames[n], seq)
 		}
 	}
@@ -68,7 +68,7 @@ func (w *world) s8s9() {
 	n := int(w.activated[newest] - 1)
 	m := &w.nodes[n]
 	if m.up && m.s.role.IsMaster() && uint8(m.s.epoch) == newest {
-		if seq, ok := w.holds(n, m.end); !ok {
+		if seq, ok := w.holds(n, m.end, 8); !ok {
 			w.violate("S8/S9", "%s serves in epoch %d without seq %d", nodeNames[n], newest, seq)
 		}
 	}
@@ -103,11 +103,8 @@ func (w *world) checkActivate(n int, a *Action, cause *Event) {
 	if r := w.nodes[n].s.ask.record; cause.Kind != OnAnswer || cause.Outcome != Done || r.Epoch != a.Epoch || r.Master != nodeNames[n] {
 		w.violate("S12", "%s activates epoch %d without a CAS that is done", nodeNames[n], a.Epoch)
 	}
-	if seq, ok := w.holds(n, w.nodes[n].end); !ok {
+	if seq, ok := w.holds(n, w.nodes[n].end, uint8(a.Epoch)); !ok {
 		w.violate("S3", "%s activates epoch %d without seq %d", nodeNames[n], a.Epoch, seq)
-	}
-	if w.nodes[n].kept.Promised < a.Epoch {
-		w.violate("S4", "%s activates epoch %d and has promised %d", nodeNames[n], a.Epoch, w.nodes[n].kept.Promised)
 	}
 }
 
@@ -123,9 +120,9 @@ func (w *world) commit(n int, upto uint8) {
 		default:
 			w.violate("S5", "seq %d is acknowledged in epoch %d and in %d", seq, w.committed[seq], epoch)
 		}
-		w.committed[seq] = epoch
-		for later := m.s.epoch + 1; int(later) < len(w.activated); later++ {
-			if other := w.activated[later]; other != 0 && w.nodes[other-1].log[seq] != epoch {
+		w.committed[seq], w.ackedIn[seq] = epoch, uint8(m.s.epoch)
+		for later := int(m.s.epoch) + 1; later < len(w.activated); later++ {
+			if other := w.activated[later]; other != 0 && int(w.nodes[other-1].kept.Promised) >= later && w.nodes[other-1].log[seq] != epoch {
 				w.violate("S4", "seq %d is acknowledged in epoch %d, and %s is master of %d without it", seq, m.s.epoch, nodeNames[other-1], later)
 			}
 		}

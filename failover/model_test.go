@@ -29,7 +29,10 @@ type limits struct {
 	faults      int // of a journal (R12)
 	switchovers int
 	refreshes   int
-	cuts        int // of a connection
+	cuts        int   // of a connection
+	stale       uint8 // by how many revisions what is read may be old
+	window      uint8 // of frames on their way to a standby, when a record joins them
+	exact       bool  // see relax
 }
 
 // A disk is what a node has while it is down.
@@ -43,9 +46,10 @@ type disk struct {
 // A machine is a node: disk and, while it is up, State. The log up to durable survives a crash.
 type machine struct {
 	disk
-	up   bool
-	s    State
-	link uint64 // the number of the connection that it has said HELLO on
+	up     bool
+	s      State
+	starts uint8  // tells one State from another
+	link   uint64 // the number of the connection that it has said HELLO on
 }
 
 // A frame on its way.
@@ -104,6 +108,7 @@ type world struct {
 	cut    bool // the connection transports nothing more; what is there can be read
 	rev    uint8
 	regs   [maxRev + 1]entry
+	floor  uint8 // of revisions: nobody reads what everybody knows to be old
 	writes [maxWrites]write
 	count  uint8 // of writes
 
@@ -117,6 +122,7 @@ type world struct {
 
 	// What the invariants remember.
 	committed [maxSeq + 1]uint8 // the epoch of the record that was acknowledged at a Seq
+	ackedIn   [maxSeq + 1]uint8 // the epoch of its master
 	activated [8]uint8          // node + 1
 
 	limits *limits
@@ -186,12 +192,13 @@ func (w *world) violate(name, format string, args ...any) {
 func (w *world) start(n int) {
 	m := &w.nodes[n]
 	m.up = true
+	m.starts++
 	var last uint8
 	if m.end > 0 {
 		last = m.log[m.end]
 	}
 	m.s = NewState(1, modelTerms[n], Start{
-		Kept: m.kept, Incarnation: ID{2, uint8(n)}, End: uint64(m.end), LastEpoch: max(uint32(last), m.kept.Promised),
+		Kept: m.kept, Incarnation: ID{2, uint8(n), m.starts}, End: uint64(m.end), LastEpoch: max(uint32(last), m.kept.Promised),
 	})
 	clear(m.s.due[:])
 	m.s.due[timerPromise], m.s.due[timerBootstrap] = never, never
@@ -228,6 +235,9 @@ func (w *world) perform(n int, a *Action, cause *Event) {
 		w.checkClaim(n, a)
 		w.ask(n, a)
 	case DoSend:
+		if a.Signal.Kind == Beacon && !w.limits.exact {
+			return
+		}
 		if a.Link == m.link {
 			w.push(1-n, modelFrame{a.Signal.Kind, uint8(a.Signal.Epoch), uint8(a.Signal.Seq)})
 		}
@@ -333,6 +343,9 @@ func (w *world) hangup(n int) {
 func (w *world) plan(n int) {
 	mine, theirs := &w.nodes[n], &w.sides[n]
 	common := commonPoint(&mine.log, mine.end, &theirs.helloLog, uint8(theirs.hello.End))
+	if w.rules.common != nil {
+		common = w.rules.common(w, n)
+	}
 	theirs.sending, theirs.sent = true, common
 	w.push(1-n, modelFrame{kindOfPlan, uint8(mine.s.epoch), common})
 }

@@ -123,7 +123,10 @@ func (w *world) eachOfNode(n uint8, m *machine, fn func(v move)) {
 	if s.durable < s.end {
 		at(moveDurable)
 	}
-	for rev := max(uint8(s.seen.Revision), uint8(m.kept.RegRev)); rev <= w.rev; rev++ {
+	for rev := max(uint8(s.seen.Revision), uint8(m.kept.RegRev), w.floor); rev <= w.rev; rev++ {
+		if r := w.regs[rev]; !w.limits.exact && uint32(r.epoch) < m.kept.Promised {
+			continue
+		}
 		fn(move{kind: moveSee, node: n, arg: rev})
 	}
 	for timer := uint8(0); timer < timers; timer++ {
@@ -147,7 +150,7 @@ func (w *world) eachOfNode(n uint8, m *machine, fn func(v move)) {
 
 func (w *world) eachOfMaster(n uint8, m *machine, at func(moveKind)) {
 	s, d := &m.s, &w.sides[n]
-	if d.sending && !w.cut && d.sent < m.end && w.sides[1-n].count < 2 {
+	if d.sending && !w.cut && d.sent < m.end && w.sides[1-n].count < w.limits.window {
 		at(moveSend)
 	}
 	at(moveAppend)
@@ -182,6 +185,46 @@ func (w *world) eachOfMaster(n uint8, m *machine, at func(moveKind)) {
 
 // make performs v, and says whether it was possible. actions is how many the node had to perform.
 func (w *world) make(v move) (actions int, ok bool) {
+	actions, ok = w.perhaps(v)
+	w.floor = max(w.floor, w.oldest())
+	if w.rev > w.limits.stale {
+		w.floor = max(w.floor, w.rev-w.limits.stale)
+	}
+	if !w.limits.exact {
+		w.relax()
+	}
+	return actions, ok
+}
+
+// relax makes a world one in which more can happen, and of which there are fewer. What only ever keeps a node from asking the
+// register is as if it did not: probes, promises (their timers can ring again at once), the answers to beacons, doubts about
+// the register, minSeq. An invariant that holds then holds with them as well.
+func (w *world) relax() {
+	for n := range w.nodes {
+		m := &w.nodes[n]
+		m.kept.RegRev = 0
+		if !m.up {
+			continue
+		}
+		s := &m.s
+		s.kept.RegRev, s.probed, s.suspect = 0, true, false
+		s.peer.says.Promised, s.peer.says.RegRev, s.peer.promised = 0, 0, s.peer.link != 0
+		if !s.role.IsMaster() {
+			s.due[timerPromise], s.due[timerBootstrap] = never, never
+		}
+		s.solo = s.listed == ID{}
+		s.seen.Record.MinSeq = 0
+		w.sides[n].hello.RegRev = 0
+	}
+	for rev := range w.regs {
+		w.regs[rev].minSeq = 0
+	}
+	for i := range w.writes {
+		w.writes[i].record.minSeq = 0
+	}
+}
+
+func (w *world) perhaps(v move) (actions int, ok bool) {
 	n := int(v.node)
 	m, crash := &w.nodes[n], int(v.crash)-1
 	if crash >= 0 {
@@ -193,6 +236,9 @@ func (w *world) make(v move) (actions int, ok bool) {
 		return 0, true
 	case moveConnect:
 		w.connect(n)
+		if !w.limits.exact { // who is dialled reads the HELLO at once
+			w.greet(1-n, -1)
+		}
 		return 0, true
 	case moveHello:
 		return w.greet(n, crash), true

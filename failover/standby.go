@@ -233,6 +233,6 @@ func (t *turn) activate() {
 	t.believe()
 	t.lease = t.now
 	t.do(Action{Kind: DoLease, Until: t.now})
-	t.settled()
 	t.do(Action{Kind: DoActivate, Epoch: r.Epoch})
+	t.settled()
 }
