@@ -166,7 +166,7 @@ func (p *packer) peer(s *State, other int) {
 	}
 	q := &s.peer
 	if p.reading {
-		q.link, q.last = 1, 1
+		q.link, q.last, q.says.Node = 1, 1, nodeNames[other]
 	} else { // what is below what this node knows itself says nothing
 		if q.says.Promised <= s.kept.Promised {
 			q.says.Promised = 0
@@ -232,6 +232,7 @@ func (p *packer) side(d *side, from int) {
 	}
 	if d.phase == sideGreeted {
 		h := &d.hello
+		h.Node = nodeNames[from]
 		p.flag(&h.Master)
 		num(p, &h.Epoch, 3)
 		num(p, &h.Promised, 3)
