@@ -55,7 +55,7 @@ peers: brokers ## play the same scripts against Baton, ActiveMQ and RabbitMQ, an
 	$(GO) test ./integration/peers -count=1 -v -timeout 10m
 
 torture: clients ## crash and damage a journal STATES (5000000) times and bit by bit, kill -9 a broker CYCLES (1000) times
-	GOGC=1000 $(GO) test ./journal -run '^(TestCrashAnywhere|TestEveryFlippedBitIsFoundOrHarmless|TestDamagedSectors)$$' -count=1 -v -timeout 24h \
+	GOGC=1000 $(GO) test ./journal -run '^(TestCrashAnywhere|TestCrashInACut|TestEveryFlippedBitIsFoundOrHarmless|TestDamagedSectors)$$' -count=1 -v -timeout 24h \
 		-states=$(STATES) -specimen=$(SPECIMEN) -seed=$(SEED)
 	$(GO) test ./integration -run '^TestKill9$$' -count=1 -v -timeout 6h -cycles=$(CYCLES)
 

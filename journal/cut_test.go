@@ -272,6 +272,43 @@ func TestCutOfNothingChangesNothing(t *testing.T) {
 	}
 }
 
+// TestCutTakesWhatIsAsideAlready: an earlier attempt may have got no further than that. Another journal there is refused.
+func TestCutTakesWhatIsAsideAlready(t *testing.T) {
+	t.Parallel()
+	k := cuttable(t, filled(t, 100))
+	tail := func(disk *memfs.FS, after, last uint64) {
+		j := open(t, newWatch().options(disk))
+		defer mustClose(t, j)
+		im, err := journal.NewImport(disk, otherDir, k.positions[after], 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = j.Read(after+1, func(r journal.Record) error {
+			if r.Seq > last {
+				return nil
+			}
+			return im.Add(r)
+		})
+		if err := errors.Join(err, im.Finish(k.positions[last])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		after, last uint64
+		same        bool
+	}{{50, 100, true}, {49, 100, false}, {51, 100, false}, {50, 99, false}} {
+		disk := k.disk.CrashClone(memfs.All)
+		tail(disk, c.after, c.last)
+		err := k.goesOn(disk, 50)
+		if c.same != (err == nil) || !c.same && !strings.Contains(err.Error(), "not empty") {
+			t.Errorf("aside is what comes after %d up to %d: %v", c.after, c.last, err)
+		}
+		if cut, err := k.found(disk, 50); !c.same && (cut || err != nil) {
+			t.Errorf("aside is what comes after %d up to %d: %t, %v", c.after, c.last, cut, err)
+		}
+	}
+}
+
 func TestCutRefuses(t *testing.T) {
 	t.Parallel()
 	all := trunks(t, 250)

@@ -3,7 +3,8 @@ package journal
 import "fmt"
 
 // Snapshot is a picture of an open journal at one moment, up to what was durable then. It keeps the files open that were the
-// journal, so that reading it takes as long as it likes: what is trimmed, cleaned or recycled meanwhile stays in it.
+// journal, one for each segment, so that reading it takes as long as it likes: what is trimmed, cleaned or recycled meanwhile stays
+// in it, and on disk.
 type Snapshot struct {
 	j        *Journal
 	segments []*segment // in order; held

@@ -29,6 +29,7 @@ var zeros [zeroBytes]byte
 type spare struct {
 	wanted   bool
 	triedFor uint64 // id of the segment during which one was wanted last: one attempt each, but for want of room
+	heldFor  uint64 // id of the segment during which the file of a trimmed one could not be recycled: somebody had it
 	making   bool
 	awaited  bool // the writer waits for the one that is being made
 	taken    bool // the writer has one that still has the name of the spare
@@ -67,8 +68,8 @@ func (j *Journal) keepHouse() {
 		case <-late.C:
 		}
 		j.makeSpare()
-		if j.removeDoomed(false) {
-			late.Reset(j.opt.keepTrimmed)
+		if wait, waiting := j.removeDoomed(false); waiting {
+			late.Reset(wait)
 		}
 	}
 }

@@ -22,8 +22,12 @@ func (j *Journal) keeps(s *segment) bool {
 	return ample && s.recyclable(j.spareSize()) && time.Since(s.trimmed) < j.opt.keepTrimmed
 }
 
-// nextRecyclable is the place in doomed of the segment that is to be recycled next; -1: there is none. The caller holds mu.
+// nextRecyclable is the place in doomed of the segment that is to be recycled next; -1: there is none, or the last one was held
+// and none is tried until the next segment begins. The caller holds mu.
 func (j *Journal) nextRecyclable() int {
+	if j.spare.heldFor == j.segments[len(j.segments)-1].id {
+		return -1
+	}
 	return slices.IndexFunc(j.doomed, func(s *segment) bool { return s.recyclable(j.spareSize()) })
 }
 
@@ -54,12 +58,27 @@ func (j *Journal) recycle(s *segment, size int64) (File, error) {
 	}
 	file, err := j.opt.FS.Open(name, true)
 	if err != nil {
-		return nil, firstError(j.opt.FS.Remove(name), err)
+		_ = j.opt.FS.Remove(name) // or whoever makes the next spare does
+		return nil, err
 	}
-	if err := fillUp(file, s.end, size); err != nil {
-		return nil, firstError(j.opt.FS.Remove(name), file.Close(), err)
+	err = fillUp(file, s.end, size)
+	if err == nil {
+		return file, nil
 	}
-	return file, nil
+	_ = j.opt.FS.Remove(name)
+	_ = file.Close()
+	if errors.Is(err, errHeld) {
+		j.noteHeld()
+	}
+	return nil, err
+}
+
+// noteHeld pauses recycling. Where nobody ever gets a write lease, or a reader holds all there was, spares of zeros would
+// otherwise be given up again and again for files that cannot be used.
+func (j *Journal) noteHeld() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.spare.heldFor = j.segments[len(j.segments)-1].id
 }
 
 // fillUp makes file, which ends at end, one of size bytes, unless somebody else has it open.
@@ -83,8 +102,8 @@ func (j *Journal) forget(s *segment) {
 }
 
 // removeDoomed unlinks trimmed segments that no spare will be made of, or all. One that stays because of an error is found
-// and removed by the next Open. It tells whether some still wait.
-func (j *Journal) removeDoomed(all bool) (waiting bool) {
+// and removed by the next Open. It tells whether some still wait, and how long the next of them does.
+func (j *Journal) removeDoomed(all bool) (wait time.Duration, waiting bool) {
 	j.mu.Lock()
 	var due []*segment
 	for _, s := range j.doomed {
@@ -103,5 +122,8 @@ func (j *Journal) removeDoomed(all bool) (waiting bool) {
 	defer j.mu.Unlock()
 	j.doomed = slices.DeleteFunc(slices.Clone(j.doomed), func(s *segment) bool { return slices.Contains(due, s) })
 	j.changed.Broadcast()
-	return len(j.doomed) > 0
+	if len(j.doomed) == 0 {
+		return 0, false
+	}
+	return j.opt.keepTrimmed - time.Since(j.doomed[0].trimmed), true
 }

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -194,6 +197,61 @@ func TestSpareOfZerosIsGivenUpForATrimmedFile(t *testing.T) {
 	}
 }
 
+// TestSpareOfZerosIsFinishedWhereNothingIsRecycled: where the system gives no lease, a spare of zeros that gives way to each
+// trimmed file would never be ready.
+func TestSpareOfZerosIsFinishedWhereNothingIsRecycled(t *testing.T) {
+	t.Parallel()
+	disk, w := memfs.New(), newWatch()
+	opt := keeping(w, disk)
+	opt.SegmentBytes = 1 << 20
+	j := open(t, opt)
+	var files []string
+	for range 4 {
+		files = append(files, roll(t, j, w, disk))
+	}
+	j.Quiesce()
+	var made, held atomic.Int64
+	trim := make(chan uint64, 1)
+	disk.OnCall(func(c memfs.Call) error {
+		switch {
+		case c.Op == "Alone":
+			held.Add(1)
+			return errDisk
+		case c.Op == "Create" && filepath.Base(c.Name) == "spare.tmp":
+			made.Add(1)
+		case c.Op == "Datasync" && filepath.Base(c.Name) == "spare.tmp": // a slice of several
+			select {
+			case before := <-trim:
+				j.Trim(before)
+				j.Sync()
+				for j.First() < before { // until it has been noted
+					runtime.Gosched()
+				}
+			default:
+			}
+		}
+		return nil
+	})
+	first := func(name string) (seq uint64) {
+		_, _ = fmt.Sscanf(filepath.Base(name), "%d-%d", new(uint64), &seq)
+		return seq
+	}
+	roll(t, j, w, disk) // takes the spare
+	made.Store(0)
+	trim <- first(files[2])
+	j.Trim(first(files[1]))
+	put(t, j, w, 1)
+	for len(trim) > 0 {
+		put(t, j, w, 1)
+	}
+	j.Quiesce()
+	if made.Load() != 1 || held.Load() != 1 {
+		t.Errorf("%d spares were begun, %d files could not be recycled, want 1 and 1", made.Load(), held.Load())
+	}
+	disk.OnCall(nil)
+	mustClose(t, j)
+}
+
 // TestTrimmedFilesWaitForAWhile: those that no segment needs in time go, and at once when room is scarce.
 func TestTrimmedFilesWaitForAWhile(t *testing.T) {
 	t.Parallel()
@@ -215,10 +273,18 @@ func TestTrimmedFilesWaitForAWhile(t *testing.T) {
 			if n := len(segmentNames(disk)); scarce && n != 1 || !scarce && n != 6 {
 				t.Errorf("scarce: %t: %d files just after a trim", scarce, n)
 			}
-			time.Sleep(11 * time.Second)
+			time.Sleep(3 * time.Second)
+			roll(t, j, w.watch, disk)
+			trimAll(t, j, w.watch) // its file waits longer than those from before
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			if n := len(segmentNames(disk)); scarce && n != 1 || !scarce && n != 2 {
+				t.Errorf("scarce: %t: %d files 5 s after a trim and 2 s after another", scarce, n)
+			}
+			time.Sleep(3 * time.Second)
 			synctest.Wait()
 			if n := len(segmentNames(disk)); n != 1 {
-				t.Errorf("scarce: %t: %d files some time after a trim", scarce, n)
+				t.Errorf("scarce: %t: %d files 5 s after the last trim", scarce, n)
 			}
 			mustClose(t, j)
 		})
