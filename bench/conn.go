@@ -15,8 +15,9 @@ import (
 // A conn is a connection to a broker. One goroutine may read while another writes.
 type conn struct {
 	net.Conn
-	in  *stomp.Reader
-	out []byte // frames that are to be written
+	addr string
+	in   *stomp.Reader
+	out  []byte // frames that are to be written
 }
 
 const (
@@ -29,6 +30,7 @@ const (
 // Server is whom the clients connect to.
 type Server struct {
 	Addr     string
+	Failover []string // addresses in place of Addr, of brokers that take over from one another; a run goes on when they do
 	Login    string
 	Passcode string
 	Dialect  Dialect
@@ -36,28 +38,39 @@ type Server struct {
 
 // dial connects and waits for CONNECTED. The connection ends with ctx.
 func (s *Server) dial(ctx context.Context, headers ...string) (*conn, error) {
-	dialing, cancel := context.WithTimeout(ctx, connectPatience)
+	if s.survives() {
+		return s.redial(ctx, "", headers...)
+	}
+	return s.dialTo(ctx, s.Addr, connectPatience, headers)
+}
+
+func (s *Server) dialTo(ctx context.Context, addr string, patience time.Duration, headers []string) (*conn, error) {
+	dialing, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	socket, err := (&net.Dialer{}).DialContext(dialing, "tcp", s.Addr)
+	socket, err := (&net.Dialer{}).DialContext(dialing, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
+	beat := "0,0"
+	if s.survives() {
+		socket, beat = &watched{Conn: socket}, "0,"+strconv.FormatInt((silence/2).Milliseconds(), 10)
+	}
 	limits := stomp.AfterConnect()
 	limits.BodyBytes = maxBodyBytes
-	c := &conn{Conn: socket, in: stomp.NewReader(socket, stomp.V12, limits).AcceptServerFrames()}
-	headers = append([]string{"accept-version", "1.2", "host", s.Dialect.Host, "heart-beat", "0,0"}, headers...)
+	c := &conn{Conn: socket, addr: addr, in: stomp.NewReader(socket, stomp.V12, limits).AcceptServerFrames()}
+	headers = append([]string{"accept-version", "1.2", "host", s.Dialect.Host, "heart-beat", beat}, headers...)
 	if s.Login != "" {
 		headers = append(headers, "login", s.Login, "passcode", s.Passcode)
 	}
 	context.AfterFunc(ctx, func() { _ = socket.Close() })
-	_ = socket.SetDeadline(time.Now().Add(connectPatience))
+	_ = socket.SetDeadline(time.Now().Add(patience))
 	f, err := c.call("CONNECT", headers...)
 	if err == nil && f.Command != stomp.CmdConnected {
 		err = fmt.Errorf("the broker answered CONNECT with %s", f.Command)
 	}
 	if err != nil {
 		_ = socket.Close()
-		return nil, fmt.Errorf("connect to %s: %w", s.Addr, err)
+		return nil, fmt.Errorf("connect to %s: %w", addr, err)
 	}
 	_ = socket.SetDeadline(time.Time{})
 	return c, nil
@@ -89,12 +102,26 @@ func (c *conn) next() (*stomp.Frame, error) {
 	f, err := c.in.Next()
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		err = errors.New("the broker has closed the connection")
+		err = errGone
 	case err == nil && f.Command == stomp.CmdError:
-		message, _ := f.Header("message")
-		err = fmt.Errorf("the broker says ERROR: %s", message)
+		err = refusal(f)
 	}
 	return f, err
+}
+
+var (
+	errGone    = errors.New("the broker has closed the connection")
+	errLeaving = errors.New("the broker is going")
+)
+
+// refusal is what an ERROR frame says.
+func refusal(f *stomp.Frame) error {
+	message, _ := f.Header("message")
+	err := fmt.Errorf("the broker says ERROR: %s", message)
+	if code, _ := f.Header("code"); string(code) == "failover" || string(code) == "shutdown" {
+		err = fmt.Errorf("%w: %w", errLeaving, err)
+	}
+	return err
 }
 
 // add writes a frame without a body to the output.
@@ -113,9 +140,11 @@ func (c *conn) ack(id []byte) {
 	c.out = append(c.out, '\n', 0)
 }
 
-// send writes a SEND whose head, up to its last fixed header, is ready. A receipt below 0 is none.
-func (c *conn) send(head []byte, receipt int64, body []byte) {
-	c.out = append(c.out, head...)
+// begin writes the head of a SEND, up to its last fixed header; more may follow, and send ends it.
+func (c *conn) begin(head []byte) { c.out = append(c.out, head...) }
+
+// send writes the rest of a SEND. A receipt below 0 is none.
+func (c *conn) send(receipt int64, body []byte) {
 	if receipt >= 0 {
 		c.out = append(c.out, "receipt:"...)
 		c.out = strconv.AppendInt(c.out, receipt, 10)

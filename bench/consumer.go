@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,32 +16,60 @@ import (
 type consumer struct {
 	*run
 	number int
-	c      *conn
+	c      *conn // changed by work, under mu
 	ledger *ledger
 	rec    *recorder
 	had    atomic.Int64
+	ready  bool // the broker has confirmed the subscriptions
+
+	mu      sync.Mutex
+	leaving bool // leave was called
 }
 
 // newConsumer subscribes.
 func (r *run) newConsumer(ctx context.Context, number int) (*consumer, error) {
 	co := &consumer{
-		run: r, number: number, rec: r.receives[number%len(r.receives)], ledger: newLedger(r.w.Producers, r.w.Destinations),
+		run: r, number: number, rec: r.receives[number%len(r.receives)], ledger: r.newLedger(),
 	}
-	connect, _ := co.durable(0)
-	c, err := r.server.dial(ctx, connect...)
-	if err != nil {
+	if err := co.connect(ctx); err != nil {
 		return nil, fmt.Errorf("consumer %d: %w", number, err)
 	}
-	co.c = c
-	mine := co.destinations()
+	return co, nil
+}
+
+// connect subscribes on a new connection; to another broker, if there are several and there was a connection before.
+func (c *consumer) connect(ctx context.Context) (err error) {
+	headers, _ := c.durable(0)
+	var to *conn
+	if c.c == nil {
+		to, err = c.server.dial(ctx, headers...)
+	} else {
+		to, err = c.server.redial(ctx, c.c.addr, headers...)
+	}
+	if err != nil {
+		return err
+	}
+	mine := c.destinations()
 	for i, destination := range mine {
-		headers := co.subscription(destination)
+		headers := c.subscription(destination)
 		if i == len(mine)-1 {
 			headers = append(headers, "receipt", subscribed)
 		}
-		c.add("SUBSCRIBE", headers...)
+		to.add("SUBSCRIBE", headers...)
 	}
-	return co, c.flush()
+	err = to.flush()
+	c.use(to)
+	return err
+}
+
+// use has the consumer go on with another connection, and leave it at once if it was to leave the last one.
+func (c *consumer) use(to *conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.c = to
+	if c.leaving {
+		c.goodbye()
+	}
 }
 
 // destinations are those that c subscribes to: all topics, and all queues of which it selects, but of others a share, where
@@ -89,8 +118,8 @@ func (c *consumer) durable(destination int) (connect, subscribe []string) {
 	return c.server.Dialect.Durable(fmt.Sprintf("%s-%d", c.name, c.number), strconv.Itoa(destination))
 }
 
-// work takes messages until it has left.
-func (c *consumer) work() error {
+// session takes messages until it has left, or its connection is lost.
+func (c *consumer) session() error {
 	batch := make([]took, 0, 256)
 	for {
 		f, err := c.c.next()
@@ -102,11 +131,9 @@ func (c *consumer) work() error {
 				c.note(batch)
 				return c.c.Close()
 			}
-			if c.unready.Add(-1) == 0 {
-				close(c.subscribed)
-			}
-		} else {
-			batch = append(batch, took{c.now(), c.take(f)})
+			c.confirm()
+		} else if at, counts := c.take(f); counts {
+			batch = append(batch, took{c.now(), at})
 		}
 		if c.c.in.Buffered() && len(batch) < cap(batch) && !c.c.full() {
 			continue
@@ -119,6 +146,16 @@ func (c *consumer) work() error {
 	}
 }
 
+// confirm notes that the broker has confirmed the subscriptions.
+func (c *consumer) confirm() {
+	if c.ready {
+		return
+	}
+	if c.ready = true; c.unready.Add(-1) == 0 {
+		close(c.subscribed)
+	}
+}
+
 // note counts messages that have come, and whose acknowledgements have been written.
 func (c *consumer) note(batch []took) {
 	c.rec.noteAll(batch)
@@ -128,8 +165,10 @@ func (c *consumer) note(batch []took) {
 	}
 }
 
-// take checks and acknowledges a message, and says when it was due.
-func (c *consumer) take(f *stomp.Frame) time.Duration {
+// take checks and acknowledges a message, and says when it was due, and whether it counts: it does not when it has come again
+// and says so, in a run that survives lost connections.
+func (c *consumer) take(f *stomp.Frame) (due time.Duration, counts bool) {
+	counts = true
 	s, ok := readStamp(f.Body)
 	switch {
 	case !ok || len(f.Body) != c.w.Size:
@@ -137,7 +176,7 @@ func (c *consumer) take(f *stomp.Frame) time.Duration {
 		s.at = c.now()
 	default:
 		again, _ := f.Header("redelivered") // RabbitMQ says false, too
-		c.ledger.take(s, string(again) == "true")
+		counts = c.ledger.take(s, string(again) == "true")
 		if c.w.Selectors && c.w.share(s) != c.number {
 			c.ledger.checks.Unselected++
 		}
@@ -146,12 +185,23 @@ func (c *consumer) take(f *stomp.Frame) time.Duration {
 		id, _ := f.Header("ack")
 		c.c.ack(id)
 	}
-	return s.at
+	return s.at, counts
 }
 
 // leave asks for the receipt with which work ends; so it does when that does not come. A durable subscription is deleted. It
 // does so beside work, in one piece.
 func (c *consumer) leave() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leaving = true
+	err := c.goodbye()
+	if c.server.survives() { // it is said again on the next connection
+		return nil
+	}
+	return err
+}
+
+func (c *consumer) goodbye() error {
 	_ = c.c.SetReadDeadline(time.Now().Add(c.patience))
 	var out conn
 	if c.w.Durable {

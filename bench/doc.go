@@ -13,6 +13,9 @@
 // A latency begins when the SEND was due, which at a fixed rate is not when it was sent: a broker that stalls for a second has
 // made all wait that were due meanwhile.
 //
+// A run whose Server has several addresses goes on when a connection is lost, as clients of a pair do: what has no receipt is sent
+// again with the same deduplication-id, and what comes again and says so is no fault, but counted.
+//
 // A Relay is the limit: it speaks STOMP and forwards, and does nothing else that a broker must do.
 //
 // Invariants:

@@ -45,7 +45,8 @@ func (c *Checks) add(other Checks) {
 // A ledger is what one consumer has had, by producer.
 type ledger struct {
 	seen         []bitmap
-	next         []uint32 // the number after the last, of each destination
+	shared       *survival // seen is that of all consumers of the queues, and a message may come again if it says so; nil: neither
+	next         []uint32  // the number after the last, of each destination
 	destinations int
 	checks       Checks
 }
@@ -54,15 +55,20 @@ func newLedger(producers, destinations int) *ledger {
 	return &ledger{seen: make([]bitmap, producers), next: make([]uint32, producers*destinations), destinations: destinations}
 }
 
-// take notes a delivery. again says that the broker has marked it as redelivered, which may be out of order.
-func (l *ledger) take(s stamp, again bool) {
+// take notes a delivery. again says that the broker has marked it as redelivered, which may be out of order. It counts unless it
+// may come again, and has.
+func (l *ledger) take(s stamp, again bool) (counts bool) {
 	if int(s.producer) >= len(l.seen) {
 		l.checks.Foreign++
-		return
+		return true
 	}
-	if !l.seen[s.producer].add(s.number) {
+	if !l.add(s) {
+		if l.shared != nil && again {
+			l.shared.flagged.Add(1)
+			return false
+		}
 		l.checks.Doubled++
-		return
+		return true
 	}
 	switch next := &l.next[int(s.producer)*l.destinations+s.destination(len(l.seen), l.destinations)]; {
 	case s.number >= *next:
@@ -70,12 +76,24 @@ func (l *ledger) take(s stamp, again bool) {
 	case !again:
 		l.checks.Disordered++
 	}
+	return true
+}
+
+// add says whether the message is new.
+func (l *ledger) add(s stamp) bool {
+	if l.shared != nil {
+		l.shared.mu.Lock()
+		defer l.shared.mu.Unlock()
+	}
+	return l.seen[s.producer].add(s.number)
 }
 
 // merge adds what another consumer of the same queue has had: both must not have had the same.
 func (l *ledger) merge(other *ledger) {
 	for producer := range l.seen {
-		l.checks.Doubled += l.seen[producer].merge(other.seen[producer])
+		if l.shared == nil {
+			l.checks.Doubled += l.seen[producer].merge(other.seen[producer])
+		}
 	}
 	l.checks.add(other.checks)
 }

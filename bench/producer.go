@@ -16,11 +16,12 @@ import (
 // A producer sends until the run says that it is enough. One goroutine writes, another reads the receipts.
 type producer struct {
 	*run
-	number uint32
-	c      *conn
-	body   []byte
-	heads  [][]byte // of SEND, by selector share and destination
-	rec    *recorder
+	number   uint32
+	c        *conn
+	body     []byte
+	heads    [][]byte // of SEND, by selector share and destination
+	idPrefix string   // of the header by which a SEND is known again
+	rec      *recorder
 
 	sent      int64
 	begun     time.Duration  // when the first SEND of the transaction was due
@@ -37,7 +38,7 @@ func (r *run) newProducer(ctx context.Context, number int) (*producer, error) {
 		return nil, fmt.Errorf("producer %d: %w", number, err)
 	}
 	p := &producer{
-		run: r, number: uint32(number), c: c, body: newBody(r.w.Size, uint32(number)), rec: r.sends[number%len(r.sends)],
+		run: r, idPrefix: fmt.Sprintf("deduplication-id:%s-%d-", r.name, number), number: uint32(number), c: c, body: newBody(r.w.Size, uint32(number)), rec: r.sends[number%len(r.sends)],
 		due: make([]atomic.Int64, max(r.w.Window, 1)), wake: make(chan struct{}, 1), reading: make(chan error, 1),
 	}
 	shares := 1
@@ -68,8 +69,8 @@ func (p *producer) head(destination, share int) []byte {
 	return b
 }
 
-// work sends all, and waits for the receipts: not every broker gives those before it answers DISCONNECT.
-func (p *producer) work() error {
+// session sends all, and waits for the receipts: not every broker gives those before it answers DISCONNECT.
+func (p *producer) session() error {
 	go func() { p.reading <- p.readReceipts() }()
 	err := p.sendAll()
 	if err == nil {
@@ -232,12 +233,11 @@ func (p *producer) send(at time.Duration) error {
 		p.begun = at
 	}
 	s := stamp{p.number, uint32(p.sent), at}
-	s.put(p.body)
 	receipt := int64(-1)
 	if p.w.Window > 0 && p.w.Tx == 0 {
 		receipt = p.ask(at)
 	}
-	p.c.send(p.headOf(s), receipt, p.body)
+	p.write(s, receipt)
 	p.sent++
 	p.total.Add(1)
 	if p.w.Tx > 0 && p.sent%int64(p.w.Tx) == 0 {
@@ -247,6 +247,18 @@ func (p *producer) send(at time.Duration) error {
 		return p.c.flush()
 	}
 	return nil
+}
+
+// write writes a SEND. Where it may have to be written again, it has an id.
+func (p *producer) write(s stamp, receipt int64) {
+	s.put(p.body)
+	p.c.begin(p.headOf(s))
+	if p.server.survives() {
+		p.c.out = append(p.c.out, p.idPrefix...)
+		p.c.out = strconv.AppendUint(p.c.out, uint64(s.number), 10)
+		p.c.out = append(p.c.out, '\n')
+	}
+	p.c.send(receipt, p.body)
 }
 
 // headOf is the head of a SEND.
@@ -261,13 +273,15 @@ func (p *producer) headOf(s stamp) []byte {
 // share is which consumer's selector wants a message: they take turns, as the destinations do.
 func (w *Workload) share(s stamp) int { return int(s.number) / w.Destinations % w.Consumers }
 
-func (p *producer) commit() {
-	p.c.add("COMMIT", "transaction", "t", "receipt", strconv.FormatInt(p.ask(p.begun), 10))
+func (p *producer) commit() { p.writeCommit(p.ask(p.begun)) }
+
+func (p *producer) writeCommit(receipt int64) {
+	p.c.add("COMMIT", "transaction", "t", "receipt", strconv.FormatInt(receipt, 10))
 }
 
 // endTx commits the last transaction, which is smaller.
 func (p *producer) endTx() error {
-	if p.w.Tx > 0 && p.sent%int64(p.w.Tx) != 0 {
+	if p.asked*int64(p.w.Tx) < p.sent && p.w.Tx > 0 {
 		p.commit()
 	}
 	return p.c.flush()
@@ -307,6 +321,9 @@ func (p *producer) readReceipts() error {
 // confirm notes receipts that have come.
 func (p *producer) confirm(batch []took) {
 	p.rec.noteAll(batch)
+	if p.server.survives() && len(batch) > 0 {
+		p.survival.confirmed(batch[len(batch)-1].now)
+	}
 	p.confirmed.Add(int64(len(batch)))
 	signal(p.wake)
 }

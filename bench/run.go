@@ -26,6 +26,8 @@ type Result struct {
 	Sending   []Point  `json:"sending"`
 	Receiving []Point  `json:"receiving"`
 	Checks    Checks   `json:"checks"`
+
+	Failover *Failover `json:"failover,omitempty"` // of a run that survives lost connections
 }
 
 // Progress is what a run has done so far.
@@ -63,6 +65,8 @@ type run struct {
 	received        atomic.Int64
 	expected        atomic.Int64  // deliveries; a lot while producers work
 	wake            chan struct{} // received has come up to expected
+
+	survival survival
 }
 
 // Run carries out w and checks all that comes. report, which may be nil, is called each second. The error says what made the
@@ -145,7 +149,7 @@ func (r *run) subscribe(ctx context.Context) error {
 		return nil
 	}
 	for _, c := range r.consumers {
-		r.consuming.Go(func() error { return r.failed(c.work()) })
+		r.consuming.Go(func() error { return r.failed(c.survive(ctx)) })
 	}
 	select {
 	case <-r.subscribed:
@@ -178,7 +182,7 @@ func (r *run) produce(ctx context.Context) ([]int64, error) {
 	r.begin()
 	var group errgroup.Group
 	for _, p := range producers {
-		group.Go(func() error { return r.failed(p.work()) })
+		group.Go(func() error { return r.failed(p.survive(ctx)) })
 	}
 	if err := group.Wait(); err != nil {
 		return nil, cmp.Or(context.Cause(ctx), err)
@@ -215,6 +219,7 @@ func (r *run) finish(ctx context.Context, sent []int64) (*Result, error) {
 	}
 	result.Receipts, result.Latencies = latencyOf(r.sends), latencyOf(r.receives)
 	result.Sending, result.Receiving = points(r.sends), points(r.receives)
+	result.Failover = r.failover()
 	return result, err
 }
 

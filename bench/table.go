@@ -26,6 +26,10 @@ func (r *Result) Print(out io.Writer) {
 	if r.Workload.Consumers > 0 {
 		line("received", r.Received, r.Rate, r.Latencies)
 	}
+	if f := r.Failover; f != nil {
+		fmt.Fprintf(out, "  %d connections lost, %d messages sent again, %d flagged ones received again; longest time without a receipt %s\n",
+			f.Lost, f.Resent, f.Flagged, duration(f.Gap*1e6))
+	}
 	verdict := "nothing lost, doubled, out of order or corrupt"
 	if r.Workload.Consumers == 0 {
 		verdict = "nobody received and checked it"

@@ -3,14 +3,18 @@ package integration
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/go-stomp/stomp/v3"
 
@@ -366,6 +370,63 @@ func TestFailoverClientLeavesASilentBroker(t *testing.T) {
 	must(t, "subscribe", err)
 	if m, err := s.Receive(within(t)); err != nil || string(m.Body) != "2" {
 		t.Errorf("the other broker has %v, %v", m, err)
+	}
+}
+
+// baton bench goes on over brokers that are killed, and finds nothing lost, and nothing doubled that does not say so.
+func TestBenchOverAFailover(t *testing.T) {
+	t.Parallel()
+	for name, flags := range map[string][]string{
+		"queue":        {"--producers", "2", "--consumers", "2"},
+		"transactions": {"--producers", "2", "--consumers", "2", "--tx", "7", "--window", "10"},
+		"durable":      {"--producers", "2", "--subscribers", "2", "--durable"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			race := startRace(t)
+			bench := exec.CommandContext(within(t), binary, append([]string{
+				"bench", "--server", race.url(), "--rate", "3000", "--duration", "3s", "--json", "-"}, flags...)...)
+			var result, complaints bytes.Buffer
+			bench.Stdout, bench.Stderr = &result, &complaints
+			must(t, "start", bench.Start())
+			for range 2 {
+				awaitGrowth(t, race.o.Data)
+				race.failOver(t)
+			}
+			if err := bench.Wait(); err != nil {
+				t.Fatalf("%v: %s\n%s", err, complaints.String(), result.String())
+			}
+			var got struct {
+				Sent     int64
+				Failover struct {
+					Lost, Resent int64
+					Gap          float64 `json:"gap_seconds"`
+				}
+			}
+			must(t, "read the result", json.Unmarshal(result.Bytes(), &got))
+			if f := got.Failover; got.Sent != 9000 || f.Lost < 8 || f.Gap <= 0 {
+				t.Errorf("got %+v", got)
+			}
+			t.Logf("%+v", got)
+		})
+	}
+}
+
+// awaitGrowth waits until a journal has gone on to another file.
+func awaitGrowth(t *testing.T, data string) {
+	t.Helper()
+	newest := func() string {
+		files, err := filepath.Glob(filepath.Join(data, "journal", "*.seg"))
+		must(t, "list", err)
+		return slices.Max(append(files, ""))
+	}
+	ctx := within(t)
+	for before := newest(); newest() == before; {
+		select {
+		case <-ctx.Done():
+			t.Fatal("the journal does not grow")
+		case <-time.After(5 * time.Millisecond):
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"bytes"
 	"net"
 	"os"
 	"os/exec"
@@ -21,7 +22,7 @@ func TestReadme(t *testing.T) {
 		t.Fatalf("netcat is missing: apt-get install netcat-openbsd (%v)", err)
 	}
 	b := start(t, options(t))
-	blocks := fencedBlocks(t, "../README.md")
+	blocks := fencedBlocks(t, "../README.md", "")
 	for _, example := range []struct {
 		name, language, has string
 		want                []string
@@ -54,10 +55,15 @@ type block struct{ language, code string }
 
 var fenced = regexp.MustCompile("(?ms)^```([a-z]+)\n(.*?)^```$")
 
-func fencedBlocks(t *testing.T, file string) (blocks []block) {
+// fencedBlocks are the examples of a file, or of one chapter of it.
+func fencedBlocks(t *testing.T, file, chapter string) (blocks []block) {
 	t.Helper()
 	text, err := os.ReadFile(file)
 	must(t, "read", err)
+	if chapter != "" {
+		_, text, _ = bytes.Cut(text, []byte("\n## "+chapter+"\n"))
+		text, _, _ = bytes.Cut(text, []byte("\n## "))
+	}
 	for _, found := range fenced.FindAllSubmatch(text, -1) {
 		blocks = append(blocks, block{string(found[1]), string(found[2])})
 	}

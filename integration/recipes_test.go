@@ -19,7 +19,7 @@ func TestRecipes(t *testing.T) {
 	t.Parallel()
 	python.require(t)
 	ruby.require(t)
-	blocks := fencedBlocks(t, "../docs/failover.md")
+	blocks := fencedBlocks(t, "../docs/failover.md", "Clients")
 	for _, recipe := range []struct {
 		language, has string
 		command       func(t *testing.T, code string) *exec.Cmd

@@ -14,10 +14,12 @@ import (
 	"github.com/spf13/pflag"
 
 	"baton/bench"
+	"baton/failover/client"
 )
 
 // benchmark is one call of `baton bench`.
 type benchmark struct {
+	address     string // of the broker, or a failover URL
 	server      bench.Server
 	dialect     string
 	workload    bench.Workload
@@ -63,7 +65,7 @@ func presetList() (list string) {
 
 func (b *benchmark) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&b.server.Addr, "server", "127.0.0.1:61613", "the broker's `ADDR`")
+	flags.StringVar(&b.address, "server", "127.0.0.1:61613", "the broker's `ADDR`; or failover:(tcp://ADDR,tcp://ADDR), then the run goes on when one takes over from another")
 	flags.StringVar(&b.server.Login, "login", "", "login `NAME`")
 	flags.StringVar(&b.server.Passcode, "passcode", "", "passcode; better in the environment as BATON_PASSCODE, where others cannot see it")
 	flags.StringVar(&b.dialect, "dialect", "baton", "what the broker is: baton, activemq or rabbitmq")
@@ -92,9 +94,10 @@ func (b *benchmark) complete(cmd *cobra.Command, args []string) (err error) {
 	if b.server.Dialect, err = bench.DialectOf(b.dialect); err != nil {
 		return usagef("--dialect: %v", err)
 	}
-	if b.server.Passcode == "" {
-		b.server.Passcode = os.Getenv("BATON_PASSCODE")
+	if err := b.aim(); err != nil {
+		return usagef("--server: %v", err)
 	}
+	b.server.Passcode = passcodeOr(b.server.Passcode)
 	if len(args) > 0 {
 		if err := b.usePreset(cmd.Flags(), args[0]); err != nil {
 			return usagef("%v", err)
@@ -106,6 +109,24 @@ func (b *benchmark) complete(cmd *cobra.Command, args []string) (err error) {
 	if err := b.workload.Check(); err != nil {
 		return usagef("--%s", strings.ReplaceAll(err.Error(), "\n", "; --"))
 	}
+	return nil
+}
+
+// aim sets whom the clients connect to. Of a failover URL only the addresses count: connections that hurry would measure the
+// delays of the URL.
+func (b *benchmark) aim() error {
+	u, err := client.ParseURL(b.address)
+	if err != nil {
+		return err
+	}
+	if _, survives := failoverURL([]string{b.address}); survives {
+		b.server.Failover = u.Addresses
+		return nil
+	}
+	if len(u.Addresses) > 1 {
+		return fmt.Errorf("several addresses are written as failover:(%s)", b.address)
+	}
+	b.server.Addr = u.Addresses[0]
 	return nil
 }
 
