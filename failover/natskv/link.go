@@ -49,8 +49,9 @@ func (l *link) close() {
 	<-l.ended
 }
 
-// run keeps a connection until close. The library makes one anew by itself, save where the server has said that it
-// does not understand us, for example: then it gives up, and there is a new one.
+// run keeps a connection until close. The library makes one anew by itself, save where the server has said that it does not
+// understand us, or twice that the token is wrong: then it gives up, and there is a new one. The operator may be correcting
+// it.
 func (l *link) run() {
 	defer close(l.ended)
 	for round := 1; l.ctx.Err() == nil; round++ {
@@ -84,8 +85,7 @@ func (l *link) connect(givenUp chan<- struct{}) (*nats.Conn, error) {
 	o.MaxPingsOut = 2
 	o.MaxReconnect = -1
 	o.RetryOnFailedConnect = true
-	o.IgnoreAuthErrorAbort = true // the operator may be changing the token
-	o.ReconnectBufSize = -1       // nothing is kept to be sent later
+	o.ReconnectBufSize = -1 // nothing is kept to be sent later
 	o.CustomReconnectDelayCB = backOff
 	o.ConnectedCB = l.connected
 	o.ReconnectedCB = l.connected
@@ -159,8 +159,8 @@ func (l *link) connected(nc *nats.Conn) {
 }
 
 func (l *link) lost(nc *nats.Conn, err error) {
-	if l.drop(nc, plain(err)) {
-		l.options.Logger.Warn("lost the register's server", zap.Error(plain(err)))
+	if l.drop(nc, reason(err)) {
+		l.options.Logger.Warn("lost the register's server", zap.Error(reason(err)))
 	}
 }
 
@@ -188,12 +188,12 @@ func (l *link) wake() {
 func (l *link) failed(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.failure = plain(err)
+	l.failure = reason(err)
 }
 
 // refused logs what the server says beside the answers: that we may not do something, for example.
 func (l *link) refused(err error) {
-	l.options.Logger.Warn("the register's server complains", zap.Error(plain(err)))
+	l.options.Logger.Warn("the register's server complains", zap.Error(err))
 }
 
 // checkURLs finds addresses that nats.go would not read. It says which, and not what is in it: there may be a password.
@@ -210,14 +210,10 @@ func checkURLs(urls []string) error {
 	return nil
 }
 
-// plain keeps from logs what an error may say of an address: a password.
-func plain(err error) error {
-	var parse *url.Error
-	switch {
-	case err == nil:
+// reason is why a connection was lost, where the library does not tell.
+func reason(err error) error {
+	if err == nil {
 		return errConnectionLost
-	case errors.As(err, &parse):
-		return parse.Err
 	}
 	return err
 }

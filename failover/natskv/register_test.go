@@ -415,6 +415,32 @@ func TestCASWithoutAnAnswerIsUnknown(t *testing.T) {
 	}
 }
 
+// Nobody waits for an answer on a connection that is gone.
+func TestLostConnectionEndsWhatWaits(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	relay := startRelay(t, s.address())
+	r := open(t, natskv.Options{URLs: []string{"nats://" + relay.address()}, Create: true, Timeout: time.Hour})
+	first := put(t, r, "1")
+	relay.swallowAnswers()
+	outcome := make(chan error)
+	go func() {
+		_, err := r.CAS(t.Context(), first, record("2"))
+		outcome <- err
+	}()
+	direct := open(t, natskv.Options{URLs: s.urls()})
+	eventually(t, func(ctx context.Context) error {
+		if got, err := direct.Read(ctx); err != nil || got.Revision == first {
+			return fmt.Errorf("it has not arrived: %+v, %w", got, err)
+		}
+		return nil
+	})
+	relay.cut()
+	if err := <-outcome; err == nil || errors.Is(err, failover.ErrLost) || !strings.Contains(err.Error(), "lost") {
+		t.Errorf("got %v, want that the connection was lost", err)
+	}
+}
+
 // What could not be sent is not kept to be sent later.
 func TestCASWithoutAConnectionIsNeverSent(t *testing.T) {
 	t.Parallel()
