@@ -30,6 +30,11 @@ func TestRecordText(t *testing.T) {
 	if err != nil || string(got) != recordText {
 		t.Errorf("got %s, %v\nwant %s", got, err, recordText)
 	}
+	finer := sampleRecord()
+	finer.At = finer.At.Add(999 * time.Microsecond).In(time.FixedZone("east", 3600))
+	if got, err := finer.Encode(); err != nil || string(got) != recordText {
+		t.Errorf("got %s, %v: want milliseconds of UTC", got, err)
+	}
 	back, err := failover.DecodeRecord([]byte(recordText))
 	if err != nil || !back.Equal(sampleRecord()) {
 		t.Errorf("got %+v, %v", back, err)

@@ -67,7 +67,7 @@ func (a *arbiterProcess) terminate(t *testing.T) {
 
 func openRegister(t *testing.T, address, token string) *natskv.Register {
 	t.Helper()
-	r, err := natskv.Open(natskv.Options{URLs: []string{"nats://" + address}, Token: token, Bucket: "baton", Key: "orders"})
+	r, err := natskv.Open(natskv.Options{URLs: []string{"nats://" + address}, Token: token, Bucket: "baton", Key: "orders", Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,7 +49,7 @@ func options(data string) arbiter.Options {
 // open gives a register at an arbiter, as a broker has one.
 func open(t *testing.T, address string) *natskv.Register {
 	t.Helper()
-	r, err := natskv.Open(natskv.Options{URLs: []string{"nats://" + address}, Token: token, Bucket: "pairs", Key: "orders", Timeout: 10 * time.Second})
+	r, err := natskv.Open(natskv.Options{URLs: []string{"nats://" + address}, Token: token, Bucket: "pairs", Key: "orders", Timeout: patience})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,6 +107,14 @@ func TestRegisterOfAnArbiter(t *testing.T) {
 	}
 	if _, err := again.CAS(t.Context(), 0, record("2")); !errors.Is(err, failover.ErrLost) {
 		t.Errorf("a CAS at 0: %v, want ErrLost", err)
+	}
+}
+
+// A1. What a kill leaves cannot show it, for the system writes what the process has not synced; a loss of power would.
+func TestArbiterSyncsEachChange(t *testing.T) {
+	t.Parallel()
+	if !start(t, t.TempDir()).SyncsAlways() {
+		t.Error("changes are confirmed before they are on disk")
 	}
 }
 

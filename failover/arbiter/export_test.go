@@ -12,6 +12,9 @@ import (
 // FailForTest makes JetStream fail as a disk that is full would.
 func (a *Arbiter) FailForTest() error { return a.server.DisableJetStream() }
 
+// SyncsAlways says what the server works with.
+func (a *Arbiter) SyncsAlways() bool { return a.server.JetStreamConfig().SyncAlways }
+
 // MakeBucketForTest leaves a bucket in a directory that an arbiter has not made.
 func MakeBucketForTest(t *testing.T, data string, config jetstream.KeyValueConfig) {
 	t.Helper()

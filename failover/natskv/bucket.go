@@ -180,7 +180,7 @@ func (m *storedMessage) reading() (failover.Reading, error) {
 			return reading, fmt.Errorf("read the register: %w", err)
 		}
 	}
-	if header.Get("KV-Operation") != "" || header.Get(jetstream.MarkerReasonHeader) != "" {
+	if header.Get("KV-Operation") != "" {
 		return reading, nil // the mark of a deletion
 	}
 	record, err := failover.DecodeRecord(m.Data)
