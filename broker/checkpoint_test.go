@@ -433,6 +433,27 @@ func TestEndWhileACheckpointIsWritten(t *testing.T) {
 	})
 }
 
+// One that is given up in the middle leaves nothing behind.
+func TestAbandonInTheMiddleOfAPicture(t *testing.T) {
+	t.Parallel()
+	m := destinations.New(destinations.Options{})
+	var effects destinations.Effects
+	for i := range 2 * sliceSteps {
+		c := destinations.Command{Op: destinations.Send, Destination: destinations.Queue(fmt.Sprint(i)), Message: &destinations.Message{Content: []byte("\nbody"), Persistent: true}}
+		if err := m.Step(time.Time{}, &c, &effects); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var c checkpointer
+	c.begin(m)
+	if c.slice(); c.whole {
+		t.Fatal("the picture is made: the test wants one that is not")
+	}
+	if c.abandon(); c.busy() || c.turn() != nil || c.parts != nil {
+		t.Error("it is still being made")
+	}
+}
+
 // A picture that is in the making when the broker ends leaves nothing in the
 // one that is written then.
 func TestEndInTheMiddleOfAPicture(t *testing.T) {

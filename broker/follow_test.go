@@ -31,9 +31,10 @@ type replica struct {
 	from      uint64 // of the checkpoint
 	upto      uint64
 	parts     [][]byte
-	written   int          // checkpoints
-	reads     []uint64     // where readings began
-	durable   func(uint64) // told by Sync, if not nil
+	written   int           // checkpoints
+	pause     time.Duration // after each part of one
+	reads     []uint64      // where readings began
+	durable   func(uint64)  // told by Sync, if not nil
 }
 
 func (l *replica) ID() [16]byte { return [16]byte{l.id} }
@@ -130,14 +131,18 @@ func (l *replica) WriteCheckpoint(from, upto uint64, parts func(func([]byte) err
 	var all [][]byte
 	err := parts(func(part []byte) error {
 		all = append(all, slices.Clone(part))
+		time.Sleep(l.pause)
 		return nil
 	})
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	l.safe("WriteCheckpoint", upto)
 	l.from, l.upto, l.parts = from, upto, all
 	l.written++
-	return err
+	return nil
 }
 
 func (l *replica) Get(uint64) (journal.Record, error) { return journal.Record{}, errDisk }
@@ -577,6 +582,66 @@ func TestFollowerWaitsForTheCommit(t *testing.T) {
 		if len(f.log.reads) == 0 || f.log.reads[0] != f.log.from+1 {
 			t.Errorf("the log was read from %v on, the checkpoint is of %d", f.log.reads, f.log.from)
 		}
+	})
+}
+
+// Very much that is committed at once is replayed in pieces, all of it, and so is a single
+// entry. As long as something comes now and then, no checkpoint is written.
+func TestFollowerOfALot(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := &follower{Server: New(Options{}), t: t, log: &replica{t: t, id: 1}}
+		f.follow()
+		synctest.Wait()
+		const lot = 2*followRecords + 5
+		for seq := range uint64(lot) {
+			_ = f.log.Append([]journal.Record{{Seq: seq + 1, Type: uint8(destinations.KindStart)}})
+		}
+		f.commit(lot)
+		for range 100 {
+			_ = f.log.Append([]journal.Record{{Seq: f.log.Last() + 1, Type: uint8(destinations.KindStart)}})
+			f.commit(f.log.Last())
+			time.Sleep(time.Second)
+		}
+		f.stop()
+		if last := f.engine.machine.Last(); last != f.log.last {
+			t.Errorf("%d of %d entries were replayed", last, f.log.last)
+		}
+		if f.log.written > 1 {
+			t.Errorf("%d checkpoints were written", f.log.written)
+		}
+	})
+}
+
+// When Follow ends while a checkpoint is written, that is given up, and Recover goes on
+// with what there is: a Recover that failed before does not count.
+func TestFollowEndsInACheckpoint(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newMaster(t, rand.New(rand.NewPCG(4, 1)))
+		for range 100 {
+			a.turn()
+		}
+		f := &follower{Server: New(pairOptions(t)), t: t, log: &replica{t: t, id: 1, pause: time.Hour}}
+		f.feed(a, a.newest())
+		f.follow()
+		f.commit(a.newest())
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		begin := time.Now()
+		f.stop()
+		if passed := time.Since(begin); passed > time.Hour || f.log.written != 0 {
+			t.Errorf("it took %v until it ended, with %d checkpoints", passed, f.log.written)
+		}
+		f.log.pause = 0
+		ctx, cancel := context.WithCancel(context.Background())
+		f.log.durable = func(uint64) { cancel() }
+		if err := f.Recover(ctx, f.log, "b", 8); !errors.Is(err, context.Canceled) {
+			t.Fatalf("got %v", err)
+		}
+		f.log.durable = nil
+		f.log.cut()
+		sameAsRecovery(t, f, a)
 	})
 }
 

@@ -124,6 +124,38 @@ func TestPermitOfTheIdle(t *testing.T) {
 	})
 }
 
+// A permit that is renewed while a writer finds that there is none is not missed.
+func TestPermitIsRenewedMeanwhile(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := servePipes(t, Options{Permit: &fleeting{}})
+		c := h.dial()
+		time.Sleep(time.Second)
+		c.hello("1.2")
+		time.Sleep(time.Second)
+		c.nothing()
+	})
+}
+
+// A fleeting permit is renewed when somebody is about to wait for it, for this moment.
+type fleeting struct {
+	mu    sync.Mutex
+	until time.Time
+}
+
+func (p *fleeting) Valid() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.until.Equal(time.Now())
+}
+
+func (p *fleeting) Renewed() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.until = time.Now()
+	return nil
+}
+
 // What is being written when the permit ends is written, and no more than that.
 func TestPermitEndsInAWrite(t *testing.T) {
 	t.Parallel()
