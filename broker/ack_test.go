@@ -410,3 +410,32 @@ func ackReceipt(t *testing.T, version string) {
 		servePipesOn(t, h.disk.CrashClone(memfs.None), Options{}, nil).wantLeft("/queue/a")
 	})
 }
+
+// What was delivered on one connection cannot be acknowledged on another, by whatever
+// comes late: its id names nothing there, with the same broker or the next.
+func TestAckOfAnotherConnection(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := servePipes(t, Options{})
+		h.send("/queue/q", "one")
+		c := h.connect("1.2")
+		c.subscribe("s", "/queue/q", "client")
+		old := c.message("one")
+		c.close()
+		synctest.Wait()
+		for range 2 {
+			c = h.connect("1.2")
+			c.subscribe("s", "/queue/q", "client")
+			if m := c.message("one"); m.header("ack") == old.header("ack") {
+				t.Errorf("both have the ack %s", m.header("ack"))
+			}
+			c.say(ackHead("ACK", "1.2", old) + "\n\n")
+			c.refused(destinations.CodeUnknownAck)
+			if err := h.stop(); err != nil {
+				t.Fatal(err)
+			}
+			h = servePipesOn(t, h.disk, Options{}, nil)
+		}
+		h.wantLeft("/queue/q", "one")
+	})
+}

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -69,7 +68,7 @@ func (s *Server) connectedHeaders() []Header {
 
 // name is what the header session says.
 func (s *session) name() string {
-	return fmt.Sprintf("%s-%d.%d", s.server.name, s.server.engine.epoch, s.id)
+	return s.server.name + "-" + s.mark
 }
 
 // negotiate chooses the best version that the client accepts (STOMP 1.2,

@@ -325,7 +325,7 @@ func (e *engine) step(now time.Time, s *session, m *mail) {
 	}
 	if err != nil {
 		s.refused = true
-		e.output(destinations.Output{Kind: destinations.Evict, Session: s.id, Err: whyRefused(err, &m.command, s.server.name)})
+		e.output(destinations.Output{Kind: destinations.Evict, Session: s.id, Err: whyRefused(err, &m.command, s)})
 	}
 }
 

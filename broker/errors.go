@@ -86,12 +86,12 @@ func (s *Server) movedError() *clientError {
 
 // whyRefused says why c was refused. It names the receipt of c, so that the client
 // knows what was refused (STOMP 1.2, "ERROR"), and what c acknowledges as it is
-// called by the broker of this name.
-func whyRefused(err error, c *destinations.Command, broker string) error {
+// called in the session of c.
+func whyRefused(err error, c *destinations.Command, s *session) error {
 	e := *asClientError(err)
 	var machine *destinations.Error
 	if errors.As(err, &machine) && machine.Code == destinations.CodeUnknownAck {
-		e.text = unknownID(acknowledgedID(c.Delivery, broker)).text
+		e.text = unknownID(acknowledgedID(c.Delivery, s)).text
 	}
 	if c.WantReceipt && !e.refused {
 		e.receipt, e.refused = c.Receipt, true

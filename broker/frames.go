@@ -353,7 +353,7 @@ func (s *session) deliveryByAck(f *stomp.Frame) (destinations.DeliveryID, error)
 	if !ok {
 		return destinations.DeliveryID{}, missing(headerID)
 	}
-	d, ok := parseAckID(string(id))
+	d, ok := parseAckID(string(id), s.mark)
 	if !ok {
 		return d, unknownID(headerID, string(id))
 	}

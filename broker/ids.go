@@ -13,7 +13,8 @@ import (
 //	message-id  NAME-SEQ         a stored message
 //	            NAME-SEQ.N       one that is not stored
 //	            NAME-SEQ.N.SUB   the copy of a topic's subscription; N is 0 if it waited on disk
-//	ack         SUB-TAG
+//	ack         SUB-TAG-EPOCH.SESSION: a client that connects again may say late what it was
+//	            given on its last connection, and that must not be taken for something else
 
 // MessageID is the message-id of a stored message as its consumers see it. name
 // is that of the broker.
@@ -60,28 +61,36 @@ func parseMessageID(name, s string) (destinations.DeliveryID, bool) {
 	return d, ok
 }
 
-func appendAckID(dst []byte, sub uint32, tag uint64) []byte {
+// appendAckID appends the ack of a delivery to the session with this mark.
+func appendAckID(dst []byte, sub uint32, tag uint64, mark string) []byte {
 	dst = strconv.AppendUint(dst, uint64(sub), 10)
 	dst = append(dst, '-')
-	return strconv.AppendUint(dst, tag, 10)
+	dst = strconv.AppendUint(dst, tag, 10)
+	dst = append(dst, '-')
+	return append(dst, mark...)
 }
 
-func parseAckID(s string) (destinations.DeliveryID, bool) {
+// parseAckID reads one of the session with this mark; it may be left out.
+func parseAckID(s, mark string) (destinations.DeliveryID, bool) {
 	var d destinations.DeliveryID
 	sub, tag, ok := strings.Cut(s, "-")
+	tag, of, marked := strings.Cut(tag, "-")
+	if marked && of != mark {
+		return d, false
+	}
 	n, okSub := parseID(sub)
 	t, okTag := parseID(tag)
 	d.Sub, d.Tag = uint32(n), t
 	return d, ok && okSub && okTag && n <= 1<<32-1
 }
 
-// acknowledgedID is the header in which a client names a delivery, and what it
-// writes there.
-func acknowledgedID(d destinations.DeliveryID, broker string) (header, id string) {
+// acknowledgedID is the header in which the client of a session names a delivery,
+// and what it writes there.
+func acknowledgedID(d destinations.DeliveryID, s *session) (header, id string) {
 	if d.ByMessage {
-		return headerMessageID, string(appendMessageID(nil, broker, d.ID, d.Sub))
+		return headerMessageID, string(appendMessageID(nil, s.server.name, d.ID, d.Sub))
 	}
-	return headerID, string(appendAckID(nil, d.Sub, d.Tag))
+	return headerID, string(appendAckID(nil, d.Sub, d.Tag, s.mark))
 }
 
 // parseID reads a positive number as it is written by us: digits, the first

@@ -202,19 +202,27 @@ func TestSessionEndsWithoutAPermit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		permit := newPermission()
 		h := servePipes(t, Options{Permit: permit, Linger: 3 * time.Second})
-		c := h.connect("1.2")
+		c, idle := h.connect("1.2"), h.connect("1.2")
 		c.subscribe("s", "/queue/q", "client")
 		permit.end()
 		c.say("SEND\ndestination:/queue/q\nreceipt:r\n\nbody")
-		synctest.Wait()
+		left := func() int {
+			synctest.Wait()
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			return len(h.sessions)
+		}
+		if left() != 2 {
+			t.Fatalf("there are %d sessions", left())
+		}
+		idle.close()
+		if left() != 1 {
+			t.Error("one to whom nothing is to be written waits for a permit")
+		}
 		c.close()
 		time.Sleep(4 * time.Second)
-		synctest.Wait()
-		h.mu.Lock()
-		left := len(h.sessions)
-		h.mu.Unlock()
-		if left != 0 {
-			t.Errorf("%d sessions are left", left)
+		if left() != 0 {
+			t.Errorf("%d sessions are left", left())
 		}
 		permit.renew()
 		other := h.connect("1.2")

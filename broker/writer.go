@@ -222,7 +222,7 @@ func (w *frameWriter) message(d *destinations.Delivery) {
 	b = append(b, w.opening.subscription...)
 	if d.Ack != destinations.AckAuto && v == stomp.V12 {
 		b = append(b, headerAck+":"...)
-		b = appendAckID(b, d.Sub, d.Tag)
+		b = appendAckID(b, d.Sub, d.Tag, w.s.mark)
 		b = append(b, '\n')
 	}
 	if d.Redelivered || d.Deliveries > 1 {
