@@ -86,17 +86,22 @@ func (j *Journal) cut(after uint64, aside string) (Tail, error) {
 		return Tail{}, fmt.Errorf("keep what is cut in %s: %w", aside, err)
 	}
 	if err := j.prepareCut(at); err != nil {
-		_ = j.removeAll([]string{cutNewName, keptName}) // or the next Open does
+		_ = j.opt.FS.Remove(j.path(cutNewName)) // or the next Open does
+		_ = j.opt.FS.Remove(j.path(keptName))
 		return Tail{}, err
 	}
 	j.log.Warn("records are cut off and kept aside", zap.Uint64("after", after), zap.Uint64("last", end.Seq), zap.String("aside", aside))
+	if err := j.opt.FS.Rename(j.path(cutNewName), j.path(cutName)); err != nil {
+		return Tail{}, err // either may be its name, and the next Open sees which
+	}
 	return tail, j.finishCut()
 }
 
-// keepAside makes a journal of what follows tail.After, unless an earlier attempt has.
+// keepAside makes a journal of what follows tail.After, unless an earlier attempt has. That may have been killed before it
+// could make the last step durable.
 func (j *Journal) keepAside(tail Tail, aside string) error {
 	if j.isAside(tail, aside) {
-		return nil
+		return j.opt.FS.SyncDir(aside)
 	}
 	im, err := NewImport(j.opt.FS, aside, tail.After, 0)
 	if err != nil {
@@ -123,8 +128,8 @@ func (j *Journal) isAside(tail Tail, aside string) bool {
 	return n > 0 && len(v.damage) == 0 && v.found[0].before() == tail.After && v.found[n-1].position == tail.End
 }
 
-// prepareCut makes what takes the place of the segment in which the log is cut, and of those after it. When the first of it
-// has its name, the cut will be made.
+// prepareCut makes durably what takes the place of the segment in which the log is cut, and of those after it. Once that has
+// the name cut, the cut will be made.
 func (j *Journal) prepareCut(at Position) error {
 	s := j.segments[placeOf(j.segments, at.Seq+1)]
 	before := s.segmentHeader
@@ -138,13 +143,7 @@ func (j *Journal) prepareCut(at Position) error {
 	if err := makeBlank(j.opt.FS, j.path(cutNewName), nextAfter(before, at, j.floor)); err != nil {
 		return err
 	}
-	if err := j.opt.FS.SyncDir(j.opt.Dir); err != nil { // cut must not be there without cut.kept
-		return err
-	}
-	if err := j.opt.FS.Rename(j.path(cutNewName), j.path(cutName)); err != nil {
-		return err
-	}
-	return j.opt.FS.SyncDir(j.opt.Dir)
+	return j.opt.FS.SyncDir(j.opt.Dir) // cut must not be there without cut.kept
 }
 
 // writeKept writes the records of s up to at.

@@ -388,7 +388,7 @@ func TestCrashInACut(t *testing.T) {
 // by somebody who crashes too.
 func (k *trunk) crashing(t *testing.T, after uint64, do func(*memfs.FS) error, disk *memfs.FS, again bool) (states, cuts int) {
 	number := uint64(0)
-	var found []*memfs.FS
+	var found, killed []*memfs.FS
 	disk.OnCall(func(c memfs.Call) error {
 		if !c.Writes() || t.Failed() {
 			return nil
@@ -399,7 +399,7 @@ func (k *trunk) crashing(t *testing.T, after uint64, do func(*memfs.FS) error, d
 			switch {
 			case !again || *wantStates <= crashStates && number%cutCalls > 0:
 			case crash.name == "all":
-				found = append(found, disk.KillClone())
+				killed = append(killed, disk.KillClone())
 			case crash.name == "random blocks":
 				found = append(found, clone.CrashClone(memfs.All))
 			}
@@ -430,6 +430,10 @@ func (k *trunk) crashing(t *testing.T, after uint64, do func(*memfs.FS) error, d
 		}, clone, false)
 		states, cuts = states+s, cuts+c
 	}
+	for _, clone := range killed {
+		s, c := k.crashing(t, after, do, clone, false)
+		states, cuts = states+s, cuts+c
+	}
 	return states, cuts
 }
 
@@ -458,6 +462,10 @@ func TestFaultInACut(t *testing.T) {
 				if more && !errors.Is(err, errDisk) && (err != nil || hurt.Writes()) { // not every read matters
 					t.Errorf("call %d %+v: %v", index, hurt, err)
 				}
+				names := disk.Names()
+				if slices.Contains(names, dir+"/cut.kept") && !slices.Contains(names, dir+"/cut") && hurt.Op != "Rename" {
+					t.Errorf("call %d %+v: left is %v", index, hurt, names)
+				}
 				for i, crash := range crashes[:4] {
 					clone := disk.CrashClone(crash.keep(uint64(index + i)))
 					if _, err := k.found(clone, after); err != nil {
@@ -465,6 +473,9 @@ func TestFaultInACut(t *testing.T) {
 					} else if err := k.goesOn(clone, after); err != nil {
 						t.Errorf("call %d %+v, then a crash, %s, and again: %v", index, hurt, crash.name, err)
 					}
+				}
+				if err := k.goesOn(disk, after); err != nil {
+					t.Errorf("call %d %+v, and again: %v", index, hurt, err)
 				}
 			}
 		})

@@ -357,11 +357,22 @@ func importFound(t *testing.T, disk *memfs.FS, end journal.Position, whole []str
 // TestFaultyImportIsNoJournal lets each call of an import fail.
 func TestFaultyImportIsNoJournal(t *testing.T) {
 	t.Parallel()
+	_, _, source, err := importing(t, 5, func(*memfs.FS, memfs.Call) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	end, whole := source.End(), recordsOf(t, source.Read)
 	for index, more := 0, true; more; index++ {
-		calls := 0
-		disk, o, source, err := importing(t, 5, func(_ *memfs.FS, c memfs.Call) error {
+		calls, abandons := 0, false
+		disk, o, source, err := importing(t, 5, func(disk *memfs.FS, c memfs.Call) error {
 			calls++
+			for i, crash := range crashes {
+				if abandons && c.Writes() {
+					importFound(t, disk.CrashClone(crash.keep(uint64(index<<16|calls<<8|i))), end, whole)
+				}
+			}
 			if calls-1 == index {
+				abandons = c.Op == "SyncDir" // then also look at crashes while what there is is removed
 				return errDisk
 			}
 			return nil

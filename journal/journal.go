@@ -300,8 +300,8 @@ func (j *Journal) Trim(before uint64) {
 }
 
 // Retain says that somebody still needs the records after Seq after as they are: none of them is trimmed or cleaned until
-// Retain is called again; noLimit is what holds back nothing, and so does any Seq that the log will never reach. What has
-// been trimmed or cleaned before is not brought back. It does not outlive Close: the next Open removes what was trimmed.
+// Retain is called again; math.MaxUint64 holds nothing back. What has been trimmed or cleaned before is not brought back. It
+// does not outlive Close: the next Open removes what was trimmed.
 //
 // after may rise and fall. Where it falls, Retain may wait until a cleaned segment has got its name.
 func (j *Journal) Retain(after uint64) {
