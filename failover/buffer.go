@@ -73,7 +73,7 @@ func (b *buffer) add(recs []journal.Record, size int, prev, end journal.Position
 	if n := len(b.chunks); n > 0 && b.chunks[n-1].end != prev {
 		b.drop(n) // records came while nobody wanted them
 	}
-	for b.bytes > 0 && b.bytes+size > b.limit && !b.required {
+	for b.bytes > 0 && b.bytes+size > b.limit { // not while one is required: await has waited
 		b.drop(1)
 	}
 	c := b.last(prev)

@@ -6,7 +6,8 @@ import "sort"
 type growth struct {
 	every int64  // octets between two marks
 	first uint64 // what is known begins after this Seq
-	total int64  // octets since then
+	base  int64  // total there
+	total int64  // octets ever added
 	marks []growthMark
 }
 
@@ -20,12 +21,12 @@ const growthMarks = 16384
 // init sets the grain: a lag of reach octets has as many marks as are kept.
 func (g *growth) init(reach int64) { g.every = max(16<<10, reach/growthMarks) }
 
-func (g *growth) reset(seq uint64) { g.first, g.total, g.marks = seq, 0, nil }
+func (g *growth) reset(seq uint64) { g.first, g.base, g.total, g.marks = seq, 0, 0, nil }
 
 // add notes that the log has grown up to seq. It says whether that made a mark.
 func (g *growth) add(seq uint64, octets int) (marked bool) {
 	g.total += int64(octets)
-	last := int64(0)
+	last := g.base
 	if n := len(g.marks); n > 0 {
 		last = g.marks[n-1].total
 	}
@@ -39,20 +40,20 @@ func (g *growth) add(seq uint64, octets int) (marked bool) {
 	return true
 }
 
-// forget makes the n oldest marks the unknown past, but for what they come to.
+// forget makes what the n oldest marks know the unknown past.
 func (g *growth) forget(n int) {
-	g.first = g.marks[n-1].seq
+	g.first, g.base = g.marks[n-1].seq, g.marks[n-1].total
 	g.marks = append(g.marks[:0], g.marks[n:]...)
 }
 
 // since is how many octets at most were added after seq, of those that are known, and how many records lie before these.
 func (g *growth) since(seq uint64) (octets int64, before uint64) {
 	if seq < g.first {
-		return g.total, g.first - seq
+		return g.total - g.base, g.first - seq
 	}
 	n := sort.Search(len(g.marks), func(i int) bool { return g.marks[i].seq > seq })
 	if n == 0 {
-		return g.total, 0
+		return g.total - g.base, 0
 	}
 	return g.total - g.marks[n-1].total, 0
 }

@@ -189,7 +189,7 @@ func (l *Link) Run(ctx context.Context, s Stream) *Broken {
 			cancel(broken(err))
 		}
 		if half, ok := l.conn.(interface{ CloseWrite() error }); ok {
-			_ = half.CloseWrite() // what was written is not lost with what we do not read
+			_ = half.CloseWrite() // the peer reads all that was written, and closes too
 		}
 	})
 	l.awake()

@@ -92,6 +92,31 @@ type elsewhere struct{ net.Conn }
 
 func (elsewhere) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(203, 0, 113, 9), Port: 1} }
 
+// Who has no secret learns no proof to give from the one that he was given.
+func TestMirroredProof(t *testing.T) {
+	t.Parallel()
+	listener := listenLoopback(t)
+	var mirror sync.WaitGroup
+	defer mirror.Wait()
+	mirror.Go(func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = readFrame(conn, 0, greetingBytes)
+		_ = writeFrame(conn, kindGreeting, 0, 0, (&greeting{version: wireVersion, node: "a", pair: "p"}).encode())
+		proof, _ := readFrame(conn, 0, greetingBytes)
+		_ = writeFrame(conn, kindProof, 0, 0, proof.payload)
+		_, _ = io.Copy(io.Discard, conn)
+	})
+	_, err := Dial(t.Context(), listener.Addr().String(), LinkOptions{Node: "b", Pair: "p", Secret: testSecret},
+		func(Hello) Hello { return Hello{Node: "b"} })
+	if !errors.Is(err, ErrSecret) {
+		t.Error(err)
+	}
+}
+
 // Who says nothing, or something else, is not waited for, and what it claims is not believed.
 func TestUngreeted(t *testing.T) {
 	t.Parallel()

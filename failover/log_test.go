@@ -2,8 +2,10 @@ package failover
 
 import (
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"baton/journal"
 	"baton/journal/memfs"
@@ -92,31 +94,32 @@ func TestCleanWaitsForCommit(t *testing.T) {
 
 func TestCheckpointWaitsForCommit(t *testing.T) {
 	t.Parallel()
-	n := trimmable(t)
-	upto := n.log.Last()
-	written := make(chan error, 1)
-	go func() {
-		written <- n.log.WriteCheckpoint(upto, upto, func(yield func([]byte) error) error {
-			if n.log.Committed() < upto {
-				return errors.New("it is being written before what it knows of is committed")
-			}
-			return yield([]byte("part"))
-		})
-	}()
-	n.log.Commit(upto - 1)
-	n.log.Commit(upto)
-	if err := <-written; err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		written <- n.log.WriteCheckpoint(upto, upto+1, func(func([]byte) error) error { return nil })
-	}()
-	if err := n.log.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-written; !errors.Is(err, journal.ErrClosed) {
-		t.Error(err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		n := trimmable(t)
+		upto := n.log.Last()
+		written := make(chan error, 1)
+		write := func(upto uint64) {
+			written <- n.log.WriteCheckpoint(upto, upto, func(yield func([]byte) error) error { return yield([]byte("part")) })
+		}
+		go write(upto)
+		n.log.Commit(upto - 1)
+		synctest.Wait()
+		if len(written) > 0 {
+			t.Fatal("it was written before what it knows of was committed")
+		}
+		n.log.Commit(upto)
+		if err := <-written; err != nil {
+			t.Fatal(err)
+		}
+		go write(upto + 1)
+		synctest.Wait()
+		if err := n.log.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-written; !errors.Is(err, journal.ErrClosed) {
+			t.Error(err)
+		}
+	})
 }
 
 // What a standby lacks stays, up to Retain.
@@ -154,36 +157,41 @@ func TestRetain(t *testing.T) {
 // A required standby that does not take what is appended has Append wait, until it is required no more.
 func TestAppendWaitsForRequiredStandby(t *testing.T) {
 	t.Parallel()
-	master, standby := newNode(t, "a"), newNode(t, "b")
-	master.lead(1)
-	master.log.Require(true)
-	appended := make(chan uint64, 1000)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for range 300 {
-			master.append(1, 1, 1000)
-			appended <- master.log.Last()
-		}
-	}()
-	c, err := connect(master, standby, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for c.flushed < 150 {
-		if _, err := c.step(); err != nil {
+	synctest.Test(t, func(t *testing.T) {
+		master, standby := newNode(t, "a"), newNode(t, "b")
+		master.lead(1)
+		master.log.Require(true)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for range 300 {
+				master.append(1, 1, 1000)
+				master.log.Sync()
+			}
+		}()
+		c, err := connect(master, standby, 1)
+		if err != nil {
 			t.Fatal(err)
 		}
-		master.log.Sync()
-		if last, most := <-appended, standby.log.Last()+65; last > most {
-			t.Fatalf("seq %d was appended, the standby has %d and the buffer takes 64 KiB", last, standby.log.Last())
+		for c.flushed < 150 {
+			synctest.Wait()
+			if last := master.log.Last(); last > c.flushed+65 || last < c.flushed+60 {
+				t.Fatalf("seq %d was appended, the standby has flushed %d and the buffer takes 64 KiB", last, c.flushed)
+			}
+			if _, err := c.step(); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	c.close()
-	master.log.Require(false)
-	<-done
-	join(t, master, standby, 1)
-	checkEqual(t, master, standby, 1)
+		c.close()
+		synctest.Wait()
+		if last := master.log.Last(); last == 301 {
+			t.Fatal("all was appended, though the standby is required")
+		}
+		master.log.Require(false)
+		<-done
+		join(t, master, standby, 1)
+		checkEqual(t, master, standby, 1)
+	})
 }
 
 // A standby that is not required falls behind the buffer, and catches up from the journal.
@@ -287,4 +295,148 @@ func TestPromisesDoNotFall(t *testing.T) {
 		}
 	}()
 	_ = n.log.Remember(func(p *Pair) { p.Promised = 4 })
+}
+
+func TestDeferred(t *testing.T) {
+	t.Parallel()
+	var d deferred[string]
+	d.put(5, "a")
+	d.put(7, "b")
+	d.put(9, "c") // in the place of b
+	for _, c := range []struct {
+		committed uint64
+		want      string
+	}{{4, ""}, {5, "a"}, {8, ""}, {9, "c"}, {100, ""}} {
+		if got, ok := d.take(c.committed); got != c.want || ok != (c.want != "") {
+			t.Errorf("with seq %d committed got %q, want %q", c.committed, got, c.want)
+		}
+	}
+	if d.put(5, "d"); d.empty() {
+		t.Error("it is lost")
+	}
+	if d.put(6, "e"); true {
+		if got, _ := d.take(6); got != "e" || !d.empty() {
+			t.Errorf("got %q, want the newest", got)
+		}
+	}
+}
+
+// What a standby says that cannot be ends the connection, or is not believed.
+func TestWhatStandbysMustNotSay(t *testing.T) {
+	t.Parallel()
+	master, _, c := following(t)
+	master.append(3, 1, 10)
+	had := master.log.Lag()
+	flushed := Signal{Kind: Flushed, Epoch: 2, Seq: 2}
+	heard := 0
+	c.sender.opt.OnSignal = func(Signal) { heard++ }
+	if err := c.sender.Accept(flushed.appendTo(nil, 2)); err != nil || heard != 1 {
+		t.Error(heard, err)
+	}
+	if lag := master.log.Lag(); lag != had || lag.Records != 1 {
+		t.Errorf("after FLUSHED of another epoch the lag is %+v", lag)
+	}
+	flushed.Epoch = 3
+	if err := c.sender.Accept(flushed.appendTo(nil, 2)); !errors.Is(err, ErrDiverged) {
+		t.Error("another chain:", err)
+	}
+	flushed.Seq = 3
+	if err := c.sender.Accept(flushed.appendTo(nil, 2)); err == nil || !strings.Contains(err.Error(), "the log ends with 2") {
+		t.Error(err)
+	}
+	if err := c.sender.Accept(sealed(kindAppend, 0, 3, 2, nil)); err == nil || !strings.Contains(err.Error(), "a standby sent APPEND") {
+		t.Error(err)
+	}
+}
+
+// Records that are cleaned away while a standby catches up end the connection; the next brings a snapshot.
+func TestCleanedWhileCatchingUp(t *testing.T) {
+	t.Parallel()
+	master, standby := trimmable(t), newNode(t, "b")
+	c, err := connect(master, standby, 1)
+	if err != nil || c.sender.Plan().Snapshot {
+		t.Fatal(c.sender.Plan(), err)
+	}
+	master.log.Commit(master.log.Last())
+	master.log.Clean(everyThird{master.log.Last()})
+	for master.log.j().Unbroken() == 0 {
+		runtime.Gosched()
+	}
+	for err == nil {
+		_, err = c.step()
+	}
+	if !errors.Is(err, ErrGap) {
+		t.Error(err)
+	}
+	c.close()
+	join(t, master, standby, 1)
+	checkEqual(t, master, standby, 1)
+}
+
+// A buffer holds on to what is not flushed, and never has a gap.
+func TestBuffer(t *testing.T) {
+	t.Parallel()
+	b := newBuffer(1 << 20)
+	at := func(seq uint64) journal.Position { return journal.Position{Seq: seq, Epoch: 1, Chain: uint32(seq)} }
+	add := func(from, to uint64) {
+		b.add(make([]journal.Record, to-from), int(to-from)*recordFixedBytes, at(from), at(to))
+	}
+	add(0, 3) // nobody wants it
+	b.begin(at(3), func(b *buffer) { b.streams++ })
+	add(3, 5)
+	add(5, 8)
+	if ok := b.flushed(4, 4); !ok || len(b.chunks) != 1 {
+		t.Fatalf("%d chunks are left when a part of one is flushed: %t", len(b.chunks), ok)
+	}
+	b.sync(8)
+	c, sync, _ := b.take(at(3), 0)
+	if c == nil || c.end != at(8) || c.count != 5 || !sync {
+		t.Fatalf("took %+v, to sync: %t", c, sync)
+	}
+	add(8, 9)
+	if again, _, _ := b.take(at(3), 0); again != nil {
+		t.Error("what is being sent was given out again")
+	}
+	if next, _, _ := b.take(at(8), 9); next == nil || next.count != 1 {
+		t.Errorf("took %+v after what is being sent", next)
+	}
+	if _, _, upto := b.take(at(6), 0); upto != 8 {
+		t.Errorf("the journal is to be read up to seq %d, the next chunk begins after 8", upto)
+	}
+	if b.flushed(8, 7) {
+		t.Error("another chain was believed")
+	}
+	b.release(c)
+	add(12, 13) // others were added elsewhere
+	if _, _, upto := b.take(at(9), 0); upto != 12 || len(b.chunks) != 1 {
+		t.Errorf("%d chunks, the journal is to be read up to seq %d", len(b.chunks), upto)
+	}
+	body := make([]byte, 10<<10)
+	for seq := uint64(13); seq < 300; seq++ {
+		b.add([]journal.Record{{Body: body}}, len(body)+recordFixedBytes, at(seq), at(seq+1))
+	}
+	if b.bytes > 1<<20+chunkBytes || b.bytes < 1<<19 || b.chunks[len(b.chunks)-1].end != at(300) {
+		t.Errorf("it holds %d octets, its limit is %d", b.bytes, b.limit)
+	}
+}
+
+func TestGrowth(t *testing.T) {
+	t.Parallel()
+	var g growth
+	g.init(0)
+	g.reset(100)
+	for seq := uint64(101); seq <= 100+4*growthMarks; seq++ {
+		g.add(seq, 20<<10) // a mark each
+	}
+	end := uint64(100 + 4*growthMarks)
+	for _, back := range []uint64{0, 1, 1000, growthMarks} {
+		if bytes, before := g.since(end - back); bytes != int64(back)*20<<10 || before != 0 {
+			t.Errorf("%d records back are %d octets, and %d unknown records", back, bytes, before)
+		}
+	}
+	bytes, before := g.since(50)
+	known := int64(end-g.first) * 20 << 10
+	if want := g.first - 50; before != want || bytes != known || g.first <= 100 || len(g.marks) > 2*growthMarks {
+		t.Errorf("since seq 50 %d octets and %d unknown records, want %d; %d marks", bytes, before, want, len(g.marks))
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"baton/journal"
 	"baton/journal/memfs"
@@ -18,6 +19,7 @@ type node struct {
 	disk   *memfs.FS
 	log    *Log
 	retain int64
+	lazy   time.Duration // 0: the journal's default
 }
 
 func newNode(t *testing.T, name string) *node {
@@ -31,7 +33,7 @@ func (n *node) open() {
 	n.t.Helper()
 	log, err := OpenLog(LogOptions{
 		Data: "data", Node: n.name, Retain: n.retain,
-		Journal: journal.Options{FS: n.disk, SegmentBytes: 32 << 10, BufferBytes: 64 << 10, ScrubEvery: -1, Amplification: 1.1},
+		Journal: journal.Options{FS: n.disk, LazySync: n.lazy, SegmentBytes: 32 << 10, BufferBytes: 64 << 10, ScrubEvery: -1, Amplification: 1.1},
 	})
 	if err != nil {
 		n.t.Fatalf("node %s: %v", n.name, err)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"baton/journal"
 	"baton/journal/memfs"
@@ -122,6 +123,10 @@ func TestCommitsAreDurableHere(t *testing.T) {
 	c.receiver.opt.OnCommit = func(seq uint64) { commits = append(commits, seq) }
 	release := hold(standby.disk)
 	before := standby.log.Last()
+	master.append(3, 1, 10)
+	if err := c.receiver.Accept(c.next(t)); err != nil {
+		t.Fatal(err)
+	}
 	for range 3 {
 		master.append(3, 1, 10)
 		master.log.Commit(master.log.Last())
@@ -135,8 +140,14 @@ func TestCommitsAreDurableHere(t *testing.T) {
 	release()
 	standby.flush()
 	c.answer(t)
-	if n := len(commits); n == 0 || commits[n-1] != master.log.Last() || !slices.IsSorted(commits) {
-		t.Errorf("told %d of seq %d", commits, master.log.Last())
+	master.append(3, 1, 10) // not committed
+	if err := c.receiver.Accept(c.next(t)); err != nil {
+		t.Fatal(err)
+	}
+	standby.flush()
+	c.answer(t)
+	if n := len(commits); n == 0 || commits[n-1] != master.log.Last()-1 || !slices.IsSorted(commits) {
+		t.Errorf("told %d, committed is seq %d", commits, master.log.Last()-1)
 	}
 	beacon := Signal{Kind: Beacon, Epoch: 3, Seq: master.log.Last() + 100}
 	if err := c.receiver.Accept(beacon.appendTo(nil, 1)); err != nil {
@@ -161,6 +172,10 @@ func TestStaleEpoch(t *testing.T) {
 	}
 	if standby.log.Last() != last {
 		t.Error("a record of epoch 3 was stored, epoch 4 is promised")
+	}
+	c.receiver.opt.OnSignal = func(s Signal) { t.Errorf("the node heard %+v", s) }
+	if err := c.receiver.Accept((&Signal{Kind: Beacon, Epoch: 3}).appendTo(nil, 1)); err != nil {
+		t.Fatal(err)
 	}
 	if s := c.answer(t); s != (Signal{Kind: Fence, Epoch: 4}) {
 		t.Errorf("told %+v", s)
@@ -326,8 +341,8 @@ func TestIntake(t *testing.T) {
 		if err := in.took(n); err != nil {
 			t.Fatal(err)
 		}
-		if portion%5 == 0 {
-			s.check(t, len(s.held)/2)
+		if len(s.held) > 1200 { // more than lies in one buffer
+			s.check(t, 100)
 		}
 	}
 	s.check(t, len(s.held))
@@ -358,4 +373,84 @@ func (h *hoarder) check(t *testing.T, n int) {
 		h.checked++
 	}
 	h.held = h.held[n:]
+}
+
+// A plan that does not fit the journal changes nothing, and the next connection begins with a snapshot.
+func TestPlanOfAnotherHistory(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		`{"cluster":"01000000000000000000000000000000","cut":true,"from":{"Seq":1,"Epoch":3,"Chain":7}}`: "cut the journal after seq 1",
+		`{"cluster":"01000000000000000000000000000000","from":{"Seq":1,"Epoch":3,"Chain":7}}`:            "the plan goes on from seq 1",
+		`{"cluster":"02000000000000000000000000000000"}`:                                                 "it belongs to the pair 02",
+	} {
+		_, standby, c := following(t)
+		c.close()
+		standby.append(3, 2, 10)
+		standby.flush()
+		before := standby.log.Pair()
+		r := NewReceiver(standby.log, ReceiverOptions{OnSignal: func(Signal) {}, OnCommit: func(uint64) {}})
+		err := r.Accept(sealed(kindPlan, 0, 3, 0, []byte(name)))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v", name, err)
+		}
+		if standby.log.Last() != 3 || !slices.Equal(standby.log.Pair().Lineage, before.Lineage) {
+			t.Errorf("%s: the journal ends with seq %d, the lineage is %v", name, standby.log.Last(), standby.log.Pair().Lineage)
+		}
+		if cut := strings.Contains(want, "cut"); standby.log.Hello(Hello{}).Resync != cut {
+			t.Errorf("%s: asks for a snapshot: %t", name, !cut)
+		}
+	}
+}
+
+// What the master syncs, or has synced unasked, the standby syncs as well.
+func TestSyncGoesToTheStandby(t *testing.T) {
+	t.Parallel()
+	master, standby := newNode(t, "a"), newNode(t, "b")
+	master.lead(3)
+	master.flush()
+	master.lazy, standby.lazy = time.Hour, time.Hour // they sync nothing unasked
+	master.crash(memfs.All)
+	standby.crash(memfs.All)
+	c, err := connect(master, standby, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	flushed := func(what string) {
+		t.Helper()
+		for frame, err := c.sender.Next(); frame != nil || err != nil; frame, err = c.sender.Next() {
+			if err == nil {
+				err = c.receiver.Accept(slices.Clone(frame))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if standby.log.End() != master.log.End() {
+			t.Fatalf("%s was not sent", what)
+		}
+		if err := standby.log.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flushed("what was there")
+	master.append(3, 1, 10)
+	master.log.Sync()
+	flushed("what was to be synced")
+	master.append(3, 1, 10)
+	master.log.j().Sync() // the journal alone, as when it is late
+	if err := master.log.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	flushed("what the master has synced unasked")
+	master.append(3, 1, 100<<10) // is sent for its size, not to be synced yet
+	frame, err := c.sender.Next()
+	if err == nil {
+		err = c.receiver.Accept(slices.Clone(frame))
+	}
+	if err != nil || standby.log.End() != master.log.End() {
+		t.Fatal("it was not sent", err)
+	}
+	master.log.Sync()
+	flushed("what was sent before it was to be synced")
 }
