@@ -613,6 +613,22 @@ func TestWatchTellsEveryChange(t *testing.T) {
 	}
 }
 
+// That the connection is lost is told at once, however long it is until the next look.
+func TestWatchTellsALostConnectionAtOnce(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	r := open(t, natskv.Options{URLs: s.urls(), Create: true, Interval: time.Hour})
+	read(t, r)
+	seen := watch(t, r)
+	if got := <-seen; got.err != nil {
+		t.Fatal(got.err)
+	}
+	s.stop()
+	if got := <-seen; got.err == nil {
+		t.Errorf("got %+v, want that it cannot be reached", got)
+	}
+}
+
 type sight struct {
 	reading failover.Reading
 	err     error
