@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -248,4 +249,34 @@ func TestOutboxClosed(t *testing.T) {
 		t.Errorf("something waits for %d in a closed box", gate)
 	}
 	wantTaken(t, o, 9, "")
+}
+
+// Nobody is told twice why it ends, and what is not durable does not count any more.
+func TestConclude(t *testing.T) {
+	t.Parallel()
+	evict := destinations.Output{Kind: destinations.Evict, Err: errInternal}
+	for name, c := range map[string]struct {
+		prepare func(o *outbox)
+		want    []destinations.OutputKind
+	}{
+		"nothing":         {func(*outbox) {}, []destinations.OutputKind{destinations.Evict, outputEnd}},
+		"told":            {func(o *outbox) { o.push(&evict); o.take(nil, 0, 1) }, []destinations.OutputKind{outputEnd}},
+		"to be told":      {func(o *outbox) { o.push(&evict) }, []destinations.OutputKind{destinations.Evict, outputEnd}},
+		"not durable":     {func(o *outbox) { o.push(receipt("r", 7)) }, []destinations.OutputKind{destinations.Evict, outputEnd}},
+		"behind that":     {func(o *outbox) { o.push(receipt("r", 7)); o.push(&evict) }, []destinations.OutputKind{destinations.Evict, outputEnd}},
+		"ended already":   {func(o *outbox) { o.push(&destinations.Output{Kind: outputEnd}) }, []destinations.OutputKind{destinations.Evict, outputEnd}},
+		"durable receipt": {func(o *outbox) { o.push(receipt("r", 5)) }, []destinations.OutputKind{destinations.Receipt, destinations.Evict, outputEnd}},
+	} {
+		o := newOutbox()
+		c.prepare(o)
+		o.conclude(5, errShutdown)
+		o.push(receipt("late", 0))
+		var got []destinations.OutputKind
+		for _, out := range o.take(nil, 5, 10) {
+			got = append(got, out.Kind)
+		}
+		if !slices.Equal(got, c.want) || o.receipts != 0 {
+			t.Errorf("%s: got %v, want %v; %d octets of receipts are counted", name, got, c.want, o.receipts)
+		}
+	}
 }

@@ -206,9 +206,12 @@ func TestLeaveInTime(t *testing.T) {
 		deaf.conn, _ = h.pipes.dial(nil)
 		t.Cleanup(deaf.close)
 		deaf.write("CONNECT\naccept-version:1.2\n\n\x00")
-		c := h.connect("1.2")
+		c, waits := h.connect("1.2"), h.connect("1.2")
+		last := h.journal.Last()
 		log.hang = make(chan struct{})
 		c.say("SEND\ndestination:/queue/q\nreceipt:r\n\nx")
+		synctest.Wait()
+		waits.say("SEND\ndestination:/queue/q\nreceipt:r\n\ny")
 		synctest.Wait()
 		begin := time.Now()
 		h.Leave(errMoved)
@@ -219,6 +222,9 @@ func TestLeaveInTime(t *testing.T) {
 		}
 		close(log.hang)
 		<-h.engine.ended
+		if appended := h.journal.Last() - last; appended != 1 {
+			t.Errorf("%d entries were appended, want what the log had already", appended)
+		}
 		if err := h.ended(); !errors.Is(err, errMoved) {
 			t.Errorf("Serve: %v", err)
 		}
