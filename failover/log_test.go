@@ -154,6 +154,29 @@ func TestRetain(t *testing.T) {
 	checkEqual(t, n, standby, n.log.Last())
 }
 
+// The master has what its standby has: that one keeps nothing for it.
+func TestStandbyTrims(t *testing.T) {
+	t.Parallel()
+	master, standby, c := following(t)
+	for range 200 {
+		master.append(3, 1, 900)
+		if err := c.settle(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	standby.log.Commit(standby.log.Last())
+	standby.log.Trim(150)
+	for range 20 {
+		master.append(3, 1, 10)
+		if err := c.settle(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if first := standby.log.j().First(); first < 100 || first > 150 {
+		t.Errorf("the standby's log begins with seq %d after a trim below 150", first)
+	}
+}
+
 // A required standby that does not take what is appended has Append wait, until it is required no more.
 func TestAppendWaitsForRequiredStandby(t *testing.T) {
 	t.Parallel()

@@ -183,6 +183,8 @@ func (r *Receiver) begin() {
 	r.telling.Lock()
 	r.stream, r.ends, r.flushed = r.epoch, append(r.ends[:0], end), journal.Position{}
 	r.telling.Unlock()
+	r.log.passed(end.Seq)
+	r.log.retain()
 	if r.log.Durable() < end.Seq {
 		r.log.j().Sync()
 	}
@@ -241,10 +243,22 @@ func (r *Receiver) acceptRecords(f frame) (commit uint64, err error) {
 		return 0, fmt.Errorf("%w: chain %08x after seq %d, the master has %08x", ErrDiverged, end.Chain, end.Seq, a.endChain)
 	}
 	r.appended(end)
+	r.log.followed(end.Seq, len(body))
 	if f.flags&flagSync != 0 && j.Durable() < end.Seq {
 		j.Sync()
 	}
 	return a.commit, nil
+}
+
+// followed notes that the log of a standby has grown. The master has all of it: nothing is retained for that.
+func (l *Log) followed(seq uint64, octets int) {
+	l.mu.Lock()
+	l.peer = seq
+	grown := l.growth.add(seq, octets)
+	l.mu.Unlock()
+	if grown {
+		l.retain()
+	}
 }
 
 // appended notes where a frame has ended.
