@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -133,9 +134,36 @@ func TestClose(t *testing.T) {
 	if err := c.Close(within(t)); err != nil {
 		t.Errorf("again: %v", err)
 	}
+	if !c.room.TryAcquire(c.url.MaxCacheBytes) {
+		t.Error("room of the cache is not free again")
+	}
 }
 
 func second[T any](_ T, err error) error { return err }
+
+// Close does not wait for what nobody waits for any more.
+func TestCloseAfterASendHasEnded(t *testing.T) {
+	t.Parallel()
+	c, p := pair(t, listen(t), "", Options{})
+	ctx, cancel := context.WithCancel(within(t))
+	sent := async(func() error { return c.Send(ctx, "/queue/a", "", nil) })
+	p.wantSend("")
+	done := async(func() error { return c.Close(within(t)) })
+	closing := func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.closing
+	}
+	for !closing() {
+		runtime.Gosched()
+	}
+	cancel()
+	if err := wait(t, sent); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	p.receipt(p.want("DISCONNECT"))
+	waitNil(t, done)
+}
 
 // Where the broker ends the connection in place of an answer to DISCONNECT, all has been answered.
 func TestCloseIsAnsweredWithTheEnd(t *testing.T) {

@@ -121,6 +121,55 @@ func TestLearnsAddresses(t *testing.T) {
 	}
 }
 
+// The address of a connection that was lost is not the first to be tried.
+func TestLeavesALostAddress(t *testing.T) {
+	t.Parallel()
+	a, b := listen(t), listen(t)
+	d := dialing(t, "failover:("+a.addr()+","+b.addr()+")?randomize=false", Options{})
+	p := a.connected()
+	get(t, d)
+	p.Close()
+	p = b.connected()
+	if len(a.arrived) > 0 {
+		t.Error("the address that was lost was tried first")
+	}
+	p.Close()
+	a.connected()
+}
+
+// The last attempt waits for all that have not answered.
+func TestLastAttemptWaits(t *testing.T) {
+	t.Parallel()
+	slow, bad := listen(t), listen(t)
+	d := dialing(t, "failover:("+slow.addr()+","+bad.addr()+")?randomize=false&maxReconnectAttempts=1", Options{})
+	p := slow.accept()
+	bad.accept().Close() // after which there is nothing more to be tried
+	select {
+	case got := <-d:
+		t.Fatalf("it has not waited: %v", got.err)
+	case <-time.After(50 * time.Millisecond): // it would give up at once
+	}
+	p.want("CONNECT")
+	p.sayConnected()
+	get(t, d)
+}
+
+// After a connection of use there is no delay, however many there were.
+func TestNoDelayAfterAConnectionOfUse(t *testing.T) {
+	t.Parallel()
+	b := listen(t)
+	d := dialing(t, "failover:("+b.addr()+")?initialReconnectDelay=1000&maxReconnectDelay=86400000&reconnectDelayExponent=1000", Options{})
+	p := b.connected()
+	c := get(t, d)
+	for range 5 {
+		done := send(t, c, "x")
+		p.receipt(p.wantSend("x"))
+		waitNil(t, done)
+		p.Close()
+		p = b.connected()
+	}
+}
+
 func TestDialEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(within(t))

@@ -55,7 +55,6 @@ func (o *outbox) begin(first []*request) {
 		o.enter(r)
 	}
 	o.order = append(first, o.order...)
-	o.next = 0
 }
 
 // A batch is what was written to a connection at once.

@@ -123,6 +123,9 @@ func TestAckIsTooLate(t *testing.T) {
 	if len(lost) > 0 {
 		t.Errorf("told %v", <-lost)
 	}
+	if !c.ackRoom.TryAcquire(maxAcks) {
+		t.Error("places of acknowledgements are not free again")
+	}
 }
 
 // An acknowledgement without an answer when the connection is lost is said to be lost, and is not sent again.
