@@ -67,10 +67,10 @@ func ServeControl(ctx context.Context, listener net.Listener, o Operator) error 
 
 // ServeHealth answers load balancers until ctx ends, and closes the listener: GET /health is 200 where clients are served,
 // and else 503; with ?role=any, 200 on a standby that can take over too. The body is the role.
-func ServeHealth(ctx context.Context, listener net.Listener, o Operator) error {
+func ServeHealth(ctx context.Context, listener net.Listener, status func() Status) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, r *http.Request) {
-		s := o.Status()
+		s := status()
 		if !s.Serving && !(r.FormValue("role") == "any" && s.Role == Standby.String()) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}

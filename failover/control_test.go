@@ -106,7 +106,7 @@ func TestHealth(t *testing.T) {
 			address := listener.Addr().String()
 			ctx, cancel := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
-			go func() { ended <- ServeHealth(ctx, listener, &scriptedOperator{status: c.status}) }()
+			go func() { ended <- ServeHealth(ctx, listener, func() Status { return c.status }) }()
 			client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 			response, err := client.Get("http://" + address + "/health" + c.query)
 			if err != nil {

@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -14,11 +15,23 @@ import (
 )
 
 const (
-	pairName     = "pair"
+	pairName     = PairFile
 	pairNewName  = "pair.tmp"
 	pairFormat   = 1
 	maxPairBytes = 1 << 18 // a lineage of MaxLineage entries takes a quarter of it
 )
+
+// PairFile is the file in the data directory of a node of a pair in which it remembers that it is one.
+const PairFile = "pair"
+
+// Paired says whether a data directory is that of a node of a pair.
+func Paired(data string) (bool, error) {
+	_, err := os.Stat(filepath.Join(data, PairFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
 
 // A Pair is what a node remembers of the pair beside its journal, in the file DATA/pair. The zero value is a node that
 // never was a member of one.

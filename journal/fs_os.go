@@ -120,6 +120,23 @@ type locks [2]*os.File
 
 func (l locks) Close() error { return firstError(l[0].Close(), l[1].Close()) }
 
+// Held returns an error unless the locks are still held, on the file that has the name now. To lock again what one holds
+// changes nothing, and is refused where another machine has been given the lock meanwhile.
+func (l locks) Held() error {
+	mine, err := l[0].Stat()
+	if err != nil {
+		return err
+	}
+	there, err := os.Stat(l[0].Name())
+	if err == nil && !os.SameFile(mine, there) {
+		err = fmt.Errorf("%w: another file has taken the place of %s", ErrLocked, l[0].Name())
+	}
+	if err != nil {
+		return err
+	}
+	return lockFile(l[0], unix.LOCK_EX)
+}
+
 // CheckLock implements FS.
 func (OS) CheckLock(name string) error {
 	dir, err := lockParent(name, unix.LOCK_SH)

@@ -9,6 +9,15 @@ import (
 
 const lockName = "LOCK"
 
+// InUse returns an error that wraps ErrLocked while a process has the journal in dir open. It changes nothing; fsys nil means
+// OS.
+func InUse(fsys FS, dir string) error {
+	if fsys == nil {
+		fsys = OS{}
+	}
+	return fsys.CheckLock(filepath.Join(dir, lockName))
+}
+
 // temporaryNames are those of files that count only when they have been renamed.
 var temporaryNames = []string{spareTemporary, newName, cleanName, checkpointNewName, mendName, cutNewName, keptName, identityName + ".tmp"}
 

@@ -114,7 +114,7 @@ func (p *pairNode) run(ctx context.Context, door *failover.Door) error {
 		if err != nil {
 			return err
 		}
-		tasks = append(tasks, func() error { return failover.ServeHealth(ctx, listener, p.node) })
+		tasks = append(tasks, func() error { return failover.ServeHealth(ctx, listener, p.node.Status) })
 	}
 	tasks = append(tasks, func() error { return p.control(ctx) })
 	for _, task := range tasks {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"runtime/pprof"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"baton/broker/stomp"
 	"baton/config"
 	"baton/destinations"
+	"baton/failover"
 	"baton/journal"
 
 	"github.com/spf13/cobra"
@@ -38,8 +40,11 @@ func serveCommand() *cobra.Command {
 			ctx, stop := untilSignal(cmd.Context())
 			defer stop()
 			run := serve
-			if cfg.Failover.Mode == "pair" {
+			switch cfg.Failover.Mode {
+			case "pair":
 				run = servePair
+			case "shared":
+				run = serveShared
 			}
 			return profiled(cpuProfile, func() error { return run(ctx, cfg, cmd.OutOrStdout(), cmd.ErrOrStderr()) })
 		},
@@ -78,6 +83,9 @@ func profiled(name string, fn func() error) (err error) {
 // serve runs a broker until ctx ends, or until its journal fails.
 func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) error {
 	logger := newLogger(cfg.Log, stderr)
+	if err := refusePair(cfg.Data.Dir); err != nil {
+		return err
+	}
 	// The door before the house: an address in use must not cost a recovery. Who knocks meanwhile waits.
 	listener, err := net.Listen("tcp", cfg.STOMP.Listen)
 	if err != nil {
@@ -107,6 +115,16 @@ func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) err
 	}
 	if err == nil {
 		logger.Info("baton stopped")
+	}
+	return err
+}
+
+// refusePair keeps the data of a node of a pair from being served as that of a broker alone: the other node would not know.
+func refusePair(data string) error {
+	paired, err := failover.Paired(data)
+	if err == nil && paired {
+		err = fmt.Errorf("%s belongs to a node of a pair: set failover.mode to pair, or, to take it out of its pair for good, "+
+			"remove the file %s", data, filepath.Join(data, failover.PairFile))
 	}
 	return err
 }
@@ -143,6 +161,7 @@ func journalOptions(cfg config.Config, logger *zap.Logger, p *progress) journal.
 		ScrubEvery:    zeroIsNever(cfg.Journal.ScrubEvery),
 		LowWater:      int64(lowWater(cfg.Journal.LowWater, config.Bytes(diskSize(cfg.Data.Dir)))),
 		Stall:         cfg.IO.Stall,
+		Shared:        cfg.Failover.Mode == "shared",
 		Progress:      p.reading,
 		Logger:        logger,
 	}

@@ -32,6 +32,8 @@ type Broker struct {
 
 	cmd    *exec.Cmd
 	log    *log
+	ready  chan string   // gets the address; closed when the process has been reaped
+	waits  chan struct{} // closed when it has said that it waits for another
 	exited chan struct{} // closed when the process has been reaped
 }
 
@@ -48,23 +50,52 @@ func (e *ExitError) Error() string {
 // Start runs baton serve and returns when it is ready. A broker that ends before is returned as an *ExitError; one that is
 // not ready when ctx ends is killed.
 func Start(ctx context.Context, o Options) (*Broker, error) {
+	b, err := Begin(o)
+	if err == nil {
+		err = b.Ready(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// Begin runs baton serve and does not wait until it is ready.
+func Begin(o Options) (*Broker, error) {
 	b, stdout, err := launch(o)
 	if err != nil {
 		return nil, err
 	}
-	ready := make(chan string, 1)
-	go b.reap(stdout, ready)
+	go b.reap(stdout)
+	return b, nil
+}
+
+// Ready waits until the broker is. Errors are those of Start.
+func (b *Broker) Ready(ctx context.Context) error {
 	select {
-	case addr, ok := <-ready:
+	case addr, ok := <-b.ready:
 		if !ok {
 			<-b.exited
-			return nil, b.exitError()
+			return b.exitError()
 		}
 		b.Addr = addr
-		return b, nil
+		return nil
 	case <-ctx.Done():
 		b.Kill()
-		return nil, fmt.Errorf("baton serve was not ready in time: %w\n%s", ctx.Err(), b.Log())
+		return fmt.Errorf("baton was not ready in time: %w\n%s", ctx.Err(), b.Log())
+	}
+}
+
+// Waits waits until the broker says that it does, for another one to end. Errors are those of Start.
+func (b *Broker) Waits(ctx context.Context) error {
+	select {
+	case <-b.waits:
+		return nil
+	case <-b.exited:
+		return b.exitError()
+	case <-ctx.Done():
+		b.Kill()
+		return fmt.Errorf("baton did not wait: %w\n%s", ctx.Err(), b.Log())
 	}
 }
 
@@ -75,7 +106,7 @@ func StartAndKill(o Options, after time.Duration) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	go b.reap(stdout, make(chan string, 1))
+	go b.reap(stdout)
 	select {
 	case <-time.After(after):
 	case <-b.exited:
@@ -92,7 +123,7 @@ func launch(o Options) (*Broker, io.Reader, error) {
 	}
 	cmd := exec.Command(o.Binary, append([]string{cmp.Or(o.Command, "serve"), "--listen", listen, "--data", o.Data}, o.Flags...)...)
 	cmd.Env = append(os.Environ(), o.Env...)
-	b := &Broker{cmd: cmd, log: &log{}, exited: make(chan struct{})}
+	b := &Broker{cmd: cmd, log: &log{}, ready: make(chan string, 1), waits: make(chan struct{}), exited: make(chan struct{})}
 	cmd.Stderr = b.log
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
@@ -107,19 +138,23 @@ func launch(o Options) (*Broker, io.Reader, error) {
 var readyLine = regexp.MustCompile(`^baton(?: arbiter)? ready: \S+ on ([^\s,]+)`)
 
 // reap reads stdout to its end, tells the address of the ready line, and waits for the process.
-func (b *Broker) reap(stdout io.Reader, ready chan<- string) {
+func (b *Broker) reap(stdout io.Reader) {
 	lines := bufio.NewScanner(stdout)
-	told := false
+	told, waits := false, false
 	for lines.Scan() {
 		b.log.Write(append(lines.Bytes(), '\n'))
 		if found := readyLine.FindSubmatch(lines.Bytes()); found != nil && !told {
 			told = true
-			ready <- string(found[1])
+			b.ready <- string(found[1])
+		}
+		if bytes.HasPrefix(lines.Bytes(), []byte("baton waits: ")) && !waits {
+			waits = true
+			close(b.waits)
 		}
 	}
 	b.cmd.Wait() // how it ended is in ProcessState
 	close(b.exited)
-	close(ready)
+	close(b.ready)
 }
 
 // Pid is the process id.
