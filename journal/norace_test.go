@@ -6,6 +6,6 @@ const (
 	stride      = 1
 	faultStride = 1
 	crashStates = 100_000
-	cutPlaces   = 4
-	cutCalls    = 9
+	cutPlaces   = 6
+	cutCalls    = 13
 )

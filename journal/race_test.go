@@ -7,6 +7,6 @@ const (
 	stride      = 61
 	faultStride = 37
 	crashStates = 3_000
-	cutPlaces   = 7
-	cutCalls    = 23
+	cutPlaces   = 29
+	cutCalls    = 47
 )

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"baton/journal"
@@ -171,5 +173,37 @@ func TestSnapshotGivesItsFilesBack(t *testing.T) {
 	s.Close()
 	if used := disk.Used(); used > full/2 {
 		t.Errorf("%d of %d bytes are still used", used, full)
+	}
+}
+
+// TestSnapshotLooksAgain trims what the snapshot is about to open. It then is of a later moment, and nothing stays open of
+// what it had.
+func TestSnapshotLooksAgain(t *testing.T) {
+	t.Parallel()
+	disk, w := filled(t, 300), newWatch()
+	j := open(t, w.options(disk))
+	var opens atomic.Int64
+	disk.OnCall(func(c memfs.Call) error {
+		if c.Op == "Open" && strings.HasSuffix(c.Name, ".seg") && opens.Add(1) == 2 { // it has the first
+			j.Trim(200)
+			put(t, j, w, 1)
+			j.Quiesce()
+		}
+		return nil
+	})
+	s, err := j.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk.OnCall(nil)
+	if s.Begin().Seq+1 != j.First() || j.First() == 1 || s.End() != j.End() {
+		t.Errorf("the snapshot has %d to %+v, the journal %d to %+v", s.Begin().Seq+1, s.End(), j.First(), j.End())
+	}
+	if got, want := recordsOf(t, s.Read), recordsOf(t, j.Read); !slices.Equal(got, want) {
+		t.Errorf("%d records, want %d", len(got), len(want))
+	}
+	s.Close()
+	if used, named := disk.Used(), disk.CrashClone(memfs.All).Used(); used != named {
+		t.Errorf("%d bytes are used, the files that have a name have %d", used, named)
 	}
 }
