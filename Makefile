@@ -8,6 +8,7 @@ SPECIMEN ?= 1048576
 SEED     ?= 1
 IMAGES   ?= 2000
 PROGRAMS ?= 1000000
+WORLDS   ?= 200000000
 DIR      ?=
 
 # Programs that the tests speak with, as Debian packages: clients, and the brokers that Baton is compared with. Only
@@ -15,8 +16,11 @@ DIR      ?=
 CLIENTS = python3-stomp ruby-stomp netcat-openbsd $(if $(shell command -v npm),,nodejs npm)
 BROKERS = activemq rabbitmq-server
 
+# What checks the Promela model of failover.
+CHECKERS = spin gcc libc6-dev
+
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint fuzz programs peers torture powerloss backlog start soak durable selective bench bench-peers clients brokers
+.PHONY: help build run test lint fuzz programs peers torture powerloss backlog start soak durable selective bench bench-peers clients brokers checkers model
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -27,11 +31,12 @@ build: ## build bin/baton
 run: build ## build and run a broker: 127.0.0.1:61613, data in ./baton-data
 	@exec ./bin/baton serve
 
-test: clients brokers lint ## everything that must hold before a change is merged
+test: clients brokers checkers lint ## everything that must hold before a change is merged
 	@[ -e /dev/loop-control ] && [ "$$(id -u)" = 0 ] || echo "ATTENTION: power loss is NOT tested here, it needs Linux, root and loop devices"
 	$(GO) test -race -timeout 18m ./...
 	$(MAKE) programs PROGRAMS=7200
 	$(GO) test -timeout 15m ./journal/...
+	$(GO) test ./failover -run '^TestModel$$/^all$$' -count=1 -timeout 15m -model.states=5000000
 
 lint: ## format, vet, staticcheck and the layers of the rooms
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w: $$unformatted"; exit 1; fi
@@ -50,6 +55,9 @@ fuzz: ## run each fuzz target for FUZZTIME (30s)
 # Of three kinds, a third each. 3000 run with the other tests of the package already.
 programs: ## give the destinations PROGRAMS (1000000) random programs of commands
 	$(GO) test ./destinations -run '^Test.*Property$$' -count=1 -timeout 72h -rapid.checks=$$(($(PROGRAMS) / 3))
+
+model: ## explore the protocol of the pair, at most WORLDS (200 million) states of each bounds, which take 10 GiB or so
+	$(GO) test ./failover -run '^(TestModel|TestMutantsAreFound)$$' -count=1 -v -timeout 72h -parallel 1 -model.states=$(WORLDS)
 
 peers: brokers ## play the same scripts against Baton, ActiveMQ and RabbitMQ, and compare with docs/migrating.md
 	$(GO) test ./integration/peers -count=1 -v -timeout 10m
@@ -85,11 +93,12 @@ bench-peers: brokers ## Baton, ActiveMQ, RabbitMQ and the limits of this machine
 	$(GO) run ./bench/peers -dir "$(DIR)" -out docs/performance.md
 
 clients: PACKAGES = $(CLIENTS)
+checkers: PACKAGES = $(CHECKERS)
 brokers: PACKAGES = $(BROKERS)
 
 # Debian starts a server that it installs, unless a policy-rc.d forbids it: ours does while we install, for the tests start
 # brokers of their own and nobody has asked for a service.
-clients brokers:
+clients brokers checkers:
 	@missing=; for package in $(PACKAGES); do \
 		dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; \
 	done; \

@@ -117,6 +117,7 @@ func (p *packer) state(w *world, n int, m *machine) {
 			s.lastEpoch = max(s.lastEpoch, uint32(m.log[m.end]))
 		}
 	}
+	num(p, &s.kept.Promised, 3)
 	num(p, &s.role, 4)
 	num(p, &s.epoch, 3)
 	num(p, &s.durable, 4)

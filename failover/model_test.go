@@ -3,6 +3,7 @@ package failover
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // The model: two nodes that run Step itself, their disks, the connection between them, and a hostile register. Whatever can
@@ -29,10 +30,11 @@ type limits struct {
 	faults      int // of a journal (R12)
 	switchovers int
 	refreshes   int
-	cuts        int   // of a connection
-	stale       uint8 // by how many revisions what is read may be old
-	window      uint8 // of frames on their way to a standby, when a record joins them
-	exact       bool  // see relax
+	cuts        int        // of a connection
+	stale       uint8      // by how many revisions what is read may be old
+	window      uint8      // of frames on their way to a standby, when a record joins them
+	exact       bool       // see relax
+	timed       *[2]*Terms // with clocks, for lease_test.go
 }
 
 // A disk is what a node has while it is down.
@@ -57,6 +59,7 @@ type modelFrame struct {
 	kind  SignalKind // or kindPlan, kindAppend
 	epoch uint8
 	seq   uint8
+	sent  time.Duration // in lease_test.go
 }
 
 const (
@@ -124,6 +127,8 @@ type world struct {
 	committed [maxSeq + 1]uint8 // the epoch of the record that was acknowledged at a Seq
 	ackedIn   [maxSeq + 1]uint8 // the epoch of its master
 	activated [8]uint8          // node + 1
+
+	now [2]time.Duration // clocks, if timed
 
 	limits *limits
 	rules  *mutant
@@ -197,12 +202,21 @@ func (w *world) start(n int) {
 	if m.end > 0 {
 		last = m.log[m.end]
 	}
-	m.s = NewState(1, modelTerms[n], Start{
+	terms := modelTerms[n]
+	if w.limits.timed != nil {
+		terms = w.limits.timed[n]
+	}
+	m.s = NewState(w.clock(n), terms, Start{
 		Kept: m.kept, Incarnation: ID{2, uint8(n), m.starts}, End: uint64(m.end), LastEpoch: max(uint32(last), m.kept.Promised),
 	})
-	clear(m.s.due[:])
-	m.s.due[timerPromise], m.s.due[timerBootstrap] = never, never
+	if w.limits.timed == nil {
+		clear(m.s.due[:])
+		m.s.due[timerPromise], m.s.due[timerBootstrap] = never, never
+	}
 }
+
+// clock is what a node believes that it is. Where there is no time it is always 1.
+func (w *world) clock(n int) time.Duration { return max(w.now[n], 1) }
 
 // never is when the timers of the model ring by themselves.
 const never = 1 << 40
@@ -239,7 +253,7 @@ func (w *world) perform(n int, a *Action, cause *Event) {
 			return
 		}
 		if a.Link == m.link {
-			w.push(1-n, modelFrame{a.Signal.Kind, uint8(a.Signal.Epoch), uint8(a.Signal.Seq)})
+			w.push(1-n, modelFrame{a.Signal.Kind, uint8(a.Signal.Epoch), uint8(a.Signal.Seq), a.Signal.Sent})
 		}
 	case DoFollow:
 	case DoReplicate:
@@ -347,7 +361,7 @@ func (w *world) plan(n int) {
 		common = w.rules.common(w, n)
 	}
 	theirs.sending, theirs.sent = true, common
-	w.push(1-n, modelFrame{kindOfPlan, uint8(mine.s.epoch), common})
+	w.push(1-n, modelFrame{kind: kindOfPlan, epoch: uint8(mine.s.epoch), seq: common})
 }
 
 // commonPoint is the end, on whichever has less of it, of the newest epoch that both logs have begun at the same Seq.

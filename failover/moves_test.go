@@ -255,7 +255,7 @@ func (w *world) perhaps(v move) (actions int, ok bool) {
 	case moveSend:
 		d := &w.sides[n]
 		d.sent++
-		w.push(1-n, modelFrame{kindOfAppend, m.log[d.sent], d.sent})
+		w.push(1-n, modelFrame{kind: kindOfAppend, epoch: m.log[d.sent], seq: d.sent})
 		return 0, true
 	case moveAppend:
 		return w.append(n, crash)
@@ -355,7 +355,7 @@ func (w *world) read(n, crash int) int {
 		return w.step(n, Event{Kind: OnAppended, Seq: uint64(f.seq), Epoch: uint32(f.epoch)}, crash)
 	}
 	return w.step(n, Event{Kind: OnSignal, Link: m.link, Signal: Signal{
-		Kind: f.kind, Epoch: uint32(f.epoch), Seq: uint64(f.seq), Sent: 1, Lease: 1,
+		Kind: f.kind, Epoch: uint32(f.epoch), Seq: uint64(f.seq), Sent: f.sent, Lease: m.s.terms.Lease,
 	}}, crash)
 }
 
@@ -375,7 +375,7 @@ func (w *world) follow(n int, f modelFrame, crash int) int {
 	}
 	actions := w.step(n, Event{Kind: OnPlanned, Link: m.link, Seq: uint64(f.seq), Epoch: uint32(f.epoch), Cluster: cluster}, crash)
 	if m.up && d.planned {
-		w.push(1-n, modelFrame{Flushed, f.epoch, f.seq})
+		w.push(1-n, modelFrame{kind: Flushed, epoch: f.epoch, seq: f.seq})
 	}
 	return actions
 }
@@ -412,7 +412,7 @@ func (w *world) durable(n, crash int) int {
 	m, d := &w.nodes[n], &w.sides[n]
 	actions := w.step(n, Event{Kind: OnDurable, Seq: m.s.end}, crash)
 	if m.up && d.planned && m.s.Accepts(m.s.epoch) {
-		w.push(1-n, modelFrame{Flushed, uint8(m.s.epoch), uint8(m.s.durable)})
+		w.push(1-n, modelFrame{kind: Flushed, epoch: uint8(m.s.epoch), seq: uint8(m.s.durable)})
 	}
 	return actions
 }
