@@ -93,3 +93,35 @@ func (c *client) wantConnected(version string, headers ...string) {
 	c.say("CONNECT\naccept-version:" + version + "\n\n")
 	c.want("CONNECTED", headers...)
 }
+
+// A broker that keeps all in two copies refuses what is persistent while it cannot, and nothing else.
+func TestCopiesOfAll(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var copies atomic.Int64
+		h := servePipes(t, Options{MinCopies: 2, Copies: func() int { return int(copies.Load()) }})
+		copies.Store(2)
+		c := h.connect("1.2")
+		c.subscribe("s", "/queue/q", "client-individual")
+		c.do("SEND\ndestination:/queue/q", "one")
+		m := c.message("one")
+		copies.Store(1)
+		id, _ := m.lookup("ack")
+		c.do("ACK\nid:" + id) // what is settled needs no copy
+		c.do("SEND\ndestination:/queue/q\npersistent:false", "two")
+		c.message("two")
+		c.do("BEGIN\ntransaction:t")
+		c.do("SEND\ndestination:/queue/q\ntransaction:t\npersistent:false", "three")
+		c.do("COMMIT\ntransaction:t")
+		c.message("three")
+		for _, head := range []string{
+			"SEND\ndestination:/queue/q\n\nfour",
+			"BEGIN\ntransaction:t\n\n\x00SEND\ndestination:/queue/q\ntransaction:t\n\nfive\x00COMMIT\ntransaction:t\n\n",
+		} {
+			c := h.connect("1.2")
+			c.say(head)
+			c.refused("not-replicated")
+		}
+		c.nothing()
+	})
+}

@@ -144,11 +144,13 @@ func (s *session) send(f *stomp.Frame, c *destinations.Command) error {
 		if target.Message, err = s.newMessage(f, persistent, replyTo); err != nil {
 			return err
 		}
-		tx.copies = max(tx.copies, copies)
+		tx.copies, tx.stored = max(tx.copies, copies), tx.stored || persistent
 		return s.sendInTransaction(tx, target, size, c)
 	}
-	if err := s.keepCopies(copies); err != nil {
-		return err
+	if persistent {
+		if err := s.keepCopies(copies); err != nil {
+			return err
+		}
 	}
 	if err := s.server.budget.take(size); err != nil {
 		return err

@@ -56,6 +56,9 @@ type Options struct {
 	// Copies returns how many brokers keep what is stored at the moment, for the header
 	// min-copies; nil: one does. It must not block.
 	Copies func() int
+	// MinCopies is how many must keep a persistent message, whatever it says itself; 0:
+	// one.
+	MinCopies int
 
 	CheckpointEvery time.Duration // one is written when the log was at rest for so long; 0: 10 s
 

@@ -18,6 +18,7 @@ type transaction struct {
 	taken  int // from the budget, for them
 	frames int
 	copies int64     // that brokers must keep of it, as its SENDs say
+	stored bool      // some of it is persistent
 	used   time.Time // last
 }
 
@@ -121,9 +122,11 @@ func (s *session) commit(f *stomp.Frame, c *destinations.Command) error {
 	if err != nil {
 		return err
 	}
-	if err := s.keepCopies(max(copies, tx.copies)); err != nil {
-		s.server.budget.give(tx.taken)
-		return err
+	if tx.stored || copies > 1 {
+		if err := s.keepCopies(max(copies, tx.copies)); err != nil {
+			s.server.budget.give(tx.taken)
+			return err
+		}
 	}
 	c.Op, c.More = destinations.Commit, &destinations.More{Tx: tx.acks.Tx, Sends: tx.sends, Client: s.clientID}
 	if len(tx.sends) > 0 {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -21,6 +22,9 @@ import (
 const (
 	dialEvery   = 200 * time.Millisecond // about
 	refusedWait = 20 * time.Millisecond  // between the two attempts of R13
+	// maxGreetings bounds the connections that have not proved yet whose they are.
+	maxGreetings = 16
+	warnEvery    = 10 * time.Second // of strangers
 )
 
 // meet looks for the other node as long as there is no connection and this node is not master; when a master is lost, at
@@ -68,7 +72,7 @@ func (t *Term) seekPeer() {
 			return
 		}
 		if errors.Is(err, ErrSecret) || errors.Is(err, ErrStranger) {
-			t.logger.Warn("the other node cannot be spoken with", zap.String("address", t.n.opt.Address), zap.Error(err))
+			t.n.strangers.warn(t.logger, "the other node cannot be spoken with", zap.String("address", t.n.opt.Address), zap.Error(err))
 		}
 		if !errors.Is(err, syscall.ECONNREFUSED) {
 			break
@@ -86,10 +90,23 @@ func (t *Term) seekPeer() {
 
 // receive takes connections of the other node.
 func (t *Term) receive() {
+	greetings := make(chan struct{}, maxGreetings)
 	for {
 		select {
 		case conn := <-t.n.incoming:
-			t.job(func() { t.welcomePeer(conn) })
+			select {
+			case greetings <- struct{}{}:
+			default: // strangers have taken all places; the other node comes again
+				_ = conn.Close()
+				continue
+			}
+			begun := t.job(func() {
+				defer func() { <-greetings }()
+				t.welcomePeer(conn)
+			})
+			if !begun {
+				_ = conn.Close()
+			}
 		case <-t.ctx.Done():
 			return
 		}
@@ -100,11 +117,29 @@ func (t *Term) welcomePeer(conn net.Conn) {
 	link, err := Accept(t.ctx, conn, t.linkOptions(), t.hello)
 	if err != nil {
 		if t.ctx.Err() == nil {
-			t.logger.Warn("a connection was refused that is not the other node's", zap.Stringer("from", conn.RemoteAddr()), zap.Error(err))
+			t.n.strangers.warn(t.logger, "a connection was refused that is not the other node's",
+				zap.Stringer("from", conn.RemoteAddr()), zap.Error(err))
 		}
 		return
 	}
 	t.linked(link)
+}
+
+// A warner says what happens over and over only now and then, and how often it did.
+type warner struct {
+	mu    sync.Mutex
+	last  time.Time
+	since int
+}
+
+func (w *warner) warn(logger *zap.Logger, text string, fields ...zap.Field) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.since++
+	if now := time.Now(); now.Sub(w.last) >= warnEvery {
+		logger.Warn(text, append(fields, zap.Int("times", w.since))...)
+		w.last, w.since = now, 0
+	}
 }
 
 func (t *Term) linkOptions() LinkOptions {

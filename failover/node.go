@@ -54,11 +54,12 @@ type Broker interface {
 // A Node is one of the two brokers of a pair: it finds out whether it is the master, and does what that one or the standby
 // has to do.
 type Node struct {
-	opt      NodeOptions
-	logger   *zap.Logger
-	incoming chan net.Conn // from the other node, or who says so
-	opened   chan struct{}
-	opening  sync.Once
+	opt       NodeOptions
+	logger    *zap.Logger
+	incoming  chan net.Conn // from the other node, or who says so
+	opened    chan struct{}
+	opening   sync.Once
+	strangers warner
 
 	mu      sync.Mutex
 	term    *Term // nil: between two

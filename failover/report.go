@@ -18,19 +18,18 @@ func (t *Term) Valid() bool { return t.permit.Valid() }
 // Renewed is closed when Valid may have become true.
 func (t *Term) Renewed() <-chan struct{} { return t.permit.Renewed() }
 
-// Copies is how many journals hold what is acknowledged now.
-func (t *Term) Copies() (n int) {
-	t.look(func(s *State) {
-		n = 1
-		if s.Role() == Duplex || s.Role() == HandingOver {
-			n = 2
-		}
-	})
-	return n
-}
+// Copies is how many journals will hold what is acknowledged.
+func (t *Term) Copies() int { return int(t.copies.Load()) }
 
-// Refusing says that writes are not replicated, and that producers are to be told (on_standby_loss: block).
-func (t *Term) Refusing() bool { return t.refusing.Load() }
+// copiesOf says that of a role. A master that is held waits for its standby, or goes on alone; where it must not (Block),
+// it refuses what comes when it has waited for long.
+func (t *Term) copiesOf(role Role) int32 {
+	switch {
+	case role == Duplex, role == HandingOver, role == Held && t.n.opt.Terms.Block && !t.refusing:
+		return 2
+	}
+	return 1
+}
 
 // Epoch is that of the master which this node is or follows.
 func (t *Term) Epoch() (epoch uint32) {
@@ -59,6 +58,7 @@ func (t *Term) note() {
 		return
 	}
 	t.noted = role
+	t.copies.Store(t.copiesOf(role))
 	t.logger.Info("role", zap.Stringer("role", role), zap.Uint32("epoch", t.state.Epoch()))
 	t.statusMu.Lock()
 	t.role, t.since = role, time.Now()

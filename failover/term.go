@@ -38,6 +38,8 @@ type Term struct {
 	meeting     chan struct{} // the other node is to be looked for now
 	probing     chan struct{} // the same, even if there is a connection
 	noted       Role          // as note saw it last; the member's lock guards it
+	refusing    bool          // DoRefuse was said; the same guards it
+	copies      atomic.Int32
 
 	over   chan struct{} // closed when the term is to end, for cause
 	ending sync.Once
@@ -64,7 +66,6 @@ type Term struct {
 	alarms    []string
 	peer      PeerStatus
 	register  RegisterStatus
-	refusing  atomic.Bool
 }
 
 // A numberedLink is a connection to the other node; the numbers are in the order in which they were made.
@@ -336,7 +337,10 @@ func (t *Term) committed(seq uint64) { t.broker.Durable(seq) }
 
 func (t *Term) extendLease(until time.Duration) { t.permit.extend(until) }
 
-func (t *Term) refuse(refuse bool) { t.refusing.Store(refuse) }
+func (t *Term) refuse(refuse bool) {
+	t.refusing = refuse
+	t.copies.Store(t.copiesOf(t.state.Role()))
+}
 
 func (t *Term) pause() {
 	t.job(func() {

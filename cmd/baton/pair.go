@@ -163,6 +163,9 @@ func (p *pairNode) journalOptions() journal.Options {
 func (p *pairNode) newBroker(t *failover.Term) failover.Broker {
 	o := brokerOptions(p.cfg, p.logger, p.progress)
 	o.Permit, o.Copies = t, t.Copies
+	if p.cfg.Failover.OnStandbyLoss == "block" {
+		o.MinCopies = 2
+	}
 	o.Connected = func() []broker.Header {
 		return []broker.Header{
 			{Name: "brokers", Value: strings.Join(p.node.Brokers(), ",")},
