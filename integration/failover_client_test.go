@@ -68,14 +68,42 @@ func dialFailover(t *testing.T, url string, o client.Options) *client.Client {
 	return c
 }
 
+// failingOver is brokers that take over from one another.
+type failingOver interface {
+	url() string
+	failOver(t *testing.T)
+}
+
+func (p *pair) url() string {
+	return fmt.Sprintf("failover:(tcp://%s,tcp://%s)?maxReconnectDelay=100", p.nodes[0].Addr, p.nodes[1].Addr)
+}
+
+// failOver kills the master and starts it again, when its standby can take over.
+func (p *pair) failOver(t *testing.T) {
+	t.Helper()
+	master := p.awaitSync()
+	p.nodes[master].Kill()
+	p.start(master)
+}
+
 const failovers = 5
 
 // Producers and a consumer over brokers that are killed: each message is in the queue once, in the order of its producer, and
 // comes again only if it says so; what was acknowledged for sure does not come again.
 func TestFailoverClient(t *testing.T) {
 	t.Parallel()
+	t.Run("one after the other", func(t *testing.T) {
+		t.Parallel()
+		testFailoverClient(t, startRace(t))
+	})
+	t.Run("pair", func(t *testing.T) {
+		t.Parallel()
+		testFailoverClient(t, newPair(t))
+	})
+}
+
+func testFailoverClient(t *testing.T, race failingOver) {
 	const producers, each = 3, 2000
-	race := startRace(t)
 	seen := newSeen(producers)
 	ctx, cancel := context.WithCancel(within(t))
 	defer cancel()
@@ -255,8 +283,18 @@ func wantEmpty(t *testing.T, c *client.Client, queue string) {
 // is, or the message comes again, so that each has one answer.
 func TestFailoverClientTransactions(t *testing.T) {
 	t.Parallel()
+	t.Run("one after the other", func(t *testing.T) {
+		t.Parallel()
+		testFailoverClientTransactions(t, startRace(t))
+	})
+	t.Run("pair", func(t *testing.T) {
+		t.Parallel()
+		testFailoverClientTransactions(t, newPair(t))
+	})
+}
+
+func testFailoverClientTransactions(t *testing.T, race failingOver) {
 	const transactions, size = 300, 4
-	race := startRace(t)
 	ctx := within(t)
 	answers := newSeen(1)
 	collector := dialFailover(t, race.url(), client.Options{})
