@@ -20,7 +20,7 @@ BROKERS = activemq rabbitmq-server
 CHECKERS = spin gcc libc6-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint fuzz programs peers torture powerloss backlog start soak durable selective bench bench-peers clients brokers checkers model
+.PHONY: help build run test lint fuzz programs peers torture powerloss backlog start soak durable selective pair bench bench-peers clients brokers checkers model
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -84,6 +84,9 @@ durable: ## 100 durable subscribers, 100,000 messages: one copy on disk; data in
 
 selective: ## a selector that wants 1 in 10,000 of a million messages on disk: the first and all; data in DIR
 	$(GO) run ./integration/prove selective -dir "$(DIR)"
+
+pair: ## what a hot standby costs, beside a broker alone; and a standby that lacks 1 GiB coming back; data in DIR
+	$(GO) run ./integration/prove pair -dir "$(DIR)"
 
 bench: ## throughput and latency of Baton beside the limits of this machine, then the Go benchmarks: ten minutes or so
 	$(GO) run ./bench/peers -against baton,relay -growth "" -rounds 1 -duration 3s -dir "$(DIR)"
