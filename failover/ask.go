@@ -83,14 +83,20 @@ func (t *turn) newer(r *Reading) bool {
 func (t *turn) adopt(r *Reading) {
 	changed := r.Record.Epoch != t.seen.Record.Epoch || len(r.Record.InSync) != len(t.seen.Record.InSync)
 	t.seen, t.known = *r, true
-	if !t.role.IsMaster() && t.ask.doubtful && r.Revision > t.ask.expect && r.Record.Nonce != t.ask.record.Nonce {
-		t.ask.doubtful = false // somebody else came first
-	}
+	t.lookPast()
 	if changed && r.Record.Cluster == t.kept.Cluster && r.Record.Epoch >= t.kept.Promised {
 		t.keepRevision(r.Revision)
 	}
 	if t.role == Syncing || t.role == Standby {
 		t.role = t.following()
+	}
+}
+
+// lookPast ends the doubt of a node that is not master about its CAS: somebody else's has come to the register, so that its
+// own cannot any more.
+func (t *turn) lookPast() {
+	if !t.role.IsMaster() && t.seen.Revision > t.ask.expect && t.seen.Record.Nonce != t.ask.record.Nonce {
+		t.ask.doubtful = false
 	}
 }
 
@@ -164,7 +170,8 @@ func (t *turn) answer(e *Event) {
 	t.ask.doubtful = false
 	is := Reading{Revision: e.Revision, Found: true, Record: t.ask.record}
 	overtaken := t.ask.purpose == askRole && is.Record.Epoch <= max(t.kept.Promised, t.epoch)
-	if overtaken || t.known && !t.newer(&is) { // somebody has come after it, whose word was faster
+	read := t.seen.Revision == is.Revision && t.seen.Record.Nonce == is.Record.Nonce // a watch may be faster than the answer
+	if overtaken || t.known && !read && !t.newer(&is) {                              // somebody has come after it
 		t.failed(Lost)
 		return
 	}
@@ -185,6 +192,7 @@ func (t *turn) failed(outcome Outcome) {
 	case t.role == Candidate:
 		t.role = t.following()
 	}
+	t.lookPast()
 }
 
 func (t *turn) done() {

@@ -27,6 +27,7 @@ type explorer struct {
 	pruned      int
 	found       string
 	trace       []move
+	each        func(w *world) // is shown every world, after it was expanded
 }
 
 func explore(root *world, l *limits, rules *mutant, most int) *explorer {
@@ -51,6 +52,9 @@ func (x *explorer) run(root world) {
 			at += 1 + n
 			base.unpack(&p, words, x.limits, x.rules)
 			x.expand(&base, &w, &p, number)
+			if x.each != nil {
+				x.each(&base)
+			}
 		}
 	}
 }
