@@ -20,7 +20,7 @@ BROKERS = activemq rabbitmq-server
 CHECKERS = spin gcc libc6-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint fuzz programs peers torture powerloss backlog start soak durable selective pair bench bench-peers clients brokers checkers model
+.PHONY: help build run demo test lint fuzz programs peers torture powerloss backlog start soak durable selective pair bench bench-peers clients brokers checkers model
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -30,6 +30,9 @@ build: ## build bin/baton
 
 run: build ## build and run a broker: 127.0.0.1:61613, data in ./baton-data
 	@exec ./bin/baton serve
+
+demo: ## a pair on this machine: kill the master under load, swap the roles, count; data in a temporary directory
+	$(GO) run ./integration/demo
 
 test: clients brokers checkers lint ## everything that must hold before a change is merged
 	@[ -e /dev/loop-control ] && [ "$$(id -u)" = 0 ] || echo "ATTENTION: power loss is NOT tested here, it needs Linux, root and loop devices"

@@ -45,6 +45,9 @@ func TestReadme(t *testing.T) {
 			}
 		})
 	}
+	for _, has := range pairExamples {
+		take(t, &blocks, "sh", has) // which TestReadmePair runs
+	}
 	for _, block := range blocks {
 		t.Errorf("this example of the README is not tested:\n%s", block.code)
 	}
