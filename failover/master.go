@@ -182,7 +182,7 @@ func (t *turn) hold() {
 	}
 	if !t.held {
 		t.held = true
-		t.set(timerFence, t.terms.FenceAfter)
+		t.set(timerFence, t.terms.FenceAfter-t.terms.DegradeAfter) // for so long it has been silent already
 		if t.terms.Block {
 			t.set(timerHold, t.terms.HoldTimeout)
 		}

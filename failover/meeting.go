@@ -42,8 +42,12 @@ func (t *Term) meet() {
 		case <-t.meeting:
 		case <-timer.C:
 		}
-		if probe || t.lonely() {
-			t.seekPeer()
+		switch {
+		case probe:
+			// The answer must be there before the promise to a silent master is over, and half of the time for it is left.
+			t.seekPeer((t.n.opt.Terms.Lease + t.n.opt.Terms.Bias) / 2)
+		case t.lonely():
+			t.seekPeer(0)
 		}
 		// Two that dial each other at the same time would end each other's connections: chance parts them.
 		timer.Reset(dialEvery/2 + rand.N(dialEvery))
@@ -59,11 +63,13 @@ func (t *Term) lonely() (lonely bool) {
 	return lonely && t.link == nil && !slices.ContainsFunc(t.masters, func(c <-chan struct{}) bool { return !isClosed(c) })
 }
 
-// seekPeer dials the other node, and says whether it was reached, or is dead (R13).
-func (t *Term) seekPeer() {
+// seekPeer dials the other node, and says whether it was reached in time, or is dead (R13). No time is the usual one.
+func (t *Term) seekPeer(within time.Duration) {
 	refused := 0
+	o := t.linkOptions()
+	o.Greet = within
 	for {
-		link, err := Dial(t.ctx, t.n.opt.Address, t.linkOptions(), t.hello)
+		link, err := Dial(t.ctx, t.n.opt.Address, o, t.hello)
 		if err == nil {
 			t.linked(link)
 			return

@@ -36,7 +36,7 @@ func (w worker) sendAgain() error {
 		if w.last = append(w.last, m); len(w.last) > remembered {
 			w.last = w.last[1:]
 		}
-		p.history.Add(history.Op{Kind: history.Sent, Client: p.client, Message: m.id, Queue: queueDeduplicated, Hash: history.Hash(m.body)})
+		p.history.Add(history.Op{Kind: history.Sent, Client: p.client, Message: m.id, Queue: queueDeduplicated, Lingers: p.roams, Hash: history.Hash(m.body)})
 		return p.write(m)
 	})
 }

@@ -112,7 +112,7 @@ func drainFrom(t *testing.T, b *process.Broker, l *load) {
 // drainQueue knows that the queue is empty when the last message in it is its own.
 func drainQueue(t *testing.T, b *process.Broker, l *load, queue uint32) {
 	t.Helper()
-	c := subscribeAndSendEnd(t, b, queue)
+	c := subscribeAndSendEnd(t, b, l, queue)
 	number := l.clients.Add(1)
 	covers := map[string]history.ID{}
 	for ended := false; !ended || len(covers) > 0; {
@@ -144,7 +144,7 @@ func drainQueue(t *testing.T, b *process.Broker, l *load, queue uint32) {
 
 func lookAgain(t *testing.T, b *process.Broker, l *load, queue uint32) {
 	t.Helper()
-	c := subscribeAndSendEnd(t, b, queue)
+	c := subscribeAndSendEnd(t, b, l, queue)
 	defer c.Close()
 	for {
 		f := next(t, c)
@@ -159,9 +159,9 @@ func lookAgain(t *testing.T, b *process.Broker, l *load, queue uint32) {
 	}
 }
 
-func subscribeAndSendEnd(t *testing.T, b *process.Broker, queue uint32) *client.Conn {
+func subscribeAndSendEnd(t *testing.T, b *process.Broker, l *load, queue uint32) *client.Conn {
 	t.Helper()
-	c := dial(t, b, client.Options{ClientID: places[queue].client})
+	c := dial(t, b, client.Options{ClientID: places[queue].client, Dial: l.reach})
 	if err := subscribeTo(c, "client-individual", queue); err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +209,11 @@ func keepEvidence(t *testing.T, dir string, h *history.History) {
 		os.RemoveAll(dir)
 		return
 	}
-	file, err := os.Create(filepath.Join(dir, "history.txt"))
+	err := os.MkdirAll(dir, 0o700)
+	var file *os.File
+	if err == nil {
+		file, err = os.Create(filepath.Join(dir, "history.txt"))
+	}
 	if err == nil {
 		_, err = h.WriteTo(file)
 		file.Close()

@@ -35,6 +35,9 @@ type load struct {
 	numbers [producers]uint32
 	begun   bool         // whoever gets copies has subscribed
 	last    []identified // sent by the deduplicator; the oldest first
+
+	roams bool                                                     // clients may give up connections that their brokers have not
+	reach func(ctx context.Context, addr string) (net.Conn, error) // how clients get their connections; nil: over TCP
 }
 
 const (
@@ -199,9 +202,16 @@ type worker struct {
 	ctx  context.Context
 	addr string
 	rng  *rand.Rand
+
+	find func(context.Context, client.Options) (*client.Conn, error) // in place of addr: gives a connection to whoever serves
+	pace time.Duration                                               // between two messages of a producer
 }
 
 func (w worker) dial(o client.Options) (*client.Conn, uint32, error) {
+	if w.find != nil {
+		c, err := w.find(w.ctx, o)
+		return c, w.clients.Add(1), err
+	}
 	c, err := client.Dial(w.ctx, w.addr, o)
 	if err != nil {
 		return nil, 0, err
@@ -260,6 +270,12 @@ type producing struct {
 
 // acquire waits for room in the window, and flushes before it has to wait. It returns false when the connection is lost.
 func (p *producing) acquire() bool {
+	if p.pace > 0 {
+		if p.c.Flush() != nil {
+			return false
+		}
+		time.Sleep(p.pace)
+	}
 	select {
 	case p.slots <- struct{}{}:
 		return true
@@ -341,7 +357,7 @@ func (l *load) send(c *client.Conn, rng *rand.Rand, number uint32, s sending) er
 		receipt = "t" + strconv.Itoa(int(s.tx))
 	}
 	for _, place := range s.places {
-		l.history.Add(history.Op{Kind: history.Sent, Client: number, Message: copyOf(id, place), Queue: place, Tx: s.tx,
+		l.history.Add(history.Op{Kind: history.Sent, Client: number, Message: copyOf(id, place), Queue: place, Tx: s.tx, Lingers: l.roams,
 			Hash: history.Hash(body), Delay: s.delay, Group: s.group, Priority: s.priority})
 	}
 	if alone && s.tx != 0 {

@@ -3,16 +3,16 @@ package integration
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"baton/integration/client"
 	"baton/integration/process"
@@ -24,13 +24,24 @@ var takeovers = flag.Int("takeovers", 30, "how often TestPairKill9 kills the mas
 type pair struct {
 	t       *testing.T
 	dir     string
-	arbiter *process.Broker
-	nodes   [2]*pairNode
+	site    *site
+	arbiter *pairProcess
+	nodes   [2]*pairProcess
 }
 
-type pairNode struct {
+type pairProcess struct {
 	*process.Broker
 	options process.Options
+}
+
+// A site is where the processes of a pair run.
+type site struct {
+	clients [2]string                                                // addresses of the nodes, for clients
+	links   [2]string                                                // and for each other
+	arbiter string                                                   // its address
+	enter   [3][]string                                              // begins the commands of the nodes and of the arbiter; nil: they run here
+	from    []string                                                 // and those of programs that run where the clients are
+	reach   func(ctx context.Context, addr string) (net.Conn, error) // how clients connect; nil: over TCP
 }
 
 // pairHosts gives each pair a loopback address of its own, so that nobody else takes the ports that are named before they
@@ -55,11 +66,24 @@ func freeAddress(t *testing.T, host string) string {
 // newPair starts an arbiter and two nodes, and waits until they are in sync.
 func newPair(t *testing.T, env ...string) *pair {
 	t.Helper()
+	host := pairHost()
+	s := &site{arbiter: freeAddress(t, host)}
+	for i := range 2 {
+		s.clients[i], s.links[i] = freeAddress(t, host), freeAddress(t, host)
+	}
+	p := newPairAt(t, s, env...)
+	p.awaitSync()
+	return p
+}
+
+// newPairAt starts an arbiter and two nodes.
+func newPairAt(t *testing.T, s *site, env ...string) *pair {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "baton-pair-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &pair{t: t, dir: dir}
+	p := &pair{t: t, dir: dir, site: s}
 	t.Cleanup(func() {
 		if !t.Failed() {
 			os.RemoveAll(dir)
@@ -72,23 +96,23 @@ func newPair(t *testing.T, env ...string) *pair {
 			}
 		}
 	})
-	host := pairHost()
-	p.arbiter = start(t, process.Options{Command: "arbiter", Binary: binary, Data: filepath.Join(dir, "arbiter"), Listen: host + ":0",
-		Env: []string{"BATON_ARBITER_TOKEN=" + pairToken}})
-	links := [2]string{freeAddress(t, host), freeAddress(t, host)}
+	p.arbiter = &pairProcess{options: process.Options{
+		Command: "arbiter", Binary: binary, Data: filepath.Join(dir, "arbiter"), Listen: s.arbiter, Enter: s.enter[2],
+		Env: []string{"BATON_ARBITER_TOKEN=" + pairToken},
+	}}
+	p.arbiter.start(t)
 	for i := range p.nodes {
 		name := string(rune('a' + i))
-		p.nodes[i] = &pairNode{options: process.Options{
-			Binary: binary, Data: filepath.Join(dir, name), Listen: freeAddress(t, host),
+		p.nodes[i] = &pairProcess{options: process.Options{
+			Binary: binary, Data: filepath.Join(dir, name), Listen: s.clients[i], Enter: s.enter[i],
 			Env: append([]string{
 				"BATON_JOURNAL_SEGMENT=256KiB", "BATON_JOURNAL_CHECKPOINT_EVERY=100ms", "BATON_QUEUES_MAX_DELIVERIES=65535",
-				"BATON_FAILOVER_MODE=pair", "BATON_FAILOVER_NODE=" + name, "BATON_FAILOVER_LISTEN=" + links[i], "BATON_FAILOVER_PEER=" + links[1-i],
-				"BATON_FAILOVER_REGISTER_URLS=[nats://" + p.arbiter.Addr + "]", "BATON_FAILOVER_REGISTER_TOKEN=" + pairToken,
+				"BATON_FAILOVER_MODE=pair", "BATON_FAILOVER_NODE=" + name, "BATON_FAILOVER_LISTEN=" + s.links[i], "BATON_FAILOVER_PEER=" + s.links[1-i],
+				"BATON_FAILOVER_REGISTER_URLS=[nats://" + s.arbiter + "]", "BATON_FAILOVER_REGISTER_TOKEN=" + pairToken,
 			}, env...),
 		}}
 		p.start(i)
 	}
-	p.awaitSync()
 	return p
 }
 
@@ -96,32 +120,41 @@ const pairToken = "a token that nobody would guess"
 
 func (p *pair) start(i int) {
 	p.t.Helper()
-	p.nodes[i].Broker = start(p.t, p.nodes[i].options)
+	p.nodes[i].start(p.t)
 }
 
-// A pairStatus is of what baton failover status prints what tests look at.
+func (p *pairProcess) start(t *testing.T) {
+	t.Helper()
+	p.Broker = start(t, p.options)
+}
+
+// A pairStatus is of what baton failover status --json prints what tests look at.
 type pairStatus struct {
 	Role    string   `json:"role"`
 	Serving bool     `json:"serving"`
 	Epoch   uint32   `json:"epoch"`
+	InSync  []string `json:"insync"`
+	Last    uint64   `json:"last"`
 	Alarms  []string `json:"alarms"`
+	Reason  string   `json:"reason"`
 }
 
-// status asks a node that runs; ok is false when it does not answer.
+// status asks a node that runs; ok is false when it does not answer. It asks as the command does, which would take a tenth of
+// a second each time.
 func (p *pair) status(i int) (s pairStatus, ok bool) {
 	p.t.Helper()
-	out, err := exec.Command(binary, "failover", "status", "--json", "--data", p.nodes[i].options.Data).Output()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	socket := filepath.Join(p.nodes[i].options.Data, "failover.sock")
+	asking := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		}}}
+	answer, err := asking.Get("http://node/status")
+	if err != nil {
 		return s, false
 	}
-	if err == nil {
-		err = json.Unmarshal(out, &s)
-	}
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return s, true
+	defer answer.Body.Close()
+	err = json.NewDecoder(answer.Body).Decode(&s)
+	return s, err == nil
 }
 
 // await asks the nodes again and again, until one of them is as it is wanted.
@@ -135,6 +168,7 @@ func (p *pair) await(what string, wanted func(pairStatus) bool) (node int) {
 				return i
 			}
 		}
+		time.Sleep(10 * time.Millisecond)
 	}
 	for i := range p.nodes {
 		s, ok := p.status(i)

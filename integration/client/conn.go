@@ -16,6 +16,8 @@ type Options struct {
 	Version   string // accept-version; "": 1.2; "1.0" sends no accept-version at all
 	HeartBeat string // the header's value, such as "500,500"; "": no header
 	ClientID  string // "": no client-id
+
+	Dial func(ctx context.Context, addr string) (net.Conn, error) // how Dial gets its connection; nil: over TCP
 }
 
 // Conn is a connection to a broker. One goroutine may read (Next, Call) while others write (Write, Flush).
@@ -41,8 +43,13 @@ const (
 
 // Dial connects and waits for CONNECTED. An ERROR frame in its place is returned as an Error.
 func Dial(ctx context.Context, addr string, o Options) (*Conn, error) {
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "tcp", addr)
+	dial := o.Dial
+	if dial == nil {
+		dial = func(ctx context.Context, addr string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", addr)
+		}
+	}
+	conn, err := dial(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
@@ -253,7 +260,7 @@ func (c *Conn) Drain() error {
 
 // Abort closes the connection with a reset: unread data of both sides is thrown away, as when the client's host dies.
 func (c *Conn) Abort() {
-	if tcp, ok := c.conn.(*net.TCPConn); ok {
+	if tcp, ok := c.conn.(interface{ SetLinger(seconds int) error }); ok {
 		tcp.SetLinger(0)
 	}
 	c.conn.Close()

@@ -33,6 +33,7 @@ type message struct {
 	settledBy  uint32
 	tx         uint32
 	queue      uint32
+	sender     uint32 // its connection, if that may linger
 	hash       uint64
 	delayed    bool
 	due        time.Duration // not to be delivered before, for one that is delayed
@@ -68,6 +69,7 @@ type stream struct {
 	queue    uint32
 	group    uint32
 	priority uint8
+	sender   uint32 // the connection on which it was sent, if that may linger; else 0: any
 }
 
 type checker struct {
@@ -123,8 +125,12 @@ func (c *checker) tx(n uint32) *tx {
 func (c *checker) collect(op Op) {
 	switch op.Kind {
 	case Sent:
+		var sender uint32
+		if op.Lingers {
+			sender = op.Client
+		}
 		*c.grow(op.Message) = message{
-			sent: true, tx: op.Tx, queue: op.Queue, hash: op.Hash, group: op.Group, priority: op.Priority, delayed: op.Delay > 0, due: op.At + op.Delay,
+			sent: true, tx: op.Tx, queue: op.Queue, sender: sender, hash: op.Hash, group: op.Group, priority: op.Priority, delayed: op.Delay > 0, due: op.At + op.Delay,
 		}
 		c.report.Messages++
 		if op.Tx != 0 {
@@ -270,7 +276,7 @@ func (c *checker) checkOrder(op Op, m *message) {
 	if op.Redelivered || m.delayed {
 		return
 	}
-	at := stream{op.Client, op.Message.Producer, op.Queue, m.group, m.priority}
+	at := stream{op.Client, op.Message.Producer, op.Queue, m.group, m.priority, m.sender}
 	if m.group != 0 {
 		at.client = 0
 	}

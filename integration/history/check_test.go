@@ -69,6 +69,11 @@ func named(name uint64, op Op) Op {
 	return op
 }
 
+func lingering(client uint32, op Op) Op {
+	op.Client, op.Lingers = client, true
+	return op
+}
+
 func delayed(op Op) Op {
 	op.Delay = time.Second
 	return op
@@ -105,6 +110,11 @@ func TestCheck(t *testing.T) {
 			[]Op{sent(1)}, nil},
 		{"no receipt, delivered",
 			[]Op{sent(1), got(1, 1), acked(1), settled(1)}, map[Finding]int{Recovered: 1}},
+		{"connections that linger have no order",
+			[]Op{lingering(1, sent(1)), lingering(2, sent(2)), got(1, 2), got(1, 1), acked(1), acked(2)}, map[Finding]int{Recovered: 2}},
+		{"within one that lingers there is",
+			[]Op{lingering(1, sent(1)), lingering(1, sent(2)), got(1, 2), got(1, 1), acked(1), acked(2)},
+			map[Finding]int{Recovered: 2, OrderInversion: 1}},
 		{"flagged messages may come out of order",
 			[]Op{sent(1), sent(2), got(1, 2), again(1, 1), acked(1), acked(2)}, map[Finding]int{Recovered: 2}},
 		{"two clients may record in any order",

@@ -65,6 +65,7 @@ type Op struct {
 	Tx          uint32 // the transaction, unique in the whole history; 0: none
 	Hash        uint64 // of the body, for Sent and Delivered
 	Redelivered bool   // Delivered: the MESSAGE said redelivered:true
+	Lingers     bool   // Sent: on a connection that its client may give up while the broker still reads from it: the order of messages of other ones is open
 	Auto        bool   // Delivered: the subscription's ack mode is auto, so the delivery settles the message
 
 	Delay    time.Duration // Sent: it may not be delivered before At + Delay; Nacked: nor again, if there comes a receipt

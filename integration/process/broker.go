@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -24,6 +25,7 @@ type Options struct {
 	Listen  string   // "": 127.0.0.1 and any free port
 	Env     []string // BATON_… settings, KEY=VALUE, above the environment
 	Flags   []string // more of them, of baton serve
+	Enter   []string // begins the command, to run it in another place, such as a network namespace
 }
 
 // Broker is a running baton serve, or arbiter.
@@ -121,7 +123,8 @@ func launch(o Options) (*Broker, io.Reader, error) {
 	if listen == "" {
 		listen = "127.0.0.1:0"
 	}
-	cmd := exec.Command(o.Binary, append([]string{cmp.Or(o.Command, "serve"), "--listen", listen, "--data", o.Data}, o.Flags...)...)
+	args := slices.Concat(o.Enter, []string{o.Binary, cmp.Or(o.Command, "serve"), "--listen", listen, "--data", o.Data}, o.Flags)
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), o.Env...)
 	b := &Broker{cmd: cmd, log: &log{}, ready: make(chan string, 1), waits: make(chan struct{}), exited: make(chan struct{})}
 	cmd.Stderr = b.log

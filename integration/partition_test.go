@@ -1,0 +1,287 @@
+package integration
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"baton/integration/hosts"
+)
+
+var (
+	states      = flag.Int("states", 64, "how many of the 64 states TestPartitions sets; chosen by the seed")
+	transitions = flag.Int("transitions", 0, "how many of the 4032 ordered pairs of states TestPartitions sets, instead")
+	silences    = flag.Int("silences", 2, "how often TestSilentHost silences the master")
+	sideBySide  = flag.Int("pairs", 8, "how many pairs TestPartitions has at the same time")
+)
+
+// Hosts of a pair, by their numbers in its network.
+const (
+	hostA = iota
+	hostB
+	hostArbiter
+	hostClients
+)
+
+// An islandPair is a pair whose nodes, arbiter and clients have a host each.
+type islandPair struct {
+	*pair
+	network *hosts.Network
+	load    *load
+	probe   *probe
+	stop    func() error
+}
+
+// newIslandPair starts a pair under load.
+func newIslandPair(t *testing.T, rng *rand.Rand) *islandPair {
+	t.Helper()
+	n, err := hosts.New(within(t), 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.Close)
+	at := func(host, port int) string { return fmt.Sprintf("%s:%d", n.Hosts[host].Address, port) }
+	s := &site{
+		clients: [2]string{at(hostA, 61613), at(hostB, 61613)},
+		links:   [2]string{at(hostA, 61623), at(hostB, 61623)},
+		arbiter: at(hostArbiter, 61622),
+		enter:   [3][]string{n.Hosts[hostA].Enter, n.Hosts[hostB].Enter, n.Hosts[hostArbiter].Enter},
+		from:    n.Hosts[hostClients].Enter,
+		reach:   n.Hosts[hostClients].Dial,
+	}
+	p := &islandPair{network: n, load: newLoad()}
+	p.pair = newPairAt(t, s, expiryPolicy, "BATON_STOMP_ALLOW_ANONYMOUS=anywhere", "BATON_FAILOVER_SECRET=a secret that nobody would guess")
+	p.load.reach = s.reach
+	t.Cleanup(func() { keepEvidence(t, filepath.Join(p.dir, "evidence"), p.load.history) })
+	p.awaitSync()
+	p.probe = p.pair.probe()
+	p.stop = p.load.roam(t.Context(), p.pair, rng, roamers(rng))
+	return p
+}
+
+// roamers are the clients of a pair whose parts lose one another: the plain ones, and some features. Groups are not among them: who
+// owns one at a master that is cut off learns of it later than the next owner.
+func roamers(rng *rand.Rand) mix {
+	return mix{plain, []feature{scheduled, deduplicated, copied, expiring}[rng.IntN(4)]}
+}
+
+// judge ends the load and looks at what it saw.
+func (p *islandPair) judge(t *testing.T) {
+	t.Helper()
+	master := p.awaitSync()
+	if err := p.stop(); err != nil {
+		t.Errorf("%v\n%s", err, p.logs())
+	}
+	drainFrom(t, p.nodes[master].Broker, p.load)
+	judge(t, p.load)
+}
+
+// logs are those of both nodes.
+func (p *pair) logs() string {
+	var b strings.Builder
+	for i, n := range p.nodes {
+		fmt.Fprintf(&b, "node %d:\n%s\n", i, n.Log())
+	}
+	return b.String()
+}
+
+// A partition is which of the six ways between the hosts of a pair are cut, seen from who was master before: a bit each.
+type partition uint8
+
+const (
+	masterToStandby partition = 1 << iota
+	standbyToMaster
+	masterToArbiter
+	arbiterToMaster
+	standbyToArbiter
+	arbiterToStandby
+	allPartitions
+)
+
+func (c partition) String() string {
+	names := []string{"master>standby", "standby>master", "master>arbiter", "arbiter>master", "standby>arbiter", "arbiter>standby"}
+	var cut []string
+	for i, name := range names {
+		if c&(1<<i) != 0 {
+			cut = append(cut, name)
+		}
+	}
+	return "[" + strings.Join(cut, " ") + "]"
+}
+
+func (c partition) ways(master int) (ways []hosts.Way) {
+	standby := 1 - master
+	for i, w := range []hosts.Way{{From: master, To: standby}, {From: standby, To: master}, {From: master, To: hostArbiter},
+		{From: hostArbiter, To: master}, {From: standby, To: hostArbiter}, {From: hostArbiter, To: standby}} {
+		if c&(1<<i) != 0 {
+			ways = append(ways, w)
+		}
+	}
+	return ways
+}
+
+// whole says that none of these is cut. A connection needs both directions.
+func (c partition) whole(ways partition) bool { return c&ways == 0 }
+
+// kind is what the protocol makes of a partition, and within what time a SEND must have its receipt: 0 if nobody may serve.
+func (c partition) kind() (kind string, bound time.Duration) {
+	switch {
+	case c.whole(masterToStandby | standbyToMaster):
+		return "connected", 5 * time.Second
+	case c.whole(masterToArbiter | arbiterToMaster):
+		return "alone", 15 * time.Second // five times the 3 s in which a master degrades
+	case c.whole(standbyToArbiter | arbiterToStandby):
+		return "taken over", 20 * time.Second // and the 4 s of a takeover
+	}
+	return "nobody", 0
+}
+
+// everyEffect is how long a partition lasts at least: the longest time that the protocol knows, failover.fence_after, is over.
+const everyEffect = 5 * time.Second
+
+// Each of the 64 states in which ways between master, standby and arbiter can be cut, under load: nothing receipted is lost,
+// nothing acknowledged with a receipt comes back, every second delivery is flagged. Where one node can reach the arbiter, or
+// the other one, clients are served; and when the cuts have healed there is a master with a standby in sync again.
+func TestPartitions(t *testing.T) {
+	t.Parallel()
+	if err := hosts.Unavailable(within(t)); err != nil {
+		t.Logf("NOTHING IS SHOWN HERE, networks cannot be cut on this machine: %v", err)
+		return
+	}
+	t.Logf("-seed %d", *seed)
+	rng := rand.New(rand.NewPCG(*seed, 2))
+	plans := plannedPartitions(rng)
+	pauses := map[string][]time.Duration{}
+	pairs := make([]*islandPair, min(*sideBySide, len(plans)))
+	for i := range pairs {
+		pairs[i] = newIslandPair(t, rng)
+	}
+	for len(plans) > 0 && !t.Failed() {
+		round := plans[:min(len(plans), len(pairs))]
+		plans = plans[len(round):]
+		cutOff(t, pairs[:len(round)], round, pauses)
+	}
+	for _, p := range pairs {
+		p.judge(t)
+	}
+	reportPauses(t, pauses)
+}
+
+// plannedPartitions are the states to be set, one after the other before all is healed.
+func plannedPartitions(rng *rand.Rand) (plans [][]partition) {
+	if *transitions == 0 {
+		for _, c := range rng.Perm(int(allPartitions))[:*states] {
+			plans = append(plans, []partition{partition(c)})
+		}
+		return plans
+	}
+	for c := range allPartitions {
+		for next := range allPartitions {
+			if c != next {
+				plans = append(plans, []partition{c, next})
+			}
+		}
+	}
+	rng.Shuffle(len(plans), func(i, j int) { plans[i], plans[j] = plans[j], plans[i] })
+	return plans[:min(*transitions, len(plans))]
+}
+
+// cutOff gives each pair its partitions, side by side, and heals them.
+func cutOff(t *testing.T, pairs []*islandPair, plans [][]partition, pauses map[string][]time.Duration) {
+	t.Helper()
+	masters := make([]int, len(pairs))
+	for i, p := range pairs {
+		masters[i] = p.awaitSync()
+	}
+	for step := range plans[0] {
+		cuts := make([]time.Time, len(pairs))
+		for i, p := range pairs {
+			cuts[i] = p.cut(plans[i][step].ways(masters[i])...)
+		}
+		if step == 0 {
+			for i, p := range pairs {
+				p.awaitService(plans[i][0], cuts[i], pauses)
+			}
+		}
+		time.Sleep(time.Until(cuts[len(cuts)-1].Add(everyEffect)))
+	}
+	for i, p := range pairs {
+		healed := p.cut()
+		p.awaitSync()
+		t.Logf("%v, master %d: in sync %v after the end", plans[i], masters[i], time.Since(healed).Round(time.Millisecond))
+	}
+}
+
+// cut cuts these ways, heals all others, and says when.
+func (p *islandPair) cut(ways ...hosts.Way) time.Time {
+	p.t.Helper()
+	if err := p.network.Cut(within(p.t), ways...); err != nil {
+		p.t.Fatal(err)
+	}
+	return time.Now()
+}
+
+// awaitService waits until a SEND has its receipt during a partition, if that is promised.
+func (p *islandPair) awaitService(c partition, cut time.Time, pauses map[string][]time.Duration) {
+	p.t.Helper()
+	kind, bound := c.kind()
+	if bound == 0 {
+		return
+	}
+	ctx, cancel := context.WithDeadline(p.t.Context(), cut.Add(bound))
+	defer cancel()
+	took, err := p.probe.since(ctx, cut)
+	if err != nil {
+		p.t.Errorf("%v, %s: %v within %v\n%s", c, kind, err, bound, p.logs())
+	}
+	pauses[kind] = append(pauses[kind], took)
+}
+
+// reportPauses tells what was measured.
+func reportPauses(t *testing.T, pauses map[string][]time.Duration) {
+	t.Helper()
+	for kind, took := range pauses {
+		slices.Sort(took)
+		t.Logf("%s: first receipt after %v median, %v p99, %v at most, of %d", kind, quantile(took, 50).Round(time.Millisecond),
+			quantile(took, 99).Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond), len(took))
+	}
+}
+
+// quantile is that of sorted times.
+func quantile(sorted []time.Duration, percent int) time.Duration {
+	return sorted[(len(sorted)*percent+99)/100-1]
+}
+
+// A master whose whole host falls silent, also towards clients, again and again: the standby takes over, and clients of
+// failover/client find it.
+func TestSilentHost(t *testing.T) {
+	t.Parallel()
+	if err := hosts.Unavailable(within(t)); err != nil {
+		t.Logf("NOTHING IS SHOWN HERE, networks cannot be cut on this machine: %v", err)
+		return
+	}
+	t.Logf("-seed %d", *seed)
+	rng := rand.New(rand.NewPCG(*seed, 3))
+	p := newIslandPair(t, rng)
+	var took []time.Duration
+	for range *silences {
+		master := p.awaitSync()
+		cut := p.cut(p.network.Silence(master)...)
+		ctx, cancel := context.WithDeadline(t.Context(), cut.Add(20*time.Second))
+		after, err := p.probe.since(ctx, cut)
+		cancel()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, p.logs())
+		}
+		took = append(took, after)
+		p.cut()
+	}
+	p.judge(t)
+	reportPauses(t, map[string][]time.Duration{"silent host": took})
+}
