@@ -7,20 +7,21 @@ STATES   ?= 5000000
 SPECIMEN ?= 1048576
 SEED     ?= 1
 IMAGES   ?= 2000
+ROUNDS   ?= 1
 PROGRAMS ?= 1000000
 WORLDS   ?= 200000000
 DIR      ?=
 
 # Programs that the tests speak with, as Debian packages: clients, and the brokers that Baton is compared with. Only
-# `make test` needs both, `make torture` the clients, `make peers` the brokers.
-CLIENTS = python3-stomp ruby-stomp netcat-openbsd $(if $(shell command -v npm),,nodejs npm)
+# `make test` needs both, `make torture` the clients, `make peers` the brokers. The networks of `make partitions` are made with iproute2.
+CLIENTS = python3-stomp ruby-stomp netcat-openbsd $(if $(shell command -v ip),,iproute2) $(if $(shell command -v npm),,nodejs npm)
 BROKERS = activemq rabbitmq-server
 
 # What checks the Promela model of failover.
 CHECKERS = spin gcc libc6-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test lint fuzz programs peers torture powerloss backlog start soak durable selective pair bench bench-peers clients brokers checkers model
+.PHONY: help build run demo test lint fuzz programs peers torture powerloss partitions backlog start soak durable selective pair bench bench-peers clients brokers checkers model
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -36,6 +37,7 @@ demo: ## a pair on this machine: kill the master under load, swap the roles, cou
 
 test: clients brokers checkers lint ## everything that must hold before a change is merged
 	@[ -e /dev/loop-control ] && [ "$$(id -u)" = 0 ] || echo "ATTENTION: power loss is NOT tested here, it needs Linux, root and loop devices"
+	@unshare --net true 2>/dev/null || echo "ATTENTION: partitions are NOT tested here, they need Linux, root and network namespaces"
 	$(GO) test -race -timeout 18m ./...
 	$(MAKE) programs PROGRAMS=7200
 	$(GO) test -timeout 15m ./journal/...
@@ -72,6 +74,12 @@ torture: clients ## crash and damage a journal STATES (5000000) times and bit by
 
 powerloss: ## cut the power of a broker's disk under load IMAGES (2000) times; root only
 	$(GO) test ./integration -run '^TestPowerLoss$$' -count=1 -v -timeout 12h -images=$(IMAGES)
+
+partitions: ## go through all 4032 ordered pairs of states of a partitioned pair ROUNDS (1) times, an hour and a half each; root only
+	@for round in $$(seq $(ROUNDS)); do \
+		$(GO) test ./integration -run '^(TestPartitions|TestSilentHost|TestStandstill)$$' -count=1 -v -timeout 12h \
+			-transitions=4032 -silences=100 -stops=200 || exit 1; \
+	done
 
 backlog: ## 5 million messages without a consumer: rates, memory, disk; data in DIR
 	$(GO) run ./integration/prove backlog -dir "$(DIR)"

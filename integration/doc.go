@@ -3,6 +3,7 @@
 //	history   judges what clients saw: lost, doubled, resurrected, torn
 //	client    a small, fast STOMP client that writes whatever it is told
 //	process   builds the binary, runs it, kills it
+//	hosts     machines whose network can be cut
 //	disk      a file system whose power can be cut
 //	peers     the same scripts against Baton, ActiveMQ and RabbitMQ
 //	prove     a command that measures: backlog, start, soak, durable
@@ -11,7 +12,7 @@
 //	           ┌─ go-stomp, stomp.py, Ruby stomp, netcat ─┐
 //	a test ────┤                                          ├──> baton serve ──> journal in a temporary directory
 //	           └─ client, and history takes notes ────────┘        ↑
-//	                              SIGTERM, SIGKILL, power loss, damaged files
+//	                              SIGTERM, SIGKILL, SIGSTOP, power loss, damaged files, cut networks
 //
 // Invariants: no test looks inside the broker or shares code with it; a broker whose log holds a data race or a panic fails
 // its test; a wait has a bound and none is a measurement; whatever is random prints its seed.
@@ -24,5 +25,6 @@
 //
 //	go test ./integration -run TestKill9 -timeout 60m -cycles 1000
 //	go test ./integration -run TestPowerLoss -timeout 60m -images 500
+//	go test ./integration -run TestPartitions -timeout 12h -transitions 4032
 //	go test ./integration -run TestKill9 -cycles 50 -seed 12345
 package integration

@@ -104,6 +104,9 @@ func drain(t *testing.T, o process.Options, l *load) {
 func drainFrom(t *testing.T, b *process.Broker, l *load) {
 	t.Helper()
 	for queue := range places {
+		if p := places[queue].producer; p != 0 && l.numbers[p] == 0 {
+			continue // its end would take a second to come, twice
+		}
 		drainQueue(t, b, l, uint32(queue))
 		lookAgain(t, b, l, uint32(queue))
 	}

@@ -66,6 +66,7 @@ type place struct {
 	durable     []string // headers of SUBSCRIBE that make messages wait here without a consumer
 	prefetch    int      // of its consumers; 0: prefetch
 	end         []string // headers that put a message behind all others
+	producer    uint32   // the only one that sends here, where the end takes its time; else 0
 }
 
 const (
@@ -92,13 +93,13 @@ var places = [...]place{
 	queueB: {destination: "/queue/b"},
 	queueC: {destination: "/queue/c"},
 	// What was sent later and waits as long as any comes last.
-	queueScheduled:    {destination: "/queue/scheduled", end: []string{"AMQ_SCHEDULED_DELAY", fmt.Sprint(maxDelay.Milliseconds())}},
+	queueScheduled:    {destination: "/queue/scheduled", producer: scheduler, end: []string{"AMQ_SCHEDULED_DELAY", fmt.Sprint(maxDelay.Milliseconds())}},
 	queueDeduplicated: {destination: "/queue/deduplicated"},
 	queueGrouped:      {destination: "/queue/grouped"},
 	// A credit of one message tells when each was chosen.
 	queueRanked:   {destination: "/queue/ranked", prefetch: 1, end: []string{"priority", "0"}},
 	queueRequests: {destination: "/queue/requests"},
-	queueExpired: {destination: "/queue/expired", to: "/queue/expiring",
+	queueExpired: {destination: "/queue/expired", to: "/queue/expiring", producer: expirer,
 		end: []string{"expiration", fmt.Sprint(maxDelay.Milliseconds())}},
 	queueLeft:       {destination: "/queue/left"},
 	queueRight:      {destination: "/queue/right"},

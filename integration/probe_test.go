@@ -20,8 +20,9 @@ import (
 // A probe is a program with failover/client that sends one message after another, each when the one before has its receipt.
 // It is a process, so that it can run on another host.
 type probe struct {
-	cmd   *exec.Cmd
-	stdin io.Closer
+	cmd    *exec.Cmd
+	stdin  io.Closer
+	ending sync.Once
 
 	mu       sync.Mutex
 	receipts []receipt // guarded by mu
@@ -99,11 +100,14 @@ func (b *probe) listen(stdout io.Reader) {
 	}
 }
 
+// end ends the probe, for the first time that it is called.
 func (b *probe) end(t *testing.T) {
-	b.stdin.Close()
-	if err := b.cmd.Wait(); err != nil {
-		t.Errorf("probe: %v", err)
-	}
+	b.ending.Do(func() {
+		b.stdin.Close()
+		if err := b.cmd.Wait(); err != nil {
+			t.Errorf("probe: %v", err)
+		}
+	})
 }
 
 // since is how long it took from a moment until a SEND that was begun later had its receipt.

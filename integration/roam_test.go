@@ -17,7 +17,7 @@ import (
 const (
 	beat    = "0,300"                 // heart-beats of clients that roam: the broker is to be heard so often
 	silence = 1200 * time.Millisecond // and is given up after this, before another can have become master without its consent
-	pace    = 50 * time.Millisecond   // between two messages of a producer
+	pace    = 100 * time.Millisecond  // between two messages of a producer
 )
 
 // roam lets a mix of clients work at a pair until they are stopped: who loses its connection, or hears nothing, goes to
