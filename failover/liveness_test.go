@@ -110,7 +110,7 @@ func TestLiveness(t *testing.T) {
 	l := &limits{messages: 1, epochs: 3, revisions: 5, writes: 2, crashes: 2, switchovers: 1, cuts: 1, stale: 1, window: 1, exact: true}
 	healed := &limits{epochs: 7, revisions: maxRev, writes: 3, stale: 1, window: 1, exact: true}
 	rules := &mutant{}
-	x := explore(nil, l, rules, 40_000)
+	x := explore(nil, l, rules, min(*modelStates, 1_000_000))
 	checked := 0
 	x.each = func(w *world) {
 		if checked++; checked%3 != 0 {
