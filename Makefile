@@ -62,7 +62,7 @@ programs: ## give the destinations PROGRAMS (1000000) random programs of command
 	$(GO) test ./destinations -run '^Test.*Property$$' -count=1 -timeout 72h -rapid.checks=$$(($(PROGRAMS) / 3))
 
 model: ## explore the protocol of the pair, at most WORLDS (200 million) states of each bounds, which take 10 GiB or so
-	$(GO) test ./failover -run '^(TestModel|TestMutantsAreFound)$$' -count=1 -v -timeout 72h -parallel 1 -model.states=$(WORLDS)
+	$(GO) test ./failover -run '^(TestModel|TestMutantsAreFound|TestLiveness)$$' -count=1 -v -timeout 72h -parallel 1 -model.states=$(WORLDS)
 
 peers: brokers ## play the same scripts against Baton, ActiveMQ and RabbitMQ, and compare with docs/migrating.md
 	$(GO) test ./integration/peers -count=1 -v -timeout 10m

@@ -118,10 +118,10 @@ func TestLiveness(t *testing.T) {
 		}
 		w.limits = healed
 		heal(t, *w)
-		if w.cut || w.nodes[0].s.role != Duplex || !w.nodes[0].s.inPace() {
-			return
+		a, b := &w.nodes[0].s, &w.nodes[1].s
+		if !w.cut && a.role == Duplex && a.inPace() && b.role == Standby && b.epoch == a.epoch && w.sides[1].planned {
+			outage(t, *w)
 		}
-		outage(t, *w)
 	}
 	x.run(settledPair(t, l, rules))
 }
