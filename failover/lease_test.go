@@ -1,0 +1,193 @@
+package failover
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// The world of the model with clocks: S10. Both nodes have one; they run at rates that differ by a tenth (A3), and a lease
+// has 20 of their ticks. Everything else comes in any order, as late as it likes: a process that is stopped for a while
+// takes what has happened afterwards.
+
+func leaseTerms(guard time.Duration) *[2]*Terms {
+	var terms [2]*Terms
+	for n := range terms {
+		terms[n] = &Terms{
+			Node: nodeNames[n], DegradeAfter: 30, HoldTimeout: 30, FenceAfter: 60, Lease: 20, Guard: guard, Bias: 2, Beacon: 3,
+			Retry: 3, Refresh: 50, Bootstrap: 1,
+		}
+	}
+	return &terms
+}
+
+// untimed are the moves that a clock decides here.
+var untimed = map[moveKind]bool{
+	moveRing: true, moveBeacon: true, moveMissed: true, moveIsolated: true, moveRefresh: true, moveTooLate: true,
+}
+
+// dispatches says that clients of a node may be given messages.
+func (w *world) dispatches(n int) bool {
+	s := &w.nodes[n].s
+	return w.nodes[n].up && s.role.IsMaster() && s.serving && s.lease > w.now[n]
+}
+
+// walk takes steps at random, and says when both nodes dispatch.
+func (w *world) walk(random *rand.Rand, steps int) (disjoint bool, trace []string, takeovers int) {
+	fast, ticks := random.IntN(2), 0
+	for range steps {
+		if random.IntN(3) == 0 {
+			ticks++
+			w.now[0]++
+			w.now[1]++
+			if ticks%10 == 0 {
+				w.now[fast]++
+			}
+			trace = append(trace, "time")
+		} else if v, ok := w.pick(random); ok {
+			if w.make(v); w.beyond {
+				return true, trace, takeovers
+			}
+			trace = append(trace, v.String())
+		}
+		for n := range w.nodes {
+			if due, ok := w.nodes[n].s.Next(); w.nodes[n].up && ok && due <= w.now[n] && random.IntN(3) == 0 {
+				w.step(n, Event{Kind: OnTick}, -1)
+				trace = append(trace, "tick "+nodeNames[n])
+			}
+		}
+		if w.dispatches(0) && w.dispatches(1) {
+			return false, trace, takeovers
+		}
+		if w.dispatches(1) {
+			takeovers = 1
+		}
+	}
+	return true, trace, takeovers
+}
+
+func (w *world) pick(random *rand.Rand) (chosen move, ok bool) {
+	count := 0
+	w.each(func(v move) {
+		if untimed[v.kind] || (v.kind == moveCrash || v.kind == moveLeave || v.kind == moveCut) && random.IntN(8) != 0 {
+			return
+		}
+		if other := *w; func() bool { _, possible := other.make(v); return !possible || other.beyond }() {
+			return
+		}
+		count++
+		if random.IntN(count) == 0 {
+			chosen, ok = v, true
+		}
+	})
+	return chosen, ok
+}
+
+// leased is a pair at work, by the clock.
+func leased(t *testing.T, guard time.Duration, rules *mutant) (w world) {
+	t.Helper()
+	l := &limits{messages: 1, epochs: 7, revisions: maxRev, writes: 2, crashes: 3, cuts: 3, switchovers: 1, stale: 2, window: 1,
+		exact: true, timed: leaseTerms(guard)}
+	w = settledPair(t, l, &mutant{})
+	w.rules = rules
+	for n := range w.nodes {
+		s := &w.nodes[n].s
+		s.terms, w.now[n], s.lease = l.timed[n], 1, 1
+		clear(s.due[:])
+	}
+	w.nodes[0].s.peer.promised = false
+	w.nodes[0].s.due[timerBeacon], w.nodes[0].s.due[timerSilence] = 1, 31
+	w.nodes[1].s.due[timerPromise], w.nodes[1].s.due[timerProbe] = 23, 12
+	return w
+}
+
+func TestLeasesAreDisjoint(t *testing.T) {
+	t.Parallel()
+	takeovers := 0
+	for seed := range uint64(300) {
+		w := leased(t, 4, &mutant{})
+		disjoint, trace, took := w.walk(rand.New(rand.NewPCG(seed, 1)), 250)
+		takeovers += took
+		if !disjoint || w.broken != "" {
+			t.Fatalf("seed %d: S10, or %s, after %q\n%v", seed, w.broken, trace, &w)
+		}
+	}
+	if takeovers < 15 {
+		t.Errorf("b took over in %d of 300 walks: they show nothing", takeovers)
+	}
+}
+
+// after lets time pass, by both clocks, and tells a node of it.
+func (w *world) after(ticks time.Duration, n int) {
+	w.now[0] += ticks
+	w.now[1] += ticks
+	w.step(n, Event{Kind: OnTick}, -1)
+}
+
+// takeOver has b ask for the role, if it wants to, and become master.
+func (w *world) takeOver() {
+	for _, v := range []move{
+		{kind: moveUnreached, node: 1}, {kind: moveSee, node: 1, arg: 2}, {kind: moveApply, node: 1}, {kind: moveAnswer, node: 1},
+		{kind: moveAppend, node: 1}, {kind: moveDurable, node: 1}, {kind: moveActivated, node: 1},
+	} {
+		if v.kind == moveApply && w.count == 0 {
+			return
+		}
+		w.make(v)
+	}
+}
+
+// What R8 asks for is needed: without it both dispatch.
+func TestLeasesThatAreNot(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		story  func(w *world)
+		mutant mutant
+	}{
+		"a restart forgets what the process before has promised": {
+			func(w *world) {
+				w.after(0, 0) // a beacon
+				w.make(move{kind: moveRead, node: 1})
+				w.make(move{kind: moveRead}) // its answer
+				w.make(move{kind: moveCrash, node: 1})
+				w.make(move{kind: moveStart, node: 1})
+				w.after(2, 1)
+				w.takeOver()
+			},
+			mutant{before: func(_ *world, s *State, _ *Event) {
+				if s.role == Idle {
+					s.due[timerPromise] = 0
+				}
+			}},
+		},
+		"a master counts from when the answer came": {
+			func(w *world) {
+				w.after(0, 0)
+				w.make(move{kind: moveRead, node: 1})
+				w.after(15, 1)
+				w.make(move{kind: moveRead})
+				w.after(7, 1) // the promise is over
+				w.takeOver()
+			},
+			mutant{before: func(w *world, s *State, e *Event) {
+				if e.Kind == OnSignal && e.Signal.Kind == BeaconAck {
+					e.Signal.Sent = w.now[s.terms.number()]
+				}
+			}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			right := leased(t, 4, &mutant{})
+			c.story(&right)
+			if right.dispatches(0) && right.dispatches(1) {
+				t.Errorf("both dispatch:\n%v", &right)
+			}
+			wrong := leased(t, 4, &c.mutant)
+			c.story(&wrong)
+			if !wrong.dispatches(0) || !wrong.dispatches(1) {
+				t.Errorf("the bug does not show:\n%v", &wrong)
+			}
+		})
+	}
+}
