@@ -3,6 +3,8 @@
 GO       ?= go
 FUZZTIME ?= 30s
 CYCLES   ?= 1000
+FAILOVERS ?= 1000
+SWITCHOVERS ?= 1000
 STATES   ?= 5000000
 SPECIMEN ?= 1048576
 SEED     ?= 1
@@ -21,7 +23,7 @@ BROKERS = activemq rabbitmq-server
 CHECKERS = spin gcc libc6-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test lint fuzz programs peers torture powerloss partitions backlog start soak durable selective pair bench bench-peers clients brokers checkers model
+.PHONY: help build run demo test lint fuzz programs peers torture failovers switchovers powerloss partitions backlog start soak durable selective pair bench bench-peers clients brokers checkers model
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -71,6 +73,12 @@ torture: clients ## crash and damage a journal STATES (5000000) times and bit by
 	GOGC=1000 $(GO) test ./journal -run '^(TestCrashAnywhere|TestCrashInACut|TestEveryFlippedBitIsFoundOrHarmless|TestDamagedSectors)$$' -count=1 -v -timeout 24h \
 		-states=$(STATES) -specimen=$(SPECIMEN) -seed=$(SEED)
 	$(GO) test ./integration -run '^TestKill9$$' -count=1 -v -timeout 6h -cycles=$(CYCLES)
+
+failovers: clients ## kill -9 the master of a pair FAILOVERS (1000) times under clients in three languages: what is lost, and how long it takes
+	$(GO) test ./integration -run '^TestPairClients$$' -count=1 -v -timeout 6h -failovers=$(FAILOVERS)
+
+switchovers: ## swap the roles of a pair SWITCHOVERS (1000) times under load: what is lost, and how long it takes
+	$(GO) test ./integration -run '^TestPairSwitchover$$' -count=1 -v -timeout 6h -switchovers=$(SWITCHOVERS)
 
 powerloss: ## cut the power of a broker's disk under load IMAGES (2000) times; root only
 	$(GO) test ./integration -run '^TestPowerLoss$$' -count=1 -v -timeout 12h -images=$(IMAGES)

@@ -201,15 +201,19 @@ func (s *seen) distinct() int {
 }
 
 func (s *seen) note(m *client.Message) {
+	s.delivered(string(m.Body), m.Header.Get("message-id"), m.Redelivered())
+}
+
+// delivered notes a body "PRODUCER NUMBER".
+func (s *seen) delivered(body, id string, redelivered bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	body, id := string(m.Body), m.Header.Get("message-id")
 	s.deliveries++
 	before, was := s.ids[body]
 	switch {
 	case was && before != id:
 		s.complain("%s is in the queue twice: %s and %s", body, before, id)
-	case was && !m.Redelivered():
+	case was && !redelivered:
 		s.complain("%s came again, and does not say so", body)
 	case s.safe[body]:
 		s.complain("%s came again after its acknowledgement was confirmed", body)

@@ -38,6 +38,7 @@ type pairProcess struct {
 type site struct {
 	clients [2]string                                                // addresses of the nodes, for clients
 	links   [2]string                                                // and for each other
+	health  [2]string                                                // and for load balancers; empty: for none
 	arbiter string                                                   // its address
 	enter   [3][]string                                              // begins the commands of the nodes and of the arbiter; nil: they run here
 	from    []string                                                 // and those of programs that run where the clients are
@@ -69,7 +70,7 @@ func newPair(t *testing.T, env ...string) *pair {
 	host := pairHost()
 	s := &site{arbiter: freeAddress(t, host)}
 	for i := range 2 {
-		s.clients[i], s.links[i] = freeAddress(t, host), freeAddress(t, host)
+		s.clients[i], s.links[i], s.health[i] = freeAddress(t, host), freeAddress(t, host), freeAddress(t, host)
 	}
 	p := newPairAt(t, s, env...)
 	p.awaitSync()
@@ -109,6 +110,7 @@ func newPairAt(t *testing.T, s *site, env ...string) *pair {
 				"BATON_JOURNAL_SEGMENT=256KiB", "BATON_JOURNAL_CHECKPOINT_EVERY=100ms", "BATON_QUEUES_MAX_DELIVERIES=65535",
 				"BATON_FAILOVER_MODE=pair", "BATON_FAILOVER_NODE=" + name, "BATON_FAILOVER_LISTEN=" + s.links[i], "BATON_FAILOVER_PEER=" + s.links[1-i],
 				"BATON_FAILOVER_REGISTER_URLS=[nats://" + s.arbiter + "]", "BATON_FAILOVER_REGISTER_TOKEN=" + pairToken,
+				"BATON_FAILOVER_HEALTH=" + s.health[i],
 			}, env...),
 		}}
 		p.start(i)

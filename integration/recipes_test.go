@@ -37,7 +37,7 @@ func TestRecipes(t *testing.T) {
 		t.Run(recipe.language, func(t *testing.T) {
 			t.Parallel()
 			race := startRace(t)
-			run(t, race, recipe.command(t, race.addressed(t, code)))
+			run(t, race, recipe.command(t, addressed(t, code, race.addrs)))
 		})
 	}
 	take(t, &blocks, "java", "enableStompBrokerRelay") // which says that it is not tested
@@ -47,17 +47,17 @@ func TestRecipes(t *testing.T) {
 }
 
 // addressed puts the brokers' addresses into a recipe.
-func (r *relayRace) addressed(t *testing.T, code string) string {
+func addressed(t *testing.T, code string, addrs [2]string) string {
 	t.Helper()
-	for i, host := range []string{"a.example", "b.example"} {
-		_, port, err := net.SplitHostPort(r.addrs[i])
+	for i, name := range []string{"a.example", "b.example"} {
+		host, port, err := net.SplitHostPort(addrs[i])
 		must(t, "port", err)
 		before := code
 		for _, between := range []string{`:`, `", `, `", port: `} { // as the languages write an address
-			code = strings.ReplaceAll(code, host+between+"61613", "127.0.0.1"+between+port)
+			code = strings.ReplaceAll(code, name+between+"61613", host+between+port)
 		}
 		if code == before {
-			t.Fatalf("the recipe does not name %s", host)
+			t.Fatalf("the recipe does not name %s", name)
 		}
 	}
 	return code
