@@ -43,7 +43,7 @@ test: clients brokers checkers lint ## everything that must hold before a change
 	$(GO) test -race -timeout 18m ./...
 	$(MAKE) programs PROGRAMS=7200
 	$(GO) test -timeout 15m ./journal/...
-	$(GO) test ./failover -run '^TestModel$$/^all$$' -count=1 -timeout 15m -model.states=5000000
+	$(GO) test ./failover -run '^TestModel$$/^(small|all)$$' -count=1 -timeout 15m -model.states=5000000
 
 lint: ## format, vet, staticcheck and the layers of the rooms
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w: $$unformatted"; exit 1; fi
