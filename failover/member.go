@@ -14,6 +14,7 @@ type member struct {
 	mu      sync.Mutex // held while a Step is performed, so that actions keep their order
 	state   State
 	actions []Action
+	over    bool // nothing is decided any more
 }
 
 // A shell does what a member decides. None of its methods may block or call the member, who calls them while it is locked;
@@ -46,6 +47,9 @@ type shell interface {
 func (m *member) handle(e Event) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.over {
+		return
+	}
 	required := m.state.Required()
 	m.actions = m.state.Step(m.shell.now(), e, m.actions[:0])
 	for i := range m.actions {
@@ -58,6 +62,13 @@ func (m *member) handle(e Event) {
 		m.shell.require(now)
 	}
 	m.shell.alarm(m.state.Next())
+}
+
+// finish has all events from now on ignored: another member of the same directory may begin.
+func (m *member) finish() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.over = true
 }
 
 // look calls fn with the state as it is.

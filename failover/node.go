@@ -86,10 +86,11 @@ var errAgain = errors.New("the term is over")
 
 // Run is a member of the pair until ctx ends, which is no error, or until its journal or its memory of the pair fail.
 func (n *Node) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
+	// Who finds nobody listening takes this process for dead (R13): it listens until it leads no more.
+	listening, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer n.waiting.Wait()
 	defer cancel()
-	n.waiting.Go(func() { n.accept(ctx) })
+	n.waiting.Go(func() { n.accept(listening) })
 	for {
 		err := n.serveTerm(ctx)
 		if !errors.Is(err, errAgain) {

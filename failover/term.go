@@ -152,6 +152,7 @@ func (t *Term) run() error {
 	t.cancel()
 	<-hosted
 	t.retire()
+	t.finish()
 	err := t.log.Close()
 	if t.cause != nil {
 		return t.cause

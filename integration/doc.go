@@ -6,7 +6,7 @@
 //	hosts     machines whose network can be cut
 //	disk      a file system whose power can be cut
 //	peers     the same scripts against Baton, ActiveMQ and RabbitMQ
-//	prove     a command that measures: backlog, start, soak, durable
+//	prove     a command that measures: backlog, start, soak, durable, pair
 //	testdata  scripts for clients in other languages
 //
 //	           ┌─ go-stomp, stomp.py, Ruby stomp, netcat ─┐

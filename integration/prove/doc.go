@@ -5,6 +5,7 @@
 //	go run ./integration/prove soak    [-duration 30m]  [-dir DIR]    disk use under traffic, beside one dead letter
 //	go run ./integration/prove durable [-count 100000]  [-dir DIR]    a topic with many durable subscriptions: one copy on disk
 //	go run ./integration/prove selective [-count 1000000] [-dir DIR]  a selector that wants 1 in 10,000 of what lies on disk
+//	go run ./integration/prove pair [-rounds 5] [-behind 1073741824] [-dir DIR]  what a hot standby costs, and one that comes back
 //
 // Each builds baton, runs it on a temporary directory in DIR, prints a table while it works, and removes the directory:
 //

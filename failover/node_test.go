@@ -1,0 +1,303 @@
+package failover
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"baton/journal"
+)
+
+// A plainRegister does what it is asked, in memory.
+type plainRegister struct {
+	mu      sync.Mutex
+	now     Reading
+	changed chan struct{}
+}
+
+func (r *plainRegister) CAS(_ context.Context, expect uint64, record Record) (uint64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if expect != r.now.Revision {
+		return 0, ErrLost
+	}
+	r.now = Reading{Revision: expect + 1, Found: true, Record: record}
+	close(r.changed)
+	r.changed = make(chan struct{})
+	return r.now.Revision, nil
+}
+
+func (r *plainRegister) look() (Reading, <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.now, r.changed
+}
+
+func (r *plainRegister) Read(context.Context) (Reading, error) {
+	now, _ := r.look()
+	return now, nil
+}
+
+func (r *plainRegister) Watch(ctx context.Context, fn func(Reading, error)) {
+	for {
+		now, changed := r.look()
+		fn(now, nil)
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// A quietBroker has no clients: it begins its epochs, and serves until it is told not to.
+type quietBroker struct {
+	serves  chan struct{} // has one when Serve has begun
+	hold    chan struct{} // Serve returns when it is closed
+	mu      sync.Mutex
+	durable uint64
+	changed chan struct{}
+	failed  chan struct{}
+	cause   error
+}
+
+func (b *quietBroker) Follow(ctx context.Context, _ *Log) error {
+	<-ctx.Done()
+	return nil
+}
+
+func (b *quietBroker) Recover(ctx context.Context, log *Log, _ string, epoch uint32) error {
+	seq := log.Last() + 1
+	if err := log.Append([]journal.Record{{Seq: seq, Epoch: epoch, Type: 1, Body: []byte("start")}}); err != nil {
+		return err
+	}
+	log.Sync()
+	for {
+		b.mu.Lock()
+		durable, changed := b.durable, b.changed
+		b.mu.Unlock()
+		if durable >= seq {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-b.failed:
+			return b.cause
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (b *quietBroker) Serve(ctx context.Context, clients net.Listener) error {
+	b.serves <- struct{}{}
+	defer clients.Close()
+	select {
+	case <-ctx.Done():
+		<-b.hold
+		return nil
+	case <-b.failed:
+		return b.cause
+	}
+}
+
+func (b *quietBroker) Durable(seq uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.durable = max(b.durable, seq)
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+func (b *quietBroker) Fail(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.cause == nil {
+		b.cause = err
+		close(b.failed)
+	}
+}
+
+func (b *quietBroker) Leave(err error) { b.Fail(err) }
+func (b *quietBroker) Resume()         {}
+
+func (b *quietBroker) Pause(context.Context) (uint64, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.durable, nil // nothing is appended but what begins an epoch
+}
+
+// A twosome is two nodes in this process.
+type twosome struct {
+	t        *testing.T
+	register *plainRegister
+	serves   [2]chan struct{}
+	hold     [2]chan struct{}
+	options  [2]NodeOptions
+	nodes    [2]*Node
+	stop     [2]func() error
+}
+
+func newTwosome(t *testing.T) *twosome {
+	t.Helper()
+	p := &twosome{t: t, register: &plainRegister{changed: make(chan struct{})}}
+	listeners := [2]net.Listener{listenLoopback(t), listenLoopback(t)}
+	for i := range p.nodes {
+		p.serves[i], p.hold[i] = make(chan struct{}, 8), make(chan struct{})
+		p.options[i] = NodeOptions{
+			Terms: Terms{
+				Node: string(rune('a' + i)), DegradeAfter: time.Second, HoldTimeout: 5 * time.Second, FenceAfter: 4 * time.Second,
+				Lease: 1500 * time.Millisecond, Guard: 150 * time.Millisecond, Bias: 500 * time.Millisecond, Beacon: 300 * time.Millisecond,
+				Retry: 50 * time.Millisecond, Refresh: 5 * time.Second, Bootstrap: 3 * time.Second,
+			},
+			Pair: "test", Data: t.TempDir(), Journal: journal.Options{SegmentBytes: 1 << 20},
+			Listener: listeners[i], Address: listeners[1-i].Addr().String(), Advertise: string(rune('a'+i)) + ":61613",
+			Register: p.register, NewBroker: func(*Term) Broker {
+				return &quietBroker{serves: p.serves[i], hold: p.hold[i], changed: make(chan struct{}), failed: make(chan struct{})}
+			},
+		}
+		p.start(i)
+	}
+	return p
+}
+
+func (p *twosome) start(i int) {
+	o := p.options[i]
+	o.Door = NewDoor(listenLoopback(p.t), DoorOptions{Relay: true})
+	p.nodes[i] = NewNode(o)
+	ctx, cancel := context.WithCancel(p.t.Context())
+	doorEnded, ended := make(chan error, 1), make(chan error, 1)
+	go func() { doorEnded <- o.Door.Run(ctx) }()
+	go func() { ended <- p.nodes[i].Run(ctx) }()
+	p.stop[i] = sync.OnceValue(func() error {
+		cancel()
+		return errors.Join(<-ended, <-doorEnded)
+	})
+	p.t.Cleanup(func() {
+		select {
+		case <-p.hold[i]:
+		default:
+			close(p.hold[i])
+		}
+		if err := p.stop[i](); err != nil {
+			p.t.Error(err)
+		}
+	})
+}
+
+// awaitMaster waits until one of the nodes lets clients in.
+func (p *twosome) awaitMaster() int {
+	p.t.Helper()
+	select {
+	case <-p.serves[0]:
+		return 0
+	case <-p.serves[1]:
+		return 1
+	case <-time.After(30 * time.Second):
+		p.t.Fatalf("nobody serves: %+v, %+v", p.nodes[0].Status(), p.nodes[1].Status())
+		return 0
+	}
+}
+
+// awaitRole waits until a node has a role.
+func (p *twosome) awaitRole(i int, wanted Role) {
+	p.t.Helper()
+	late := time.After(30 * time.Second)
+	for {
+		term, err := p.nodes[i].current()
+		if err != nil {
+			time.Sleep(time.Millisecond) // between two terms there is nothing to wait for
+			continue
+		}
+		role, changed := term.change()
+		if role == wanted {
+			return
+		}
+		select {
+		case <-changed:
+		case <-late:
+			p.t.Fatalf("node %d: %+v", i, p.nodes[i].Status())
+		}
+	}
+}
+
+func TestNodesTakeTurns(t *testing.T) {
+	t.Parallel()
+	p := newTwosome(t)
+	master := p.awaitMaster()
+	p.awaitRole(master, Duplex)
+	p.awaitRole(1-master, Standby)
+	if err := p.nodes[1-master].Switchover(t.Context()); err == nil {
+		t.Error("a standby began a switchover")
+	}
+	if err := p.nodes[master].Switchover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.awaitMaster(); got != 1-master {
+		t.Fatalf("node %d serves after it has handed over", got)
+	}
+	p.awaitRole(1-master, Duplex)
+	s := p.nodes[1-master].Status()
+	if s.Epoch < 2 || !s.Serving || s.Master != s.Node || len(s.InSync) != 2 || !s.Peer.Linked || s.Peer.Node == s.Node {
+		t.Errorf("status %+v", s)
+	}
+	if brokers := p.nodes[master].Brokers(); len(brokers) != 2 || brokers[0] != "tcp://"+p.options[1-master].Advertise {
+		t.Errorf("brokers %v", brokers)
+	}
+	if err := p.nodes[1-master].Resync(t.Context()); err == nil {
+		t.Error("a master gave up its journal")
+	}
+	if err := p.nodes[master].Promote(t.Context(), false); err == nil {
+		t.Error("a standby was promoted without a word of what may be lost")
+	}
+}
+
+// Who finds nobody listening takes a master for dead, and does not wait: a node that ends must listen as long as its clients
+// are served.
+func TestNodeListensUntilItLeadsNoMore(t *testing.T) {
+	t.Parallel()
+	p := newTwosome(t)
+	master := p.awaitMaster()
+	p.awaitRole(master, Duplex)
+	address := p.options[1-master].Address
+	stopped := make(chan error, 1)
+	go func() { stopped <- p.stop[master]() }()
+	// Its clients are told goodbye as long as hold is open.
+	<-p.doorClosed(master)
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatalf("nobody listens, and clients are served: %v", err)
+	}
+	_ = conn.Close()
+	close(p.hold[master])
+	if err := <-stopped; err != nil {
+		t.Fatal(err)
+	}
+	if _, err := net.Dial("tcp", address); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("got %v, want that nobody listens", err)
+	}
+	if got := p.awaitMaster(); got != 1-master {
+		t.Errorf("node %d serves", got)
+	}
+}
+
+// doorClosed is closed when a node has been told to end.
+func (p *twosome) doorClosed(i int) <-chan struct{} {
+	closed := make(chan struct{})
+	address := p.nodes[i].opt.Door.listener.Addr().String()
+	go func() {
+		defer close(closed)
+		for {
+			conn, err := net.Dial("tcp", address)
+			if err != nil {
+				return
+			}
+			_ = conn.Close()
+		}
+	}()
+	return closed
+}
