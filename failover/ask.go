@@ -82,6 +82,9 @@ func (t *turn) newer(r *Reading) bool {
 
 func (t *turn) adopt(r *Reading) {
 	changed := r.Record.Epoch != t.seen.Record.Epoch || len(r.Record.InSync) != len(t.seen.Record.InSync)
+	if r.Record.Epoch > t.seen.Record.Epoch && !t.role.IsMaster() {
+		t.named(&r.Record)
+	}
 	t.seen, t.known = *r, true
 	t.lookPast()
 	if changed && r.Record.Cluster == t.kept.Cluster && r.Record.Epoch >= t.kept.Promised {
@@ -90,6 +93,16 @@ func (t *turn) adopt(r *Reading) {
 	if t.role == Syncing || t.role == Standby {
 		t.role = t.following()
 	}
+}
+
+// named is for a new epoch that the register tells of. Who is named master in it goes first. If that is this node, whatever it
+// had promised is void: it was named by a master that had stopped serving before, or by itself.
+func (t *turn) named(r *Record) {
+	if r.Master == t.terms.Node {
+		t.due[timerPromise], t.probed = 0, true
+		return
+	}
+	t.set(timerPromise, t.terms.Lease+t.terms.Bias)
 }
 
 // lookPast ends the doubt of a node that is not master about its CAS: somebody else's has come to the register, so that its

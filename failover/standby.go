@@ -47,9 +47,15 @@ func (t *turn) following() Role {
 }
 
 // acquainted is for a peer that is not master: whatever this node has promised, it was to a process that is dead, for the lock
-// of a journal is exclusive, or to a master that has stood down (R13).
+// of a journal is exclusive, or to a master that has stood down (R13). But a peer that the register names as master, and whose
+// journal it lists, has a moment to be it: else a master that hands over, and stands by again at once, would take the role back.
 func (t *turn) acquainted() {
-	t.due[timerPromise] = 0
+	p, r := &t.peer.says, &t.seen.Record
+	if r.Master == p.Node && r.Lists(Member{Node: p.Node, JournalID: p.JournalID}) {
+		t.set(timerPromise, t.terms.Bias)
+	} else {
+		t.due[timerPromise] = 0
+	}
 	t.alone()
 }
 
@@ -131,7 +137,8 @@ func (t *turn) released() {
 	}
 	t.peer.says.Master = false
 	t.probed = true
-	t.acquainted()
+	t.due[timerPromise] = 0
+	t.alone()
 	t.do(Action{Kind: DoRead})
 }
 
