@@ -21,6 +21,7 @@ type Failover struct {
 	Beacon        time.Duration `mapstructure:"beacon"`
 	FenceAfter    time.Duration `mapstructure:"fence_after"`
 	Retain        Bytes         `mapstructure:"retain"`
+	SyncRate      Bytes         `mapstructure:"sync_rate"` // per second; 0: no limit
 	Register      Register      `mapstructure:"register"`
 }
 
@@ -54,6 +55,7 @@ func defaultFailover() Failover {
 		Beacon:        300 * time.Millisecond,
 		FenceAfter:    4 * time.Second,
 		Retain:        GiB,
+		SyncRate:      64 * MiB,
 		Register:      Register{URLs: []URL{}, Bucket: "baton"},
 	}
 }

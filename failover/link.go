@@ -230,6 +230,9 @@ func (l *Link) write(ctx context.Context, s Stream) error {
 			if err := writeBoth(l.conn, out, frame); err != nil {
 				return err
 			}
+			if p, ok := s.(interface{ pause() time.Duration }); ok {
+				sleep(ctx, p.pause())
+			}
 		}
 	}
 }

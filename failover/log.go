@@ -22,6 +22,9 @@ type LogOptions struct {
 	// Retain is how many octets behind a standby may be before what it lacks is given up; it needs a snapshot then.
 	// 0: 1 GiB.
 	Retain int64
+	// SyncRate is how many octets a second a standby is sent that was away. Where it comes no nearer so, it is sent more.
+	// 0: as fast as it can.
+	SyncRate int64
 	// OnDurable is called when records are durable on this node: journal.Options.OnDurable.
 	OnDurable func(seq uint64)
 	// OnAppended is called at the end of each Append, from who called that. What it speaks of may be durable here and flushed

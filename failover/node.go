@@ -22,6 +22,7 @@ type NodeOptions struct {
 	Data      string          // the node's directory
 	Journal   journal.Options // but for Dir, OnDurable and OnFatal
 	Retain    int64           // octets that a standby may lack before it gets a snapshot; 0: 1 GiB
+	SyncRate  int64           // octets a second for a standby that was away; 0: as fast as it can
 	Listener  net.Listener    // for the other node; open as long as the process lives (R13)
 	Address   string          // where the other node listens
 	Advertise string          // where this node serves clients
@@ -124,6 +125,9 @@ func (n *Node) accept(ctx context.Context) {
 
 // sleep waits for d or the end of ctx.
 func sleep(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

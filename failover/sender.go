@@ -3,6 +3,7 @@ package failover
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"baton/journal"
 )
@@ -50,6 +51,7 @@ type Sender struct {
 	placed   uint64 // records of the snapshot that were sent
 	seen     uint64 // the last of them
 	hand     *chunk // it is being sent
+	pace     pace   // of what comes from the disk
 	buf      []byte
 }
 
@@ -58,7 +60,7 @@ func NewSender(log *Log, epoch uint32, peer Hello, opt SenderOptions) (*Sender, 
 	if opt.OnNear == nil {
 		opt.OnNear = func() {}
 	}
-	s := &Sender{log: log, epoch: epoch, opt: opt}
+	s := &Sender{log: log, epoch: epoch, opt: opt, pace: pace{rate: log.opt.SyncRate}}
 	log.want(func(b *buffer) { b.streams++ })
 	s.plan = planFor(log.history(), &peer)
 	s.at = s.plan.From
@@ -92,6 +94,9 @@ func (l *Log) history() *history {
 
 // Plan is what the peer was told to do.
 func (s *Sender) Plan() Plan { return s.plan }
+
+// pause is how long to rest before the next frame.
+func (s *Sender) pause() time.Duration { return s.pace.pause() }
 
 // Next returns the next frame, nil when there is none for now. It is valid until Next is called again.
 func (s *Sender) Next() ([]byte, error) {
@@ -156,6 +161,7 @@ func (s *Sender) nextOfSnapshot() ([]byte, error) {
 	case err != nil && err != errFull:
 		return nil, fmt.Errorf("read the snapshot: %w", err)
 	case len(s.buf) > frameHeaderBytes:
+		s.pace.sent(len(s.buf), s.log.End().Seq-s.seen)
 		return s.seal(kindSnapshot, 0), nil
 	}
 	end := snapshotEnd{end: s.at, records: s.placed}
@@ -234,6 +240,9 @@ func (s *Sender) catchUp(upto uint64) ([]byte, error) {
 		return nil, err
 	}
 	s.buf = s.buf[:size]
+	if !s.near { // then writes wait for it
+		s.pace.sent(size, s.log.End().Seq-whole)
+	}
 	return s.sealRecords(s.buf, end, uint32(whole-s.at.Seq), whole >= min(upto, j.Durable())), nil
 }
 

@@ -93,7 +93,7 @@ func newTerm(ctx context.Context, n *Node) (*Term, error) {
 	t.timer = time.AfterFunc(time.Hour, func() { t.handle(Event{Kind: OnTick}) })
 	t.timer.Stop()
 	o := LogOptions{
-		Data: n.opt.Data, Node: n.opt.Terms.Node, Journal: n.opt.Journal, Retain: n.opt.Retain,
+		Data: n.opt.Data, Node: n.opt.Terms.Node, Journal: n.opt.Journal, Retain: n.opt.Retain, SyncRate: n.opt.SyncRate,
 		OnAppended: t.appended, OnDurable: t.durable, Rest: t.rest.begin,
 	}
 	o.Journal.OnFatal = t.failed

@@ -78,7 +78,7 @@ func doorOptions(cfg config.Config, logger *zap.Logger) failover.DoorOptions {
 func nodeOptions(cfg config.Config, secret config.Secret, log journal.Options, logger *zap.Logger) failover.NodeOptions {
 	f := cfg.Failover
 	return failover.NodeOptions{
-		Terms: terms(f), Pair: f.Name, Secret: []byte(secret.Reveal()), Data: cfg.Data.Dir, Journal: log, Retain: int64(f.Retain),
+		Terms: terms(f), Pair: f.Name, Secret: []byte(secret.Reveal()), Data: cfg.Data.Dir, Journal: log, Retain: int64(f.Retain), SyncRate: int64(f.SyncRate),
 		Address: f.Peer, Advertise: f.Advertise, Logger: logger,
 	}
 }

@@ -76,6 +76,7 @@ func TestEveryKeyIsWired(t *testing.T) {
 		"failover.beacon":              "200ms",
 		"failover.fence_after":         "7s",
 		"failover.retain":              "7MiB",
+		"failover.sync_rate":           "7MiB",
 		"failover.register.urls":       "[nats://127.0.0.1:7]",
 		"failover.register.token":      "a token",
 		"failover.register.bucket":     "pairs",
