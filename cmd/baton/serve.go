@@ -256,8 +256,11 @@ func maxConnections(asked int, files uint64) int {
 	return int(min(files-reserve, 20_000))
 }
 
-// version is the module's version, as clients are told it.
+// version is what clients are told.
 func version() string {
+	if release != "" {
+		return release
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
 )
+
+// release is the version of a build that packagers name, with -ldflags "-X main.release=VERSION". Empty: the module's is.
+var release string
 
 func versionCommand() *cobra.Command {
 	return &cobra.Command{
@@ -25,7 +29,7 @@ func versionCommand() *cobra.Command {
 
 // versionLine is "baton VERSION commit COMMIT GO"; what the build does not know is left out.
 func versionLine(info *debug.BuildInfo) string {
-	words := []string{"baton", info.Main.Version}
+	words := []string{"baton", cmp.Or(release, info.Main.Version)}
 	settings := map[string]string{}
 	for _, s := range info.Settings {
 		settings[s.Key] = s.Value
