@@ -67,7 +67,8 @@ func NewDoor(listener net.Listener, o DoorOptions) *Door {
 }
 
 // Run lets clients in until ctx ends, which is no error. It closes the listener, and returns when every connection that was
-// not handed to the broker is closed.
+// not handed to the broker is closed. Where somebody else has closed the listener before, nobody comes in any more, and who is
+// inside stays.
 func (d *Door) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() {
 		_ = d.listener.Close()
@@ -86,8 +87,9 @@ func (d *Door) Run(ctx context.Context) error {
 				_ = conn.Close()
 			}
 			return nil
-		case errors.Is(err, net.ErrClosed):
-			return fmt.Errorf("accept connections of clients: %w", err)
+		case errors.Is(err, net.ErrClosed): // nobody comes any more; who is inside stays
+			<-ctx.Done()
+			return nil
 		case err != nil:
 			// Out of file descriptors, most likely: others will close theirs.
 			pause = min(max(2*pause, 5*time.Millisecond), longest)

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"strings"
 
 	"baton/journal"
 )
@@ -15,6 +17,7 @@ const (
 	journalName  = "journal"
 	receivedName = "journal.sync" // a snapshot that is being received; worth nothing before it is whole
 	incomingName = "journal.new"  // a whole one, that takes the place of journal: see Incoming
+	asidePrefix  = "divergent-"   // what was moved aside
 )
 
 // ErrDiverged is wrapped when the journals of the two nodes differ where they should not.
@@ -23,7 +26,7 @@ var ErrDiverged = errors.New("the journals of the two nodes differ")
 // asideName is a name for what is moved aside of a journal that ends there.
 func (l *Log) asideName(end journal.Position) (string, error) {
 	for n := 1; ; n++ {
-		name := fmt.Sprintf("divergent-%d-%d", end.Epoch, end.Seq)
+		name := fmt.Sprintf(asidePrefix+"%d-%d", end.Epoch, end.Seq)
 		if n > 1 {
 			name = fmt.Sprintf("%s-%d", name, n)
 		}
@@ -32,6 +35,17 @@ func (l *Log) asideName(end journal.Position) (string, error) {
 			return name, err
 		}
 	}
+}
+
+// divergent are the names of what was moved aside in a data directory.
+func divergent(data string) (names []string) {
+	entries, _ := os.ReadDir(data) // one that cannot be read has told of that elsewhere
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), asidePrefix) {
+			names = append(names, e.Name())
+		}
+	}
+	return names
 }
 
 // cut removes what the journal has after a position, and keeps it aside.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -163,8 +164,17 @@ func (n *Node) current() (*Term, error) {
 	return n.term, nil
 }
 
-// Status is what the node knows of itself and its pair.
+// Status is what the node knows of itself and its pair, with what it keeps in its directory.
 func (n *Node) Status() Status {
+	s := n.status()
+	s.Divergent = divergent(n.opt.Data)
+	if len(s.Divergent) > 0 {
+		s.Alarms = append(s.Alarms, "DIVERGENT_KEPT")
+	}
+	return s
+}
+
+func (n *Node) status() Status {
 	t, err := n.current()
 	if err == nil {
 		return t.Status()
@@ -172,6 +182,7 @@ func (n *Node) Status() Status {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s := n.last
+	s.Alarms = slices.Clone(s.Alarms)
 	s.Node, s.Role, s.Serving = n.opt.Terms.Node, Idle.String(), false
 	return s
 }

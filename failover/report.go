@@ -40,7 +40,7 @@ func (t *Term) Epoch() (epoch uint32) {
 // Brokers are the addresses at which clients find the pair, the master's first.
 func (n *Node) Brokers() []string {
 	own := "tcp://" + n.opt.Advertise
-	s := n.Status()
+	s := n.status()
 	if s.Peer.Advertise == "" {
 		return []string{own}
 	}
@@ -121,17 +121,20 @@ func (t *Term) heard(r Reading, err error) {
 // Status is what the node knows at this moment.
 func (t *Term) Status() Status {
 	s := Status{Node: t.n.opt.Terms.Node, Journal: ID(t.log.ID()).String(), InSync: []string{}, Alarms: []string{}}
+	revision := uint64(0)
 	t.look(func(state *State) {
 		role := state.Role()
 		s.Role, s.Epoch, s.Serving = role.String(), state.Epoch(), role.IsMaster() && role != Activating
 		if id := state.Kept().Cluster; id != (ID{}) {
 			s.Cluster = id.String()
 		}
-		if r, known, _ := state.Seen(); known && r.Found {
+		r, known, _ := state.Seen()
+		revision = r.Revision
+		if known && r.Found {
 			for _, m := range r.Record.InSync {
 				s.InSync = append(s.InSync, m.Node)
 			}
-			s.Epoch = max(s.Epoch, r.Record.Epoch)
+			s.Epoch, s.Forced = max(s.Epoch, r.Record.Epoch), r.Record.Forced
 		}
 		s.Peer.Flushed, s.Committed = state.Flushed(), state.Commit()
 		if role.IsMaster() {
@@ -157,6 +160,7 @@ func (t *Term) Status() Status {
 		s.Master, s.MasterAddress = t.follows, t.peer.Advertise
 	}
 	s.Register = t.register
+	s.Register.Revision = max(s.Register.Revision, revision)
 	return s
 }
 

@@ -22,6 +22,7 @@ type Status struct {
 	Master        string   `json:"master"`         // name of who is, as far as it knows; empty: nobody
 	MasterAddress string   `json:"master_address"` // where that serves clients
 	InSync        []string `json:"insync"`         // names of those that may take over, as far as it knows
+	Forced        bool     `json:"forced"`         // the epoch began with a promotion that accepted a loss
 
 	Last      uint64 `json:"last"`      // Seq of the newest record in the journal
 	Durable   uint64 `json:"durable"`   // up to this Seq it is safe here
@@ -30,8 +31,10 @@ type Status struct {
 	Peer     PeerStatus     `json:"peer"`
 	Lease    float64        `json:"lease_left"` // seconds for which it may dispatch; -1: no end
 	Register RegisterStatus `json:"register"`
-	Alarms   []string       `json:"alarms"` // what an operator must see to: SOLO, ARBITER_SUSPECT, DIVERGENT_KEPT, FAULTED
+	Alarms   []string       `json:"alarms"` // what an operator must see to: SOLO, ARBITER_SUSPECT, DIVERGENT_KEPT
 	Reason   string         `json:"reason"` // of the last change of role, or of a fault
+
+	Divergent []string `json:"divergent"` // names of the directories in which it keeps what the pair does not have
 }
 
 // PeerStatus is about the other node.
@@ -64,21 +67,30 @@ func (s *Status) Print(w io.Writer) error {
 	line("epoch", "%d", s.Epoch)
 	line("master", "%s", orNobody(s.Master, s.MasterAddress))
 	line("in sync", "%s", orNobody(strings.Join(s.InSync, ", "), ""))
+	if s.Forced {
+		line("forced", "the master was promoted with a loss")
+	}
 	line("records", "last %d, durable %d, committed %d", s.Last, s.Durable, s.Committed)
-	line("peer", "%s", s.Peer.text())
+	line("peer", "%s", s.Peer.text(s.Master == s.Node))
 	line("register", "%s%s, revision %d", s.Register.State, since(s.Register.Since), s.Register.Revision)
+	if len(s.Divergent) > 0 {
+		line("kept aside", "%d: %s", len(s.Divergent), strings.Join(s.Divergent, ", "))
+	}
 	alarms := slices.Clone(s.Alarms)
 	slices.Sort(alarms)
 	line("alarms", "%s", orNobody(strings.Join(alarms, ", "), ""))
 	return t.Flush()
 }
 
-func (p *PeerStatus) text() string {
+// text says how far the peer is, if this node is its master.
+func (p *PeerStatus) text(master bool) string {
 	switch {
 	case p.Node == "":
 		return "never seen"
 	case !p.Linked:
 		return p.Node + ", not connected" + since(p.Since)
+	case !master:
+		return p.Node + ", connected" + since(p.Since)
 	}
 	return fmt.Sprintf("%s, connected%s, flushed %d, lacks %d records, %d octets", p.Node, since(p.Since), p.Flushed, p.LagMessages, p.LagBytes)
 }

@@ -136,6 +136,7 @@ type pairStatus struct {
 	Serving bool     `json:"serving"`
 	Epoch   uint32   `json:"epoch"`
 	InSync  []string `json:"insync"`
+	Journal string   `json:"journal"`
 	Last    uint64   `json:"last"`
 	Alarms  []string `json:"alarms"`
 	Reason  string   `json:"reason"`

@@ -37,17 +37,21 @@ func journalTool(use, short string, run func(cmd *cobra.Command, dir string) err
 			return run(cmd, dir)
 		},
 	}
-	cmd.Flags().StringVar(&data, "data", "", "data `DIR` of the broker (default ./baton-data, or BATON_DATA_DIR)")
+	cmd.Flags().StringVar(&data, "data", "", "data `DIR` of the broker (default ./baton-data, or BATON_DATA_DIR), or a directory divergent-EPOCH-SEQ in it")
 	return cmd
 }
 
-// journalOf is the journal's directory, where the flag or the environment says.
+// journalOf is the journal's directory, where the flag or the environment says. That may be a journal by itself: what a node
+// of a pair has moved aside.
 func journalOf(data string) (string, error) {
 	s := config.Sources{Env: os.Environ(), Flags: map[string]any{}}
 	if data != "" {
 		s.Flags["data.dir"] = data
 	}
 	cfg, err := config.Load(s)
+	if segments, _ := filepath.Glob(filepath.Join(cfg.Data.Dir, "*.seg")); len(segments) > 0 {
+		return cfg.Data.Dir, err
+	}
 	return journalDir(cfg.Data.Dir), err
 }
 

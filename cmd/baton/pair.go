@@ -40,6 +40,7 @@ func servePair(ctx context.Context, cfg config.Config, stdout, stderr io.Writer)
 		return err
 	}
 	defer clients.Close()
+	defer context.AfterFunc(ctx, func() { _ = clients.Close() })() // who comes then is better served elsewhere
 	peer, err := net.Listen("tcp", cfg.Failover.Listen)
 	if err != nil {
 		return err
@@ -107,8 +108,17 @@ func dialRegister(cfg config.Config, logger *zap.Logger) (*natskv.Register, erro
 func (p *pairNode) run(ctx context.Context, door *failover.Door) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	// Who is behind the door stays until the node has taken leave of them.
+	open, shut := context.WithCancel(context.WithoutCancel(ctx))
+	defer shut()
 	ended := make(chan error, 4)
-	tasks := []func() error{func() error { return p.node.Run(ctx) }, func() error { return door.Run(ctx) }}
+	tasks := []func() error{
+		func() error {
+			defer shut()
+			return p.node.Run(ctx)
+		},
+		func() error { return door.Run(open) },
+	}
 	if p.cfg.Failover.Health != "" {
 		listener, err := net.Listen("tcp", p.cfg.Failover.Health)
 		if err != nil {
