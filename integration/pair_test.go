@@ -140,6 +140,10 @@ type pairStatus struct {
 	Last    uint64   `json:"last"`
 	Alarms  []string `json:"alarms"`
 	Reason  string   `json:"reason"`
+
+	Register struct {
+		State string `json:"state"`
+	} `json:"register"`
 }
 
 // status asks a node that runs; ok is false when it does not answer. It asks as the command does, which would take a tenth of

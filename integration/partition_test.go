@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -29,16 +28,12 @@ const (
 	hostClients
 )
 
-// An islandPair is a pair whose nodes, arbiter and clients have a host each.
+// An islandPair is a pair under load whose nodes, arbiter and clients have a host each.
 type islandPair struct {
-	*pair
+	*busyPair
 	network *hosts.Network
-	load    *load
-	probe   *probe
-	stop    func() error
 }
 
-// newIslandPair starts a pair under load.
 func newIslandPair(t *testing.T, rng *rand.Rand) *islandPair {
 	t.Helper()
 	n, err := hosts.New(within(t), 4)
@@ -55,45 +50,8 @@ func newIslandPair(t *testing.T, rng *rand.Rand) *islandPair {
 		from:    n.Hosts[hostClients].Enter,
 		reach:   n.Hosts[hostClients].Dial,
 	}
-	p := &islandPair{network: n, load: newLoad()}
-	p.pair = newPairAt(t, s, expiryPolicy, "BATON_STOMP_ALLOW_ANONYMOUS=anywhere", "BATON_FAILOVER_SECRET=a secret that nobody would guess")
-	p.load.reach = s.reach
-	t.Cleanup(func() { keepEvidence(t, filepath.Join(p.dir, "evidence"), p.load.history) })
-	p.awaitSync()
-	p.probe = p.pair.probe()
-	p.stop = p.load.roam(t.Context(), p.pair, rng, roamers(rng))
-	return p
-}
-
-// roamers are the clients of a pair whose parts lose one another: the plain ones, and some features. Groups are not among them: who
-// owns one at a master that is cut off learns of it later than the next owner.
-func roamers(rng *rand.Rand) mix {
-	return mix{plain, []feature{scheduled, deduplicated, copied, expiring}[rng.IntN(4)]}
-}
-
-// rest ends the load.
-func (p *islandPair) rest(t *testing.T) {
-	t.Helper()
-	p.probe.end(t)
-	if err := p.stop(); err != nil {
-		t.Errorf("%v\n%s", err, p.logs())
-	}
-}
-
-// judge looks at what the load saw.
-func (p *islandPair) judge(t *testing.T) {
-	t.Helper()
-	drainFrom(t, p.nodes[p.awaitSync()].Broker, p.load)
-	judge(t, p.load)
-}
-
-// logs are those of both nodes.
-func (p *pair) logs() string {
-	var b strings.Builder
-	for i, n := range p.nodes {
-		fmt.Fprintf(&b, "node %d:\n%s\n", i, n.Log())
-	}
-	return b.String()
+	return &islandPair{network: n, busyPair: newBusyPair(newPairAt(t, s, expiryPolicy,
+		"BATON_STOMP_ALLOW_ANONYMOUS=anywhere", "BATON_FAILOVER_SECRET=a secret that nobody would guess"), rng)}
 }
 
 // A partition is which of the six ways between the hosts of a pair are cut, seen from who was master before: a bit each.
@@ -173,10 +131,10 @@ func TestPartitions(t *testing.T) {
 		cutOff(t, pairs[:len(round)], round, pauses)
 	}
 	for _, p := range pairs {
-		p.rest(t)
+		p.rest()
 	}
 	for _, p := range pairs {
-		p.judge(t)
+		p.judge()
 	}
 	reportPauses(t, pauses)
 }
@@ -293,7 +251,7 @@ func TestSilentHost(t *testing.T) {
 		took = append(took, after)
 		p.cut()
 	}
-	p.rest(t)
-	p.judge(t)
+	p.rest()
+	p.judge()
 	reportPauses(t, map[string][]time.Duration{"silent host": took})
 }

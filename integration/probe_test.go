@@ -131,3 +131,16 @@ func (b *probe) since(ctx context.Context, moment time.Time) (time.Duration, err
 		}
 	}
 }
+
+// pause is the longest time between two receipts from one moment to another.
+func (b *probe) pause(from, to time.Time) (longest time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	last := from
+	for _, r := range b.receipts {
+		if r.got.After(from) && !r.got.After(to) {
+			longest, last = max(longest, r.got.Sub(last)), r.got
+		}
+	}
+	return max(longest, to.Sub(last))
+}

@@ -1,0 +1,67 @@
+package integration
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+)
+
+// A busyPair is a pair with a load and a probe, which find the master by themselves.
+type busyPair struct {
+	*pair
+	load  *load
+	probe *probe
+	stop  func() error
+}
+
+// newBusyPair puts a pair to work.
+func newBusyPair(p *pair, rng *rand.Rand) *busyPair {
+	p.t.Helper()
+	b := &busyPair{pair: p, load: newLoad()}
+	b.load.reach = p.site.reach
+	p.t.Cleanup(func() { keepEvidence(p.t, filepath.Join(p.dir, "evidence"), b.load.history) })
+	p.awaitSync()
+	b.probe = p.probe()
+	b.stop = b.load.roam(p.t.Context(), p, rng, roamers(rng))
+	return b
+}
+
+// roamers are the clients of a pair whose parts lose one another: the plain ones, and some features. Groups are not among them: who
+// owns one at a master that is cut off learns of it later than the next owner.
+func roamers(rng *rand.Rand) mix {
+	return mix{plain, []feature{scheduled, deduplicated, copied, expiring}[rng.IntN(4)]}
+}
+
+// work waits until the clients have noted so many operations more.
+func (b *busyPair) work(ops int) {
+	b.t.Helper()
+	if err := b.load.history.Await(within(b.t), b.load.history.Len()+ops); err != nil {
+		b.t.Fatalf("%v\n%s", err, b.logs())
+	}
+}
+
+// rest ends the load.
+func (b *busyPair) rest() {
+	b.t.Helper()
+	b.probe.end(b.t)
+	if err := b.stop(); err != nil {
+		b.t.Errorf("%v\n%s", err, b.logs())
+	}
+}
+
+// judge looks at what the load saw.
+func (b *busyPair) judge() {
+	b.t.Helper()
+	drainFrom(b.t, b.nodes[b.awaitSync()].Broker, b.load)
+	judge(b.t, b.load)
+}
+
+// logs are those of both nodes.
+func (p *pair) logs() string {
+	var b strings.Builder
+	for i, n := range p.nodes {
+		fmt.Fprintf(&b, "node %d:\n%s\n", i, n.Log())
+	}
+	return b.String()
+}
