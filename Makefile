@@ -83,10 +83,10 @@ switchovers: ## swap the roles of a pair SWITCHOVERS (1000) times under load: wh
 powerloss: ## cut the power of a broker's disk under load IMAGES (2000) times; root only
 	$(GO) test ./integration -run '^TestPowerLoss$$' -count=1 -v -timeout 12h -images=$(IMAGES)
 
-partitions: ## go through all 4032 ordered pairs of states of a partitioned pair ROUNDS (1) times, an hour and a half each; root only
+partitions: ## all 4032 ordered pairs of states of a partitioned pair, 100 silent hosts, 500 processes that stand still, ROUNDS (1) times; root only
 	@for round in $$(seq $(ROUNDS)); do \
-		$(GO) test ./integration -run '^(TestPartitions|TestSilentHost)$$' -count=1 -v -timeout 12h \
-			-transitions=4032 -silences=100 || exit 1; \
+		$(GO) test ./integration -run '^(TestPartitions|TestSilentHost|TestStandstill|TestArbiterAway|TestEverythingKilled)$$' -count=1 -v -timeout 12h \
+			-transitions=4032 -silences=100 -stops=500 -longest-stop=30s -away=3m -blackouts=50 || exit 1; \
 	done
 
 backlog: ## 5 million messages without a consumer: rates, memory, disk; data in DIR

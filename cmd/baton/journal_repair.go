@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"baton/failover"
 	"baton/journal"
 
 	"github.com/spf13/cobra"
@@ -15,9 +16,12 @@ func journalRepairCommand() *cobra.Command {
 	var quarantine bool
 	const short = "Make a damaged journal usable with all that is legible; without --quarantine, say what that would be"
 	cmd := journalTool("repair", short, func(cmd *cobra.Command, dir string) error {
-		to := ""
+		to, data := "", filepath.Dir(dir)
 		if quarantine {
-			to = filepath.Join(filepath.Dir(dir), "quarantine", time.Now().UTC().Format("20060102T150405.000Z"))
+			if err := notOfAPair(data); err != nil {
+				return err
+			}
+			to = filepath.Join(data, "quarantine", time.Now().UTC().Format("20060102T150405.000Z"))
 		}
 		p := newProgress(cmd.ErrOrStderr())
 		r, err := journal.Repair(nil, dir, to, p.reading)
@@ -30,6 +34,17 @@ nothing is changed: it says what is damaged, what would be saved and what is los
 checkpoint, are moved into a new directory below DIR/quarantine, together with the report. Nothing is ever deleted.`
 	cmd.Flags().BoolVar(&quarantine, "quarantine", false, "do it: move what is damaged aside")
 	return cmd
+}
+
+// notOfAPair refuses the data directory of a node: its journal may be named in the register as one that holds everything, and
+// would be so still with records missing.
+func notOfAPair(data string) error {
+	if _, found, _ := failover.LoadPair(nil, data, ""); !found {
+		return nil
+	}
+	return fmt.Errorf("%s is of a node of a pair, and what is lost here may be whole on the other node: move the directory away and start this node "+
+		"with an empty one, it gets a copy. If the other node has nothing any more, take the file pair out of the directory, repair, "+
+		"start this node and promote it with --accept-loss", data)
 }
 
 // printRepairs also says how far it came when there was an error.

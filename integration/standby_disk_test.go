@@ -1,0 +1,129 @@
+package integration
+
+import (
+	"errors"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"baton/integration/process"
+)
+
+// The disk of the standby is emptied, replaced, put back to what it was, and damaged, while the master serves. Each time the
+// standby comes back in sync, as docs/failover.md says how, and then the master dies: nothing that was receipted is missing on
+// the disk that takes over.
+func TestStandbyDisk(t *testing.T) {
+	t.Parallel()
+	t.Logf("-seed %d", *seed)
+	rng := rand.New(rand.NewPCG(*seed, 8))
+	p := newBusyPair(newPair(t, expiryPolicy), rng)
+	for _, disk := range []struct {
+		name   string
+		change func(t *testing.T, p *busyPair, standby int)
+	}{
+		{"its journal is gone", func(t *testing.T, p *busyPair, standby int) { remove(t, p.journalOf(standby)) }},
+		{"it is a new one", func(t *testing.T, p *busyPair, standby int) { remove(t, p.nodes[standby].options.Data) }},
+		{"it is as it was earlier", putBack},
+		{"a bit in it has flipped", flipAndReplace},
+	} {
+		master := p.awaitSync()
+		p.work(500 + rng.IntN(1000))
+		p.leaveAlone(master)
+		disk.change(t, p, 1-master)
+		p.work(200)
+		p.start(1 - master)
+		p.awaitSync()
+		p.nodes[master].Kill()
+		if got := p.awaitMaster(); got != 1-master {
+			t.Fatalf("%s: node %d serves, and is dead", disk.name, got)
+		}
+		p.start(master)
+		t.Logf("the standby's disk: %s", disk.name)
+	}
+	p.awaitSync()
+	p.rest()
+	p.judge()
+}
+
+func (p *pair) journalOf(node int) string {
+	return filepath.Join(p.nodes[node].options.Data, "journal")
+}
+
+// leaveAlone kills the standby, and waits until the register says that the master is alone: what becomes of the standby's disk
+// from then on is of no importance to anybody.
+func (p *pair) leaveAlone(master int) {
+	p.t.Helper()
+	p.nodes[1-master].Kill()
+	p.await("is alone", func(s pairStatus) bool { return s.Role == "solo" && s.Serving })
+}
+
+func remove(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// putBack gives a standby the copy of its disk that was made before it was in sync for the last time.
+func putBack(t *testing.T, p *busyPair, standby int) {
+	t.Helper()
+	data, earlier := p.nodes[standby].options.Data, filepath.Join(p.dir, "earlier")
+	remove(t, filepath.Join(data, "failover.sock"))
+	if err := os.CopyFS(earlier, os.DirFS(data)); err != nil {
+		t.Fatal(err)
+	}
+	p.start(standby)
+	master := p.awaitSync()
+	p.work(500)
+	p.leaveAlone(master)
+	remove(t, data)
+	if err := os.Rename(earlier, data); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// flipAndReplace damages the journal of a standby. The node says where, and ends; it is not to be repaired, which would leave
+// holes that nobody knows of; an empty directory is what helps.
+func flipAndReplace(t *testing.T, p *busyPair, standby int) {
+	t.Helper()
+	data := p.nodes[standby].options.Data
+	remove(t, filepath.Join(p.journalOf(standby), "checkpoint")) // so that all of the log is read
+	file := flipBit(t, p.journalOf(standby))
+	said, err := exec.Command(binary, "journal", "verify", "--data", data).CombinedOutput()
+	if err == nil || !strings.Contains(string(said), file) {
+		t.Errorf("verify does not see that %s is damaged: %s, %v", file, said, err)
+	}
+	p.start(standby)
+	var exit *process.ExitError
+	if err := p.nodes[standby].Wait(within(t)); !errors.As(err, &exit) || exit.Code != 1 || !strings.Contains(exit.Log, "journal corrupt: "+file) {
+		t.Errorf("with a bit flipped in %s the node ended so: %v", file, err)
+	}
+	said, err = exec.Command(binary, "journal", "repair", "--quarantine", "--data", data).CombinedOutput()
+	if err == nil || !strings.Contains(string(said), "is of a node of a pair") {
+		t.Errorf("the journal of one of a pair was repaired: %s, %v", said, err)
+	}
+	if err := os.Rename(data, data+".damaged"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// flipBit flips a bit in the middle of the oldest segment, and returns the name of the file.
+func flipBit(t *testing.T, journal string) string {
+	t.Helper()
+	segments, err := filepath.Glob(filepath.Join(journal, "*.seg"))
+	if err != nil || len(segments) < 2 {
+		t.Fatalf("too few segments in %s: %v, %v", journal, segments, err)
+	}
+	content, err := os.ReadFile(segments[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	content[len(content)/2] ^= 1
+	if err := os.WriteFile(segments[0], content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Base(segments[0])
+}
