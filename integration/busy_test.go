@@ -41,6 +41,16 @@ func (b *busyPair) work(ops int) {
 	}
 }
 
+// kill ends a node that is the master.
+func (b *busyPair) kill(master int) {
+	b.t.Helper()
+	b.load.part(b.nodes[master].Kill)
+}
+
+// refusing is for pairs whose standby is killed: the clients that it hands on would lose their connections, and the master
+// give what they had to others, before they have noted what came.
+const refusing = "BATON_FAILOVER_STANDBY=refuse"
+
 // rest ends the load.
 func (b *busyPair) rest() {
 	b.t.Helper()

@@ -36,6 +36,9 @@ type load struct {
 	begun   bool         // whoever gets copies has subscribed
 	last    []identified // sent by the deduplicator; the oldest first
 
+	turns  sync.RWMutex // held for reading by each client that roams, while it works
+	parted atomic.Bool  // those that roam may not connect
+
 	roams bool                                                     // clients may give up connections that their brokers have not
 	reach func(ctx context.Context, addr string) (net.Conn, error) // how clients get their connections; nil: over TCP
 }

@@ -56,22 +56,29 @@ func pairHost() string {
 
 func freeAddress(t *testing.T, host string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", host+":0")
-	if err != nil {
-		t.Fatal(err)
+	return freeAddresses(t, host, 1)[0]
+}
+
+// freeAddresses are so many different ones of a host.
+func freeAddresses(t *testing.T, host string, count int) (addresses []string) {
+	t.Helper()
+	for range count {
+		l, err := net.Listen("tcp", host+":0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		addresses = append(addresses, l.Addr().String())
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return addresses
 }
 
 // newPair starts an arbiter and two nodes, and waits until they are in sync.
 func newPair(t *testing.T, env ...string) *pair {
 	t.Helper()
 	host := pairHost()
-	s := &site{arbiter: freeAddress(t, host)}
-	for i := range 2 {
-		s.clients[i], s.links[i], s.health[i] = freeAddress(t, host), freeAddress(t, host), freeAddress(t, host)
-	}
+	at := freeAddresses(t, host, 7)
+	s := &site{clients: [2]string(at[0:2]), links: [2]string(at[2:4]), health: [2]string(at[4:6]), arbiter: at[6]}
 	p := newPairAt(t, s, env...)
 	p.awaitSync()
 	return p

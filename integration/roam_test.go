@@ -25,7 +25,8 @@ const (
 func (l *load) roam(ctx context.Context, p *pair, rng *rand.Rand, chosen mix) (stop func() error) {
 	l.roams = true
 	ctx, cancel := context.WithCancel(ctx)
-	w := worker{load: l, ctx: ctx, find: p.site.find, pace: pace}
+	find := func(ctx context.Context, o client.Options) (*client.Conn, error) { return l.find(ctx, p.site, o) }
+	w := worker{load: l, ctx: ctx, find: find, pace: pace}
 	if !l.begun {
 		l.begun = true
 		if err := w.subscribeAll(); err != nil {
@@ -41,7 +42,10 @@ func (l *load) roam(ctx context.Context, p *pair, rng *rand.Rand, chosen mix) (s
 			w.rng = rand.New(rand.NewPCG(rng.Uint64(), uint64(i)))
 			all.Go(func() {
 				for ctx.Err() == nil {
-					if err := forgive(job(w)); err != nil {
+					l.turns.RLock()
+					err := forgive(job(w))
+					l.turns.RUnlock()
+					if err != nil {
 						mu.Lock()
 						errs = append(errs, err)
 						mu.Unlock()
@@ -75,8 +79,18 @@ func forgive(err error) error {
 	return excuse(err)
 }
 
+// part does what ends all connections, as killing the master does, and waits until the clients have noted whatever came over
+// them. Only then may they go on: what is noted late of one connection would seem to be delivered after what came over the next.
+func (l *load) part(end func()) {
+	l.parted.Store(true)
+	end()
+	l.turns.Lock()
+	l.parted.Store(false)
+	l.turns.Unlock()
+}
+
 // find connects to the node that serves, trying one after the other.
-func (s *site) find(ctx context.Context, o client.Options) (*client.Conn, error) {
+func (l *load) find(ctx context.Context, s *site, o client.Options) (*client.Conn, error) {
 	o.HeartBeat = beat
 	o.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
 		conn, err := s.dial(ctx, addr)
@@ -87,6 +101,12 @@ func (s *site) find(ctx context.Context, o client.Options) (*client.Conn, error)
 	}
 	for at := rand.IntN(2); ; at = 1 - at {
 		c, err := findAt(ctx, s.clients[at], o)
+		if l.parted.Load() {
+			if err == nil {
+				c.Close()
+			}
+			return nil, net.ErrClosed
+		}
 		if err == nil {
 			context.AfterFunc(ctx, func() { c.Close() })
 			return c, nil

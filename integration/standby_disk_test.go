@@ -19,7 +19,7 @@ func TestStandbyDisk(t *testing.T) {
 	t.Parallel()
 	t.Logf("-seed %d", *seed)
 	rng := rand.New(rand.NewPCG(*seed, 8))
-	p := newBusyPair(newPair(t, expiryPolicy), rng)
+	p := newBusyPair(newPair(t, expiryPolicy, refusing), rng)
 	for _, disk := range []struct {
 		name   string
 		change func(t *testing.T, p *busyPair, standby int)
@@ -36,7 +36,7 @@ func TestStandbyDisk(t *testing.T) {
 		p.work(200)
 		p.start(1 - master)
 		p.awaitSync()
-		p.nodes[master].Kill()
+		p.kill(master)
 		if got := p.awaitMaster(); got != 1-master {
 			t.Fatalf("%s: node %d serves, and is dead", disk.name, got)
 		}

@@ -112,8 +112,9 @@ func TestArbiterAway(t *testing.T) {
 	}
 	p.arbiter.start(t)
 	p.awaitReachable(1 - master)
-	p.nodes[master].Kill()
-	took, err := p.probe.since(within(t), time.Now())
+	killed = time.Now()
+	p.kill(master)
+	took, err := p.probe.since(within(t), killed)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, p.logs())
 	}
@@ -143,11 +144,11 @@ func TestEverythingKilled(t *testing.T) {
 	t.Parallel()
 	t.Logf("%d blackouts, -seed %d", *blackouts, *seed)
 	rng := rand.New(rand.NewPCG(*seed, 6))
-	p := newBusyPair(newPair(t, expiryPolicy), rng)
+	p := newBusyPair(newPair(t, expiryPolicy, refusing), rng)
 	for range *blackouts {
 		p.awaitSync()
 		p.work(200 + rng.IntN(500))
-		inAnyOrder(rng, func(i int) { p.processes()[i].Kill() })
+		p.load.part(func() { inAnyOrder(rng, func(i int) { p.processes()[i].Kill() }) })
 		inAnyOrder(rng, func(i int) { p.processes()[i].start(t) })
 		back := time.Now()
 		ctx, cancel := context.WithDeadline(t.Context(), back.Add(time.Minute))
