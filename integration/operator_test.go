@@ -41,6 +41,7 @@ func TestPairOperator(t *testing.T) {
 	p.wantTool("status", master, 0, "in sync")
 	p.wantTool("status", standby, 0, "master    "+name(master)+" at "+p.nodes[master].Addr)
 	p.wantTool("status", standby, 2, "takes no argument", "please")
+	p.wantTool("status", standby, 1, "no node of a pair answers", "--data", t.TempDir())
 	p.wantTool("switchover", standby, 1, "this node is standby: a switchover begins at a master whose standby is in sync")
 	p.wantTool("promote", standby, 1, "nothing was done")
 	p.wantTool("resync", master, 1, "this node is the master: its journal is the one that counts")
