@@ -256,6 +256,19 @@ func TestNodesTakeTurns(t *testing.T) {
 	}
 }
 
+// A standby that has just handed over is listed in sync before it is connected again: a switchover back waits for it.
+func TestSwitchoverWaitsForTheStandby(t *testing.T) {
+	t.Parallel()
+	p := newTwosome(t)
+	for range 5 {
+		master := p.awaitMaster()
+		p.awaitRole(master, Duplex)
+		if err := p.nodes[master].Switchover(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // Who finds nobody listening takes a master for dead, and does not wait: a node that ends must listen as long as its clients
 // are served.
 func TestNodeListensUntilItLeadsNoMore(t *testing.T) {

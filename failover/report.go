@@ -164,12 +164,31 @@ func (t *Term) Status() Status {
 	return s
 }
 
+// switchoverRetry is how often a switchover is tried with a standby that is listed in sync and has just come back.
+const switchoverRetry = 20 * time.Millisecond
+
+// beginSwitchover asks for one until the standby is in step with this node, for as long as a switchover may take.
+func (t *Term) beginSwitchover(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, t.n.opt.Terms.HoldTimeout)
+	defer cancel()
+	for ctx.Err() == nil {
+		if role, _ := t.change(); role != Duplex {
+			return fmt.Errorf("this node is %s: a switchover begins at a master whose standby is in sync", role)
+		}
+		t.handle(Event{Kind: OnSwitchover})
+		if role, _ := t.change(); role != Duplex {
+			return nil
+		}
+		sleep(ctx, switchoverRetry)
+	}
+	return errors.New("there was no switchover: the standby is not in step with this node, or the register not to be believed")
+}
+
 // switchover asks for one and waits for its end.
 func (t *Term) switchover(ctx context.Context) error {
-	if role, _ := t.change(); role != Duplex {
-		return fmt.Errorf("this node is %s: a switchover begins at a master whose standby is in sync", role)
+	if err := t.beginSwitchover(ctx); err != nil {
+		return err
 	}
-	t.handle(Event{Kind: OnSwitchover})
 	for {
 		role, changed := t.change()
 		switch role {
@@ -180,7 +199,7 @@ func (t *Term) switchover(ctx context.Context) error {
 			return nil
 		case HandingOver:
 		default:
-			return errors.New("there was no switchover: the standby was not in step with this node for it, or the register did not answer")
+			return errors.New("there was no switchover: the standby was lost meanwhile, or the register did not answer")
 		}
 		select {
 		case <-changed:
