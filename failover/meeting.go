@@ -318,8 +318,9 @@ func (t *Term) follow(link uint64, epoch uint32) {
 			<-ended
 		}
 		return NewReceiver(t.log, ReceiverOptions{
-			OnSignal: t.signalled(link),
-			OnCommit: t.broker.Durable,
+			OnSignal:  t.signalled(link),
+			OnCommit:  t.broker.Durable,
+			OnReplace: func() error { return t.yield(link) },
 			OnPlanned: func(end journal.Position, cluster ID, epoch uint32) error {
 				t.handle(Event{Kind: OnPlanned, Link: link, Seq: end.Seq, Epoch: epoch, Cluster: cluster})
 				return l.ctx.Err()

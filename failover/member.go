@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"errors"
 	"sync"
 	"time"
 )
@@ -76,6 +77,16 @@ func (m *member) look(fn func(*State)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	fn(&m.state)
+}
+
+// yield has the journal make way for a snapshot, unless this node may yet become the master with it.
+func (m *member) yield(link uint64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.state.Yield(link) {
+		return errors.New("this node may yet become the master with the journal that it has")
+	}
+	return nil
 }
 
 func (m *member) perform(a *Action) error {

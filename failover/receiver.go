@@ -25,6 +25,9 @@ type ReceiverOptions struct {
 	// nor the cluster are remembered yet, and no record was taken. An error ends the connection. It must not wait for the
 	// Receiver's Close. nil: nobody is told.
 	OnPlanned func(end journal.Position, cluster ID, epoch uint32) error
+	// OnReplace is called when a snapshot is whole, before it takes the place of the journal. An error keeps the journal, and
+	// ends the connection. nil: nobody is asked.
+	OnReplace func() error
 	// OnCommit is called with the Seq up to which everything is committed, as far as it is durable here. It grows. Calls do
 	// not overlap; it must not call the Receiver.
 	OnCommit func(seq uint64)
@@ -65,6 +68,9 @@ type Receiver struct {
 func NewReceiver(log *Log, opt ReceiverOptions) *Receiver {
 	if opt.OnPlanned == nil {
 		opt.OnPlanned = func(journal.Position, ID, uint32) error { return nil }
+	}
+	if opt.OnReplace == nil {
+		opt.OnReplace = func() error { return nil }
 	}
 	return &Receiver{log: log, opt: opt}
 }
@@ -159,6 +165,9 @@ func (r *Receiver) acceptPlan(f frame) (err error) {
 		err = r.log.cut(p.From)
 	}
 	end := r.log.End()
+	if err == nil && end.Seq > p.From.Seq { // what an earlier connection still brought
+		err = fmt.Errorf("the plan goes on from seq %d; the journal has come to seq %d since the HELLO", p.From.Seq, end.Seq)
+	}
 	if err == nil && end != p.From {
 		err = fmt.Errorf("%w: the plan goes on from seq %d, chain %08x; the journal ends with %d, %08x",
 			ErrDiverged, p.From.Seq, p.From.Chain, end.Seq, end.Chain)
@@ -209,6 +218,9 @@ func (r *Receiver) acceptSnapshotEnd(f frame) error {
 	if err == nil {
 		err = r.importer.Finish(e.end)
 		r.importer = nil
+	}
+	if err == nil {
+		err = r.opt.OnReplace()
 	}
 	if err == nil {
 		err = r.log.replace(r.plan.Cluster, r.plan.Lineage, r.log.End().Seq > 0)

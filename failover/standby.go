@@ -47,13 +47,17 @@ func (t *turn) following() Role {
 }
 
 // acquainted is for a peer that is not master: whatever this node has promised, it was to a process that is dead, for the lock
-// of a journal is exclusive, or to a master that has stood down (R13). But a peer that the register names as master, and whose
-// journal it lists, has a moment to be it: else a master that hands over, and stands by again at once, would take the role back.
+// of a journal is exclusive, or to a master that has stood down (R13). But a HELLO may be old, from before the peer became the
+// master that this node has followed since: then it had not promised that epoch itself. And a peer that the register names as
+// master, and whose journal it lists, has a moment to be it: else a master that hands over, and stands by again at once, would
+// take the role back.
 func (t *turn) acquainted() {
 	p, r := &t.peer.says, &t.seen.Record
-	if r.Master == p.Node && r.Lists(Member{Node: p.Node, JournalID: p.JournalID}) {
+	switch {
+	case p.Promised < max(t.epoch, t.kept.Promised):
+	case r.Master == p.Node && r.Lists(Member{Node: p.Node, JournalID: p.JournalID}):
 		t.set(timerPromise, t.terms.Bias)
-	} else {
+	default:
 		t.due[timerPromise] = 0
 	}
 	t.alone()
@@ -108,6 +112,13 @@ func (t *turn) promiseOver() {
 	t.alone()
 }
 
+// Yield says whether the journal may make way for a snapshot that has come over a connection: not while a CAS is under way, or
+// in doubt, that would make a master of this very journal. If it may, this State asks for the role no more.
+func (s *State) Yield(link uint64) bool {
+	s.yielded = s.yielded || s.peer.link == link && !s.ask.open && !s.ask.doubtful
+	return s.yielded
+}
+
 func (t *turn) unlinked() {
 	t.unlink()
 	if t.role.IsMaster() {
@@ -144,7 +155,7 @@ func (t *turn) released() {
 
 // seek asks the register for the role of a master, if this node may have it.
 func (t *turn) seek() {
-	if t.role != Idle || !t.readable() {
+	if t.role != Idle || t.yielded || !t.readable() {
 		return
 	}
 	switch {
@@ -179,9 +190,15 @@ func (t *turn) mayBegin() bool {
 // mayTakeOver is R4, with what R8 and R4b add.
 func (t *turn) mayTakeOver() bool {
 	r := &t.seen.Record
-	return r.Cluster == t.kept.Cluster && r.Lists(t.me()) && // this journal holds everything
+	return t.belongsTo(r.Cluster) && r.Lists(t.me()) && // this journal holds everything
 		t.end >= r.MinSeq && t.lastEpoch <= r.Epoch && // and was not rolled back
 		t.probed && (t.due[timerPromise] == 0 || t.wasMaster(r))
+}
+
+// belongsTo says that this node is of that pair. It may be so without knowing: where its process died after the first record
+// was written, and before the answer came.
+func (t *turn) belongsTo(cluster ID) bool {
+	return cluster == t.kept.Cluster || t.kept.Cluster == ID{} && cluster == t.kept.JournalID
 }
 
 // wasMaster says that this node has been master of the epoch of r. What it had promised before was over by then, and it has
@@ -208,7 +225,7 @@ func (t *turn) promote() {
 
 // overrule is R11 or, on a master, R9: the register is written anew, with an epoch above all that anybody has heard of.
 func (t *turn) overrule(r *Reading) {
-	if t.ask.open {
+	if t.ask.open || t.yielded {
 		return // until the next look
 	}
 	t.forced = false

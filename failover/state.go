@@ -78,6 +78,7 @@ type State struct {
 	solo    bool   // the alarm is raised
 	refused bool   // DoRefuse was said
 	forced  bool   // an operator wants this node to be master
+	yielded bool   // the journal makes way for another: it is nobody's any more
 
 	end       uint64
 	durable   uint64

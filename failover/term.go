@@ -120,14 +120,14 @@ func newTerm(ctx context.Context, n *Node) (*Term, error) {
 
 // recollect is what the node remembers. Where that is about another journal, it is a journal that nobody knows: its history
 // is forgotten, what was promised is not.
-func (t *Term) recollect() (Kept, Lineage, error) {
-	id := t.log.ID()
-	if !t.log.Ours() {
-		if err := t.log.Remember(func(p *Pair) { p.Journal, p.Lineage = id, nil }); err != nil {
+func (m *member) recollect() (Kept, Lineage, error) {
+	id := m.log.ID()
+	if !m.log.Ours() {
+		if err := m.log.Remember(func(p *Pair) { p.Journal, p.Lineage = id, nil }); err != nil {
 			return Kept{}, nil, err
 		}
 	}
-	p := t.log.Pair()
+	p := m.log.Pair()
 	return Kept{Cluster: p.Cluster, JournalID: id, Promised: p.Promised, RegRev: p.RegRev}, p.Lineage, nil
 }
 

@@ -1,0 +1,86 @@
+package failover
+
+import (
+	"testing"
+	"time"
+)
+
+// What the simulation has found, and is found no more.
+
+var lateTerms = Terms{Node: "b", Lease: time.Second, Bias: time.Second, Retry: time.Second, Bootstrap: time.Second}
+
+func asks(actions []Action) bool {
+	for i := range actions {
+		if actions[i].Kind == DoCAS {
+			return true
+		}
+	}
+	return false
+}
+
+func standbyOf(epoch uint32) (s State, reading Reading) {
+	me, other := Member{"b", ID{2}}, Member{"a", ID{1}}
+	reading = Reading{Revision: 7, Found: true, Record: Record{Cluster: ID{1}, Epoch: epoch, Master: "a", InSync: []Member{other, me}}}
+	s = NewState(1, &lateTerms, Start{Kept: Kept{Cluster: ID{1}, JournalID: ID{2}, Promised: epoch, RegRev: 7}, End: 5, LastEpoch: epoch})
+	s.Step(1, Event{Kind: OnSeen, Reading: &reading}, nil)
+	return s, reading
+}
+
+// The process that writes the first record dies before it hears that it was written.
+func TestFirstRecordWithoutAnAnswer(t *testing.T) {
+	t.Parallel()
+	me := Member{"b", ID{2}}
+	reading := Reading{Revision: 1, Found: true, Record: Record{Cluster: ID{2}, Epoch: 1, Master: "b", InSync: []Member{me}}}
+	s := NewState(1, &lateTerms, Start{Kept: Kept{JournalID: ID{2}}})
+	later := 1 + 2*time.Second
+	s.Step(later, Event{Kind: OnTick}, nil)
+	s.Step(later, Event{Kind: OnUnreached}, nil)
+	if !asks(s.Step(later, Event{Kind: OnSeen, Reading: &reading}, nil)) {
+		t.Errorf("the one node that is in sync is %s for ever", s.Role())
+	}
+}
+
+// A HELLO comes late, from before the peer became the master that this node follows: the promise to that one holds.
+func TestLateHello(t *testing.T) {
+	t.Parallel()
+	for _, promised := range []uint32{4, 5} {
+		s, _ := standbyOf(5)
+		s.Step(2, Event{Kind: OnLinked, Link: 1, Peer: &Peer{Node: "a", Cluster: ID{1}, JournalID: ID{1}, Master: true, Epoch: 5, Promised: 5}}, nil)
+		s.Step(2, Event{Kind: OnPlanned, Link: 1, Seq: 5, Epoch: 5, Cluster: ID{1}}, nil)
+		s.Step(3, Event{Kind: OnSignal, Link: 1, Signal: Signal{Kind: Beacon, Epoch: 5}}, nil)
+		got := asks(s.Step(4, Event{Kind: OnLinked, Link: 2, Peer: &Peer{Node: "a", Cluster: ID{1}, JournalID: ID{1}, Promised: promised}}, nil))
+		if want := promised == 5; got != want {
+			t.Errorf("after the HELLO of a peer that is no master and has promised epoch %d, it asks for the role: %t, want %t", promised, got, want)
+		}
+	}
+}
+
+// A journal does not make way for a snapshot while a CAS may come late that makes it that of a master; and once it makes way,
+// it is nobody's.
+func TestYieldAndTheRole(t *testing.T) {
+	t.Parallel()
+	master := Peer{Node: "a", Cluster: ID{1}, JournalID: ID{1}, Master: true, Epoch: 5, Promised: 5}
+	s, reading := standbyOf(5)
+	later := 1 + 3*time.Second
+	s.Step(later, Event{Kind: OnTick}, nil)
+	if !asks(s.Step(later, Event{Kind: OnUnreached}, nil)) {
+		t.Fatalf("it does not ask for the role: it is %s", s.Role())
+	}
+	s.Step(later, Event{Kind: OnLinked, Link: 1, Peer: &master}, nil)
+	if s.Yield(1) {
+		t.Error("the journal makes way while the register is asked")
+	}
+	s.Step(later, Event{Kind: OnAnswer, Number: 1, Outcome: Unknown}, nil)
+	if s.Yield(1) {
+		t.Error("the journal makes way while it is not known what the register did")
+	}
+	reading.Revision, reading.Record.Nonce = 8, "a's"
+	s.Step(later, Event{Kind: OnSeen, Reading: &reading}, nil)
+	if s.Yield(2) || !s.Yield(1) {
+		t.Error("the journal makes way for an old connection, or not for the current one")
+	}
+	s.Step(2*later, Event{Kind: OnTick}, nil)
+	if asks(s.Step(2*later, Event{Kind: OnUnreached}, nil)) {
+		t.Error("it asks for the role with a journal that makes way")
+	}
+}
