@@ -48,7 +48,8 @@ func TestLateHello(t *testing.T) {
 		s.Step(2, Event{Kind: OnLinked, Link: 1, Peer: &Peer{Node: "a", Cluster: ID{1}, JournalID: ID{1}, Master: true, Epoch: 5, Promised: 5}}, nil)
 		s.Step(2, Event{Kind: OnPlanned, Link: 1, Seq: 5, Epoch: 5, Cluster: ID{1}}, nil)
 		s.Step(3, Event{Kind: OnSignal, Link: 1, Signal: Signal{Kind: Beacon, Epoch: 5}}, nil)
-		got := asks(s.Step(4, Event{Kind: OnLinked, Link: 2, Peer: &Peer{Node: "a", Cluster: ID{1}, JournalID: ID{1}, Promised: promised}}, nil))
+		s.Step(4, Event{Kind: OnLinked, Link: 2, Peer: &Peer{Node: "a", Cluster: ID{1}, JournalID: ID{1}, Promised: promised}}, nil)
+		got := asks(s.Step(4+lateTerms.Bias, Event{Kind: OnTick}, nil))
 		if want := promised == 5; got != want {
 			t.Errorf("after the HELLO of a peer that is no master and has promised epoch %d, it asks for the role: %t, want %t", promised, got, want)
 		}
@@ -82,5 +83,26 @@ func TestYieldAndTheRole(t *testing.T) {
 	s.Step(2*later, Event{Kind: OnTick}, nil)
 	if asks(s.Step(2*later, Event{Kind: OnUnreached}, nil)) {
 		t.Error("it asks for the role with a journal that makes way")
+	}
+}
+
+// A master commits nothing of what it got as a standby before that is durable.
+func TestPlannedIsNotDurable(t *testing.T) {
+	t.Parallel()
+	s, _ := standbyOf(5)
+	master := Peer{Node: "a", Cluster: ID{1}, JournalID: ID{1}, Master: true, Epoch: 5, Promised: 5}
+	s.Step(2, Event{Kind: OnLinked, Link: 1, Peer: &master}, nil)
+	s.Step(2, Event{Kind: OnPlanned, Link: 1, Seq: 9, Epoch: 5, Cluster: ID{1}}, nil) // of which an earlier connection has brought four
+	later := 1 + 3*time.Second
+	s.Step(later, Event{Kind: OnTick}, nil)
+	if !asks(s.Step(later, Event{Kind: OnUnreached}, nil)) {
+		t.Fatalf("it does not ask for the role: it is %s", s.Role())
+	}
+	s.Step(later, Event{Kind: OnAnswer, Number: 1, Revision: 8}, nil)
+	if s.Commit() != 5 {
+		t.Errorf("a new master commits up to seq %d, and has 5 durable", s.Commit())
+	}
+	if s.Step(later, Event{Kind: OnDurable, Seq: 9}, nil); s.Commit() != 9 {
+		t.Errorf("a new master commits up to seq %d, and has 9 durable", s.Commit())
 	}
 }

@@ -374,7 +374,7 @@ func (w *world) follow(n int, f modelFrame, crash int) int {
 		cluster = m.kept.Cluster
 	}
 	actions := w.step(n, Event{Kind: OnPlanned, Link: m.link, Seq: uint64(f.seq), Epoch: uint32(f.epoch), Cluster: cluster}, crash)
-	if m.up && d.planned {
+	if m.up && d.planned && m.s.durable >= uint64(f.seq) { // else when it is durable
 		w.push(1-n, modelFrame{kind: Flushed, epoch: f.epoch, seq: f.seq})
 	}
 	return actions

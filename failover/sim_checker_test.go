@@ -105,7 +105,12 @@ func (c *simChecker) claims(t *simTerm, revision uint64, r *Record) {
 }
 
 // R1, S5: what a master commits is on its disk, and is what all others commit there.
-func (c *simChecker) commits(t *simTerm, seq uint64) { c.agree(t, seq) }
+func (c *simChecker) commits(t *simTerm, seq uint64) {
+	if d := t.log.Durable(); seq > d {
+		c.s.violate("R1", "%s commits seq %d, and has %d durable", t.n.name, seq, d)
+	}
+	c.agree(t, seq)
+}
 
 // S5: as a standby.
 func (c *simChecker) follows(t *simTerm, seq uint64) {

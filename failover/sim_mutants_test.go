@@ -2,7 +2,6 @@ package failover
 
 // A simMutant is a bug on purpose. The zero simMutant is none.
 type simMutant struct {
-	name      string
 	trimEarly bool
 	bug       func() simBug // of a standby's stream
 }

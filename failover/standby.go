@@ -81,7 +81,7 @@ func (t *turn) planned(e *Event) {
 		return
 	}
 	t.kept.Cluster, t.kept.Promised = e.Cluster, e.Epoch
-	t.end, t.durable, t.lastEpoch = e.Seq, e.Seq, e.Epoch
+	t.end, t.durable, t.lastEpoch = e.Seq, min(t.durable, e.Seq), e.Epoch
 	t.persist()
 }
 
