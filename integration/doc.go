@@ -6,6 +6,7 @@
 //	hosts     machines whose network can be cut
 //	disk      a file system whose power can be cut
 //	peers     the same scripts against Baton, ActiveMQ and RabbitMQ
+//	demo      a command that shows a pair at work
 //	prove     a command that measures: backlog, start, soak, durable, pair
 //	testdata  scripts for clients in other languages
 //
@@ -27,4 +28,5 @@
 //	go test ./integration -run TestPowerLoss -timeout 60m -images 500
 //	go test ./integration -run TestPartitions -timeout 12h -transitions 4032
 //	go test ./integration -run TestKill9 -cycles 50 -seed 12345
+//	go test ./integration -run TestPairClients -timeout 60m -v -failovers 1000
 package integration
