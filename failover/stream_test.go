@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 
 	"baton/journal"
@@ -250,7 +251,10 @@ func TestReplaceCrashAnywhere(t *testing.T) {
 		}
 		left := calls
 		var crashed *memfs.FS
+		var one sync.Mutex // the journal's goroutines call at the same time
 		standby.disk.OnCall(func(call memfs.Call) error {
+			one.Lock()
+			defer one.Unlock()
 			if left--; left == 0 && call.Writes() {
 				crashed = standby.disk.CrashClone(memfs.Random(uint64(calls)))
 			} else if left == 0 {
