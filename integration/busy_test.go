@@ -47,8 +47,8 @@ func (b *busyPair) kill(master int) {
 	b.load.part(b.nodes[master].Kill)
 }
 
-// refusing is for pairs whose standby is killed: the clients that it hands on would lose their connections, and the master
-// give what they had to others, before they have noted what came.
+// refusing is for pairs whose standby is killed or cut off. Of clients that it hands on the master would learn too early that they
+// are gone, and give what they had to others before they have noted it; or too late, long after the queues were drained.
 const refusing = "BATON_FAILOVER_STANDBY=refuse"
 
 // rest ends the load.

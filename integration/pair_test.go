@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -155,9 +156,10 @@ type pairStatus struct {
 
 // status asks a node that runs; ok is false when it does not answer. It asks as the command does, which would take a tenth of
 // a second each time.
-func (p *pair) status(i int) (s pairStatus, ok bool) {
-	p.t.Helper()
-	socket := filepath.Join(p.nodes[i].options.Data, "failover.sock")
+func (p *pair) status(i int) (s pairStatus, ok bool) { return p.nodes[i].status() }
+
+func (p *pairProcess) status() (s pairStatus, ok bool) {
+	socket := filepath.Join(p.options.Data, "failover.sock")
 	asking := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
@@ -192,10 +194,16 @@ func (p *pair) await(what string, wanted func(pairStatus) bool) (node int) {
 	return 0
 }
 
-// awaitSync waits until there is a master whose standby can take over, and says who it is.
+// awaitSync waits until there is a master whose standby can take over, and knows that it can, and says who it is. A master calls
+// itself duplex as soon as it has asked the register for that.
 func (p *pair) awaitSync() (master int) {
 	p.t.Helper()
-	return p.await("is a master with a standby in sync", func(s pairStatus) bool { return s.Role == "duplex" && s.Serving })
+	return 1 - p.await("is a standby in sync", func(s pairStatus) bool {
+		return s.Role == "standby" && slices.ContainsFunc(p.nodes[:], func(n *pairProcess) bool {
+			m, ok := n.status()
+			return ok && m.Role == "duplex" && m.Serving && m.Epoch == s.Epoch && len(m.InSync) == 2
+		})
+	})
 }
 
 func (p *pair) awaitMaster() (master int) {

@@ -51,7 +51,7 @@ func newIslandPair(t *testing.T, rng *rand.Rand) *islandPair {
 		from:    n.Hosts[hostClients].Enter,
 		reach:   n.Hosts[hostClients].Dial,
 	}
-	return &islandPair{network: n, busyPair: newBusyPair(newPairAt(t, s, expiryPolicy,
+	return &islandPair{network: n, busyPair: newBusyPair(newPairAt(t, s, expiryPolicy, refusing,
 		"BATON_STOMP_ALLOW_ANONYMOUS=anywhere", "BATON_FAILOVER_SECRET=a secret that nobody would guess"), rng)}
 }
 
