@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -22,6 +23,7 @@ import (
 const (
 	dialEvery   = 200 * time.Millisecond // about
 	refusedWait = 20 * time.Millisecond  // between the two attempts of R13
+	cutShort    = 4                      // attempts at a node that listens and greets nobody
 	// maxGreetings bounds the connections that have not proved yet whose they are.
 	maxGreetings = 16
 	warnEvery    = 10 * time.Second // of strangers
@@ -68,7 +70,10 @@ func (t *Term) seekPeer(within time.Duration) {
 	refused := 0
 	o := t.linkOptions()
 	o.Greet = within
-	for {
+	for attempt := 1; refused < 2; attempt++ {
+		if attempt > 1 {
+			sleep(t.ctx, refusedWait)
+		}
 		link, err := Dial(t.ctx, t.n.opt.Address, o, t.hello)
 		if err == nil {
 			t.linked(link)
@@ -80,13 +85,15 @@ func (t *Term) seekPeer(within time.Duration) {
 		if errors.Is(err, ErrSecret) || errors.Is(err, ErrStranger) {
 			t.n.strangers.warn(t.logger, "the other node cannot be spoken with", zap.String("address", t.n.opt.Address), zap.Error(err))
 		}
-		if !errors.Is(err, syscall.ECONNREFUSED) {
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			refused++
+			continue
+		}
+		refused = 0
+		// One that cuts a connection short may be dying, and refuse the next.
+		if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.EOF) || attempt == cutShort {
 			break
 		}
-		if refused++; refused == 2 {
-			break
-		}
-		sleep(t.ctx, refusedWait)
 	}
 	t.linkMu.Lock()
 	dead := refused == 2 && t.closed && t.link == nil
@@ -177,8 +184,11 @@ func (t *Term) linked(link *Link) {
 	t.met(hello)
 	t.handle(Event{Kind: OnLinked, Link: l.number, Peer: peerOf(&hello)})
 	begun := t.job(func() {
-		defer close(l.ended)
-		t.serveLink(l)
+		lost := t.serveLink(l)
+		close(l.ended)
+		if lost { // not before: who meets waits for the end of the last one
+			signal(t.meeting)
+		}
 	})
 	if !begun {
 		link.Close()
@@ -195,7 +205,8 @@ func peerOf(h *Hello) *Peer {
 	return p
 }
 
-func (t *Term) serveLink(l *numberedLink) {
+// serveLink serves a connection to its end, and says whether that of a master is lost.
+func (t *Term) serveLink(l *numberedLink) (lost bool) {
 	defer l.hangup()
 	broken := t.runLink(l)
 	t.linkMu.Lock()
@@ -208,15 +219,13 @@ func (t *Term) serveLink(l *numberedLink) {
 		t.parted(broken)
 	}
 	if t.ctx.Err() != nil {
-		return
+		return false
 	}
 	if errors.Is(broken, ErrReplaced) {
 		t.end(fmt.Errorf("%w: %w", errAgain, broken))
 	}
 	t.handle(Event{Kind: OnUnlinked, Link: l.number})
-	if current && l.Peer().Master {
-		signal(t.meeting)
-	}
+	return current && l.Peer().Master
 }
 
 func (t *Term) runLink(l *numberedLink) *Broken {

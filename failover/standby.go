@@ -126,6 +126,7 @@ func (t *turn) unlinked() {
 		return
 	}
 	t.alone()
+	t.do(Action{Kind: DoRead}) // it may be listed, or not any more, since it heard last
 }
 
 // unreached is R4b: the peer does not answer; and R13, if its process is dead.
