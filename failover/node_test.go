@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"baton/journal"
+	"baton/journal/memfs"
 )
 
 // A plainRegister does what it is asked, in memory.
@@ -17,6 +19,7 @@ type plainRegister struct {
 	mu      sync.Mutex
 	now     Reading
 	changed chan struct{}
+	all     []Record // that there were
 }
 
 func (r *plainRegister) CAS(_ context.Context, expect uint64, record Record) (uint64, error) {
@@ -26,6 +29,7 @@ func (r *plainRegister) CAS(_ context.Context, expect uint64, record Record) (ui
 		return 0, ErrLost
 	}
 	r.now = Reading{Revision: expect + 1, Found: true, Record: record}
+	r.all = append(r.all, record)
 	close(r.changed)
 	r.changed = make(chan struct{})
 	return r.now.Revision, nil
@@ -140,6 +144,7 @@ type twosome struct {
 	options  [2]NodeOptions
 	nodes    [2]*Node
 	stop     [2]func() error
+	disks    [2]*memfs.FS
 }
 
 func newTwosome(t *testing.T) *twosome {
@@ -147,6 +152,7 @@ func newTwosome(t *testing.T) *twosome {
 	p := &twosome{t: t, register: &plainRegister{changed: make(chan struct{})}}
 	listeners := [2]net.Listener{listenLoopback(t), listenLoopback(t)}
 	for i := range p.nodes {
+		p.disks[i] = memfs.New()
 		p.serves[i], p.hold[i] = make(chan struct{}, 8), make(chan struct{})
 		p.options[i] = NodeOptions{
 			Terms: Terms{
@@ -154,7 +160,7 @@ func newTwosome(t *testing.T) *twosome {
 				Lease: 1500 * time.Millisecond, Guard: 150 * time.Millisecond, Bias: 500 * time.Millisecond, Beacon: 300 * time.Millisecond,
 				Retry: 50 * time.Millisecond, Refresh: 5 * time.Second, Bootstrap: 3 * time.Second,
 			},
-			Pair: "test", Data: t.TempDir(), Journal: journal.Options{SegmentBytes: 1 << 20},
+			Pair: "test", Data: "data", Journal: journal.Options{SegmentBytes: 1 << 20, FS: p.disks[i]},
 			Listener: listeners[i], Address: listeners[1-i].Addr().String(), Advertise: string(rune('a'+i)) + ":61613",
 			Register: p.register, NewBroker: func(*Term) Broker {
 				return &quietBroker{serves: p.serves[i], hold: p.hold[i], changed: make(chan struct{}), failed: make(chan struct{})}
@@ -183,7 +189,7 @@ func (p *twosome) start(i int) {
 		default:
 			close(p.hold[i])
 		}
-		if err := p.stop[i](); err != nil {
+		if err := p.stop[i](); err != nil && !errors.Is(err, errBrokenDisk) {
 			p.t.Error(err)
 		}
 	})
@@ -313,4 +319,47 @@ func (p *twosome) doorClosed(i int) <-chan struct{} {
 		}
 	}()
 	return closed
+}
+
+var errBrokenDisk = errors.New("the disk is broken")
+
+// A master whose disk fails has its standby take over, and ends with what is wrong (R12).
+func TestNodeWithABrokenDiskHandsOver(t *testing.T) {
+	t.Parallel()
+	p := newTwosome(t)
+	master := p.awaitMaster()
+	p.awaitRole(master, Duplex)
+	term, err := p.nodes[master].current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.disks[master].OnCall(func(call memfs.Call) error {
+		if call.Op == "Datasync" {
+			return errBrokenDisk
+		}
+		return nil
+	})
+	end := term.log.End()
+	if err := term.log.Append([]journal.Record{{Seq: end.Seq + 1, Epoch: end.Epoch, Type: 1, Body: []byte("lost")}}); err != nil {
+		t.Fatal(err)
+	}
+	term.log.Sync()
+	if got := p.awaitMaster(); got != 1-master {
+		t.Fatalf("node %d serves with a broken disk", got)
+	}
+	handedOver := slices.ContainsFunc(p.register.records(), func(r Record) bool {
+		return r.By == p.options[master].Terms.Node && r.Master == p.options[1-master].Terms.Node
+	})
+	if !handedOver {
+		t.Errorf("nobody handed over: %+v", p.register.records())
+	}
+	if err := p.stop[master](); !errors.Is(err, errBrokenDisk) {
+		t.Errorf("the node ended with %v", err)
+	}
+}
+
+func (r *plainRegister) records() []Record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.all)
 }

@@ -41,7 +41,8 @@ type Term struct {
 	refusing    bool          // DoRefuse was said; the same guards it
 	copies      atomic.Int32
 
-	over   chan struct{} // closed when the term is to end, for cause
+	fault  atomic.Pointer[error] // of the journal, or of the disk
+	over   chan struct{}         // closed when the term is to end, for cause
 	ending sync.Once
 	cause  error
 
@@ -229,18 +230,30 @@ func (t *Term) later(chore func()) {
 func (t *Term) host() {
 	for t.ctx.Err() == nil {
 		if err := t.keepUp(); err != nil {
-			t.end(err)
+			t.brokerEnded(err)
 			return
 		}
 		select {
 		case epoch := <-t.roles:
 			if err := t.lead(epoch); err != nil {
-				t.end(err)
+				t.brokerEnded(err)
 			}
 			return
 		default:
 		}
 	}
+}
+
+// brokerEnded ends the term, but for a fault of the journal, which ends the broker too: then the node stands down by itself,
+// within DegradeAfter.
+func (t *Term) brokerEnded(err error) {
+	if t.fault.Load() != nil {
+		select {
+		case <-t.over:
+		case <-time.After(2 * t.n.opt.Terms.DegradeAfter):
+		}
+	}
+	t.end(err)
 }
 
 // keepUp runs Follow until somebody wants the broker to rest, or the term to end.
@@ -297,14 +310,16 @@ func (t *Term) durable(seq uint64) {
 
 // failed is the journal's OnFatal.
 func (t *Term) failed(err error) {
-	if !t.begun.Load() {
-		return
+	if t.begun.Load() {
+		t.fail(err)
 	}
-	t.job(func() { // the writer of the journal must not wait for what comes of it
-		t.handle(Event{Kind: OnFault})
-		t.broker.Fail(err)
-		t.end(err)
-	})
+}
+
+// fail has the node stand down, for it can keep nothing any more. A master first has the peer take over, which takes a moment
+// (R12).
+func (t *Term) fail(err error) {
+	t.fault.CompareAndSwap(nil, &err)
+	t.job(func() { t.handle(Event{Kind: OnFault}) }) // who tells of it must not wait for what comes of it
 }
 
 // The methods of shell follow. The member calls them while it is locked.
@@ -362,6 +377,9 @@ func (t *Term) standDown(why Why) {
 	err := fmt.Errorf("%w: %s", errAgain, why)
 	if why == JournalFailed {
 		err = errors.New(why.String())
+		if fault := t.fault.Load(); fault != nil {
+			err = *fault
+		}
 	}
 	t.statusMu.Lock()
 	t.reason, t.stoodDown = why.String(), why
@@ -378,11 +396,7 @@ func (t *Term) standDown(why Why) {
 
 func (t *Term) broke(err error) {
 	t.logger.Error("this node cannot go on", zap.Error(err))
-	t.job(func() {
-		t.handle(Event{Kind: OnFault})
-		t.broker.Fail(err)
-		t.end(err)
-	})
+	t.fail(err)
 }
 
 func (t *Term) raise(a Alarm, raised bool) {
