@@ -205,7 +205,7 @@ func peerOf(h *Hello) *Peer {
 	return p
 }
 
-// serveLink serves a connection to its end, and says whether that of a master is lost.
+// serveLink serves a connection to its end, and says whether that of a master is lost, or of one to be.
 func (t *Term) serveLink(l *numberedLink) (lost bool) {
 	defer l.hangup()
 	broken := t.runLink(l)
@@ -225,7 +225,16 @@ func (t *Term) serveLink(l *numberedLink) (lost bool) {
 		t.end(fmt.Errorf("%w: %w", errAgain, broken))
 	}
 	t.handle(Event{Kind: OnUnlinked, Link: l.number})
-	return current && l.Peer().Master
+	return current && t.leads(l.Peer())
+}
+
+// leads says that a node is the master or, by the register, about to be.
+func (t *Term) leads(h Hello) (leads bool) {
+	t.look(func(s *State) {
+		r, known, _ := s.Seen()
+		leads = h.Master || known && r.Found && r.Record.Master == h.Node
+	})
+	return leads
 }
 
 func (t *Term) runLink(l *numberedLink) *Broken {
