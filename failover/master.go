@@ -116,7 +116,8 @@ func (t *turn) caughtUp() {
 	if t.held && t.counts() {
 		t.release()
 	}
-	if t.listed != t.peer.says.JournalID || t.ask.doubtful {
+	// While a retry is due the register has just failed: it is not asked again with each record that is flushed.
+	if (t.listed != t.peer.says.JournalID || t.ask.doubtful) && t.due[timerRetry] == 0 {
 		t.settle()
 	}
 }
