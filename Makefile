@@ -12,6 +12,7 @@ IMAGES   ?= 2000
 ROUNDS   ?= 1
 PROGRAMS ?= 1000000
 WORLDS   ?= 200000000
+SEEDS    ?= 1000000
 DIR      ?=
 
 # Programs that the tests speak with, as Debian packages: clients, and the brokers that Baton is compared with. Only
@@ -23,7 +24,7 @@ BROKERS = activemq rabbitmq-server
 CHECKERS = spin gcc libc6-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test lint fuzz programs peers torture failovers switchovers powerloss partitions backlog start soak durable selective pair bench bench-peers clients brokers checkers model
+.PHONY: help build run demo test lint fuzz programs peers torture failovers switchovers powerloss partitions backlog start soak durable selective pair bench bench-peers clients brokers checkers model simulate
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -44,6 +45,7 @@ test: clients brokers checkers lint ## everything that must hold before a change
 	$(MAKE) programs PROGRAMS=7200
 	$(GO) test -timeout 15m ./journal/...
 	$(GO) test ./failover -run '^TestModel$$/^(small|all)$$' -count=1 -timeout 15m -model.states=5000000
+	$(MAKE) simulate SEEDS=2000
 
 lint: ## format, vet, staticcheck and the layers of the rooms
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w: $$unformatted"; exit 1; fi
@@ -65,6 +67,9 @@ programs: ## give the destinations PROGRAMS (1000000) random programs of command
 
 model: ## explore the protocol of the pair, at most WORLDS (200 million) states of each bounds, which take 10 GiB or so
 	$(GO) test ./failover -run '^(TestModel|TestMutantsAreFound|TestLiveness)$$' -count=1 -v -timeout 72h -parallel 1 -model.states=$(WORLDS)
+
+simulate: ## simulate a pair, the real code on a clock, network and disk of its own, for SEEDS (1000000) seeds from SEED (1) on
+	$(GO) test ./failover -run '^TestSimulation$$' -count=1 -v -timeout 72h -sim.from=$(SEED) -sim.seeds=$(SEEDS)
 
 peers: brokers ## play the same scripts against Baton, ActiveMQ and RabbitMQ, and compare with docs/migrating.md
 	$(GO) test ./integration/peers -count=1 -v -timeout 10m

@@ -70,7 +70,11 @@ func (b *simBroker) look() {
 
 // receipt tells clients what is committed.
 func (b *simBroker) receipt(valid func() bool) {
-	for len(b.waiting) > 0 && b.waiting[0].seq <= b.commit && valid() {
+	upto := b.commit
+	if b.t.n.s.mutant.hasty {
+		upto = b.t.log.Durable()
+	}
+	for len(b.waiting) > 0 && b.waiting[0].seq <= upto && valid() {
 		b.t.n.s.clients.receipted(b.t, b.waiting[0])
 		b.waiting = b.waiting[1:]
 	}
@@ -125,9 +129,6 @@ func (b *simBroker) tend() {
 	floor := b.applied + 1
 	for _, e := range b.live {
 		floor = min(floor, e.seq)
-	}
-	if early := b.t.n.s.mutant.trimEarly; early {
-		b.t.log.j().Trim(b.t.log.Last() + 1)
 	}
 	b.t.log.Trim(floor)
 	b.t.log.Clean(&simCensus{t: b.t, asOf: b.applied, live: maps.Clone(b.live)})

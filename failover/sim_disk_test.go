@@ -106,6 +106,13 @@ func (d *simDisk) wait(what string) error {
 	return <-c.granted
 }
 
+// removeNow removes a file, whatever else is counted or waits.
+func (d *simDisk) removeNow(name string) {
+	d.fs.OnCall(nil)
+	_ = d.fs.Remove(name)
+	d.fs.OnCall(d.call)
+}
+
 // take returns the calls that have come to wait, in an order that does not depend on goroutines.
 func (d *simDisk) take() []*simCall {
 	d.mu.Lock()

@@ -99,6 +99,17 @@ func (n *simNode) job(fn func() func()) {
 	}()
 }
 
+// catchUp has the race detector know that what goroutines did before they came to wait for the disk is done: Wait tells it of
+// the last one alone.
+func (n *simNode) catchUp() {
+	n.doing.Lock()
+	defer n.doing.Unlock()
+	if n.disk != nil {
+		n.disk.mu.Lock()
+		defer n.disk.mu.Unlock()
+	}
+}
+
 // reap sees to what the node has come to, and says whether that was anything.
 func (n *simNode) reap() (any bool) {
 	n.doing.Lock()
@@ -558,6 +569,9 @@ func (t *simTerm) committed(seq uint64) {
 
 func (t *simTerm) extendLease(until time.Duration) {
 	if !t.gone() {
+		if until != forever {
+			until += t.n.s.mutant.linger
+		}
 		t.permit.extend(until)
 		t.later(t.broker.look)
 	}

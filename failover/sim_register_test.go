@@ -166,7 +166,13 @@ func (t *simTerm) changeRegister(number, revision uint64, record Record) {
 				return nil
 			}
 			return answer(Event{Kind: OnAnswer, Number: number, Outcome: Done, Revision: rev})
-		}, answer(Event{Kind: OnAnswer, Number: number, Outcome: Unknown}))
+		}, func() {
+			e := Event{Kind: OnAnswer, Number: number, Outcome: Unknown}
+			if s.mutant.confident {
+				e.Outcome, e.Revision = Done, revision+1
+			}
+			answer(e)()
+		})
 	})
 }
 

@@ -118,6 +118,8 @@ func (s *sim) run(until time.Duration, done func() bool) {
 func (s *sim) settle() {
 	for {
 		synctest.Wait()
+		s.nodes[0].catchUp()
+		s.nodes[1].catchUp()
 		a, b := s.nodes[0].reap(), s.nodes[1].reap()
 		if !a && !b {
 			return
