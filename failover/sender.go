@@ -3,6 +3,7 @@ package failover
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"baton/journal"
@@ -40,7 +41,7 @@ type Sender struct {
 	opt    SenderOptions
 	seeds  seeds
 	detach func()
-	near   bool // OnNear was called
+	near   atomic.Bool // OnNear was called; whoever reads the peer writes it, and Next reads it
 
 	plan     Plan
 	planned  bool // the plan was sent
@@ -240,7 +241,7 @@ func (s *Sender) catchUp(upto uint64) ([]byte, error) {
 		return nil, err
 	}
 	s.buf = s.buf[:size]
-	if !s.near { // then writes wait for it
+	if !s.near.Load() { // then writes wait for it
 		s.pace.sent(size, s.log.End().Seq-whole)
 	}
 	return s.sealRecords(s.buf, end, uint32(whole-s.at.Seq), whole >= min(upto, j.Durable())), nil
@@ -272,8 +273,8 @@ func (s *Sender) Accept(b []byte) error {
 		}
 	}
 	s.opt.OnSignal(signal)
-	if signal.Kind == Flushed && !s.near && s.log.Lag().Bytes < nearBytes {
-		s.near = true
+	if signal.Kind == Flushed && !s.near.Load() && s.log.Lag().Bytes < nearBytes {
+		s.near.Store(true)
 		s.opt.OnNear()
 	}
 	return nil
