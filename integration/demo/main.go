@@ -42,8 +42,8 @@ func demo(ctx context.Context, binary string, out io.Writer) error {
 			return err
 		}
 	}
-	p, err := startPair(ctx, binary, dir)
-	defer p.stop()
+	p, err := process.StartPair(ctx, binary, dir)
+	defer p.Stop()
 	if err != nil {
 		return err
 	}
@@ -51,16 +51,16 @@ func demo(ctx context.Context, binary string, out io.Writer) error {
 }
 
 // show is the play in three acts, with a load that runs all the time.
-func show(ctx context.Context, p *pair, out io.Writer) error {
+func show(ctx context.Context, p *process.Pair, out io.Writer) error {
 	say := func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }
-	master, err := p.awaitSync(ctx)
+	master, err := p.AwaitSync(ctx)
 	if err != nil {
 		return err
 	}
 	standby := 1 - master
-	say("arbiter on %s, broker a on %s, broker b on %s", p.arbiter.Addr, p.nodes[0].Addr, p.nodes[1].Addr)
-	say("%s is the master, %s stands by", name(master), name(standby))
-	l, err := startLoad(ctx, p.url())
+	say("arbiter on %s, broker a on %s, broker b on %s", p.Arbiter.Addr, p.Nodes[0].Addr, p.Nodes[1].Addr)
+	say("%s is the master, %s stands by", process.NodeName(master), process.NodeName(standby))
+	l, err := startLoad(ctx, p.URL())
 	if err != nil {
 		return err
 	}
@@ -68,28 +68,28 @@ func show(ctx context.Context, p *pair, out io.Writer) error {
 	if err := l.await(ctx, warmUp); err != nil {
 		return err
 	}
-	say("two producers and a consumer are at work at %s", p.url())
+	say("two producers and a consumer are at work at %s", p.URL())
 
-	say("kill -9 %s", name(master))
-	gap, err := l.gap(ctx, func() error { p.nodes[master].Kill(); return nil })
+	say("kill -9 %s", process.NodeName(master))
+	gap, err := l.gap(ctx, func() error { p.Nodes[master].Kill(); return nil })
 	if err != nil {
 		return err
 	}
-	say("    %s has taken over: no receipt for %d ms", name(standby), gap.Milliseconds())
-	if err := p.start(ctx, master); err != nil {
+	say("    %s has taken over: no receipt for %d ms", process.NodeName(standby), gap.Milliseconds())
+	if err := p.Start(ctx, master); err != nil {
 		return err
 	}
-	if _, err := p.awaitSync(ctx); err != nil {
+	if _, err := p.AwaitSync(ctx); err != nil {
 		return err
 	}
-	say("    %s is back and stands by, in sync", name(master))
+	say("    %s is back and stands by, in sync", process.NodeName(master))
 
 	say("baton failover switchover")
-	gap, err = l.gap(ctx, func() error { return p.switchover(ctx, standby) })
+	gap, err = l.gap(ctx, func() error { return p.Switchover(ctx, standby) })
 	if err != nil {
 		return err
 	}
-	say("    %s is the master again: no receipt for %d ms", name(master), gap.Milliseconds())
+	say("    %s is the master again: no receipt for %d ms", process.NodeName(master), gap.Milliseconds())
 
 	tally, err := l.end(ctx)
 	if err != nil {

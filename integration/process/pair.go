@@ -18,6 +18,9 @@ type Pair struct {
 	Nodes   [2]*Broker
 }
 
+// NodeName is the name of a node of a Pair.
+func NodeName(node int) string { return string(rune('a' + node)) }
+
 // StartPair runs an arbiter and two nodes, with their data below dir and more settings, and waits until the standby is in
 // sync. Stop ends what it has begun, also when it fails.
 func StartPair(ctx context.Context, binary, dir string, env ...string) (*Pair, error) {
@@ -32,7 +35,7 @@ func StartPair(ctx context.Context, binary, dir string, env ...string) (*Pair, e
 	}
 	links := addresses[2:]
 	for i := range p.Nodes {
-		name := string(rune('a' + i))
+		name := NodeName(i)
 		p.Options[i] = Options{Binary: binary, Data: filepath.Join(dir, name), Listen: addresses[i], Env: append([]string{
 			"BATON_FAILOVER_MODE=pair",
 			"BATON_FAILOVER_NODE=" + name,
