@@ -45,6 +45,7 @@ type simReceipt struct {
 
 // follow is a Receiver's OnCommit.
 func (b *simBroker) follow(seq uint64) {
+	defer b.t.n.catchUp()
 	b.commit = max(b.commit, seq)
 	b.t.n.s.checker.follows(b.t, seq)
 	b.t.later(b.look)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"testing/synctest"
 	"time"
 
 	"baton/journal"
@@ -97,10 +98,17 @@ func (n *simNode) job(fn func() func()) {
 		n.done = append(n.done, then)
 		n.doing.Unlock()
 	}()
+	n.rest()
 }
 
-// catchUp has the race detector know that what goroutines did before they came to wait for the disk is done: Wait tells it of
-// the last one alone.
+// rest has everything come to rest before anything else happens.
+func (n *simNode) rest() {
+	synctest.Wait()
+	n.catchUp()
+}
+
+// catchUp has the race detector know that what goroutines did before they came to rest is done: synctest.Wait tells it of the
+// last one alone. They call it when they have done something here, and the simulation does after each Wait.
 func (n *simNode) catchUp() {
 	n.doing.Lock()
 	defer n.doing.Unlock()
@@ -176,12 +184,14 @@ func (n *simNode) dieWith(image *memfs.FS) {
 	n.fs = image
 	n.up = false
 	n.life++
+	if n.term != nil {
+		n.term.dead = true
+	}
 	n.disk.die()
 	n.disk.fs.OnCall(func(memfs.Call) error { return errProcessGone })
 	n.deferred = nil
 	if t := n.term; t != nil {
 		n.term = nil
-		t.dead = true
 		for _, l := range t.all {
 			l.abandon()
 		}
@@ -191,6 +201,7 @@ func (n *simNode) dieWith(image *memfs.FS) {
 		c.close(1, n.hostUp)
 	}
 	n.callers = nil
+	n.rest()
 }
 
 // fail ends the process because of an error that it does not survive. An operator sees to it where the disk was damaged.
@@ -375,6 +386,7 @@ func (t *simTerm) later(do func()) { t.todo = append(t.todo, do) }
 
 // decide gives the member an event.
 func (t *simTerm) decide(e Event) {
+	defer t.n.catchUp()
 	before := t.state.role
 	t.handle(e)
 	if t.n.disk.dead() {
@@ -623,4 +635,8 @@ func (t *simTerm) broke(err error) {
 	}
 }
 
-func (t *simTerm) raise(a Alarm, raised bool) { t.n.s.note("%s alarm %s %t", t.n.name, a, raised) }
+func (t *simTerm) raise(a Alarm, raised bool) {
+	if !t.gone() {
+		t.n.s.note("%s alarm %s %t", t.n.name, a, raised)
+	}
+}
