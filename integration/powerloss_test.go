@@ -124,7 +124,7 @@ func (o *outage) inspect(t *testing.T) *history.Report {
 	if err := d.Mount(within(t), mounted, ""); err != nil {
 		t.Fatal(err)
 	}
-	after := &load{history: o.history.Clone()}
+	after := &load{history: o.history.Clone(), numbers: o.numbers}
 	after.clients.Store(o.clients.Load())
 	drain(t, o.brokerOn(t, mounted), after)
 	if err := d.Unmount(within(t)); err != nil {
