@@ -192,6 +192,7 @@ func (t *Term) linked(link *Link) {
 	})
 	if !begun {
 		link.Close()
+		close(l.ended) // a later connection may wait for it
 	}
 }
 
