@@ -5,6 +5,8 @@ FUZZTIME ?= 30s
 CYCLES   ?= 1000
 FAILOVERS ?= 1000
 SWITCHOVERS ?= 1000
+TRANSITIONS ?= 4032
+PAIRS    ?=
 STATES   ?= 5000000
 SPECIMEN ?= 1048576
 SEED     ?= 1
@@ -42,7 +44,7 @@ test: clients brokers checkers lint ## everything that must hold before a change
 	@[ -e /dev/loop-control ] && [ "$$(id -u)" = 0 ] || echo "ATTENTION: power loss is NOT tested here, it needs Linux, root and loop devices"
 	@unshare --net true 2>/dev/null || echo "ATTENTION: partitions are NOT tested here, they need Linux, root and network namespaces"
 	$(GO) test -race -timeout 40m ./...
-	$(MAKE) programs PROGRAMS=7200
+	$(MAKE) programs PROGRAMS=10000
 	$(GO) test -timeout 15m ./journal/...
 	$(GO) test ./failover -run '^TestModel$$/^(small|all)$$' -count=1 -timeout 15m -model.states=5000000
 	$(MAKE) simulate SEEDS=2000
@@ -61,7 +63,7 @@ fuzz: ## run each fuzz target for FUZZTIME (30s)
 		done; \
 	done
 
-# Of three kinds, a third each. 3000 run with the other tests of the package already.
+# A third of them for each property.
 programs: ## give the destinations PROGRAMS (1000000) random programs of commands
 	$(GO) test ./destinations -run '^Test.*Property$$' -count=1 -timeout 72h -rapid.checks=$$(($(PROGRAMS) / 3))
 
@@ -79,19 +81,22 @@ torture: clients ## crash and damage a journal STATES (5000000) times and bit by
 		-states=$(STATES) -specimen=$(SPECIMEN) -seed=$(SEED)
 	$(GO) test ./integration -run '^TestKill9$$' -count=1 -v -timeout 6h -cycles=$(CYCLES)
 
+# With several PAIRS side by side there is as much to check in less time; times are to be read with one alone, and nothing beside it.
 failovers: clients ## kill -9 the master of a pair FAILOVERS (1000) times under clients in three languages: what is lost, and how long it takes
-	$(GO) test ./integration -run '^TestPairClients$$' -count=1 -v -timeout 6h -failovers=$(FAILOVERS)
+	$(GO) test ./integration -run '^TestPairClients$$' -count=1 -v -timeout 6h -failovers=$(FAILOVERS) -pairs=$(or $(PAIRS),1)
 
 switchovers: ## swap the roles of a pair SWITCHOVERS (1000) times under load: what is lost, and how long it takes
-	$(GO) test ./integration -run '^TestPairSwitchover$$' -count=1 -v -timeout 6h -switchovers=$(SWITCHOVERS)
+	$(GO) test ./integration -run '^TestPairSwitchover$$' -count=1 -v -timeout 6h -switchovers=$(SWITCHOVERS) -pairs=$(or $(PAIRS),1)
 
 powerloss: ## cut the power of a broker's disk under load IMAGES (2000) times; root only
 	$(GO) test ./integration -run '^TestPowerLoss$$' -count=1 -v -timeout 12h -images=$(IMAGES)
 
-partitions: ## all 4032 ordered pairs of states of a partitioned pair, 100 silent hosts, 500 processes that stand still, ROUNDS (1) times; root only
+# Pairs wait for timers, mostly, so that there can be many at a time; fewer of them where what is timed is to be read.
+partitions: ## all 4032 ordered pairs of states of a partitioned pair, PAIRS (24) side by side, 100 silent hosts, 500 processes that stand still, ROUNDS (1) times; root only
 	@for round in $$(seq $(ROUNDS)); do \
-		$(GO) test ./integration -run '^(TestPartitions|TestSilentHost|TestStandstill|TestArbiterAway|TestEverythingKilled)$$' -count=1 -v -timeout 12h \
-			-transitions=4032 -silences=100 -stops=500 -longest-stop=30s -away=3m -blackouts=50 || exit 1; \
+		$(GO) test ./integration -run '^TestPartitions$$' -count=1 -v -timeout 12h -transitions=$(TRANSITIONS) -pairs=$(or $(PAIRS),24) && \
+		$(GO) test ./integration -run '^(TestSilentHost|TestArbiterAway)$$' -count=1 -v -timeout 12h -silences=100 -away=3m -pairs=$(or $(PAIRS),4) && \
+		$(GO) test ./integration -run '^(TestStandstill|TestEverythingKilled)$$' -count=1 -v -timeout 12h -stops=500 -longest-stop=30s -blackouts=50 -pairs=$(or $(PAIRS),8) || exit 1; \
 	done
 
 backlog: ## 5 million messages without a consumer: rates, memory, disk; data in DIR

@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"os/exec"
 	"strings"
@@ -54,41 +55,45 @@ func TestPairClients(t *testing.T) {
 	t.Parallel()
 	python.require(t)
 	ruby.require(t)
-	p := newPair(t)
-	tr := startTraffic(t, p, "ids", "python", "ruby")
-	var times durations
-	for range *kills {
-		master := p.awaitDuplex()
+	var all pauses
+	sideBySide(t, *kills, 1, 7, func(t *testing.T, from, to int, _ *rand.Rand) {
+		p := newPair(t)
+		tr := startTraffic(t, p, "ids", "python", "ruby")
+		for range to - from {
+			master := p.awaitDuplex()
+			tr.progress()
+			noticed := tr.interrupt(func() { p.nodes[master].Kill() })
+			all.add("kill -9", noticed[0].after)
+			p.start(master)
+		}
+		p.awaitDuplex()
 		tr.progress()
-		noticed := tr.interrupt(func() { p.nodes[master].Kill() })
-		times = append(times, noticed[0].after)
-		p.start(master)
-	}
-	p.awaitDuplex()
-	tr.progress()
-	tr.stop()
-	t.Logf("from kill -9 to the first receipt of a SEND: %v", times)
+		tr.stop()
+	})
+	all.report(t, "until the first receipt of a SEND")
 }
 
 // An operator swaps the roles under load, both ways: nothing is lost and nothing is doubled, with deduplication ids and
 // without.
 func TestPairSwitchover(t *testing.T) {
 	t.Parallel()
-	p := newPair(t)
-	tr := startTraffic(t, p, "ids", "plain")
-	var times durations
-	for range *switchovers {
-		master := p.awaitDuplex()
-		tr.progress()
-		for _, noticed := range tr.interrupt(func() { p.switchover(master) }) {
-			times = append(times, noticed.pause)
+	var all pauses
+	sideBySide(t, *switchovers, 1, 8, func(t *testing.T, from, to int, _ *rand.Rand) {
+		p := newPair(t)
+		tr := startTraffic(t, p, "ids", "plain")
+		for range to - from {
+			master := p.awaitDuplex()
+			tr.progress()
+			for _, noticed := range tr.interrupt(func() { p.switchover(master) }) {
+				all.add("switchover", noticed.pause)
+			}
+			if now := p.awaitDuplex(); now == master {
+				t.Fatalf("node %d is still the master", master)
+			}
 		}
-		if now := p.awaitDuplex(); now == master {
-			t.Fatalf("node %d is still the master", master)
-		}
-	}
-	tr.stop()
-	t.Logf("the longest time between two receipts, in a switchover: %v", times)
+		tr.stop()
+	})
+	all.report(t, "the longest time between two receipts")
 }
 
 func (p *pair) switchover(master int) {

@@ -184,7 +184,7 @@ func (p *pair) await(what string, wanted func(pairStatus) bool) (node int) {
 				return i
 			}
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(25 * time.Millisecond)
 	}
 	for i := range p.nodes {
 		s, ok := p.status(i)

@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,7 +17,6 @@ var (
 	states      = flag.Int("states", 64, "how many of the 64 states TestPartitions sets; chosen by the seed")
 	transitions = flag.Int("transitions", 0, "how many of the 4032 ordered pairs of states TestPartitions sets, instead")
 	silences    = flag.Int("silences", 2, "how often TestSilentHost silences the master")
-	sideBySide  = flag.Int("pairs", 8, "how many pairs TestPartitions has at the same time")
 )
 
 // Hosts of a pair, by their numbers in its network.
@@ -121,25 +119,17 @@ func TestPartitions(t *testing.T) {
 		return
 	}
 	t.Logf("-seed %d", *seed)
-	rng := rand.New(rand.NewPCG(*seed, 2))
-	plans := plannedPartitions(rng)
-	pauses := map[string][]time.Duration{}
-	pairs := make([]*islandPair, min(*sideBySide, len(plans)))
-	for i := range pairs {
-		pairs[i] = newIslandPair(t, rng)
-	}
-	for len(plans) > 0 && !t.Failed() {
-		round := plans[:min(len(plans), len(pairs))]
-		plans = plans[len(round):]
-		cutOff(t, pairs[:len(round)], round, pauses)
-	}
-	for _, p := range pairs {
+	plans := plannedPartitions(rand.New(rand.NewPCG(*seed, 2)))
+	var all pauses
+	sideBySide(t, len(plans), 8, 2, func(t *testing.T, from, to int, rng *rand.Rand) {
+		p := newIslandPair(t, rng)
+		for _, plan := range plans[from:to] {
+			p.cutOff(plan, &all)
+		}
 		p.rest()
-	}
-	for _, p := range pairs {
 		p.judge()
-	}
-	reportPauses(t, pauses)
+	})
+	all.report(t, "until the first receipt")
 }
 
 // plannedPartitions are the states to be set, one after the other before all is healed.
@@ -161,33 +151,19 @@ func plannedPartitions(rng *rand.Rand) (plans [][]partition) {
 	return plans[:min(*transitions, len(plans))]
 }
 
-// cutOff gives each pair its partitions, side by side, and heals them.
-func cutOff(t *testing.T, pairs []*islandPair, plans [][]partition, pauses map[string][]time.Duration) {
-	t.Helper()
-	masters := make([]int, len(pairs))
-	for i, p := range pairs {
-		masters[i] = p.awaitSync()
-	}
-	for step := range plans[0] {
-		cuts := make([]time.Time, len(pairs))
-		for i, p := range pairs {
-			cuts[i] = p.cut(plans[i][step].ways(masters[i])...)
-		}
+// cutOff sets these states, one after the other, and heals all.
+func (p *islandPair) cutOff(plan []partition, all *pauses) {
+	p.t.Helper()
+	master := p.awaitSync()
+	for step, c := range plan {
+		cut := p.cut(c.ways(master)...)
 		if step == 0 {
-			for i, p := range pairs {
-				p.awaitService(plans[i][0], cuts[i], pauses)
-			}
+			p.awaitService(c, cut, all)
 		}
-		time.Sleep(time.Until(cuts[len(cuts)-1].Add(everyEffect)))
+		time.Sleep(time.Until(cut.Add(everyEffect)))
 	}
-	healed := time.Now()
-	for _, p := range pairs {
-		p.cut()
-	}
-	for i, p := range pairs {
-		t.Logf("%v: master %d, then %d", plans[i], masters[i], p.awaitSync())
-	}
-	t.Logf("all in sync %v after the end", time.Since(healed).Round(time.Millisecond))
+	healed := p.cut()
+	p.t.Logf("%v: master %d, then %d, in sync %v after the end", plan, master, p.awaitSync(), time.Since(healed).Round(time.Millisecond))
 }
 
 // cut cuts these ways, heals all others, and says when.
@@ -200,7 +176,7 @@ func (p *islandPair) cut(ways ...hosts.Way) time.Time {
 }
 
 // awaitService waits until a SEND has its receipt during a partition, if that is promised.
-func (p *islandPair) awaitService(c partition, cut time.Time, pauses map[string][]time.Duration) {
+func (p *islandPair) awaitService(c partition, cut time.Time, all *pauses) {
 	p.t.Helper()
 	kind, bound := c.kind()
 	if bound == 0 {
@@ -212,22 +188,7 @@ func (p *islandPair) awaitService(c partition, cut time.Time, pauses map[string]
 	if err != nil {
 		p.t.Errorf("%v, %s: %v within %v\n%s", c, kind, err, bound, p.logs())
 	}
-	pauses[kind] = append(pauses[kind], took)
-}
-
-// reportPauses tells what was measured.
-func reportPauses(t *testing.T, pauses map[string][]time.Duration) {
-	t.Helper()
-	for kind, took := range pauses {
-		slices.Sort(took)
-		t.Logf("%s: first receipt after %v median, %v p99, %v at most, of %d", kind, quantile(took, 50).Round(time.Millisecond),
-			quantile(took, 99).Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond), len(took))
-	}
-}
-
-// quantile is that of sorted times.
-func quantile(sorted []time.Duration, percent int) time.Duration {
-	return sorted[(len(sorted)*percent+99)/100-1]
+	all.add(kind, took)
 }
 
 // A master whose whole host falls silent, or stands still, again and again: the standby takes over, and clients of
@@ -239,25 +200,26 @@ func TestSilentHost(t *testing.T) {
 		return
 	}
 	t.Logf("-seed %d", *seed)
-	rng := rand.New(rand.NewPCG(*seed, 3))
-	p := newIslandPair(t, rng)
-	pauses := map[string][]time.Duration{}
-	for range *silences {
-		master := p.awaitSync()
-		p.timeSilence("silent", pauses, p.cut(p.network.Silence(master)...))
-		p.cut()
-		master = p.awaitSync()
-		signalTo(t, p.nodes[master], syscall.SIGSTOP)
-		p.timeSilence("stopped", pauses, time.Now())
-		signalTo(t, p.nodes[master], syscall.SIGCONT)
-	}
-	p.rest()
-	p.judge()
-	reportPauses(t, pauses)
+	var all pauses
+	sideBySide(t, *silences, 1, 3, func(t *testing.T, from, to int, rng *rand.Rand) {
+		p := newIslandPair(t, rng)
+		for range to - from {
+			master := p.awaitSync()
+			p.timeSilence("silent", &all, p.cut(p.network.Silence(master)...))
+			p.cut()
+			master = p.awaitSync()
+			signalTo(t, p.nodes[master], syscall.SIGSTOP)
+			p.timeSilence("stopped", &all, time.Now())
+			signalTo(t, p.nodes[master], syscall.SIGCONT)
+		}
+		p.rest()
+		p.judge()
+	})
+	all.report(t, "until the first receipt")
 }
 
 // timeSilence waits for the first receipt after the master has fallen silent.
-func (p *islandPair) timeSilence(kind string, pauses map[string][]time.Duration, began time.Time) {
+func (p *islandPair) timeSilence(kind string, all *pauses, began time.Time) {
 	p.t.Helper()
 	ctx, cancel := context.WithDeadline(p.t.Context(), began.Add(20*time.Second)) // five times what 99 of 100 may take
 	defer cancel()
@@ -265,5 +227,5 @@ func (p *islandPair) timeSilence(kind string, pauses map[string][]time.Duration,
 	if err != nil {
 		p.t.Fatalf("%s: %v\n%s", kind, err, p.logs())
 	}
-	pauses[kind] = append(pauses[kind], took)
+	all.add(kind, took)
 }

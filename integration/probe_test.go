@@ -35,7 +35,7 @@ type receipt struct{ sent, got time.Time }
 const (
 	probeURL   = "BATON_TEST_PROBE" // makes this program play a probe of the URL
 	probeLine  = "receipted %d %d\n"
-	probeEvery = 5 * time.Millisecond
+	probeEvery = 20 * time.Millisecond
 )
 
 // playProbe ends with the standard input.

@@ -55,12 +55,13 @@ func planHalts(rng *rand.Rand, count int, longest time.Duration) (halts []halt) 
 func TestStandstill(t *testing.T) {
 	t.Parallel()
 	t.Logf("%d stops, -seed %d", *stops, *seed)
-	rng := rand.New(rand.NewPCG(*seed, 4))
-	p := newBusyPair(newPair(t, expiryPolicy), rng)
-	stand(t, p.pair, planHalts(rng, *stops, *longestStop))
-	p.awaitSync()
-	p.rest()
-	p.judge()
+	sideBySide(t, *stops, 1, 4, func(t *testing.T, from, to int, rng *rand.Rand) {
+		p := newBusyPair(newPair(t, expiryPolicy), rng)
+		stand(t, p.pair, planHalts(rng, to-from, *longestStop))
+		p.awaitSync()
+		p.rest()
+		p.judge()
+	})
 }
 
 // stand carries out a plan.
@@ -143,25 +144,34 @@ func (p *pair) awaitReachable(node int) {
 func TestEverythingKilled(t *testing.T) {
 	t.Parallel()
 	t.Logf("%d blackouts, -seed %d", *blackouts, *seed)
-	rng := rand.New(rand.NewPCG(*seed, 6))
-	p := newBusyPair(newPair(t, expiryPolicy, refusing), rng)
-	for range *blackouts {
-		p.awaitSync()
-		p.work(200 + rng.IntN(500))
-		p.load.part(func() { inAnyOrder(rng, func(i int) { p.processes()[i].Kill() }) })
-		inAnyOrder(rng, func(i int) { p.processes()[i].start(t) })
-		back := time.Now()
-		ctx, cancel := context.WithDeadline(t.Context(), back.Add(time.Minute))
-		took, err := p.probe.since(ctx, back)
-		cancel()
-		if err != nil {
-			t.Fatalf("%v\n%s", err, p.logs())
+	var all pauses
+	sideBySide(t, *blackouts, 1, 6, func(t *testing.T, from, to int, rng *rand.Rand) {
+		p := newBusyPair(newPair(t, expiryPolicy, refusing), rng)
+		for range to - from {
+			p.blackOut(rng, &all)
 		}
-		t.Logf("all are back: first receipt after %v", took.Round(time.Millisecond))
-	}
+		p.awaitSync()
+		p.rest()
+		p.judge()
+	})
+	all.report(t, "until the first receipt")
+}
+
+// blackOut kills all three, and has them come back.
+func (p *busyPair) blackOut(rng *rand.Rand, all *pauses) {
+	p.t.Helper()
 	p.awaitSync()
-	p.rest()
-	p.judge()
+	p.work(200 + rng.IntN(500))
+	p.load.part(func() { inAnyOrder(rng, func(i int) { p.processes()[i].Kill() }) })
+	inAnyOrder(rng, func(i int) { p.processes()[i].start(p.t) })
+	back := time.Now()
+	ctx, cancel := context.WithDeadline(p.t.Context(), back.Add(time.Minute))
+	defer cancel()
+	took, err := p.probe.since(ctx, back)
+	if err != nil {
+		p.t.Fatalf("%v\n%s", err, p.logs())
+	}
+	all.add("all are back", took)
 }
 
 // inAnyOrder does something to all three processes of a pair, at random times within a second.

@@ -93,11 +93,12 @@ func (tr *traffic) program(f *flow) {
 	}
 }
 
-const sendEvery = time.Millisecond // between two messages of a producer
+// sendEvery is the time between two messages of a producer: all pairs together send as many as one alone.
+func sendEvery() time.Duration { return time.Duration(max(*pairs, 1)) * time.Millisecond }
 
 // produce sends until it has been enough, and returns how many messages that were.
 func (f *flow) produce(ctx context.Context, t *testing.T, c *client.Client, enough <-chan struct{}) (sent int) {
-	pacing := time.NewTicker(sendEvery)
+	pacing := time.NewTicker(sendEvery())
 	defer pacing.Stop()
 	for ; ; sent++ {
 		select {
