@@ -35,9 +35,9 @@ type Options struct {
 	OnSpace  func(low bool, free int64) // free: bytes, -1 where that is not known
 	LowWater int64                      // bytes; 0: only when no room is found
 	Stall    time.Duration              // a write or sync that takes longer is reported while it lasts; 0: 5 s
-	// Shared has the lock of the directory looked at again before each batch is written, for directories that other machines
-	// reach too: one that lost it stops, as after a write that failed. FS implementations whose locks have no method Held are
-	// trusted.
+	// Shared has the lock of the directory looked at again before anything is changed in it, for directories that other
+	// machines reach too: one that lost it stops, as after a write that failed. FS implementations whose locks have no method
+	// Held are trusted.
 	Shared bool
 	// Progress is called now and then while Open reads the journal, with the bytes read and to be read.
 	Progress func(done, total int64)
@@ -216,6 +216,9 @@ func newJournal(opt Options) *Journal {
 	j.pending, j.idle = new(batch), new(batch)
 	j.space.free = -1
 	j.calls = newWatchdog(j.log, opt.Stall)
+	if opt.Shared {
+		opt.FS = guard(opt.FS)
+	}
 	j.opt.FS = steadily(opt.FS, j.calls)
 	j.files = files{fs: j.opt.FS, dir: opt.Dir}
 	j.cache.init(opt.CacheBytes)

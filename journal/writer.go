@@ -103,9 +103,6 @@ func (j *Journal) commit(b *batch) error {
 			return fmt.Errorf("begin segment %s: %w", b.opens.name(), err)
 		}
 	}
-	if err := j.holdsLock(); err != nil {
-		return err
-	}
 	s := j.active
 	if _, err := s.file.WriteVectors(b.gather(), b.offset); err != nil {
 		return fmt.Errorf("write segment %s: %w", s.name(), err)
@@ -118,18 +115,6 @@ func (j *Journal) commit(b *batch) error {
 		j.log.Warn("slow sync", zap.Duration("took", took), zap.Int("bytes", b.size))
 	}
 	s.end, s.digest = b.offset+int64(b.size), b.digest
-	return nil
-}
-
-// holdsLock fails when somebody else may have the journal by now.
-func (j *Journal) holdsLock() error {
-	lock, ok := j.lock.(interface{ Held() error })
-	if !ok || !j.opt.Shared {
-		return nil
-	}
-	if err := lock.Held(); err != nil {
-		return fmt.Errorf("the lock of the directory is lost: %v", err) // not ErrLocked: that is for who never had it
-	}
 	return nil
 }
 
