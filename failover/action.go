@@ -22,6 +22,8 @@ const (
 	DoFollow
 	// DoReplicate: send a PLAN and then records to the standby on Link.
 	DoReplicate
+	// DoSnapshot: send the standby on Link the snapshot that OnSnapshot spoke of.
+	DoSnapshot
 	// DoHangup: end the connection Link, after what was sent. No OnUnlinked follows.
 	DoHangup
 	// DoProbe: try to reach the peer over a new connection, soon and briefly: OnLinked or OnUnreached tells (R4b).

@@ -136,7 +136,8 @@ func (t *turn) believe() {
 
 // restless says that a newer word of the register is wanted: nobody leads this node, or a CAS is in doubt.
 func (t *turn) restless() bool {
-	return t.role == Idle || t.role == Candidate || t.role.IsMaster() && (t.held || t.ask.doubtful || t.draining == drainAsk) ||
+	return t.role == Idle || t.role == Candidate ||
+		t.role.IsMaster() && (t.held || t.ask.doubtful || t.draining == drainAsk || t.peer.copyless != 0) ||
 		t.role != StoodDown && (t.suspect || t.ask.doubtful)
 }
 

@@ -27,6 +27,8 @@ const (
 	OnPlanned
 	// OnNear: the sender on Link has the peer nearly at the end of the log, so that writes may wait for it from now on.
 	OnNear
+	// OnSnapshot: the standby on Link needs a snapshot, which waits for DoSnapshot.
+	OnSnapshot
 	// OnAppended: the journal's end is Seq, in Epoch.
 	OnAppended
 	// OnDurable: the journal is durable up to Seq.

@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -104,5 +105,74 @@ func TestPlannedIsNotDurable(t *testing.T) {
 	}
 	if s.Step(later, Event{Kind: OnDurable, Seq: 9}, nil); s.Commit() != 9 {
 		t.Errorf("a new master commits up to seq %d, and has 9 durable", s.Commit())
+	}
+}
+
+// masterWith is a master of epoch 5, which lists b with its journal 2, that is connected over link 1.
+func masterWith(terms *Terms) (s State, lists []Member) {
+	lists = []Member{{"a", ID{1}}, {"b", ID{2}}}
+	reading := Reading{Revision: 7, Found: true, Record: Record{Cluster: ID{1}, Epoch: 4, Master: "a", InSync: lists}}
+	s = NewState(1, terms, Start{Kept: Kept{Cluster: ID{1}, JournalID: ID{1}, Promised: 4, RegRev: 7}, End: 5, LastEpoch: 4})
+	s.Step(1, Event{Kind: OnUnreached}, nil)
+	s.Step(1, Event{Kind: OnSeen, Reading: &reading}, nil)
+	s.Step(1, Event{Kind: OnAnswer, Number: 1, Revision: 8}, nil)
+	s.Step(1, Event{Kind: OnActivated}, nil)
+	s.Step(1, Event{Kind: OnLinked, Link: 1, Peer: &Peer{Node: "b", Cluster: ID{1}, JournalID: ID{2}, Promised: 4}}, nil)
+	return s, lists
+}
+
+func find(actions []Action, kind ActionKind) *Action {
+	if i := slices.IndexFunc(actions, func(a Action) bool { return a.Kind == kind }); i >= 0 {
+		return &actions[i]
+	}
+	return nil
+}
+
+// An earlier process of the standby may have asked for the role, with the journal that a snapshot is to replace: before it is
+// sent, the register has gone on by a change that began after that process was dead.
+func TestSnapshotWaitsForTheRegister(t *testing.T) {
+	t.Parallel()
+	for _, block := range []bool{false, true} {
+		terms := lateTerms
+		terms.Node, terms.Block, terms.Refresh = "a", block, time.Second
+		terms.DegradeAfter, terms.Beacon, terms.Retry = time.Minute, time.Minute, time.Millisecond
+		s, lists := masterWith(&terms)
+		if s.Role() != Duplex {
+			t.Fatalf("the master is %s", s.Role())
+		}
+		later := 1 + terms.Refresh
+		if find(s.Step(later, Event{Kind: OnTick}, nil), DoCAS) == nil {
+			t.Fatal("the master refreshes nothing")
+		}
+		out := s.Step(later, Event{Kind: OnSnapshot, Link: 1}, nil)
+		if find(out, DoSnapshot) != nil {
+			t.Error("a snapshot is sent while the register knows nothing of it")
+		}
+		out = s.Step(later, Event{Kind: OnAnswer, Number: 2, Revision: 9}, nil)
+		if find(out, DoSnapshot) != nil {
+			t.Error("a snapshot is sent because of a change that began before it was known to be needed")
+		}
+		if !block {
+			lists = lists[:1]
+		}
+		if ask := find(out, DoCAS); ask == nil || !slices.Equal(ask.Record.InSync, lists) {
+			t.Fatalf("block %t: the register is asked for %+v, want %v", block, ask, lists)
+		}
+		out = s.Step(later, Event{Kind: OnAnswer, Number: 3, Outcome: Unknown}, nil)
+		if find(out, DoSnapshot) != nil {
+			t.Error("a snapshot is sent though nobody knows what the register did")
+		}
+		later += terms.Retry
+		if find(s.Step(later, Event{Kind: OnTick}, nil), DoRead) == nil {
+			t.Fatal("the register is not looked at again")
+		}
+		seen, _, _ := s.Seen()
+		if find(s.Step(later, Event{Kind: OnSeen, Reading: &seen}, nil), DoCAS) == nil {
+			t.Fatal("the register is not asked again")
+		}
+		out = s.Step(later, Event{Kind: OnAnswer, Number: 4, Revision: 10}, nil)
+		if snapshot := find(out, DoSnapshot); snapshot == nil || snapshot.Link != 1 {
+			t.Errorf("block %t: no snapshot is sent: %+v", block, out)
+		}
 	}
 }

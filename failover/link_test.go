@@ -150,14 +150,11 @@ func runLinks(t *testing.T, master, standby *node, epoch uint32, onFlushed func(
 		t.Fatal(err1, err2)
 	}
 	standby.flush()
-	sender, err := NewSender(master.log, epoch, standby.log.Hello(Hello{}), SenderOptions{OnSignal: func(s Signal) {
+	sender := NewSender(master.log, epoch, standby.log.Hello(Hello{}), SenderOptions{OnSignal: func(s Signal) {
 		if s.Kind == Flushed {
 			onFlushed(s.Seq)
 		}
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
 	receiver := NewReceiver(standby.log, ReceiverOptions{OnSignal: func(Signal) {}, OnCommit: func(uint64) {}})
 	ctxs := [2]context.Context{}
 	cancels := [2]context.CancelFunc{}

@@ -192,10 +192,7 @@ func TestAppendWaitsForRequiredStandby(t *testing.T) {
 				master.log.Sync()
 			}
 		}()
-		c, err := connect(master, standby, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := connect(master, standby, 1)
 		for c.flushed < 150 {
 			synctest.Wait()
 			if last := master.log.Last(); last > c.flushed+65 || last < c.flushed+60 {
@@ -222,10 +219,7 @@ func TestSlowStandby(t *testing.T) {
 	t.Parallel()
 	master, standby := newNode(t, "a"), newNode(t, "b")
 	master.lead(1)
-	c, err := connect(master, standby, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := connect(master, standby, 1)
 	for range 300 { // many times the buffer, and between two frames
 		master.append(1, 2, 1500)
 		if master.log.Last()%20 == 1 {
@@ -257,10 +251,7 @@ func TestBatchesStayWhole(t *testing.T) {
 		master.flush()
 	}
 	standby := newNode(t, "b")
-	c, err := connect(master, standby, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := connect(master, standby, 1)
 	defer c.close()
 	for standby.log.Last() < master.log.Last() {
 		if _, err := c.step(); err != nil {
@@ -376,15 +367,16 @@ func TestWhatStandbysMustNotSay(t *testing.T) {
 func TestCleanedWhileCatchingUp(t *testing.T) {
 	t.Parallel()
 	master, standby := trimmable(t), newNode(t, "b")
-	c, err := connect(master, standby, 1)
-	if err != nil || c.sender.Plan().Snapshot {
-		t.Fatal(c.sender.Plan(), err)
+	c := connect(master, standby, 1)
+	if c.sender.Plan().Snapshot {
+		t.Fatal(c.sender.Plan())
 	}
 	master.log.Commit(master.log.Last())
 	master.log.Clean(everyThird{master.log.Last()})
 	for master.log.j().Unbroken() == 0 {
 		runtime.Gosched()
 	}
+	var err error
 	for err == nil {
 		_, err = c.step()
 	}

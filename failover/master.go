@@ -57,9 +57,20 @@ func (t *turn) near() {
 	t.caughtUp()
 }
 
+// needsSnapshot holds the snapshot for the peer back until a CAS of this node is done that begins now. Whatever an earlier
+// process of the peer has asked of the register, with the journal that the snapshot replaces, can be done no more then. The
+// peer will be in sync with another journal, and not soon: it is taken out at once.
+func (t *turn) needsSnapshot() {
+	if t.role.IsMaster() {
+		t.peer.copyless = t.numbers
+		t.set(timerRetry, t.terms.Retry)
+		t.settle()
+	}
+}
+
 func (t *turn) appended(seq uint64, epoch uint32) {
 	t.end, t.lastEpoch = seq, max(epoch, t.lastEpoch)
-	if t.due[timerStall] == 0 && t.Required() {
+	if t.due[timerStall] == 0 && t.Required() && !t.held {
 		t.set(timerStall, t.terms.DegradeAfter)
 	}
 }
@@ -233,9 +244,17 @@ func (t *turn) settle() {
 	case t.draining != drainNot:
 	case t.inStep() && (t.listed != t.peer.says.JournalID || t.ask.doubtful):
 		t.askMembers(t.members())
-	case t.held && !t.terms.Block:
-		t.askMembers([]Member{t.me()})
+	case t.held && !t.terms.Block, t.peer.copyless != 0:
+		t.askMembers(t.fewest())
 	}
+}
+
+// fewest are who is left in sync without the peer.
+func (t *turn) fewest() []Member {
+	if t.terms.Block {
+		return t.members()
+	}
+	return []Member{t.me()}
 }
 
 // members are who is in sync, as it ought to be in the register.
@@ -296,6 +315,19 @@ func (t *turn) settled() {
 	t.tellSolo()
 	t.stand()
 	t.advance()
+	t.letSnapshotGo()
+}
+
+// letSnapshotGo has the peer get its snapshot, if a CAS is done that is new enough; else there is to be one.
+func (t *turn) letSnapshotGo() {
+	switch c := t.peer.copyless; {
+	case c == 0:
+	case t.ask.number > c:
+		t.peer.copyless = 0
+		t.do(Action{Kind: DoSnapshot, Link: t.peer.link})
+	default:
+		t.settle()
+	}
 }
 
 func (t *turn) tellSolo() {

@@ -364,10 +364,19 @@ func (t *Term) replicate(link uint64, epoch uint32) {
 		return
 	}
 	l.stream = func() (Stream, error) {
-		return NewSender(t.log, epoch, l.Peer(), SenderOptions{
-			OnSignal: t.signalled(link),
-			OnNear:   func() { t.handle(Event{Kind: OnNear, Link: link}) },
+		l.sender = NewSender(t.log, epoch, l.Peer(), SenderOptions{
+			OnSignal:   t.signalled(link),
+			OnNear:     func() { t.handle(Event{Kind: OnNear, Link: link}) },
+			OnSnapshot: func() { t.handle(Event{Kind: OnSnapshot, Link: link}) },
 		})
+		return l.sender, nil
+	}
+}
+
+// sendSnapshot is called because of OnSnapshot: the sender is there.
+func (t *Term) sendSnapshot(link uint64) {
+	if l := t.linkOf(link); l != nil {
+		l.sender.SendSnapshot()
 	}
 }
 

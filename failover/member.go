@@ -31,6 +31,7 @@ type shell interface {
 	probe()
 	follow(link uint64, epoch uint32)
 	replicate(link uint64, epoch uint32)
+	sendSnapshot(link uint64)
 	require(required bool) // writes wait for the peer, or not any more
 	activate(epoch uint32)
 	committed(seq uint64)
@@ -104,6 +105,8 @@ func (m *member) perform(a *Action) error {
 		s.follow(a.Link, a.Epoch)
 	case DoReplicate:
 		s.replicate(a.Link, a.Epoch)
+	case DoSnapshot:
+		s.sendSnapshot(a.Link)
 	case DoHangup:
 		s.hangup(a.Link)
 	case DoProbe:

@@ -111,23 +111,19 @@ type connection struct {
 	flushed         uint64 // what the master was told
 }
 
-func connect(master, standby *node, epoch uint32) (*connection, error) {
+func connect(master, standby *node, epoch uint32) *connection {
 	standby.flush()
 	c := &connection{master: master, standby: standby}
-	sender, err := NewSender(master.log, epoch, standby.log.Hello(Hello{}), SenderOptions{OnSignal: func(s Signal) {
+	c.sender = NewSender(master.log, epoch, standby.log.Hello(Hello{}), SenderOptions{OnSignal: func(s Signal) {
 		if s.Kind == Flushed {
 			c.flushed = s.Seq
 			master.log.Commit(min(s.Seq, master.log.Durable()))
 		}
 	}})
-	if err != nil {
-		return nil, err
-	}
-	c.sender = sender
 	c.receiver = NewReceiver(standby.log, ReceiverOptions{OnSignal: func(Signal) {}, OnCommit: func(uint64) {}})
 	c.sender.bind(seeds{1, 2}, func() {})
 	c.receiver.bind(seeds{2, 1}, func() {})
-	return c, nil
+	return c
 }
 
 // step passes one frame each way. moved is false when neither had one.
@@ -176,10 +172,7 @@ func join(t *testing.T, master, standby *node, epoch uint32) {
 	t.Helper()
 	var err error
 	for range 5 {
-		var c *connection
-		if c, err = connect(master, standby, epoch); err != nil {
-			t.Fatal(err)
-		}
+		c := connect(master, standby, epoch)
 		err = c.settle()
 		c.close()
 		if err == nil {

@@ -17,10 +17,7 @@ func following(t *testing.T) (master, standby *node, c *connection) {
 	t.Helper()
 	master, standby = newNode(t, "a"), newNode(t, "b")
 	master.lead(3)
-	c, err := connect(master, standby, 3)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c = connect(master, standby, 3)
 	t.Cleanup(c.close)
 	if err := c.settle(); err != nil {
 		t.Fatal(err)
@@ -99,10 +96,7 @@ func TestFlushedFollowsThePlan(t *testing.T) {
 	t.Parallel()
 	master, standby, c := following(t)
 	c.close()
-	c, err := connect(master, standby, 3)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c = connect(master, standby, 3)
 	defer c.close()
 	if s := c.answer(t); s.Kind != 0 {
 		t.Errorf("told %+v before the plan", s)
@@ -236,12 +230,9 @@ func TestStrangerIsRefused(t *testing.T) {
 	master, stranger := newNode(t, "a"), newNode(t, "b")
 	master.lead(3)
 	stranger.append(1, 5, 10)
-	c, err := connect(master, stranger, 3)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := connect(master, stranger, 3)
 	defer c.close()
-	_, err = c.step()
+	_, err := c.step()
 	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "shares no epoch with this pair") {
 		t.Error(err)
 	}
@@ -301,10 +292,7 @@ func TestPlannedBeforeLineage(t *testing.T) {
 	master.append(3, 2, 10)
 	master.flush()
 	standby.lead(4)
-	c, err := connect(standby, master, 4)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c = connect(standby, master, 4)
 	defer c.close()
 	refusal := errors.New("the node does not agree")
 	c.receiver.opt.OnPlanned = func(end journal.Position, cluster ID, epoch uint32) error {
@@ -411,10 +399,7 @@ func TestSyncGoesToTheStandby(t *testing.T) {
 	master.lazy, standby.lazy = time.Hour, time.Hour // they sync nothing unasked
 	master.crash(memfs.All)
 	standby.crash(memfs.All)
-	c, err := connect(master, standby, 3)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := connect(master, standby, 3)
 	defer c.close()
 	flushed := func(what string) {
 		t.Helper()

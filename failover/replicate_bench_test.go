@@ -83,15 +83,12 @@ func newBenchPair(b *testing.B) *benchLog {
 		b.Fatal(err)
 	}
 	dialled, accepted := greetBench(b)
-	sender, err := NewSender(master.log, 1, standby.log.Hello(Hello{}), SenderOptions{OnSignal: func(s Signal) {
+	sender := NewSender(master.log, 1, standby.log.Hello(Hello{}), SenderOptions{OnSignal: func(s Signal) {
 		if s.Kind == Flushed {
 			master.note(&master.flushed, s.Seq)
 			master.log.Commit(min(s.Seq, master.log.Durable()))
 		}
 	}})
-	if err != nil {
-		b.Fatal(err)
-	}
 	master.log.Require(true)
 	master.flushed = 0
 	receiver := NewReceiver(standby.log, ReceiverOptions{OnSignal: func(Signal) {}, OnCommit: func(uint64) {}})

@@ -30,6 +30,9 @@ type SenderOptions struct {
 	OnSignal func(Signal)
 	// OnNear is called once, from Accept, when the peer lacks less than 1 MiB. nil: nobody is told.
 	OnNear func()
+	// OnSnapshot is called once, from Next, when the peer needs a snapshot: then not even the plan is sent before SendSnapshot
+	// is called. nil: it is sent at once.
+	OnSnapshot func()
 }
 
 // A Sender is the master's end of the stream to one standby. It is passive: Next gives frame after frame, Accept takes what
@@ -42,8 +45,10 @@ type Sender struct {
 	seeds  seeds
 	detach func()
 	near   atomic.Bool // OnNear was called; whoever reads the peer writes it, and Next reads it
+	free   atomic.Bool // a snapshot may be sent
 
 	plan     Plan
+	told     bool // OnSnapshot was called
 	planned  bool // the plan was sent
 	refused  bool
 	at       journal.Position // the standby has, or will have, everything up to here
@@ -57,32 +62,52 @@ type Sender struct {
 }
 
 // NewSender plans how the peer comes to follow the log, of which this node is the master in an epoch.
-func NewSender(log *Log, epoch uint32, peer Hello, opt SenderOptions) (*Sender, error) {
+func NewSender(log *Log, epoch uint32, peer Hello, opt SenderOptions) *Sender {
 	if opt.OnNear == nil {
 		opt.OnNear = func() {}
 	}
 	s := &Sender{log: log, epoch: epoch, opt: opt, pace: pace{rate: log.opt.SyncRate}}
+	s.free.Store(opt.OnSnapshot == nil)
 	log.want(func(b *buffer) { b.streams++ })
 	s.plan = planFor(log.history(), &peer)
-	s.at = s.plan.From
-	if !s.plan.Snapshot {
-		s.refused = s.plan.Refused != ""
-		if !s.refused {
-			log.passed(s.at.Seq)
-			log.retain()
-		}
-		return s, nil
+	s.at, s.refused = s.plan.From, s.plan.Refused != ""
+	if !s.plan.Snapshot && !s.refused {
+		s.joinOn()
 	}
-	snapshot, err := log.j().Snapshot()
+	return s
+}
+
+// joinOn has what follows kept for the peer.
+func (s *Sender) joinOn() {
+	s.log.passed(s.at.Seq)
+	s.log.retain()
+}
+
+// SendSnapshot lets the snapshot go that OnSnapshot has spoken of.
+func (s *Sender) SendSnapshot() {
+	s.free.Store(true)
+	s.log.awake()
+}
+
+// mayPlan says that nothing keeps the plan back.
+func (s *Sender) mayPlan() bool {
+	if s.plan.Snapshot && !s.told && s.opt.OnSnapshot != nil {
+		s.told = true
+		s.opt.OnSnapshot()
+	}
+	return !s.plan.Snapshot || s.free.Load()
+}
+
+// beginSnapshot takes a picture of the journal.
+func (s *Sender) beginSnapshot() error {
+	snapshot, err := s.log.j().Snapshot()
 	if err != nil {
-		s.Close()
-		return nil, fmt.Errorf("begin a snapshot for node %s: %w", peer.Node, err)
+		return fmt.Errorf("begin a snapshot: %w", err)
 	}
 	s.snapshot, s.plan.From, s.at = snapshot, snapshot.Begin(), snapshot.End()
 	s.seen = s.plan.From.Seq
-	log.passed(s.at.Seq)
-	log.retain()
-	return s, nil
+	s.joinOn()
+	return nil
 }
 
 // history is what the log knows of itself, for a plan.
@@ -93,7 +118,7 @@ func (l *Log) history() *history {
 	}
 }
 
-// Plan is what the peer was told to do.
+// Plan is what the peer is told to do; where a snapshot begins is known when it is sent.
 func (s *Sender) Plan() Plan { return s.plan }
 
 // pause is how long to rest before the next frame.
@@ -103,6 +128,8 @@ func (s *Sender) pause() time.Duration { return s.pace.pause() }
 func (s *Sender) Next() ([]byte, error) {
 	s.letGo()
 	switch {
+	case !s.planned && !s.mayPlan():
+		return nil, nil
 	case !s.planned:
 		return s.nextPlan()
 	case s.refused:
@@ -121,6 +148,11 @@ func (s *Sender) letGo() {
 }
 
 func (s *Sender) nextPlan() ([]byte, error) {
+	if s.plan.Snapshot {
+		if err := s.beginSnapshot(); err != nil {
+			return nil, err
+		}
+	}
 	s.planned = true
 	payload, err := s.plan.encode()
 	if err != nil {

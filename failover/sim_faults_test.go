@@ -235,9 +235,9 @@ func (s *sim) leave(n *simNode) {
 	}
 }
 
-// resync gives the journal of a node up that is not master.
+// resync gives the journal of a node up that is not master. Whether a CAS of it is still under way, the operator cannot know.
 func (s *sim) resync(n *simNode) {
-	if t := n.term; t != nil && !n.paused && !t.over && !t.state.role.IsMaster() && s.register.settledOn(n.other()) && s.chance(50) {
+	if t := n.term; t != nil && !n.paused && !t.over && !t.state.role.IsMaster() && s.chance(70) {
 		s.note("%s is to resync", n.name)
 		t.log.Resync()
 		if t.link != nil {

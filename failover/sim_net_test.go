@@ -129,6 +129,7 @@ type simLink struct {
 	made   func() (Stream, error)
 	waits  []*simLink // that must have ended before the stream begins
 	stream Stream
+	sender *Sender // of a standby
 	in     intake
 
 	inbox   [][]byte
@@ -642,14 +643,19 @@ func (t *simTerm) replicate(link uint64, epoch uint32) {
 		return
 	}
 	l.made = func() (Stream, error) {
-		s, err := NewSender(t.log, epoch, l.link.peer, SenderOptions{
-			OnSignal: t.signalled(link),
-			OnNear:   func() { t.decide(Event{Kind: OnNear, Link: link}) },
+		l.sender = NewSender(t.log, epoch, l.link.peer, SenderOptions{
+			OnSignal:   t.signalled(link),
+			OnNear:     func() { t.decide(Event{Kind: OnNear, Link: link}) },
+			OnSnapshot: func() { t.decide(Event{Kind: OnSnapshot, Link: link}) },
 		})
-		if err == nil {
-			plan := s.Plan()
-			t.n.s.note("%s plans from %d, cut %t, snapshot %t, refused %q", t.n.name, plan.From.Seq, plan.Cut, plan.Snapshot, plan.Refused)
-		}
-		return s, err
+		plan := l.sender.Plan()
+		t.n.s.note("%s plans from %d, cut %t, snapshot %t, refused %q", t.n.name, plan.From.Seq, plan.Cut, plan.Snapshot, plan.Refused)
+		return l.sender, nil
+	}
+}
+
+func (t *simTerm) sendSnapshot(link uint64) {
+	if l := t.linkOf(link); l != nil {
+		l.sender.SendSnapshot()
 	}
 }

@@ -116,6 +116,7 @@ type peer struct {
 	join     uint64        // the end when near began
 	lease    time.Duration // what its promises come to
 	promised bool          // it has answered a beacon of this epoch (R8)
+	copyless uint64        // it waits for a snapshot, and that for a CAS with a higher number than this; 0: it does not
 }
 
 // The timers; 0 in due: not set.

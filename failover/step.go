@@ -51,6 +51,8 @@ func (t *turn) take(e *Event) {
 		t.planned(e)
 	case OnNear:
 		t.near()
+	case OnSnapshot:
+		t.needsSnapshot()
 	case OnActivated:
 		t.activated()
 	case OnSwitchover:

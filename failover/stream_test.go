@@ -105,11 +105,7 @@ func (p *life) require(required bool) {
 
 func (p *life) pump(frames int) {
 	if p.link == nil {
-		link, err := connect(p.master, p.standby, p.epoch)
-		if err != nil {
-			p.t.Fatal(err)
-		}
-		p.link = link
+		p.link = connect(p.master, p.standby, p.epoch)
 	}
 	for range frames {
 		if _, err := p.link.step(); err != nil {
@@ -209,10 +205,7 @@ func TestSnapshotCutAnywhere(t *testing.T) {
 	master := filled(t)
 	for frames := 0; ; frames++ {
 		standby := newNode(t, "b")
-		c, err := connect(master, standby, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := connect(master, standby, 1)
 		if !c.sender.Plan().Snapshot {
 			t.Fatalf("planned %+v", c.sender.Plan())
 		}
@@ -245,10 +238,7 @@ func TestReplaceCrashAnywhere(t *testing.T) {
 		standby.append(1, 3, 100)
 		standby.flush()
 		standby.log.Resync()
-		c, err := connect(master, standby, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := connect(master, standby, 1)
 		left := calls
 		var crashed *memfs.FS
 		var one sync.Mutex // the journal's goroutines call at the same time

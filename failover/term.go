@@ -77,6 +77,7 @@ type numberedLink struct {
 	hangup context.CancelFunc
 	ended  chan struct{}
 	stream func() (Stream, error) // what goes over it; nil: signals alone. Set before it is run
+	sender *Sender                // of a standby: stream sets it
 }
 
 // newTerm opens the log. Errors of the journal and of the node's file are told as they are.
