@@ -134,11 +134,11 @@ func (t *turn) believe() {
 	}
 }
 
-// restless says that a newer word of the register is wanted: nobody leads this node, or a CAS is in doubt.
+// restless says that a newer word of the register is wanted: nobody leads this node, a CAS is in doubt, or an operator waits.
 func (t *turn) restless() bool {
 	return t.role == Idle || t.role == Candidate ||
 		t.role.IsMaster() && (t.held || t.ask.doubtful || t.draining == drainAsk || t.peer.copyless != 0) ||
-		t.role != StoodDown && (t.suspect || t.ask.doubtful)
+		t.role != StoodDown && (t.suspect || t.ask.doubtful || t.forced)
 }
 
 // readable says that a CAS can begin at what was seen.

@@ -108,9 +108,9 @@ func (t *turn) advance() {
 }
 
 // counts says that what the peer flushes is in the journal that is required, and not in another one that it has by now.
-func (t *turn) counts() bool {
-	id := t.peer.says.JournalID
-	return t.peer.link != 0 && (t.listed == ID{} || t.listed == id) && (t.doubted == ID{} || t.doubted == id)
+func (s *State) counts() bool {
+	id := s.peer.says.JournalID
+	return s.peer.link != 0 && (s.listed == ID{} || s.listed == id) && (s.doubted == ID{} || s.doubted == id)
 }
 
 // inStep says that the peer has everything that is committed, that nothing will be without it, and that it has promised not

@@ -176,12 +176,14 @@ func (t *Term) linked(link *Link) {
 	t.links++
 	l.number = t.links
 	t.link, t.closed = l, false
+	hello := link.Peer()
+	t.met(hello)
 	t.linkMu.Unlock()
 	if old != nil {
 		old.hangup()
 	}
-	hello := link.Peer()
-	t.met(hello)
+	t.logger.Info("connected with the other node", zap.String("node", hello.Node), zap.String("role", hello.Role),
+		zap.Uint32("epoch", hello.Epoch), zap.Uint64("end", hello.End.Seq))
 	t.handle(Event{Kind: OnLinked, Link: l.number, Peer: peerOf(&hello)})
 	begun := t.job(func() {
 		lost := t.serveLink(l)
@@ -214,10 +216,11 @@ func (t *Term) serveLink(l *numberedLink) (lost bool) {
 	current := t.link == l
 	if current {
 		t.link, t.closed = nil, broken.Ending == Closed
+		t.parted()
 	}
 	t.linkMu.Unlock()
 	if current {
-		t.parted(broken)
+		t.logger.Info("the connection with the other node has ended", zap.Error(broken))
 	}
 	if t.ctx.Err() != nil {
 		return false

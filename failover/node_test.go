@@ -147,7 +147,7 @@ type twosome struct {
 	disks    [2]*memfs.FS
 }
 
-func newTwosome(t *testing.T) *twosome {
+func newTwosome(t *testing.T, changes ...func(*NodeOptions)) *twosome {
 	t.Helper()
 	p := &twosome{t: t, register: &plainRegister{changed: make(chan struct{})}}
 	listeners := [2]net.Listener{listenLoopback(t), listenLoopback(t)}
@@ -165,6 +165,9 @@ func newTwosome(t *testing.T) *twosome {
 			Register: p.register, NewBroker: func(*Term) Broker {
 				return &quietBroker{serves: p.serves[i], hold: p.hold[i], changed: make(chan struct{}), failed: make(chan struct{})}
 			},
+		}
+		for _, change := range changes {
+			change(&p.options[i])
 		}
 		p.start(i)
 	}
@@ -226,6 +229,29 @@ func (p *twosome) awaitRole(i int, wanted Role) {
 		select {
 		case <-changed:
 		case <-late:
+			p.t.Fatalf("node %d: %+v", i, p.nodes[i].Status())
+		}
+	}
+}
+
+// awaitDuplex waits until a master's standby is in step with it, and the register has confirmed that it is in sync.
+func (p *twosome) awaitDuplex(i int) *Term {
+	p.t.Helper()
+	p.awaitRole(i, Duplex)
+	term, err := p.nodes[i].current()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for late := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) { // nothing tells of it
+		var done bool
+		term.look(func(s *State) {
+			t := turn{State: s}
+			done = s.role == Duplex && s.listed != ID{} && s.counts() && t.inStep() && t.readable()
+		})
+		if done {
+			return term
+		}
+		if time.Now().After(late) {
 			p.t.Fatalf("node %d: %+v", i, p.nodes[i].Status())
 		}
 	}
@@ -328,11 +354,7 @@ func TestNodeWithABrokenDiskHandsOver(t *testing.T) {
 	t.Parallel()
 	p := newTwosome(t)
 	master := p.awaitMaster()
-	p.awaitRole(master, Duplex)
-	term, err := p.nodes[master].current()
-	if err != nil {
-		t.Fatal(err)
-	}
+	term := p.awaitDuplex(master)
 	p.disks[master].OnCall(func(call memfs.Call) error {
 		if call.Op == "Datasync" {
 			return errBrokenDisk

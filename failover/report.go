@@ -51,23 +51,25 @@ func (n *Node) Brokers() []string {
 	return []string{own, other}
 }
 
-// note sees whether the role has changed; the caller holds the member's lock.
+// note sees whether the role has changed, or what an operator waits for; the caller holds the member's lock.
 func (t *Term) note() {
-	role := t.state.Role()
-	if role == t.noted {
+	role, asking := t.state.Role(), t.state.Overruling()
+	if role == t.noted && asking == t.asking {
 		return
 	}
-	t.noted = role
-	t.copies.Store(t.copiesOf(role))
-	t.logger.Info("role", zap.Stringer("role", role), zap.Uint32("epoch", t.state.Epoch()))
 	t.statusMu.Lock()
-	t.role, t.since = role, time.Now()
+	defer t.statusMu.Unlock()
+	if role != t.noted {
+		t.role, t.since = role, time.Now()
+		t.copies.Store(t.copiesOf(role))
+		t.logger.Info("role", zap.Stringer("role", role), zap.Uint32("epoch", t.state.Epoch()))
+	}
+	t.noted, t.asking = role, asking
 	close(t.changed)
 	t.changed = make(chan struct{})
-	t.statusMu.Unlock()
 }
 
-// change is closed when the role changes.
+// change is the role; changed is closed when that changes, or an operator's word has come to its end.
 func (t *Term) change() (role Role, changed <-chan struct{}) {
 	t.statusMu.Lock()
 	defer t.statusMu.Unlock()
@@ -81,18 +83,15 @@ func (t *Term) following(node string) {
 	t.statusMu.Unlock()
 }
 
-// met notes who is at the other end of a new connection.
+// met notes who is at the other end of a new connection; the caller holds linkMu.
 func (t *Term) met(h Hello) {
-	t.logger.Info("connected with the other node", zap.String("node", h.Node), zap.String("role", h.Role),
-		zap.Uint32("epoch", h.Epoch), zap.Uint64("end", h.End.Seq))
 	t.statusMu.Lock()
 	t.peer.Node, t.peer.Advertise, t.peer.Linked, t.peer.Since = h.Node, h.Advertise, true, time.Now()
 	t.statusMu.Unlock()
 }
 
-// parted notes that the connection has ended.
-func (t *Term) parted(b *Broken) {
-	t.logger.Info("the connection with the other node has ended", zap.Error(b))
+// parted notes that the connection has ended; the caller holds linkMu, for a new one may come at once.
+func (t *Term) parted() {
 	t.statusMu.Lock()
 	t.peer.Linked, t.peer.Since = false, time.Now()
 	t.statusMu.Unlock()
@@ -122,8 +121,10 @@ func (t *Term) heard(r Reading, err error) {
 func (t *Term) Status() Status {
 	s := Status{Node: t.n.opt.Terms.Node, Journal: ID(t.log.ID()).String(), InSync: []string{}, Alarms: []string{}}
 	revision := uint64(0)
+	duplex, joined := false, false
 	t.look(func(state *State) {
 		role := state.Role()
+		duplex, joined = role == Duplex, state.Joined()
 		s.Role, s.Epoch, s.Serving = role.String(), state.Epoch(), role.IsMaster() && role != Activating
 		if id := state.Kept().Cluster; id != (ID{}) {
 			s.Cluster = id.String()
@@ -156,6 +157,12 @@ func (t *Term) Status() Status {
 	defer t.statusMu.Unlock()
 	s.Since, s.Reason, s.Alarms = t.since, t.reason, append(s.Alarms, t.alarms...)
 	s.Peer.Node, s.Peer.Linked, s.Peer.Since, s.Peer.Advertise = t.peer.Node, t.peer.Linked, t.peer.Since, t.peer.Advertise
+	if duplex && !(joined && s.Peer.Linked) { // nothing is committed until its standby is back, or it is alone
+		s.Role = Held.String()
+		if s.Peer.Since.After(s.Since) {
+			s.Since = s.Peer.Since
+		}
+	}
 	if s.Master == "" && t.follows != "" {
 		s.Master, s.MasterAddress = t.follows, t.peer.Advertise
 	}
@@ -172,6 +179,9 @@ func (t *Term) beginSwitchover(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, t.n.opt.Terms.HoldTimeout)
 	defer cancel()
 	for ctx.Err() == nil {
+		if isClosed(t.over) {
+			return fmt.Errorf("there was no switchover: %w", t.ended())
+		}
 		if role, _ := t.change(); role != Duplex {
 			return fmt.Errorf("this node is %s: a switchover begins at a master whose standby is in sync", role)
 		}
@@ -191,21 +201,43 @@ func (t *Term) switchover(ctx context.Context) error {
 	}
 	for {
 		role, changed := t.change()
-		switch role {
-		case StoodDown:
-			if why := t.why(); why != HandedOver {
-				return fmt.Errorf("there was no switchover: %s", why)
-			}
+		switch {
+		case t.why() == HandedOver:
 			return nil
-		case HandingOver:
-		default:
+		case role == StoodDown, isClosed(t.over):
+			return fmt.Errorf("there was no switchover: %w", t.ended())
+		case role != HandingOver:
 			return errors.New("there was no switchover: the standby was lost meanwhile, or the register did not answer")
 		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return fmt.Errorf("the switchover goes on: %w", ctx.Err())
+		if err := t.await(ctx, changed); err != nil {
+			return fmt.Errorf("the switchover goes on: %w", err)
 		}
+	}
+}
+
+// await waits for a change of the role or the end of the term. It returns the error of ctx where that ends first.
+func (t *Term) await(ctx context.Context, changed <-chan struct{}) error {
+	select {
+	case <-changed:
+	case <-t.over:
+	case <-t.leaving.Done():
+		return errors.New("this process ends")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+// ended is why this node has stood down, or why its term ends by another way.
+func (t *Term) ended() error {
+	if why := t.why(); why != 0 {
+		return fmt.Errorf("this node has stood down: %s", why)
+	}
+	select {
+	case <-t.over:
+		return fmt.Errorf("this node begins again: %w", t.cause)
+	default:
+		return errors.New("this process ends")
 	}
 }
 
@@ -215,7 +247,8 @@ func (t *Term) why() Why {
 	return t.stoodDown
 }
 
-// promote asks for a forced promotion and waits until this node serves.
+// promote asks for a forced promotion and waits until this node serves or, where it is the master already, until it has
+// written the register anew.
 func (t *Term) promote(ctx context.Context, acceptLoss bool) error {
 	s := t.Status()
 	if !acceptLoss {
@@ -224,29 +257,46 @@ func (t *Term) promote(ctx context.Context, acceptLoss bool) error {
 			"that it still does would be seen too late. Ask with --accept-loss if you accept that",
 			s.Role, s.Last, t.log.End().Epoch, s.InSync)
 	}
+	var master bool
+	t.look(func(s *State) { master = s.Role().IsMaster() })
 	t.handle(Event{Kind: OnPromote})
 	for {
-		role, changed := t.change()
+		var role Role
+		var changed <-chan struct{}
+		var asking bool
+		t.look(func(s *State) {
+			role, changed = t.change()
+			asking = s.Overruling()
+		})
 		switch {
-		case role == StoodDown:
-			return fmt.Errorf("this node has stood down: %s", t.why())
-		case slices.Contains([]Role{Solo, Duplex, Held}, role):
+		case master && t.why() == Reseeded, !master && slices.Contains([]Role{Solo, Duplex, Held}, role):
 			return nil
+		case role == StoodDown, isClosed(t.over):
+			return t.ended()
+		case !asking && role != Activating:
+			return errors.New("the register has not confirmed it: another change came first, or the answer was lost. " +
+				"Look at the status, and ask again if it is still what you want")
 		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return fmt.Errorf("this node is %s: the promotion goes on when the register answers: %w", role, ctx.Err())
+		if err := t.await(ctx, changed); err != nil {
+			return fmt.Errorf("this node is %s: the promotion goes on when the register answers: %w", role, err)
 		}
 	}
 }
 
 // resync gives the journal up for that of the master.
 func (t *Term) resync() error {
-	if role, _ := t.change(); role.IsMaster() {
+	var role Role
+	t.look(func(s *State) {
+		if role = s.Role(); role < Candidate {
+			t.log.Resync()
+		}
+	})
+	switch {
+	case role.IsMaster():
 		return errors.New("this node is the master: its journal is the one that counts")
+	case role >= Candidate:
+		return fmt.Errorf("this node is %s: ask again when it follows a master", role)
 	}
-	t.log.Resync()
 	t.linkMu.Lock()
 	l := t.link
 	t.linkMu.Unlock()

@@ -176,6 +176,14 @@ func (s *State) Required() bool {
 	return s.role.IsMaster() && (s.listed != ID{} || s.doubted != ID{} || s.peer.near)
 }
 
+// Joined says that the peer that is connected is the one whose flushes count: what is appended can be committed.
+func (s *State) Joined() bool { return s.counts() }
+
+// Overruling says that an operator's word against the register (R9, R11) has not come to its end.
+func (s *State) Overruling() bool {
+	return s.forced || s.ask.open && (s.ask.purpose == askReseed || s.ask.purpose == askRole && s.ask.record.Forced)
+}
+
 // Suspect says that the register cannot be believed (R9).
 func (s *State) Suspect() bool { return s.suspect }
 

@@ -31,17 +31,20 @@ type Term struct {
 	cancel      context.CancelFunc
 	jobs        sync.WaitGroup
 	hiring      sync.Mutex
-	retired     bool        // no job begins any more; hiring guards it
-	chores      chan func() // what must be done in order, and may wait
+	retired     bool          // no job begins any more; hiring guards it
+	required    atomic.Bool   // writes are to wait for the peer
+	requiring   chan struct{} // required has changed
 	timer       *time.Timer
 	alarmAt     time.Duration // on the clock; 0: none. The member's lock guards it
 	meeting     chan struct{} // the other node is to be looked for now
 	probing     chan struct{} // the same, even if there is a connection
 	noted       Role          // as note saw it last; the member's lock guards it
+	asking      bool          // the same of Overruling
 	refusing    bool          // DoRefuse was said; the same guards it
 	copies      atomic.Int32
 
-	fault  atomic.Pointer[error] // of the journal, or of the disk
+	fault  atomic.Pointer[error] // the first of the journal, or of the disk
+	faulty chan struct{}         // closed when there is one
 	over   chan struct{}         // closed when the term is to end, for cause
 	ending sync.Once
 	cause  error
@@ -85,7 +88,7 @@ func newTerm(ctx context.Context, n *Node) (*Term, error) {
 	t := &Term{
 		rest: newRest(),
 		n:    n, logger: n.logger, permit: newPermit(bootTime), incarnation: randomID(),
-		chores: make(chan func(), 16), meeting: make(chan struct{}, 1), probing: make(chan struct{}, 1), over: make(chan struct{}),
+		requiring: make(chan struct{}, 1), faulty: make(chan struct{}), meeting: make(chan struct{}, 1), probing: make(chan struct{}, 1), over: make(chan struct{}),
 		roles: make(chan uint32, 1), changed: make(chan struct{}), since: time.Now(),
 	}
 	t.leaving = ctx
@@ -98,7 +101,7 @@ func newTerm(ctx context.Context, n *Node) (*Term, error) {
 		Data: n.opt.Data, Node: n.opt.Terms.Node, Journal: n.opt.Journal, Retain: n.opt.Retain, SyncRate: n.opt.SyncRate,
 		OnAppended: t.appended, OnDurable: t.durable, Rest: t.rest.begin,
 	}
-	o.Journal.OnFatal = t.failed
+	o.Journal.OnFatal = t.fail
 	t.broker = n.opt.NewBroker(t)
 	log, err := OpenLog(o)
 	if err != nil {
@@ -135,7 +138,8 @@ func (m *member) recollect() (Kept, Lineage, error) {
 
 // run is the term, from the first event to the end of all that it began.
 func (t *Term) run() error {
-	t.job(t.work)
+	t.job(t.demand)
+	t.job(t.heed)
 	t.job(t.meet)
 	t.job(t.receive)
 	t.job(func() { t.n.opt.Register.Watch(t.ctx, t.saw) })
@@ -201,29 +205,24 @@ func (t *Term) leave(hosted <-chan struct{}) {
 	t.handle(Event{Kind: OnLeave})
 }
 
-// work does the chores.
-func (t *Term) work() {
+// demand has writes wait for the peer, or not any more. To begin with that, the log waits for an Append to end.
+func (t *Term) demand() {
 	for {
 		select {
-		case chore := <-t.chores:
-			chore()
+		case <-t.requiring:
+			t.log.Require(t.required.Load())
 		case <-t.ctx.Done():
 			return
 		}
 	}
 }
 
-// later has something done that may block, after what was to be done before.
-func (t *Term) later(chore func()) {
+// heed tells the member of a fault. That may be older than the member is, for the journal was opened before.
+func (t *Term) heed() {
 	select {
-	case t.chores <- chore:
-	default:
-		t.job(func() {
-			select {
-			case t.chores <- chore:
-			case <-t.ctx.Done():
-			}
-		})
+	case <-t.faulty:
+		t.handle(Event{Kind: OnFault})
+	case <-t.ctx.Done():
 	}
 }
 
@@ -309,18 +308,12 @@ func (t *Term) durable(seq uint64) {
 	t.handle(Event{Kind: OnDurable, Seq: seq})
 }
 
-// failed is the journal's OnFatal.
-func (t *Term) failed(err error) {
-	if t.begun.Load() {
-		t.fail(err)
-	}
-}
-
-// fail has the node stand down, for it can keep nothing any more. A master first has the peer take over, which takes a moment
-// (R12).
+// fail has the node stand down, for it can keep nothing any more; it is the journal's OnFatal. A master first has the peer take
+// over, which takes a moment (R12). Who tells of a fault does not wait for what comes of it, and only the first one counts.
 func (t *Term) fail(err error) {
-	t.fault.CompareAndSwap(nil, &err)
-	t.job(func() { t.handle(Event{Kind: OnFault}) }) // who tells of it must not wait for what comes of it
+	if t.fault.CompareAndSwap(nil, &err) {
+		close(t.faulty)
+	}
 }
 
 // The methods of shell follow. The member calls them while it is locked.
@@ -343,7 +336,10 @@ func (t *Term) alarm(at time.Duration, ok bool) {
 	t.timer.Reset(max(0, at-bootTime()))
 }
 
-func (t *Term) require(required bool) { t.later(func() { t.log.Require(required) }) }
+func (t *Term) require(required bool) {
+	t.required.Store(required)
+	signal(t.requiring)
+}
 
 func (t *Term) activate(epoch uint32) {
 	t.roles <- epoch

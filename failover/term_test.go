@@ -1,0 +1,338 @@
+package failover
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"baton/journal"
+	"baton/journal/memfs"
+)
+
+// A lone is one node in this process; the other one is never there.
+type lone struct {
+	*Node
+	broker *quietBroker
+	ended  chan error // what Run returned
+}
+
+func newLone(t *testing.T, register Register, change func(*NodeOptions)) *lone {
+	t.Helper()
+	other := listenLoopback(t)
+	_ = other.Close()
+	l := &lone{ended: make(chan error, 1), broker: &quietBroker{
+		serves: make(chan struct{}, 8), hold: make(chan struct{}), changed: make(chan struct{}), failed: make(chan struct{}),
+	}}
+	close(l.broker.hold)
+	o := NodeOptions{
+		Terms: Terms{
+			Node: "a", DegradeAfter: time.Second, HoldTimeout: time.Minute, FenceAfter: time.Hour, Lease: 1500 * time.Millisecond,
+			Guard: 150 * time.Millisecond, Bias: 500 * time.Millisecond, Beacon: 300 * time.Millisecond, Retry: time.Minute,
+			Refresh: time.Hour,
+		},
+		Pair: "test", Data: "data", Journal: journal.Options{SegmentBytes: 1 << 20, FS: memfs.New()},
+		Listener: listenLoopback(t), Address: other.Addr().String(), Advertise: "a:61613", Register: register,
+		Door: NewDoor(listenLoopback(t), DoorOptions{}), NewBroker: func(*Term) Broker { return l.broker },
+	}
+	if change != nil {
+		change(&o)
+	}
+	l.Node = NewNode(o)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { l.ended <- l.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		l.ended <- <-l.ended
+	})
+	<-l.Opened()
+	return l
+}
+
+// term is the one that there is.
+func (l *lone) term(t *testing.T) *Term {
+	t.Helper()
+	term, err := l.current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return term
+}
+
+// awaitState waits until the state of a term is as wanted, which it is told of with a change of the role.
+func (t *Term) awaitState(is func(*State) bool) {
+	for {
+		var done bool
+		var changed <-chan struct{}
+		t.look(func(s *State) {
+			done = is(s)
+			_, changed = t.change()
+		})
+		if done {
+			return
+		}
+		<-changed
+	}
+}
+
+// A muteRegister answers nothing, and keeps what it is asked.
+type muteRegister struct{}
+
+func (muteRegister) Watch(ctx context.Context, _ func(Reading, error)) { <-ctx.Done() }
+
+func (muteRegister) Read(ctx context.Context) (Reading, error) {
+	<-ctx.Done()
+	return Reading{}, ctx.Err()
+}
+
+func (muteRegister) CAS(ctx context.Context, _ uint64, _ Record) (uint64, error) {
+	<-ctx.Done()
+	return 0, ctx.Err()
+}
+
+// The journal of a node may fail before the node has found out who it is.
+func TestFaultBeforeTheTermBegins(t *testing.T) {
+	t.Parallel()
+	n := newLone(t, &plainRegister{changed: make(chan struct{})}, func(o *NodeOptions) {
+		o.NewBroker = func(term *Term) Broker {
+			term.fail(errBrokenDisk)
+			return &quietBroker{serves: make(chan struct{}, 8), changed: make(chan struct{}), failed: make(chan struct{})}
+		}
+	})
+	err := <-n.ended
+	n.ended <- nil
+	if !errors.Is(err, errBrokenDisk) {
+		t.Errorf("the node ended with %v", err)
+	}
+}
+
+// Whatever comes while the log is busy, the last word on whether writes wait for the peer counts.
+func TestTheLastDemandCounts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log, err := OpenLog(LogOptions{Data: "data", Node: "a", Journal: journal.Options{SegmentBytes: 1 << 20, FS: memfs.New()}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		term := &Term{requiring: make(chan struct{}, 1)}
+		term.log = log
+		ctx, cancel := context.WithCancel(t.Context())
+		term.ctx = ctx
+		term.job(term.demand)
+		log.appending.Lock()
+		for i := range 1001 {
+			term.require(i%2 == 1)
+		}
+		log.appending.Unlock()
+		synctest.Wait()
+		log.buffer.mu.Lock()
+		if log.buffer.required {
+			t.Error("writes wait for a peer that is not required")
+		}
+		log.buffer.mu.Unlock()
+		cancel()
+		term.jobs.Wait()
+		if err := log.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Who waits for a promotion hears at once that the node has ended meanwhile.
+func TestPromoteHearsThatTheTermEnds(t *testing.T) {
+	t.Parallel()
+	n := newLone(t, muteRegister{}, nil)
+	term := n.term(t)
+	answered := make(chan error, 1)
+	go func() { answered <- n.Promote(t.Context(), true) }()
+	term.awaitState((*State).Overruling)
+	term.end(errBrokenDisk)
+	if err := <-answered; !errors.Is(err, errBrokenDisk) {
+		t.Errorf("answered %v", err)
+	}
+	if err := <-n.ended; !errors.Is(err, errBrokenDisk) {
+		t.Errorf("the node ended with %v", err)
+	}
+	n.ended <- nil
+}
+
+// A stubbornRegister lets nobody change what it says.
+type stubbornRegister struct{ plainRegister }
+
+func (*stubbornRegister) CAS(context.Context, uint64, Record) (uint64, error) { return 0, ErrLost }
+
+// A promotion that the register does not take is over, and the operator hears of it.
+func TestPromoteHearsThatTheRegisterSaysNo(t *testing.T) {
+	t.Parallel()
+	r := &stubbornRegister{plainRegister{changed: make(chan struct{}), now: Reading{Revision: 4, Found: true, Record: Record{
+		Cluster: ID{1}, Epoch: 3, Master: "b", InSync: []Member{{Node: "b", JournalID: ID{2}}},
+	}}}}
+	n := newLone(t, r, nil)
+	if err := n.Promote(t.Context(), true); err == nil || !strings.Contains(err.Error(), "has not confirmed") {
+		t.Errorf("answered %v", err)
+	}
+}
+
+// A promotion at a master writes the register anew, and is over when that is done (R9).
+func TestPromoteAtAMaster(t *testing.T) {
+	t.Parallel()
+	p := newTwosome(t)
+	master := p.awaitMaster()
+	term := p.awaitDuplex(master)
+	epoch := term.Epoch()
+	if err := p.nodes[master].Promote(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(p.register.records(), func(r Record) bool { return r.Epoch == epoch+1 })
+	if i < 0 {
+		t.Fatalf("nothing above epoch %d: %+v", epoch, p.register.records())
+	}
+	if anew := p.register.records()[i]; anew.Master != p.options[master].Terms.Node || len(anew.InSync) != 2 || anew.Forced {
+		t.Errorf("the register says %+v", anew)
+	}
+	if got := p.awaitMaster(); got != master {
+		t.Errorf("node %d serves", got)
+	}
+}
+
+// A brokenPause is a broker that cannot come to rest.
+type brokenPause struct {
+	*quietBroker
+	pauses chan struct{}
+}
+
+func (b brokenPause) Pause(ctx context.Context) (uint64, error) {
+	close(b.pauses)
+	<-ctx.Done()
+	return 0, ctx.Err()
+}
+
+// Who waits for a switchover hears at once that the broker has ended meanwhile.
+func TestSwitchoverHearsThatTheTermEnds(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	brokers := map[*Term]brokenPause{}
+	p := newTwosome(t, func(o *NodeOptions) {
+		newBroker := o.NewBroker
+		o.NewBroker = func(t *Term) Broker {
+			mu.Lock()
+			defer mu.Unlock()
+			brokers[t] = brokenPause{newBroker(t).(*quietBroker), make(chan struct{})}
+			return brokers[t]
+		}
+	})
+	master := p.awaitMaster()
+	term := p.awaitDuplex(master)
+	mu.Lock()
+	broker := brokers[term]
+	mu.Unlock()
+	answered := make(chan error, 1)
+	go func() { answered <- p.nodes[master].Switchover(t.Context()) }()
+	<-broker.pauses
+	broker.Fail(errBrokenDisk)
+	if err := <-answered; !errors.Is(err, errBrokenDisk) || !strings.Contains(err.Error(), "there was no switchover") {
+		t.Errorf("answered %v", err)
+	}
+}
+
+// A node that has asked for the role of a master does not give its journal up.
+func TestResyncIsRefusedToACandidate(t *testing.T) {
+	t.Parallel()
+	r := &deafRegister{plainRegister{changed: make(chan struct{})}}
+	n := newLone(t, r, nil)
+	term := n.term(t)
+	term.awaitState(func(s *State) bool { return s.Role() == Candidate })
+	if err := n.Resync(t.Context()); err == nil || !strings.Contains(err.Error(), "this node is candidate") {
+		t.Errorf("answered %v", err)
+	}
+	if term.log.Hello(Hello{}).Resync {
+		t.Error("it asks for a snapshot all the same")
+	}
+}
+
+// A deafRegister says what it is, and never answers who wants to change it.
+type deafRegister struct{ plainRegister }
+
+func (*deafRegister) CAS(ctx context.Context, expect uint64, record Record) (uint64, error) {
+	return muteRegister{}.CAS(ctx, expect, record)
+}
+
+// hooked is a logger that calls fn with what it is told.
+func hooked(fn func(text string)) *zap.Logger {
+	core := zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{}), zapcore.AddSync(io.Discard), zapcore.InfoLevel)
+	return zap.New(core, zap.Hooks(func(e zapcore.Entry) error {
+		fn(e.Message)
+		return nil
+	}))
+}
+
+// While the standby is away nothing is committed, and the status says so, before the master has decided on anything.
+func TestStatusOfAMasterWithoutItsStandby(t *testing.T) {
+	t.Parallel()
+	parted, back := [2]chan struct{}{make(chan struct{}, 64), make(chan struct{}, 64)}, make(chan struct{})
+	var armed atomic.Bool
+	p := newTwosome(t, func(o *NodeOptions) {
+		o.Terms.DegradeAfter = time.Hour
+		mine := parted[o.Terms.Node[0]-'a']
+		o.Logger = hooked(func(text string) {
+			if armed.Load() && strings.HasSuffix(text, "has ended") {
+				mine <- struct{}{}
+				<-back
+			}
+		})
+	})
+	master := p.awaitMaster()
+	term := p.awaitDuplex(master)
+	if s := term.Status(); s.Role != "duplex" || !s.Peer.Linked {
+		t.Errorf("with its standby: %+v", s)
+	}
+	armed.Store(true)
+	term.linkMu.Lock()
+	term.link.Close()
+	term.linkMu.Unlock()
+	<-parted[master]
+	armed.Store(false)
+	if s := term.Status(); s.Role != "held" || s.Peer.Linked || !s.Serving || s.Since != s.Peer.Since {
+		t.Errorf("without its standby: %+v", s)
+	}
+	close(back)
+}
+
+// The end of a connection may be told after the next one has begun; the status is that of the next one.
+func TestStatusOfANewConnection(t *testing.T) {
+	t.Parallel()
+	var watched atomic.Value // name of the master
+	connected := make(chan struct{}, 64)
+	p := newTwosome(t, func(o *NodeOptions) {
+		o.Logger = hooked(func(text string) {
+			switch {
+			case watched.Load() != o.Terms.Node:
+			case strings.HasPrefix(text, "connected with"):
+				connected <- struct{}{}
+			case strings.HasSuffix(text, "has ended"):
+				<-connected
+			}
+		})
+	})
+	master := p.awaitMaster()
+	term := p.awaitDuplex(master)
+	term.linkMu.Lock()
+	link := term.link
+	term.linkMu.Unlock()
+	watched.Store(p.options[master].Terms.Node)
+	link.Close()
+	<-link.ended
+	watched.Store("")
+	if s := term.Status(); !s.Peer.Linked {
+		t.Errorf("peer %+v, and it is connected", s.Peer)
+	}
+}
