@@ -18,6 +18,9 @@ func (s *session) connect(f *stomp.Frame) error {
 	if err != nil {
 		return err
 	}
+	if err := s.server.ableToKeep(int64(s.server.opts.MinCopies)); err != nil {
+		return err
+	}
 	if version != stomp.V10 { // 1.0 has no heart-beats, whatever the header says
 		if err := s.agreeHeartBeats(f); err != nil {
 			return err

@@ -104,6 +104,7 @@ type engine struct {
 	parked   []*session // those with mails that wait for room on it, in the order of the first
 	lot      *lot
 	stopping atomic.Bool // the broker says goodbye
+	refusing atomic.Bool // what waits for others to keep it is answered with an ERROR
 
 	halt     atomic.Pointer[halt] // nil: it does not rest
 	left     chan struct{}        // closed by endRest
@@ -511,7 +512,8 @@ func (e *engine) await() {
 	for _, w := range e.fresh {
 		if w.seq > durable {
 			e.waiting = append(e.waiting, w)
-		} else {
+		}
+		if w.seq <= durable || e.refusing.Load() {
 			now = append(now, w)
 		}
 	}

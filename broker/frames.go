@@ -18,7 +18,7 @@ func (s *session) handle(f *stomp.Frame) error {
 	}
 	c := &destinations.Command{}
 	if receipt, ok := f.Header(headerReceipt); ok {
-		c.WantReceipt, c.Receipt = true, string(receipt)
+		c.WantReceipt, c.Receipt, c.Copies = true, string(receipt), uint8(s.server.opts.MinCopies)
 	}
 	switch f.Command {
 	case stomp.CmdSend:
@@ -148,7 +148,7 @@ func (s *session) send(f *stomp.Frame, c *destinations.Command) error {
 		return s.sendInTransaction(tx, target, size, c)
 	}
 	if persistent {
-		if err := s.keepCopies(copies); err != nil {
+		if err := s.keepCopies(c, copies); err != nil {
 			return err
 		}
 	}
@@ -345,6 +345,10 @@ func (s *session) acknowledge(f *stomp.Frame, c *destinations.Command) error {
 			return err
 		}
 		c.More = tx.acknowledging(c.More)
+	} else if c.WantReceipt {
+		if err := s.keepCopies(c, 1); err != nil {
+			return err
+		}
 	}
 	s.add(c)
 	return nil

@@ -41,6 +41,7 @@ const (
 	headerPersistent = "persistent"
 	headerCreate     = "create"     // and of SUBSCRIBE
 	headerMinCopies  = "min-copies" // and of COMMIT
+	headerCopies     = "copies"     // of ERROR
 
 	headerTimestamp  = "timestamp" // and of MESSAGE
 	headerPriority   = "priority"

@@ -53,11 +53,14 @@ type Options struct {
 	// there are none. It must not block. An octet that CONNECTED cannot have is left
 	// out: NUL, CR, LF.
 	Connected func() []Header
-	// Copies returns how many brokers keep what is stored at the moment, for the header
-	// min-copies; nil: one does. It must not block.
+	// Copies returns how many brokers will keep what is stored at the moment, for the
+	// header min-copies; nil: one will. It must not block.
 	Copies func() int
-	// MinCopies is how many must keep a persistent message, whatever it says itself; 0:
-	// one.
+	// Kept returns how many do keep all that is durable up to a Seq; nil: one does. It
+	// knows of what Durable is called with before that is, and must not block.
+	Kept func(seq uint64) int
+	// MinCopies is how many must keep whatever is acknowledged, and each persistent
+	// message, even if it says less; 0: one. While fewer can, nobody can connect.
 	MinCopies int
 
 	CheckpointEvery time.Duration // one is written when the log was at rest for so long; 0: 10 s

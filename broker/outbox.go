@@ -37,6 +37,7 @@ type outbox struct {
 	receipts  int                  // octets of those among items
 	departed  map[uint32]departure // newest that left the box, of each subscription
 	final     bool                 // an ERROR is in the box or was: only the end comes after it
+	counted   bool                 // some of items may say Copies
 	writing   bool                 // the writer is busy with what it took
 	closed    bool                 // the writer has ended; nothing is kept
 	concluded bool                 // nothing is added
@@ -73,6 +74,9 @@ func (o *outbox) add(out *destinations.Output) (gate uint64) {
 		o.final = true
 	case destinations.Receipt:
 		o.receipts += receiptBytes(out)
+	}
+	if out.Copies > 0 {
+		o.counted = true
 	}
 	if n := len(o.items); n > o.head {
 		gate = o.items[n-1].After
@@ -119,6 +123,9 @@ func (o *outbox) take(batch []destinations.Output, durable uint64, limit int) []
 	}
 	o.note(waiting[:n])
 	o.writing = true
+	if n == len(waiting) {
+		o.counted = false
+	}
 	if n == len(o.items) && len(batch) == 0 {
 		batch, o.items = o.items, batch
 	} else {
@@ -151,12 +158,26 @@ func outputBytes(out *destinations.Output) int {
 	return size
 }
 
-// exempt says that no permit is needed: there is nothing to write but the end, or
-// nothing that another broker may hand out as well.
-func (o *outbox) exempt() bool {
+// exempt is how many of the outputs that leave next need no permit: all but messages,
+// which another broker may hand out as well, and CONNECTED, for who comes now is
+// better served there. An ERROR does not wait for messages that may not be handed
+// out: they go back.
+func (o *outbox) exempt() (n int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.concluded || len(o.items) > o.head && o.items[o.head].Kind == outputEnd
+	if o.final && !o.concluded {
+		o.forget(func(*destinations.Delivery) bool { return true })
+	}
+	for i := o.head; i < len(o.items); i++ {
+		switch o.items[i].Kind {
+		case destinations.Deliver, destinations.Browsed, outputNothing, outputConnected:
+			if !o.final {
+				return n
+			}
+		}
+		n++
+	}
+	return n
 }
 
 // conclude lets only what is durable leave, and then err and the end. Messages that
@@ -164,24 +185,25 @@ func (o *outbox) exempt() bool {
 func (o *outbox) conclude(durable uint64, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.closed {
-		return
+	if !o.closed {
+		o.endWith(durable, err)
 	}
+}
+
+// endWith is conclude by one who holds mu.
+func (o *outbox) endWith(durable uint64, err error) {
 	o.forget(func(d *destinations.Delivery) bool { return d.Content != 0 && !d.Copy })
 	told, n := o.final, len(o.items)
 	for i := len(o.items) - 1; i >= 0; i-- {
-		switch it := &o.items[i]; {
-		case it.Kind == destinations.Evict:
+		it := &o.items[i]
+		if it.Kind == destinations.Evict {
 			told = it.After <= durable
-		case it.Kind == destinations.Receipt && it.After > durable:
-			o.receipts -= receiptBytes(it)
 		}
-		if o.items[i].After > durable || o.items[i].Kind == outputEnd {
+		if it.After > durable || it.Kind == outputEnd {
 			n = i
 		}
 	}
-	clear(o.items[n:])
-	o.items = o.items[:n]
+	o.cutAt(n)
 	if !told {
 		o.items = append(o.items, destinations.Output{Kind: destinations.Evict, Err: err})
 	}
@@ -189,6 +211,17 @@ func (o *outbox) conclude(durable uint64, err error) {
 	o.final, o.concluded = true, true
 	o.changed.Broadcast()
 	o.signal()
+}
+
+// cutAt drops the items from there on.
+func (o *outbox) cutAt(n int) {
+	for i := n; i < len(o.items); i++ {
+		if it := &o.items[i]; it.Kind == destinations.Receipt {
+			o.receipts -= receiptBytes(it)
+		}
+	}
+	clear(o.items[n:])
+	o.items = o.items[:n]
 }
 
 // yield takes the memory of an empty box that has more than it keeps, and returns

@@ -242,8 +242,9 @@ func TestFailIsPrompt(t *testing.T) {
 				log, permit := &hangingLog{}, newPermission()
 				h := servePipesOn(t, memfs.New(), Options{Permit: permit, MailboxBytes: 1000}, log.over)
 				c, waits := h.connect("1.2"), h.connect("1.2")
+				waits.subscribe("s", "/queue/q", "client")
 				permit.end()
-				waits.say("SEND\ndestination:/queue/q\nreceipt:r\n\nx")
+				waits.say("SEND\ndestination:/queue/q\n\nx")
 				synctest.Wait()
 				if log.hang = make(chan struct{}); pausing {
 					h.paused()

@@ -52,8 +52,9 @@ func (l *permission) count() int {
 	return l.asked
 }
 
-// Without a permit nothing is handed out but heart-beats, however long it takes, and
-// nobody asks all the time whether it is back; when it is, everything goes at once.
+// Without a permit no message is handed out, and nobody is let in, however long it
+// takes; receipts and heart-beats go on. Nobody asks all the time whether it is back;
+// when it is, everything goes at once.
 func TestPermit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -69,6 +70,8 @@ func TestPermit(t *testing.T) {
 		producer.say("SEND\ndestination:/queue/q\nreceipt:r\n\nbody")
 		producer.say("SEND\ndestination:/topic/t\nreceipt:s\n\ncopy")
 		producer.say("SEND\ndestination:/queue/other\n\nreturned")
+		producer.want("RECEIPT", "receipt-id:r")
+		producer.want("RECEIPT", "receipt-id:s")
 		synctest.Wait()
 		leaver.say("UNSUBSCRIBE\nid:s\n\n")
 		late := h.dial()
@@ -91,8 +94,6 @@ func TestPermit(t *testing.T) {
 
 		renewed := time.Now()
 		permit.renew()
-		producer.want("RECEIPT", "receipt-id:r")
-		producer.want("RECEIPT", "receipt-id:s")
 		late.want("CONNECTED")
 		consumer.message("body")
 		consumer.message("copy")

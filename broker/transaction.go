@@ -122,8 +122,9 @@ func (s *session) commit(f *stomp.Frame, c *destinations.Command) error {
 	if err != nil {
 		return err
 	}
-	if tx.stored || copies > 1 {
-		if err := s.keepCopies(max(copies, tx.copies)); err != nil {
+	acknowledges := tx.frames > len(tx.sends)
+	if tx.stored || copies > 1 || acknowledges && c.WantReceipt {
+		if err := s.keepCopies(c, max(copies, tx.copies)); err != nil {
 			s.server.budget.give(tx.taken)
 			return err
 		}

@@ -117,12 +117,15 @@ func (w *frameWriter) drain() (wrote bool, err error) {
 func (w *frameWriter) writeAll() (wrote bool, err error) {
 	s := w.s
 	for !w.end {
+		durable := s.server.engine.durable.Load()
+		if s.server.opts.Kept != nil {
+			s.checkCopies(durable)
+		}
 		limit := w.portion()
 		if limit == 0 {
 			return wrote, nil
 		}
 		w.borrow()
-		durable := s.server.engine.durable.Load()
 		w.batch = s.out.take(w.batch[:0], durable, limit)
 		if len(w.batch) == 0 {
 			if w.fetch(durable) {

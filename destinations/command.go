@@ -11,8 +11,8 @@ import (
 type Op uint8
 
 // The operations. Each line names the fields of Command and its More that it
-// reads, beside Session, WantReceipt and Receipt, which all but Start, Sent and
-// Unreadable read.
+// reads, beside Session, WantReceipt, Receipt and Copies, which all but Start, Sent
+// and Unreadable read.
 const (
 	_           Op = iota
 	Start          // the broker begins; once, after the last Replay and before all else
@@ -41,6 +41,7 @@ type Command struct {
 	Existing    bool // the destinations must be there: the command is refused rather than that one is made
 	DiskLow     bool // messages that need not be stored are refused rather than stored, when memory has no room for them; copies of topics are lost rather than spilled
 	WantReceipt bool
+	Copies      uint8 // so many brokers must keep what the command stores, see Output; 0: one is enough
 	Session     uint64
 	Receipt     string // answered when the command is done and, if it stores anything, durable
 

@@ -89,12 +89,14 @@ const (
 	Browsed            // a browser has seen everything: Delivery names the subscription and its queue
 	Examine            // Examination is to be answered by a command; Session is 0
 	Evict              // answer ERROR with Err and close
+	Mark               // send nothing, but see Copies: it was asked for without a receipt
 )
 
 // An Output is something for one session. There is one for each delivery and
 // receipt, and they are copied on their way: it is two cache lines long.
 type Output struct {
 	Kind        OutputKind
+	Copies      uint8 // of a Receipt or Mark: so many brokers must keep what is up to After, or the answer is an ERROR; 0: it does not matter
 	Session     uint64
 	After       uint64 // Seq that must be durable first; 0: none
 	ReceiptID   string

@@ -231,11 +231,14 @@ func (m *Machine) do(c *Command, out *Effects) error {
 // the command sets free, so that the RECEIPT of a SUBSCRIBE is ahead of its
 // first MESSAGE. before was the newest entry before the command.
 func (m *Machine) confirm(c *Command, before uint64, out *Effects) {
-	if !c.WantReceipt {
+	if !c.WantReceipt && c.Copies == 0 {
 		return
 	}
 	o := out.output()
 	o.Kind, o.Session, o.ReceiptID = Receipt, c.Session, c.Receipt
+	if !c.WantReceipt {
+		o.Kind = Mark
+	}
 	switch c.Op {
 	case Send:
 		// What a duplicate is one of may not be durable yet.
@@ -253,7 +256,9 @@ func (m *Machine) confirm(c *Command, before uint64, out *Effects) {
 		// that nobody waited for: wait for all of it.
 		o.After = m.last
 	}
-	out.Sync = out.Sync || o.After > 0
+	if o.After > 0 {
+		o.Copies, out.Sync = c.Copies, true
+	}
 }
 
 // Replay applies an entry of the log: in recovery before the first Step, and

@@ -150,7 +150,7 @@ func (t *turn) beaconAck(s *Signal) {
 func (t *turn) grant() {
 	until := forever
 	switch {
-	case t.draining >= drainAsk:
+	case t.draining >= drainAsk, t.terms.Block && !t.shared(): // what could not be acknowledged is not given either
 		until = t.now
 	case t.shared():
 		until = t.peer.lease

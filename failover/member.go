@@ -52,7 +52,7 @@ func (m *member) handle(e Event) {
 	if m.over {
 		return
 	}
-	required := m.state.Required()
+	required := m.state.Waits()
 	m.actions = m.state.Step(m.shell.now(), e, m.actions[:0])
 	for i := range m.actions {
 		if err := m.perform(&m.actions[i]); err != nil {
@@ -60,7 +60,7 @@ func (m *member) handle(e Event) {
 			break // what comes after relies on it
 		}
 	}
-	if now := m.state.Required(); now != required {
+	if now := m.state.Waits(); now != required {
 		m.shell.require(now)
 	}
 	m.shell.alarm(m.state.Next())

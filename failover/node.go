@@ -45,6 +45,8 @@ type Broker interface {
 	Serve(ctx context.Context, clients net.Listener) error
 	// Durable says that everything up to seq is committed. It does not block.
 	Durable(seq uint64)
+	// Refuse says whether what waits for the standby is to be answered with an ERROR. It does not block.
+	Refuse(refuse bool)
 	// Fail ends Serve with this error at once, and Leave after what is committed was told. Neither blocks.
 	Fail(err error)
 	Leave(err error)

@@ -128,6 +128,7 @@ func (b *quietBroker) Fail(err error) {
 
 func (b *quietBroker) Leave(err error) { b.Fail(err) }
 func (b *quietBroker) Resume()         {}
+func (b *quietBroker) Refuse(bool)     {}
 
 func (b *quietBroker) Pause(context.Context) (uint64, error) {
 	b.mu.Lock()

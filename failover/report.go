@@ -18,8 +18,23 @@ func (t *Term) Valid() bool { return t.permit.Valid() }
 // Renewed is closed when Valid may have become true.
 func (t *Term) Renewed() <-chan struct{} { return t.permit.Renewed() }
 
-// Copies is how many journals will hold what is acknowledged.
+// Copies is how many journals will hold what is stored at this moment.
 func (t *Term) Copies() int { return int(t.copies.Load()) }
+
+// Kept is how many journals do hold everything that is committed, up to a Seq.
+func (t *Term) Kept(seq uint64) int {
+	if seq <= t.kept.Load() {
+		return 2
+	}
+	return 1
+}
+
+// keep notes what is committed while the other node may take over: that has it. The caller holds the member's lock.
+func (t *Term) keep() {
+	if t.state.shared() {
+		t.kept.Store(t.state.Commit())
+	}
+}
 
 // copiesOf says that of a role. A master that is held waits for its standby, or goes on alone; where it must not (Block),
 // it refuses what comes when it has waited for long.
@@ -61,6 +76,7 @@ func (t *Term) note() {
 	defer t.statusMu.Unlock()
 	if role != t.noted {
 		t.role, t.since = role, time.Now()
+		t.keep() // what was committed alone, and what has it now
 		t.copies.Store(t.copiesOf(role))
 		t.logger.Info("role", zap.Stringer("role", role), zap.Uint32("epoch", t.state.Epoch()))
 	}

@@ -184,6 +184,9 @@ func (s *State) Overruling() bool {
 	return s.forced || s.ask.open && (s.ask.purpose == askReseed || s.ask.purpose == askRole && s.ask.record.Forced)
 }
 
+// Waits says that more writes may have to wait for the peer. Those that are refused do not: the engine must go on.
+func (s *State) Waits() bool { return s.Required() && !s.refused }
+
 // Suspect says that the register cannot be believed (R9).
 func (s *State) Suspect() bool { return s.suspect }
 

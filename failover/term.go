@@ -42,6 +42,7 @@ type Term struct {
 	asking      bool          // the same of Overruling
 	refusing    bool          // DoRefuse was said; the same guards it
 	copies      atomic.Int32
+	kept        atomic.Uint64 // up to here the other node has, too, what is committed
 
 	fault  atomic.Pointer[error] // the first of the journal, or of the disk
 	faulty chan struct{}         // closed when there is one
@@ -346,13 +347,17 @@ func (t *Term) activate(epoch uint32) {
 	t.rest.interrupt()
 }
 
-func (t *Term) committed(seq uint64) { t.broker.Durable(seq) }
+func (t *Term) committed(seq uint64) {
+	t.keep()
+	t.broker.Durable(seq)
+}
 
 func (t *Term) extendLease(until time.Duration) { t.permit.extend(until) }
 
 func (t *Term) refuse(refuse bool) {
 	t.refusing = refuse
 	t.copies.Store(t.copiesOf(t.state.Role()))
+	t.broker.Refuse(refuse)
 }
 
 func (t *Term) pause() {
