@@ -168,6 +168,8 @@ type Stream interface {
 	// Close waits for what goes on and gives back what the Stream holds.
 	Close()
 
+	// rest is how long to wait from when the last frame was asked for until Next is called again.
+	rest(asked time.Time) time.Duration
 	bind(s seeds, wake func())
 	// mark stands for all that was accepted so far; what lies behind it may be overwritten once it is settled.
 	mark() uint64
@@ -209,6 +211,7 @@ func (l *Link) Run(ctx context.Context, s Stream) *Broken {
 // write writes signals and frames as they come. It returns nil when ctx ends.
 func (l *Link) write(ctx context.Context, s Stream) error {
 	var out []byte
+	var rested time.Time // until then, only signals are sent
 	deadline := renewer{set: l.conn.SetWriteDeadline, span: l.opt.Silence}
 	for {
 		select {
@@ -219,9 +222,13 @@ func (l *Link) write(ctx context.Context, s Stream) error {
 		}
 		for {
 			out = l.takeSignals(out[:0])
-			frame, err := s.Next()
-			if err != nil {
-				return err
+			var frame []byte
+			asked := time.Now()
+			if !asked.Before(rested) {
+				var err error
+				if frame, err = s.Next(); err != nil {
+					return err
+				}
 			}
 			if len(out)+len(frame) == 0 {
 				break
@@ -230,8 +237,9 @@ func (l *Link) write(ctx context.Context, s Stream) error {
 			if err := writeBoth(l.conn, out, frame); err != nil {
 				return err
 			}
-			if p, ok := s.(interface{ pause() time.Duration }); ok {
-				sleep(ctx, p.pause())
+			if rest := s.rest(asked); rest > 0 {
+				rested = asked.Add(rest)
+				time.AfterFunc(rest, l.awake)
 			}
 		}
 	}

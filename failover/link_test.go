@@ -235,11 +235,12 @@ type listeningStream struct {
 
 func listening(hear func(Signal)) *listeningStream { return &listeningStream{hear: hear} }
 
-func (s *listeningStream) Next() ([]byte, error)    { return nil, nil }
-func (s *listeningStream) Close()                   {}
-func (s *listeningStream) bind(x seeds, _ func())   { s.seeds = x }
-func (s *listeningStream) mark() uint64             { return 0 }
-func (s *listeningStream) settled(mark uint64) bool { return true }
+func (s *listeningStream) Next() ([]byte, error)        { return nil, nil }
+func (s *listeningStream) Close()                       {}
+func (s *listeningStream) bind(x seeds, _ func())       { s.seeds = x }
+func (s *listeningStream) mark() uint64                 { return 0 }
+func (s *listeningStream) rest(time.Time) time.Duration { return 0 }
+func (s *listeningStream) settled(mark uint64) bool     { return true }
 
 func (s *listeningStream) Accept(b []byte) error {
 	f, err := parseFrame(b, s.seeds.in)

@@ -22,7 +22,7 @@ type LogOptions struct {
 	// Retain is how many octets behind a standby may be before what it lacks is given up; it needs a snapshot then.
 	// 0: 1 GiB.
 	Retain int64
-	// SyncRate is how many octets a second a standby is sent that was away. Where it comes no nearer so, it is sent more.
+	// SyncRate is how many octets a second a standby is sent that was away, or twice what the log grows by, if that is more.
 	// 0: as fast as it can.
 	SyncRate int64
 	// OnDurable is called when records are durable on this node: journal.Options.OnDurable.
@@ -416,6 +416,13 @@ func (l *Log) passed(seq uint64) {
 type Lag struct {
 	Records uint64
 	Bytes   int64 // of their content; an estimate where the standby has not been seen for long
+}
+
+// grown is how many octets of content the log has grown by since it was opened.
+func (l *Log) grown() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.growth.total
 }
 
 // Lag is how far the other node is behind, as far as it has told.

@@ -259,11 +259,12 @@ type idle struct {
 	seeds    seeds
 }
 
-func (idle) Next() ([]byte, error)     { return nil, nil }
-func (idle) Close()                    {}
-func (i *idle) bind(s seeds, _ func()) { i.seeds = s }
-func (idle) mark() uint64              { return 0 }
-func (idle) settled(uint64) bool       { return true }
+func (idle) Next() ([]byte, error)        { return nil, nil }
+func (idle) Close()                       {}
+func (i *idle) bind(s seeds, _ func())    { i.seeds = s }
+func (idle) rest(time.Time) time.Duration { return 0 }
+func (idle) mark() uint64                 { return 0 }
+func (idle) settled(uint64) bool          { return true }
 
 func (i *idle) Accept(b []byte) error {
 	f, err := parseFrame(b, i.seeds.in)

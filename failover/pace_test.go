@@ -7,32 +7,39 @@ import (
 
 func TestPace(t *testing.T) {
 	t.Parallel()
-	p := pace{rate: 1 << 20}
-	lacks := uint64(10_000)
-	send := func(frames int, step int64) (rested time.Duration) {
-		for range frames {
-			lacks = uint64(int64(lacks) + step)
-			p.sent(256<<10, lacks)
-			rested += p.pause()
+	const MiB = 1 << 20
+	p := pace{rate: 4 * MiB}
+	now, grown := time.Now(), int64(0)
+	// sends is how long it takes to send so much, while the log grows by so much a second. Each frame takes 5 ms to write.
+	sends := func(octets, growth int64) time.Duration {
+		begun := now
+		for ; octets > 0; octets -= 256 << 10 {
+			p.sent(256 << 10)
+			before := now
+			if now = now.Add(max(5*time.Millisecond, p.rest(now, grown))); p.due() {
+				t.Fatal("the same is owed twice")
+			}
+			grown += int64(float64(growth) * now.Sub(before).Seconds())
 		}
-		return rested
+		return now.Sub(begun)
 	}
-	if rested := send(8, -100); rested != 2*time.Second {
-		t.Errorf("2 MiB at 1 MiB/s rested %v", rested)
+	near := func(what string, took, wanted time.Duration) {
+		t.Helper()
+		if took < wanted*95/100 || took > wanted*105/100 {
+			t.Errorf("%s took %v, not %v", what, took, wanted)
+		}
 	}
-	if p.pause() != 0 {
-		t.Error("it rests twice")
-	}
-	send(4, +100) // the log grows faster
-	if rested := send(4, +100); rested != 0 {
-		t.Errorf("it rested %v, and the standby comes no nearer", rested)
-	}
-	send(4, -1000)
-	if rested := send(4, -1000); rested != time.Second {
-		t.Errorf("it rested %v for 1 MiB, and the standby comes nearer", rested)
-	}
+	near("40 MiB at 4 MiB/s", sends(40*MiB, 0), 10*time.Second)
+	near("40 MiB while the log grows by 1 MiB/s", sends(40*MiB, 1*MiB), 10*time.Second)
+	sends(40*MiB, 10*MiB) // it takes notice
+	near("40 MiB while the log grows by 10 MiB/s", sends(40*MiB, 10*MiB), 2*time.Second)
+	sends(40*MiB, 0)
+	near("40 MiB when it has stopped growing", sends(40*MiB, 0), 10*time.Second)
+	now = now.Add(time.Hour)
+	near("40 MiB after an hour without any", sends(40*MiB, 0), 10*time.Second)
+
 	fast := pace{}
-	if fast.sent(1<<30, 0); fast.pause() != 0 {
+	if fast.sent(1 << 30); fast.due() {
 		t.Error("it rests without a rate")
 	}
 }

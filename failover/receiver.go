@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"baton/journal"
 )
@@ -352,6 +353,8 @@ func (r *Receiver) bind(s seeds, wake func()) {
 	r.seeds = s
 	r.detach = r.log.attach(wake)
 }
+
+func (r *Receiver) rest(time.Time) time.Duration { return 0 }
 
 func (r *Receiver) mark() uint64 { return r.log.End().Seq }
 

@@ -346,9 +346,10 @@ type hoarder struct {
 	checked uint64
 }
 
-func (h *hoarder) Accept(b []byte) error { h.held = append(h.held, b); return nil }
-func (h *hoarder) mark() uint64          { return h.checked + uint64(len(h.held)) }
-func (h *hoarder) settled(m uint64) bool { return m <= h.checked }
+func (h *hoarder) Accept(b []byte) error        { h.held = append(h.held, b); return nil }
+func (h *hoarder) rest(time.Time) time.Duration { return 0 }
+func (h *hoarder) mark() uint64                 { return h.checked + uint64(len(h.held)) }
+func (h *hoarder) settled(m uint64) bool        { return m <= h.checked }
 
 // check checks the n oldest and gives them back.
 func (h *hoarder) check(t *testing.T, n int) {

@@ -121,8 +121,12 @@ func (l *Log) history() *history {
 // Plan is what the peer is told to do; where a snapshot begins is known when it is sent.
 func (s *Sender) Plan() Plan { return s.plan }
 
-// pause is how long to rest before the next frame.
-func (s *Sender) pause() time.Duration { return s.pace.pause() }
+func (s *Sender) rest(asked time.Time) time.Duration {
+	if !s.pace.due() {
+		return 0
+	}
+	return s.pace.rest(asked, s.log.grown())
+}
 
 // Next returns the next frame, nil when there is none for now. It is valid until Next is called again.
 func (s *Sender) Next() ([]byte, error) {
@@ -194,7 +198,7 @@ func (s *Sender) nextOfSnapshot() ([]byte, error) {
 	case err != nil && err != errFull:
 		return nil, fmt.Errorf("read the snapshot: %w", err)
 	case len(s.buf) > frameHeaderBytes:
-		s.pace.sent(len(s.buf), s.log.End().Seq-s.seen)
+		s.pace.sent(len(s.buf))
 		return s.seal(kindSnapshot, 0), nil
 	}
 	end := snapshotEnd{end: s.at, records: s.placed}
@@ -274,7 +278,7 @@ func (s *Sender) catchUp(upto uint64) ([]byte, error) {
 	}
 	s.buf = s.buf[:size]
 	if !s.near.Load() { // then writes wait for it
-		s.pace.sent(size, s.log.End().Seq-whole)
+		s.pace.sent(size)
 	}
 	return s.sealRecords(s.buf, end, uint32(whole-s.at.Seq), whole >= min(upto, j.Durable())), nil
 }

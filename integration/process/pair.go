@@ -88,15 +88,8 @@ func (p *Pair) URL() string {
 // AwaitSync waits until there is a master whose standby can take over, and says who it is.
 func (p *Pair) AwaitSync(ctx context.Context) (master int, err error) {
 	for {
-		for i := range p.Nodes {
-			out, err := p.command(ctx, i, "status", "--json").Output()
-			var status struct {
-				Role    string
-				Serving bool
-			}
-			if err == nil && json.Unmarshal(out, &status) == nil && status.Role == "duplex" && status.Serving {
-				return i, nil
-			}
+		if master, ok := p.InSync(ctx); ok {
+			return master, nil
 		}
 		select {
 		case <-ctx.Done():
@@ -104,6 +97,21 @@ func (p *Pair) AwaitSync(ctx context.Context) (master int, err error) {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// InSync says whether there is a master whose standby can take over, and who it is.
+func (p *Pair) InSync(ctx context.Context) (master int, ok bool) {
+	for i := range p.Nodes {
+		out, err := p.command(ctx, i, "status", "--json").Output()
+		var status struct {
+			Role    string
+			Serving bool
+		}
+		if err == nil && json.Unmarshal(out, &status) == nil && status.Role == "duplex" && status.Serving {
+			return i, true
+		}
+	}
+	return 0, false
 }
 
 // Switchover has the standby become the master.
