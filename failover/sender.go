@@ -11,7 +11,7 @@ import (
 
 const (
 	// catchUpBytes is about how much of the journal is read back for one frame.
-	catchUpBytes = 256 << 10
+	catchUpBytes = 64 << 10
 	// frameRoom is what is before the records in an APPEND.
 	frameRoom = frameHeaderBytes + appendFixedBytes
 )
