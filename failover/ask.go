@@ -181,7 +181,7 @@ func (t *turn) answer(e *Event) {
 		t.failed(e.Outcome)
 		return
 	}
-	t.ask.doubtful = false
+	t.ask.doubtful, t.beaten = false, 0
 	is := Reading{Revision: e.Revision, Found: true, Record: t.ask.record}
 	overtaken := t.ask.purpose == askRole && is.Record.Epoch <= max(t.kept.Promised, t.epoch)
 	read := t.seen.Revision == is.Revision && t.seen.Record.Nonce == is.Record.Nonce // a watch may be faster than the answer

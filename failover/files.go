@@ -48,8 +48,9 @@ func divergent(data string) (names []string) {
 	return names
 }
 
-// cut removes what the journal has after a position, and keeps it aside.
-func (l *Log) cut(at journal.Position) error {
+// cut removes what the journal has after a position, and keeps it aside. It asks agree first, when nothing changes the journal
+// any more and OnDurable has told of all that is in it; an error leaves it as it is.
+func (l *Log) cut(at journal.Position, agree func() error) error {
 	l.changing.Lock()
 	defer l.changing.Unlock()
 	if err := l.Flush(context.Background()); err != nil {
@@ -70,14 +71,17 @@ func (l *Log) cut(at journal.Position) error {
 	if err := j.Close(); err != nil {
 		return l.fatal(err)
 	}
-	_, cut := journal.Cut(l.fs, l.path(journalName), at.Seq, l.path(aside))
-	if err := l.reopen(at.Seq); err != nil {
-		return l.fatal(errors.Join(cut, err))
+	disagreed, refused := agree(), error(nil)
+	if disagreed == nil {
+		_, refused = journal.Cut(l.fs, l.path(journalName), at.Seq, l.path(aside))
 	}
-	if cut != nil { // it has refused, and changed nothing
+	if err := l.reopen(at.Seq); err != nil {
+		return l.fatal(errors.Join(refused, err))
+	}
+	if refused != nil { // and nothing is changed
 		l.Resync()
 	}
-	return cut
+	return errors.Join(disagreed, refused)
 }
 
 // fatal tells the owner of the log that its disk has failed.

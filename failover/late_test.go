@@ -176,3 +176,94 @@ func TestSnapshotWaitsForTheRegister(t *testing.T) {
 		}
 	}
 }
+
+// What waits for a standby that is near, and may not be promoted, is committed when that is gone: nothing else may come to move it.
+func TestNothingWaitsForAStandbyThatIsGone(t *testing.T) {
+	t.Parallel()
+	for name, gone := range map[string]func(*State){
+		"its connection ends":            func(s *State) { s.Step(9, Event{Kind: OnUnlinked, Link: 1}, nil) },
+		"it comes by another connection": func(s *State) { s.Step(9, Event{Kind: OnLinked, Link: 2, Peer: &Peer{Node: "a"}}, nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := soloMaster(t)
+			s.Step(5, Event{Kind: OnLinked, Link: 1, Peer: &Peer{Node: "a"}}, nil)
+			s.Step(6, Event{Kind: OnNear, Link: 1}, nil)
+			s.Step(7, Event{Kind: OnAppended, Seq: 6, Epoch: s.Epoch()}, nil)
+			s.Step(8, Event{Kind: OnDurable, Seq: 6}, nil)
+			if s.Commit() != 5 {
+				t.Fatalf("committed up to seq %d, without the standby that is near", s.Commit())
+			}
+			if gone(&s); s.Commit() != 6 {
+				t.Errorf("committed up to seq %d, and 6 waits for nobody", s.Commit())
+			}
+		})
+	}
+}
+
+// soloMaster is one that has activated by a CAS of its own, alone in sync, with 5 records.
+func soloMaster(t *testing.T) State {
+	me := Member{"b", ID{2}}
+	s := NewState(1, &lateTerms, Start{Kept: Kept{JournalID: ID{2}}, End: 5, LastEpoch: 1})
+	reading := Reading{Revision: 1, Found: true, Record: Record{Cluster: ID{2}, Epoch: 1, Master: "b", InSync: []Member{me}}}
+	later := 1 + 2*time.Second
+	s.Step(later, Event{Kind: OnTick}, nil)
+	s.Step(later, Event{Kind: OnUnreached}, nil)
+	if !asks(s.Step(later, Event{Kind: OnSeen, Reading: &reading}, nil)) {
+		t.Fatalf("it does not ask for the role: it is %s", s.Role())
+	}
+	s.Step(later, Event{Kind: OnAnswer, Number: 1, Revision: 2}, nil)
+	if s.Step(later, Event{Kind: OnActivated}, nil); s.Role() != Solo || s.Commit() != 5 {
+		t.Fatalf("it is %s and has committed up to seq %d", s.Role(), s.Commit())
+	}
+	return s
+}
+
+// A journal that has been cut is as short as that, whatever became of the connection that wanted it.
+func TestCutCountsWithoutItsConnection(t *testing.T) {
+	t.Parallel()
+	s, _ := standbyOf(5)
+	master := Peer{Node: "a", Cluster: ID{1}, JournalID: ID{1}, Master: true, Epoch: 5, Promised: 5}
+	s.Step(2, Event{Kind: OnLinked, Link: 1, Peer: &master}, nil)
+	if !s.Shorten(1, 3) {
+		t.Fatal("a journal is not cut as its master wants it")
+	}
+	s.Step(2, Event{Kind: OnUnlinked, Link: 1}, nil) // and the cut goes on
+	if s.Shorten(1, 2) {
+		t.Error("a journal is cut as an old connection wants it")
+	}
+	later := 1 + 3*time.Second
+	s.Step(later, Event{Kind: OnTick}, nil)
+	s.Step(later, Event{Kind: OnUnreached}, nil)
+	actions := s.Step(later, Event{Kind: OnAnswer, Number: 1, Revision: 8}, nil)
+	at := slices.IndexFunc(actions, func(a Action) bool { return a.Kind == DoPersist })
+	if at < 0 || actions[at].Seq != 4 {
+		t.Fatalf("its epoch does not begin with seq 4: %+v", actions)
+	}
+	if s.Commit() != 3 {
+		t.Errorf("a new master commits up to seq %d of a journal that ends with 3", s.Commit())
+	}
+}
+
+// A CAS that is done is newer than whatever has beaten one before, also where the register was written anew.
+func TestDoneEndsADefeat(t *testing.T) {
+	t.Parallel()
+	s, _ := standbyOf(5)
+	later := 1 + 2*time.Second
+	s.Step(later, Event{Kind: OnTick}, nil)
+	if !asks(s.Step(later, Event{Kind: OnUnreached}, nil)) {
+		t.Fatalf("it does not ask for the role: it is %s", s.Role())
+	}
+	s.Step(later, Event{Kind: OnAnswer, Number: 1, Outcome: Lost}, nil) // the register is empty
+	s.Step(later, Event{Kind: OnPromote}, nil)
+	if !asks(s.Step(later, Event{Kind: OnSeen, Reading: &Reading{}}, nil)) {
+		t.Fatal("it does not take the role when it is told to")
+	}
+	s.Step(later, Event{Kind: OnAnswer, Number: 2, Revision: 1}, nil)
+	if s.Step(later, Event{Kind: OnActivated}, nil); s.Role() != Solo {
+		t.Fatalf("it is %s", s.Role())
+	}
+	if !asks(s.Step(later+lateTerms.Refresh, Event{Kind: OnTick}, nil)) {
+		t.Error("it asks the register for nothing any more")
+	}
+}

@@ -164,9 +164,10 @@ func (t *turn) grant() {
 	}
 }
 
-// parted is for a connection that has ended. The peer has a moment to come back.
+// parted is for a connection that has ended. The peer has a moment to come back, if it may be promoted; else writes go on.
 func (t *turn) parted() {
 	t.cancelSwitchover()
+	t.advance()
 	if t.shared() && t.due[timerSilence] == 0 && !t.held {
 		t.set(timerSilence, t.terms.DegradeAfter)
 	}

@@ -344,6 +344,7 @@ func (t *Term) follow(link uint64, epoch uint32) {
 			OnSignal:  t.signalled(link),
 			OnCommit:  t.broker.Durable,
 			OnReplace: func() error { return t.yield(link) },
+			OnCut:     func(after uint64) error { return t.shorten(link, after) },
 			OnPlanned: func(end journal.Position, cluster ID, epoch uint32) error {
 				t.handle(Event{Kind: OnPlanned, Link: link, Seq: end.Seq, Epoch: epoch, Cluster: cluster})
 				return l.ctx.Err()

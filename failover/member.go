@@ -80,6 +80,16 @@ func (m *member) look(fn func(*State)) {
 	fn(&m.state)
 }
 
+// shorten asks whether the journal may be cut after a Seq.
+func (m *member) shorten(link, after uint64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.state.Shorten(link, after) {
+		return errors.New("this node does not follow over that connection any more")
+	}
+	return nil
+}
+
 // yield has the journal make way for a snapshot, unless this node may yet become the master with it.
 func (m *member) yield(link uint64) error {
 	m.mu.Lock()

@@ -22,6 +22,9 @@ var (
 type ReceiverOptions struct {
 	// OnSignal is called with each signal of the master, from whoever calls Accept.
 	OnSignal func(Signal)
+	// OnCut is called before the journal is cut after a Seq. An error leaves it as it is, and ends the connection. nil: nobody
+	// is asked.
+	OnCut func(after uint64) error
 	// OnPlanned is called when the journal has become a beginning of the master's: the plan is done, but neither the lineage
 	// nor the cluster are remembered yet, and no record was taken. An error ends the connection. It must not wait for the
 	// Receiver's Close. nil: nobody is told.
@@ -67,6 +70,9 @@ type Receiver struct {
 // NewReceiver returns the end of a connection to a master. The caller has said Hello with what Log.Hello fills in, all of the
 // log being durable.
 func NewReceiver(log *Log, opt ReceiverOptions) *Receiver {
+	if opt.OnCut == nil {
+		opt.OnCut = func(uint64) error { return nil }
+	}
 	if opt.OnPlanned == nil {
 		opt.OnPlanned = func(journal.Position, ID, uint32) error { return nil }
 	}
@@ -163,7 +169,7 @@ func (r *Receiver) acceptPlan(f frame) (err error) {
 		return err
 	}
 	if p.Cut {
-		err = r.log.cut(p.From)
+		err = r.log.cut(p.From, func() error { return r.opt.OnCut(p.From.Seq) })
 	}
 	end := r.log.End()
 	if err == nil && end.Seq > p.From.Seq { // what an earlier connection still brought

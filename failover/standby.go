@@ -8,6 +8,7 @@ func (t *turn) linked(link uint64, p *Peer) {
 		return
 	}
 	t.hangup() // the old connection, if that is still there
+	t.advance()
 	t.peer = peer{link: link, last: link, says: *p}
 	t.probed = !p.Master
 	switch {
@@ -117,6 +118,16 @@ func (t *turn) promiseOver() {
 func (s *State) Yield(link uint64) bool {
 	s.yielded = s.yielded || s.peer.link == link && !s.ask.open && !s.ask.doubtful
 	return s.yielded
+}
+
+// Shorten says whether the journal may be cut after a Seq, as the PLAN wants that has come over a connection: only while this
+// node follows over it. If it may, what comes after that Seq counts no more, whatever becomes of the connection.
+func (s *State) Shorten(link, after uint64) bool {
+	if s.peer.link != link || s.role.IsMaster() {
+		return false
+	}
+	s.end, s.durable = min(s.end, after), min(s.durable, after)
+	return true
 }
 
 func (t *turn) unlinked() {
