@@ -65,12 +65,14 @@ func (t *turn) suspicious(r *Reading) bool {
 	case member && r.Record.Cluster != t.kept.Cluster:
 		return true
 	}
-	floor := max(t.kept.Promised, t.peer.says.Promised)
-	rev := t.kept.RegRev
-	if t.peer.says.Cluster == r.Record.Cluster {
-		rev = max(rev, t.peer.says.RegRev)
-	}
-	return r.Record.Epoch < floor || r.Revision < rev && r.Record.Epoch <= floor
+	p := &t.peer.says
+	return older(r, t.kept.Promised, t.kept.RegRev) || p.Cluster == r.Record.Cluster && older(r, p.Promised, p.RegRev)
+}
+
+// older compares with what a node has kept. A revision counts within its epoch alone: a register that is written anew begins
+// with 1, and with a higher epoch.
+func older(r *Reading, promised uint32, revision uint64) bool {
+	return r.Record.Epoch < promised || r.Record.Epoch == promised && r.Revision < revision
 }
 
 // newer orders what the register says by epoch, then by revision: one that was written anew begins with revision 1.
@@ -87,7 +89,7 @@ func (t *turn) adopt(r *Reading) {
 	}
 	t.seen, t.known = *r, true
 	t.lookPast()
-	if changed && r.Record.Cluster == t.kept.Cluster && r.Record.Epoch >= t.kept.Promised {
+	if changed && r.Record.Cluster == t.kept.Cluster && r.Record.Epoch == t.kept.Promised {
 		t.keepRevision(r.Revision)
 	}
 	if t.role == Syncing || t.role == Standby {
@@ -151,7 +153,9 @@ func (t *turn) recordFor(epoch uint32, members ...Member) Record {
 	old := &t.seen.Record
 	cluster := old.Cluster
 	if !t.seen.Found {
-		cluster = t.kept.Cluster
+		if cluster = t.kept.Cluster; cluster == (ID{}) {
+			cluster = t.kept.JournalID
+		}
 	}
 	return Record{Cluster: cluster, Epoch: epoch, InSync: members, MinSeq: old.MinSeq, Forced: old.Forced && epoch == old.Epoch}
 }

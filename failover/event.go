@@ -84,6 +84,6 @@ type Peer struct {
 	Master      bool // it is the master of Epoch
 	Epoch       uint32
 	Promised    uint32 // it accepts nothing of a lower epoch
-	RegRev      uint64 // the newest revision of the register that it has kept
+	RegRev      uint64 // the newest revision of the register that it has kept, of epoch Promised
 	End         uint64 // Seq of its last record
 }

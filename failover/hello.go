@@ -19,7 +19,7 @@ type Hello struct {
 	Master      bool             `json:"master"`   // it is one, in Epoch, and can be followed
 	Epoch       uint32           `json:"epoch"`    // in which it has that role
 	Promised    uint32           `json:"promised"` // it refuses lower ones
-	RegRev      uint64           `json:"reg_rev"`  // the newest revision of the register that it knows of
+	RegRev      uint64           `json:"reg_rev"`  // the newest revision of the register that it has kept, of that epoch
 	Lineage     Lineage          `json:"lineage"`
 	End         journal.Position `json:"end"`       // of its journal, where all is durable
 	First       uint64           `json:"first"`     // Seq of the first record it can read

@@ -267,3 +267,41 @@ func TestDoneEndsADefeat(t *testing.T) {
 		t.Error("it asks the register for nothing any more")
 	}
 }
+
+// Revisions of a register that was written anew are lower than before, which is no reason to doubt it.
+func TestLowRevisionsOfANewRegister(t *testing.T) {
+	t.Parallel()
+	s, reading := standbyOf(5)
+	anew := reading
+	anew.Revision, anew.Record.Epoch, anew.Record.Nonce = 1, 6, "new"
+	see := func(revision uint64) {
+		t.Helper()
+		anew.Revision = revision
+		s.Step(2, Event{Kind: OnSeen, Reading: &anew}, nil)
+		if s.Suspect() {
+			t.Errorf("revision %d of epoch 6 is not believed: kept is %+v", revision, s.Kept())
+		}
+	}
+	see(1)
+	master := Peer{Node: "a", Cluster: ID{1}, JournalID: ID{1}, Master: true, Epoch: 6, Promised: 6, RegRev: 1}
+	s.Step(2, Event{Kind: OnLinked, Link: 1, Peer: &master}, nil)
+	s.Step(2, Event{Kind: OnPlanned, Link: 1, Seq: 5, Epoch: 6, Cluster: ID{1}}, nil)
+	see(2)
+	if kept := s.Kept(); kept.RegRev != 1 {
+		t.Errorf("kept is %+v, want the revision that begins epoch 6", kept)
+	}
+	old := reading
+	if s.Step(2, Event{Kind: OnSeen, Reading: &old}, nil); !s.Suspect() {
+		t.Error("the register of before is believed")
+	}
+	// On the other side: what the peer has kept is of its own epoch.
+	terms := lateTerms
+	terms.Node = "a"
+	m, _ := masterWith(&terms)
+	m.Step(2, Event{Kind: OnLinked, Link: 2, Peer: &Peer{Node: "b", Cluster: ID{1}, JournalID: ID{2}, Promised: 4, RegRev: 99}}, nil)
+	seen, _, _ := m.Seen()
+	seen.Revision = 9
+	if m.Step(2, Event{Kind: OnSeen, Reading: &seen}, nil); m.Suspect() {
+		t.Error("a master does not believe the register because of a revision of an older epoch")
+	}
+}

@@ -154,7 +154,8 @@ func (l *Log) Pair() Pair {
 }
 
 // Remember changes what the node remembers of the pair, durably: it is on disk when Remember returns. change must not touch
-// the lineage's entries in place. A promise and a revision of the register that fall are programming errors and panic (S6).
+// the lineage's entries in place. A promise that falls, or the revision of the register within one, is a programming error and
+// panics (S6).
 func (l *Log) Remember(change func(*Pair)) error {
 	l.remembering.Lock()
 	defer l.remembering.Unlock()
@@ -162,7 +163,7 @@ func (l *Log) Remember(change func(*Pair)) error {
 	next := before
 	next.Node = l.opt.Node
 	change(&next)
-	if next.Promised < before.Promised || next.RegRev < before.RegRev {
+	if next.Promised < before.Promised || next.Promised == before.Promised && next.RegRev < before.RegRev {
 		panic(fmt.Sprintf("BUG: failover: promised epoch %d and revision %d after %d and %d",
 			next.Promised, next.RegRev, before.Promised, before.RegRev))
 	}

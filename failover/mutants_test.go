@@ -133,7 +133,7 @@ var mutants = map[string]struct {
 			}
 			return out
 		}}},
-	"follows a master of a lower epoch (R7)": {"deposed", "S6", mutant{
+	"follows a master of a lower epoch (R7)": {"deposed", "S7", mutant{
 		before: func(_ *world, s *State, e *Event) {
 			if e.Kind == OnLinked {
 				other := *e.Peer

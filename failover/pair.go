@@ -40,7 +40,7 @@ type Pair struct {
 	Node     string `json:"node"`    // this node's name
 	Journal  ID     `json:"journal"` // that all this is about: with another one, the node is nobody
 	Promised uint32 `json:"promised"`
-	RegRev   uint64 `json:"reg_rev"`
+	RegRev   uint64 `json:"reg_rev"` // the newest revision of the register, of epoch Promised, with a change of roles
 	// Lineage is that of the journal. As a standby, the node holds a beginning of that of its master.
 	Lineage Lineage `json:"lineage"`
 	// Incoming is the journal that was received and is taking the place of this one; nil: none.

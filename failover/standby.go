@@ -81,9 +81,20 @@ func (t *turn) planned(e *Event) {
 		t.alone()
 		return
 	}
+	if e.Epoch > t.kept.Promised {
+		t.kept.RegRev = t.revisionOf(e.Epoch)
+	}
 	t.kept.Cluster, t.kept.Promised = e.Cluster, e.Epoch
 	t.end, t.durable, t.lastEpoch = e.Seq, min(t.durable, e.Seq), e.Epoch
 	t.persist()
+}
+
+// revisionOf is the newest that was seen of an epoch; 0: none.
+func (t *turn) revisionOf(epoch uint32) uint64 {
+	if t.known && t.seen.Record.Epoch == epoch {
+		return t.seen.Revision
+	}
+	return 0
 }
 
 // beacon answers the master with a promise: no CAS for the role for the time of the lease (R8). A node with a CAS that may

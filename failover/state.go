@@ -52,7 +52,7 @@ type Kept struct {
 	Cluster   ID     // zero: it never was a member
 	JournalID ID     // what the rest is about
 	Promised  uint32 // nothing of a lower epoch is accepted
-	RegRev    uint64 // the newest revision of the register with a change of roles
+	RegRev    uint64 // the newest revision of the register, of that epoch, with a change of roles
 }
 
 // Start is what a State begins with.
