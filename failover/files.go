@@ -84,8 +84,12 @@ func (l *Log) cut(at journal.Position, agree func() error) error {
 	return errors.Join(disagreed, refused)
 }
 
-// fatal tells the owner of the log that its disk has failed.
+// fatal is for a disk that has failed: nothing waits for it any more, and the owner of the log is told.
 func (l *Log) fatal(err error) error {
+	l.mu.Lock()
+	l.broken = err
+	l.changed.Broadcast()
+	l.mu.Unlock()
 	if l.opt.Journal.OnFatal != nil {
 		l.opt.Journal.OnFatal(err)
 	}

@@ -61,6 +61,7 @@ type Log struct {
 	resync    bool          // the journal cannot follow as it is
 	committed uint64
 	closed    bool
+	broken    error // the journal has failed
 	trim      deferred[uint64]
 	census    deferred[journal.Census]
 	growth    growth
@@ -120,7 +121,7 @@ func (l *Log) open() error {
 // reopen opens the journal, of which everything up to a Seq is known to be committed.
 func (l *Log) reopen(committed uint64) error {
 	opt := l.opt.Journal
-	opt.Dir, opt.OnDurable = l.path(journalName), l.durable
+	opt.Dir, opt.OnDurable, opt.OnFatal = l.path(journalName), l.durable, func(err error) { _ = l.fatal(err) }
 	j, err := journal.Open(opt)
 	if err != nil {
 		return err
@@ -280,7 +281,7 @@ func (l *Log) stir() {
 	l.mu.Unlock()
 }
 
-// Flush waits until all that was appended is durable on this node.
+// Flush waits until all that was appended is durable on this node, or never will be.
 func (l *Log) Flush(ctx context.Context) error {
 	j := l.j()
 	end := j.End().Seq
@@ -289,8 +290,8 @@ func (l *Log) Flush(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for j.Durable() < end {
-		if err := ctx.Err(); err != nil || l.closed {
-			return errors.Join(err, fmt.Errorf("seq %d is not durable yet: %d is", end, j.Durable()))
+		if err := ctx.Err(); err != nil || l.broken != nil || l.closed {
+			return errors.Join(err, l.broken, fmt.Errorf("seq %d is not durable yet: %d is", end, j.Durable()))
 		}
 		l.changed.Wait()
 	}

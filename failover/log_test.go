@@ -455,3 +455,42 @@ func TestGrowth(t *testing.T) {
 		t.Errorf("since seq 50 %d octets and %d unknown records, want %d; %d marks", bytes, before, want, len(g.marks))
 	}
 }
+
+// Nothing waits for a journal that has failed: a standby whose disk breaks while it is to cut ends, and does not hang.
+func TestCutOfAFailedJournal(t *testing.T) {
+	t.Parallel()
+	disk, failed := memfs.New(), make(chan error, 1)
+	l, err := OpenLog(LogOptions{Data: "data", Node: "a", Journal: journal.Options{FS: disk, OnFatal: func(err error) { failed <- err }}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	add := func(seq uint64) {
+		if err := l.Append([]journal.Record{{Seq: seq, Epoch: 1, Type: 1, Body: []byte("x")}}); err != nil {
+			t.Fatal(err)
+		}
+		l.Sync()
+	}
+	add(1)
+	add(2)
+	if err := l.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	at, err := l.j().PositionAt(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk.OnCall(func(c memfs.Call) error {
+		if c.Op == "Datasync" {
+			return errBrokenDisk
+		}
+		return nil
+	})
+	add(3)
+	if err := l.cut(at, func() error { return nil }); !errors.Is(err, errBrokenDisk) {
+		t.Errorf("cut: %v", err)
+	}
+	if err := <-failed; !errors.Is(err, errBrokenDisk) {
+		t.Errorf("the node is told %v", err)
+	}
+	_ = l.Close()
+}
