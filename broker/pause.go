@@ -17,7 +17,8 @@ type halt struct {
 // that is due, nothing is appended to the log. It returns the Seq of the newest entry
 // once that is so, and has asked the log to make it durable. Meanwhile what is durable goes out
 // and heart-beats do; producers wait, and so do new connections. An error says that
-// the broker does not serve any more, or that ctx ended: then the engine goes on.
+// the broker does not serve any more, or that ctx ended or Resume was called: then the
+// engine goes on.
 func (s *Server) Pause(ctx context.Context) (last uint64, err error) {
 	h := &halt{rests: make(chan uint64, 1), over: make(chan struct{})}
 	if !s.engine.halt.CompareAndSwap(nil, h) {
@@ -27,6 +28,8 @@ func (s *Server) Pause(ctx context.Context) (last uint64, err error) {
 	select {
 	case last = <-h.rests:
 		return last, nil
+	case <-h.over:
+		return 0, errors.New("the pause was ended before the broker rested")
 	case <-ctx.Done():
 		err = ctx.Err()
 	case <-s.failed:
@@ -42,6 +45,7 @@ func (s *Server) Pause(ctx context.Context) (last uint64, err error) {
 func (s *Server) Resume() {
 	if h := s.engine.halt.Load(); h != nil && h.over != nil && s.engine.halt.CompareAndSwap(h, nil) {
 		close(h.over)
+		s.engine.box.signal() // what the engine has seen of it may be the halt alone
 	}
 }
 

@@ -94,6 +94,54 @@ func TestPauseSyncs(t *testing.T) {
 	})
 }
 
+// A pause may be ended before the broker rests: Pause returns, and the broker goes on.
+func TestPauseEndedTooSoon(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log := &hangingLog{}
+		h := servePipesOn(t, memfs.New(), Options{}, log.over)
+		c := h.connect("1.2")
+		log.hang = make(chan struct{})
+		c.say("SEND\ndestination:/queue/q\nreceipt:r\n\nx")
+		synctest.Wait()
+		ended := make(chan error, 1)
+		go func() {
+			_, err := h.Pause(context.Background())
+			ended <- err
+		}()
+		synctest.Wait()
+		h.Resume()
+		if err := <-ended; err == nil {
+			t.Error("it is paused, and was told to go on")
+		}
+		close(log.hang)
+		c.want("RECEIPT", "receipt-id:r")
+		c.do("SEND\ndestination:/queue/q", "y")
+	})
+}
+
+// The engine may look at a pause between two others, and lose by that what told it to look at its mail: the end of the pause
+// tells it again.
+func TestResumeTellsOfMail(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log := &hangingLog{}
+		h := servePipesOn(t, memfs.New(), Options{}, log.over)
+		c, d := h.connect("1.2"), h.connect("1.2")
+		log.hang = make(chan struct{})
+		c.say("SEND\ndestination:/queue/q\nreceipt:c\n\nx")
+		synctest.Wait()
+		d.say("SEND\ndestination:/queue/q\nreceipt:d\n\ny")
+		synctest.Wait()
+		h.engine.halt.Store(&halt{over: make(chan struct{})})
+		<-h.engine.box.wake
+		h.Resume()
+		close(log.hang)
+		c.want("RECEIPT", "receipt-id:c")
+		d.want("RECEIPT", "receipt-id:d")
+	})
+}
+
 // A pause that is not reached in time is none, and there is one at a time.
 func TestPauseInVain(t *testing.T) {
 	t.Parallel()

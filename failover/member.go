@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"time"
@@ -46,10 +47,13 @@ type shell interface {
 }
 
 // handle has an event decided and performed. When it returns, what had to be on disk is.
-func (m *member) handle(e Event) {
+func (m *member) handle(e Event) { m.handleUntil(context.Background(), e) }
+
+// handleUntil is handle, unless ctx has ended.
+func (m *member) handleUntil(ctx context.Context, e Event) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.over {
+	if m.over || ctx.Err() != nil {
 		return
 	}
 	required := m.state.Waits()

@@ -50,6 +50,10 @@ type Term struct {
 	ending sync.Once
 	cause  error
 
+	// Of the newest pause of the broker, or end of one; the member's lock guards both.
+	forgo  context.CancelFunc // it is wanted no more
+	turned chan struct{}      // closed when it is done
+
 	roles   chan uint32 // the epoch that this node is to lead
 	rest    rest        // of the broker, while it follows
 	serving context.Context
@@ -89,9 +93,11 @@ func newTerm(ctx context.Context, n *Node) (*Term, error) {
 	t := &Term{
 		rest: newRest(),
 		n:    n, logger: n.logger, permit: newPermit(bootTime), incarnation: randomID(),
-		requiring: make(chan struct{}, 1), faulty: make(chan struct{}), meeting: make(chan struct{}, 1), probing: make(chan struct{}, 1), over: make(chan struct{}),
+		requiring: make(chan struct{}, 1), meeting: make(chan struct{}, 1), probing: make(chan struct{}, 1),
+		faulty: make(chan struct{}), over: make(chan struct{}), forgo: func() {}, turned: make(chan struct{}),
 		roles: make(chan uint32, 1), changed: make(chan struct{}), since: time.Now(),
 	}
+	close(t.turned)
 	t.leaving = ctx
 	t.ctx, t.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	t.serving, t.goodbye = context.WithCancel(t.ctx)
@@ -361,18 +367,31 @@ func (t *Term) refuse(refuse bool) {
 }
 
 func (t *Term) pause() {
-	t.job(func() {
-		last, err := t.broker.Pause(t.ctx)
-		if err != nil {
+	t.inTurn(func(wanted context.Context) {
+		last, err := t.broker.Pause(wanted)
+		if err != nil && wanted.Err() == nil {
 			t.logger.Warn("the broker could not be paused", zap.Error(err))
-			return
 		}
-		t.handle(Event{Kind: OnDrained, Seq: last})
+		if err == nil {
+			t.handleUntil(wanted, Event{Kind: OnDrained, Seq: last})
+		}
 	})
 }
 
-func (t *Term) resume() {
-	t.job(t.broker.Resume)
+func (t *Term) resume() { t.inTurn(func(context.Context) { t.broker.Resume() }) }
+
+// inTurn has the broker rest or go on, after what was wanted of it before, which is wanted no more.
+func (t *Term) inTurn(fn func(wanted context.Context)) {
+	t.forgo()
+	wanted, forgo := context.WithCancel(t.ctx)
+	before, turned := t.turned, make(chan struct{})
+	t.forgo, t.turned = forgo, turned
+	t.job(func() {
+		defer close(turned)
+		defer forgo()
+		<-before
+		fn(wanted)
+	})
 }
 
 func (t *Term) standDown(why Why) {

@@ -204,6 +204,59 @@ func TestPromoteAtAMaster(t *testing.T) {
 	}
 }
 
+// A restless broker says what it is asked to do, and does it when it may.
+type restless struct {
+	*quietBroker
+	pauses  chan uint64 // what Pause returns, when it comes; it minds no context
+	resumes chan struct{}
+	rests   atomic.Bool
+}
+
+func (b *restless) Pause(context.Context) (uint64, error) {
+	last := <-b.pauses
+	b.rests.Store(true)
+	return last, nil
+}
+
+func (b *restless) Resume() {
+	b.rests.Store(false)
+	b.resumes <- struct{}{}
+}
+
+// A pause that is wanted no more does not outlast its end, and what it came to is not taken for what the next one does.
+func TestPausesAndTheirEndsComeInTurn(t *testing.T) {
+	t.Parallel()
+	b := &restless{pauses: make(chan uint64, 2), resumes: make(chan struct{}, 1000)}
+	term := &Term{broker: b, logger: zap.NewNop(), changed: make(chan struct{}), forgo: func() {}, turned: make(chan struct{})}
+	close(term.turned)
+	term.ctx, term.shell = t.Context(), term
+	for range 200 {
+		term.mu.Lock()
+		term.pause()
+		term.resume()
+		term.mu.Unlock()
+		b.pauses <- 1
+		<-b.resumes
+		term.jobs.Wait()
+		if b.rests.Load() {
+			t.Fatal("the broker rests after its pause was ended")
+		}
+	}
+	term.state = State{terms: &Terms{}, role: HandingOver, draining: drainPause, end: 9}
+	term.mu.Lock()
+	term.pause()
+	term.resume()
+	term.pause()
+	term.mu.Unlock()
+	b.pauses <- 7
+	<-b.resumes
+	b.pauses <- 9
+	term.jobs.Wait()
+	if term.state.drained != 9 || !b.rests.Load() {
+		t.Errorf("the broker rests: %t, after seq %d; want that it does, after 9", b.rests.Load(), term.state.drained)
+	}
+}
+
 // A brokenPause is a broker that cannot come to rest.
 type brokenPause struct {
 	*quietBroker
