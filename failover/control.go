@@ -46,14 +46,19 @@ func ListenControl(data string) (net.Listener, error) {
 	return listener, nil
 }
 
+// OperatorPatience is how long a node lets an operator wait for what he asks, at the most.
+const OperatorPatience = 20 * time.Second
+
 // ServeControl answers who comes to the control socket until ctx ends, and closes the listener.
 func ServeControl(ctx context.Context, listener net.Listener, o Operator) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, o.Status()) })
 	act := func(path string, fn func(*http.Request) error) {
 		mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
+			ctx, cancel := context.WithTimeout(r.Context(), OperatorPatience)
+			defer cancel()
 			var answer controlAnswer
-			if err := fn(r); err != nil {
+			if err := fn(r.WithContext(ctx)); err != nil {
 				answer.Error = err.Error()
 			}
 			writeJSON(w, answer)

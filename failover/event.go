@@ -42,6 +42,8 @@ const (
 	// OnPromote: an operator wants this node to be the master, accepting the loss of what only the other has (R11). On a
 	// master: to write its register anew (R9).
 	OnPromote
+	// OnPromoteOver: who said OnPromote waits no more. It is void, unless the register was asked by then.
+	OnPromoteOver
 	// OnFault: the journal or its disk failed (R12).
 	OnFault
 	// OnLeave: the process exits, and its broker serves no more.

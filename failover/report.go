@@ -290,13 +290,24 @@ func (t *Term) promote(ctx context.Context, acceptLoss bool) error {
 		case role == StoodDown, isClosed(t.over):
 			return t.ended()
 		case !asking && role != Activating:
-			return errors.New("the register has not confirmed it: another change came first, or the answer was lost. " +
-				"Look at the status, and ask again if it is still what you want")
+			return errors.New("the register has not confirmed it: this node has found a master, another change came first, " +
+				"or the answer was lost. Look at the status, and ask again if it is still what you want")
 		}
 		if err := t.await(ctx, changed); err != nil {
-			return fmt.Errorf("this node is %s: the promotion goes on when the register answers: %w", role, err)
+			return t.giveUp(err)
 		}
 	}
+}
+
+// giveUp has a promotion that nobody waits for be void, if it can be. It must not come to pass when everybody has forgotten it.
+func (t *Term) giveUp(err error) error {
+	t.handle(Event{Kind: OnPromoteOver})
+	asking := false
+	t.look(func(s *State) { asking = s.Overruling() })
+	if asking {
+		return fmt.Errorf("the register was asked and has not answered: this node may become the master yet: %w", err)
+	}
+	return fmt.Errorf("nothing was done, for the register cannot be read, and nothing will be: %w", err)
 }
 
 // resync gives the journal up for that of the master.

@@ -26,8 +26,9 @@ func (t *turn) linked(link uint64, p *Peer) {
 	}
 }
 
-// follow makes the peer this node's master.
+// follow makes the peer this node's master. Where an operator wanted to do without one, there is one after all.
 func (t *turn) follow(p *Peer) {
+	t.forced = false
 	t.epoch = p.Epoch
 	if t.role != Candidate {
 		t.role = t.following()

@@ -61,6 +61,8 @@ func (t *turn) take(e *Event) {
 		t.drain(e.Seq)
 	case OnPromote:
 		t.promote()
+	case OnPromoteOver:
+		t.forced = false
 	case OnFault:
 		t.fault()
 	case OnLeave:

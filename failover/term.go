@@ -57,7 +57,7 @@ type Term struct {
 	roles   chan uint32 // the epoch that this node is to lead
 	rest    rest        // of the broker, while it follows
 	serving context.Context
-	goodbye context.CancelFunc // of serving: clients are to be told that the process ends
+	goodbye context.CancelFunc // of serving: clients are to be told that the process ends, or are not let in any more
 
 	linkMu  sync.Mutex
 	link    *numberedLink // the newest
@@ -285,13 +285,13 @@ func (t *Term) lead(epoch uint32) error {
 	for _, ended := range masters {
 		<-ended // nobody else appends from here on
 	}
-	err := t.log.Flush(t.ctx)
+	err := t.log.Flush(t.serving)
 	if err == nil {
 		cluster := t.log.Pair().Cluster
-		err = t.broker.Recover(t.ctx, t.log, hex.EncodeToString(cluster[:4]), epoch)
+		err = t.broker.Recover(t.serving, t.log, hex.EncodeToString(cluster[:4]), epoch)
 	}
 	if err != nil {
-		if t.ctx.Err() != nil {
+		if t.serving.Err() != nil {
 			return nil
 		}
 		return fmt.Errorf("become the master of epoch %d: %w", epoch, err)

@@ -23,6 +23,7 @@ import (
 type lone struct {
 	*Node
 	broker *quietBroker
+	stop   context.CancelFunc
 	ended  chan error // what Run returned
 }
 
@@ -49,6 +50,7 @@ func newLone(t *testing.T, register Register, change func(*NodeOptions)) *lone {
 	}
 	l.Node = NewNode(o)
 	ctx, cancel := context.WithCancel(t.Context())
+	l.stop = cancel
 	go func() { l.ended <- l.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
@@ -161,6 +163,54 @@ func TestPromoteHearsThatTheTermEnds(t *testing.T) {
 	}
 	if err := <-n.ended; !errors.Is(err, errBrokenDisk) {
 		t.Errorf("the node ended with %v", err)
+	}
+	n.ended <- nil
+}
+
+// A promotion is void when nobody waits for it any more, or when there is a master to follow: the register may answer much later.
+func TestPromoteIsNotDoneLater(t *testing.T) {
+	t.Parallel()
+	n := newLone(t, muteRegister{}, nil)
+	term := n.term(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	answered := make(chan error, 1)
+	go func() { answered <- n.Promote(ctx, true) }()
+	term.awaitState((*State).Overruling)
+	cancel()
+	if err := <-answered; !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "nothing will be") {
+		t.Errorf("answered %v", err)
+	}
+	for what, e := range map[string]Event{
+		"the operator waits no more": {Kind: OnPromoteOver},
+		"there is a master": {Kind: OnLinked, Link: 1, Peer: &Peer{
+			Node: "a", Cluster: ID{1}, JournalID: ID{1}, Master: true, Epoch: 5, Promised: 5,
+		}},
+	} {
+		s, reading := standbyOf(5)
+		s.Step(2, Event{Kind: OnPromote}, nil)
+		s.Step(3, e, nil)
+		if s.Overruling() || asks(s.Step(4, Event{Kind: OnSeen, Reading: &reading}, nil)) {
+			t.Errorf("%s, and it is promoted", what)
+		}
+	}
+}
+
+// A lonelyBroker never hears that anything is committed.
+type lonelyBroker struct{ *quietBroker }
+
+func (lonelyBroker) Durable(uint64) {}
+
+// A node that is told to end while it cannot yet serve, for its first record is not committed, ends.
+func TestNodeEndsBeforeItServes(t *testing.T) {
+	t.Parallel()
+	n := newLone(t, &plainRegister{changed: make(chan struct{})}, func(o *NodeOptions) {
+		quiet := o.NewBroker
+		o.NewBroker = func(t *Term) Broker { return lonelyBroker{quiet(t).(*quietBroker)} }
+	})
+	n.term(t).awaitState(func(s *State) bool { return s.Role() == Activating })
+	n.stop()
+	if err := <-n.ended; err != nil {
+		t.Error(err)
 	}
 	n.ended <- nil
 }

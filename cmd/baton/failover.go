@@ -18,8 +18,8 @@ func failoverCommand() *cobra.Command {
 		failoverStatusCommand(), failoverSwitchoverCommand(), failoverPromoteCommand(), failoverResyncCommand())
 }
 
-// controlTimeout bounds what a node takes to answer; a switchover takes less than a second.
-const controlTimeout = 30 * time.Second
+// controlTimeout is when a node that has not answered hangs. A switchover takes less than a second.
+const controlTimeout = failover.OperatorPatience + 10*time.Second
 
 // failoverTool is a command that asks the node that runs on the data directory which the flag or the environment names.
 func failoverTool(use, short, long string, run func(ctx context.Context, cmd *cobra.Command, node *failover.Control) error) *cobra.Command {
