@@ -157,7 +157,10 @@ func (t *turn) recordFor(epoch uint32, members ...Member) Record {
 			cluster = t.kept.JournalID
 		}
 	}
-	return Record{Cluster: cluster, Epoch: epoch, InSync: members, MinSeq: old.MinSeq, Forced: old.Forced && epoch == old.Epoch}
+	return Record{
+		Cluster: cluster, Epoch: epoch, InSync: members, MinSeq: old.MinSeq,
+		Forced: old.Forced && epoch == old.Epoch, Overruled: old.Overruled,
+	}
 }
 
 // claim asks the register, at the newest revision that is known.

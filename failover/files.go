@@ -7,7 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"go.uber.org/zap"
 
 	"baton/journal"
 )
@@ -17,16 +20,21 @@ const (
 	journalName  = "journal"
 	receivedName = "journal.sync" // a snapshot that is being received; worth nothing before it is whole
 	incomingName = "journal.new"  // a whole one, that takes the place of journal: see Incoming
-	asidePrefix  = "divergent-"   // what was moved aside
+	// What was moved aside: what may have been acknowledged stays there for ever, what never was for a while.
+	divergentPrefix = "divergent-"
+	surplusPrefix   = "surplus-"
 )
+
+// keptSurplus is how many directories of what was never acknowledged are kept, the newest.
+const keptSurplus = 3
 
 // ErrDiverged is wrapped when the journals of the two nodes differ where they should not.
 var ErrDiverged = errors.New("the journals of the two nodes differ")
 
 // asideName is a name for what is moved aside of a journal that ends there.
-func (l *Log) asideName(end journal.Position) (string, error) {
+func (l *Log) asideName(prefix string, end journal.Position) (string, error) {
 	for n := 1; ; n++ {
-		name := fmt.Sprintf(asidePrefix+"%d-%d", end.Epoch, end.Seq)
+		name := fmt.Sprintf("%s%d-%d", prefix, end.Epoch, end.Seq)
 		if n > 1 {
 			name = fmt.Sprintf("%s-%d", name, n)
 		}
@@ -37,20 +45,49 @@ func (l *Log) asideName(end journal.Position) (string, error) {
 	}
 }
 
-// divergent are the names of what was moved aside in a data directory.
+// divergent are the names of what was moved aside in a data directory and may have been acknowledged.
 func divergent(data string) (names []string) {
 	entries, _ := os.ReadDir(data) // one that cannot be read has told of that elsewhere
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), asidePrefix) {
+		if strings.HasPrefix(e.Name(), divergentPrefix) {
 			names = append(names, e.Name())
 		}
 	}
 	return names
 }
 
-// cut removes what the journal has after a position, and keeps it aside. It asks agree first, when nothing changes the journal
-// any more and OnDurable has told of all that is in it; an error leaves it as it is.
-func (l *Log) cut(at journal.Position, agree func() error) error {
+// asideFor is a name for what is cut off a journal that ends there. That of surplus is remembered, and the oldest of those
+// before is removed when there are too many.
+func (l *Log) asideFor(end journal.Position, surplus bool) (string, error) {
+	if !surplus {
+		return l.asideName(divergentPrefix, end)
+	}
+	name, err := l.asideName(surplusPrefix, end)
+	if err != nil {
+		return "", err
+	}
+	names := slices.DeleteFunc(slices.Clone(l.Pair().Surplus), func(old string) bool { return old == name })
+	names = append(names, name)
+	for ; len(names) > keptSurplus; names = names[1:] {
+		if err := removeDir(l.fs, l.path(names[0])); err != nil {
+			l.logger.Warn("what was never acknowledged cannot be removed", zap.String("directory", names[0]), zap.Error(err))
+		}
+	}
+	return name, l.Remember(func(p *Pair) { p.Surplus = names })
+}
+
+// surplus are the names of what is kept, and was never acknowledged.
+func (l *Log) surplus() []string {
+	return slices.DeleteFunc(slices.Clone(l.Pair().Surplus), func(name string) bool {
+		there, err := occupied(l.fs, l.path(name))
+		return err == nil && !there // somebody has removed it
+	})
+}
+
+// cut removes what the journal has after a position, and keeps it aside: as surplus when the master knows that it was never
+// acknowledged, and this node of nothing else. It asks agree first, when nothing changes the journal any more and OnDurable has
+// told of all that is in it; an error leaves it as it is.
+func (l *Log) cut(at journal.Position, surplus bool, agree func() error) error {
 	l.changing.Lock()
 	defer l.changing.Unlock()
 	if err := l.Flush(context.Background()); err != nil {
@@ -64,7 +101,7 @@ func (l *Log) cut(at journal.Position, agree func() error) error {
 		return fmt.Errorf("cut the journal after seq %d: %w: chain %08x of epoch %d there, %08x of epoch %d here (%v)",
 			at.Seq, ErrDiverged, at.Chain, at.Epoch, have.Chain, have.Epoch, err)
 	}
-	aside, err := l.asideName(j.End())
+	aside, err := l.asideFor(j.End(), surplus && l.Committed() <= at.Seq)
 	if err != nil {
 		return err
 	}
@@ -118,7 +155,7 @@ func (l *Log) replace(cluster ID, lineage Lineage, keep bool) error {
 	in.Journal = received.ID
 	received.Close()
 	if keep {
-		if in.Aside, err = l.asideName(l.End()); err != nil {
+		if in.Aside, err = l.asideName(divergentPrefix, l.End()); err != nil {
 			return err
 		}
 	}

@@ -486,7 +486,7 @@ func TestCutOfAFailedJournal(t *testing.T) {
 		return nil
 	})
 	add(3)
-	if err := l.cut(at, func() error { return nil }); !errors.Is(err, errBrokenDisk) {
+	if err := l.cut(at, false, func() error { return nil }); !errors.Is(err, errBrokenDisk) {
 		t.Errorf("cut: %v", err)
 	}
 	if err := <-failed; !errors.Is(err, errBrokenDisk) {

@@ -41,6 +41,10 @@ type Pair struct {
 	Journal  ID     `json:"journal"` // that all this is about: with another one, the node is nobody
 	Promised uint32 `json:"promised"`
 	RegRev   uint64 `json:"reg_rev"` // the newest revision of the register, of epoch Promised, with a change of roles
+	// Surplus are the names of the directories of what was cut off and never acknowledged, the oldest first.
+	Surplus []string `json:"surplus,omitempty"`
+	// Overruled is that of the Record with which this node became a master last.
+	Overruled uint32 `json:"overruled"`
 	// Lineage is that of the journal. As a standby, the node holds a beginning of that of its master.
 	Lineage Lineage `json:"lineage"`
 	// Incoming is the journal that was received and is taking the place of this one; nil: none.

@@ -13,6 +13,7 @@ type Plan struct {
 	Refused  string           `json:"refused,omitempty"`  // why the journal cannot follow; the connection ends
 	Snapshot bool             `json:"snapshot,omitempty"` // a whole journal comes, and takes the place of the standby's
 	Cut      bool             `json:"cut,omitempty"`      // the standby has records after From; they go aside
+	Surplus  bool             `json:"surplus,omitempty"`  // what is cut was never acknowledged (S7)
 	From     journal.Position `json:"from"`               // where the journal ends when the records come; for a snapshot, where that begins
 	Cluster  ID               `json:"cluster"`            // of the pair
 	Lineage  Lineage          `json:"lineage"`            // of the master: the standby's own, once it has cut
@@ -20,10 +21,11 @@ type Plan struct {
 
 // A history is what a master knows of its own journal when it makes a plan.
 type history struct {
-	cluster ID
-	lineage Lineage
-	end     journal.Position
-	from    uint64 // every record after this Seq is there
+	cluster   ID
+	lineage   Lineage
+	overruled uint32 // the newest epoch that an operator had begin
+	end       journal.Position
+	from      uint64 // every record after this Seq is there
 	// at returns the position after a record; journal.ErrNotFound when it is not known.
 	at func(seq uint64) (journal.Position, error)
 }
@@ -65,6 +67,8 @@ func (p *Plan) join(mine *history, peer *Hello) {
 		return
 	}
 	p.From, p.Cut = at, seq < peer.End.Seq
+	// Whoever began an epoch after that record was in sync, and had all that was acknowledged; unless an operator has willed it.
+	p.Surplus = p.Cut && mine.overruled <= at.Epoch
 }
 
 // check says what is wrong with a plan that came from a peer.

@@ -169,7 +169,7 @@ func (r *Receiver) acceptPlan(f frame) (err error) {
 		return err
 	}
 	if p.Cut {
-		err = r.log.cut(p.From, func() error { return r.opt.OnCut(p.From.Seq) })
+		err = r.log.cut(p.From, p.Surplus, func() error { return r.opt.OnCut(p.From.Seq) })
 	}
 	end := r.log.End()
 	if err == nil && end.Seq > p.From.Seq { // what an earlier connection still brought

@@ -3,6 +3,8 @@ package failover
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -244,26 +246,76 @@ func TestStrangerIsRefused(t *testing.T) {
 	}
 }
 
-// The tail that a new master does not have goes aside, whole.
+// The tail that a new master does not have goes aside, whole: to where it stays, if any of it may have been acknowledged.
 func TestTailGoesAside(t *testing.T) {
 	t.Parallel()
-	master, standby, c := following(t)
-	common := master.log.End()
-	c.close()
-	master.append(3, 4, 100) // nobody else has it
-	master.flush()
-	tail := master.records()[common.Seq:]
-	standby.lead(4)
-	join(t, standby, master, 4)
-	checkEqual(t, standby, master, 1)
-	aside := readJournal(t, master.disk, "data/divergent-3-5")
-	if len(aside) != len(tail) {
-		t.Fatalf("%d records are aside, %d were cut", len(aside), len(tail))
+	for name, c := range map[string]struct {
+		overruled uint32 // the newest epoch that an operator had begin
+		committed int    // of the tail, as the node knows
+		aside     string
+	}{
+		"never acknowledged":                  {0, 0, "surplus-3-5"},
+		"an operator's word before":           {3, 0, "surplus-3-5"},
+		"an operator's word since":            {4, 0, "divergent-3-5"},
+		"something of it is known to be kept": {0, 1, "divergent-3-5"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			master, standby, link := following(t)
+			common := master.log.End()
+			link.close()
+			master.append(3, 4, 100) // nobody else has it
+			master.flush()
+			master.log.Commit(common.Seq + uint64(c.committed))
+			tail := master.records()[common.Seq:]
+			if err := standby.log.Remember(func(p *Pair) { p.Overruled = c.overruled }); err != nil {
+				t.Fatal(err)
+			}
+			standby.lead(4)
+			join(t, standby, master, 4)
+			checkEqual(t, standby, master, 1)
+			aside := readJournal(t, master.disk, "data/"+c.aside)
+			if len(aside) != len(tail) {
+				t.Fatalf("%d records are aside, %d were cut", len(aside), len(tail))
+			}
+			for i := range tail {
+				if aside[i].Seq != tail[i].Seq || !bytes.Equal(aside[i].Body, tail[i].Body) {
+					t.Errorf("aside is %+v, cut was %+v", aside[i], tail[i])
+				}
+			}
+		})
 	}
-	for i := range tail {
-		if aside[i].Seq != tail[i].Seq || !bytes.Equal(aside[i].Body, tail[i].Body) {
-			t.Errorf("aside is %+v, cut was %+v", aside[i], tail[i])
+}
+
+// What was never acknowledged is kept for a while: the newest three tails. What may have been stays.
+func TestSurplusIsBounded(t *testing.T) {
+	t.Parallel()
+	a, b, link := following(t)
+	link.close()
+	if err := b.log.Remember(func(p *Pair) { p.Overruled = 4 }); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for epoch := uint32(3); epoch < 9; epoch++ {
+		a.append(epoch, 2, 10)
+		a.flush()
+		names = append(names, fmt.Sprintf("surplus-%d-%d", epoch, a.log.Last()))
+		b.lead(epoch + 1)
+		join(t, b, a, epoch+1)
+		checkEqual(t, b, a, 1)
+	}
+	if got := a.log.surplus(); !slices.Equal(got, names[3:]) {
+		t.Errorf("kept are %v of %v, want the last three", got, names)
+	}
+	var kept []string
+	for _, name := range a.disk.Names() {
+		if dir := filepath.Base(filepath.Dir(name)); strings.HasPrefix(dir, surplusPrefix) || strings.HasPrefix(dir, divergentPrefix) {
+			kept = append(kept, dir)
 		}
+	}
+	want := append([]string{"divergent-3-3"}, names[3:]...)
+	if kept = slices.Compact(kept); !slices.Equal(kept, want) {
+		t.Errorf("on the disk are %v, want %v", kept, want)
 	}
 }
 

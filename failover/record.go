@@ -47,15 +47,18 @@ type Member struct {
 
 // Record is the value of the register.
 type Record struct {
-	Cluster ID        `json:"cluster"`
-	Epoch   uint32    `json:"epoch"`  // of the newest activation; from 1
-	Master  string    `json:"master"` // the node that may activate, or has, in Epoch; one of InSync
-	InSync  []Member  `json:"insync"` // who may take over; no node twice
-	Nonce   string    `json:"nonce"`  // tells this change from all others
-	MinSeq  uint64    `json:"minSeq"` // a journal that ends before it has lost something (R4)
-	Forced  bool      `json:"forced"` // an operator accepted loss (R11)
-	By      string    `json:"by"`     // who wrote it: a node, or an operator at one
-	At      time.Time `json:"at"`     // when, by the clock of that node; for people
+	Cluster ID       `json:"cluster"`
+	Epoch   uint32   `json:"epoch"`  // of the newest activation; from 1
+	Master  string   `json:"master"` // the node that may activate, or has, in Epoch; one of InSync
+	InSync  []Member `json:"insync"` // who may take over; no node twice
+	Nonce   string   `json:"nonce"`  // tells this change from all others
+	MinSeq  uint64   `json:"minSeq"` // a journal that ends before it has lost something (R4)
+	Forced  bool     `json:"forced"` // an operator accepted loss (R11)
+	// Overruled is the newest epoch that an operator had begin, whoever was in sync (R9, R11); 0: there is none. What was
+	// acknowledged before it may be lost.
+	Overruled uint32    `json:"overruled"`
+	By        string    `json:"by"` // who wrote it: a node, or an operator at one
+	At        time.Time `json:"at"` // when, by the clock of that node; for people
 }
 
 // versioned is a Record as it is written.
@@ -89,7 +92,7 @@ func (r Record) Lists(m Member) bool { return slices.Contains(r.InSync, m) }
 func (r Record) Equal(other Record) bool {
 	return r.Cluster == other.Cluster && r.Epoch == other.Epoch && r.Master == other.Master &&
 		slices.Equal(r.InSync, other.InSync) && r.Nonce == other.Nonce && r.MinSeq == other.MinSeq &&
-		r.Forced == other.Forced && r.By == other.By && r.At.Equal(other.At)
+		r.Forced == other.Forced && r.Overruled == other.Overruled && r.By == other.By && r.At.Equal(other.At)
 }
 
 // Encode writes the record as JSON, at most 1 KiB. The time is cut to milliseconds. The error says what in the record is

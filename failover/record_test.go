@@ -13,13 +13,13 @@ import (
 
 const recordText = `{"version":1,"cluster":"0a000000000000000000000000000000","epoch":7,"master":"a","insync":[` +
 	`{"node":"a","journalID":"0b000000000000000000000000000000"},{"node":"b","journalID":"0c000000000000000000000000000000"}],` +
-	`"nonce":"a-1","minSeq":99,"forced":false,"by":"a","at":"2026-01-02T03:04:05.678Z"}`
+	`"nonce":"a-1","minSeq":99,"forced":false,"overruled":5,"by":"a","at":"2026-01-02T03:04:05.678Z"}`
 
 func sampleRecord() failover.Record {
 	return failover.Record{
 		Cluster: failover.ID{10}, Epoch: 7, Master: "a",
 		InSync: []failover.Member{{Node: "a", JournalID: failover.ID{11}}, {Node: "b", JournalID: failover.ID{12}}},
-		Nonce:  "a-1", MinSeq: 99, By: "a", At: time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.UTC),
+		Nonce:  "a-1", MinSeq: 99, Overruled: 5, By: "a", At: time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.UTC),
 	}
 }
 

@@ -158,7 +158,7 @@ func (t *Term) Status() Status {
 			s.Master, s.MasterAddress = s.Node, t.n.opt.Advertise
 		}
 	})
-	s.Last, s.Durable = t.log.Last(), t.log.Durable()
+	s.Last, s.Durable, s.Surplus = t.log.Last(), t.log.Durable(), t.log.surplus()
 	if s.Master != "" {
 		s.Lease = t.permit.left().Seconds()
 		lag := t.log.Lag()

@@ -114,7 +114,7 @@ func (s *Sender) beginSnapshot() error {
 func (l *Log) history() *history {
 	j, pair := l.j(), l.Pair()
 	return &history{
-		cluster: pair.Cluster, lineage: pair.Lineage, end: j.End(), from: j.Unbroken(), at: j.PositionAt,
+		cluster: pair.Cluster, lineage: pair.Lineage, overruled: pair.Overruled, end: j.End(), from: j.Unbroken(), at: j.PositionAt,
 	}
 }
 

@@ -90,7 +90,7 @@ func (r *simReceiver) aside() (names []string) { return asideOn(r.l.t.n) }
 
 func asideOn(n *simNode) (names []string) {
 	for _, name := range n.disk.fs.Names() {
-		if strings.Contains(name, "divergent-") {
+		if strings.Contains(name, divergentPrefix) || strings.Contains(name, surplusPrefix) {
 			names = append(names, name)
 		}
 	}

@@ -257,12 +257,12 @@ func (t *turn) overrule(r *Reading) {
 	epoch := max(r.Record.Epoch, t.epoch, t.kept.Promised, t.lastEpoch, t.peer.says.Promised, t.peer.says.Epoch) + 1
 	if t.role.IsMaster() {
 		record := t.recordFor(epoch, t.members()...)
-		record.Master = t.terms.Node
+		record.Master, record.Overruled = t.terms.Node, epoch
 		t.claim(askReseed, record)
 		return
 	}
 	record := t.recordFor(epoch, t.me())
-	record.Forced = true
+	record.Forced, record.Overruled = true, epoch
 	t.ascend(record)
 }
 
@@ -271,7 +271,7 @@ func (t *turn) activate() {
 	r := &t.seen.Record
 	t.hangup()
 	t.epoch, t.lastEpoch, t.commit = r.Epoch, r.Epoch, 0
-	t.kept = Kept{Cluster: r.Cluster, JournalID: t.kept.JournalID, Promised: r.Epoch, RegRev: t.seen.Revision}
+	t.kept = Kept{Cluster: r.Cluster, JournalID: t.kept.JournalID, Promised: r.Epoch, RegRev: t.seen.Revision, Overruled: r.Overruled}
 	t.do(Action{Kind: DoPersist, Kept: t.kept, Epoch: r.Epoch, Seq: t.end + 1})
 	clear(t.due[:])
 	t.role = Activating

@@ -53,6 +53,7 @@ type Kept struct {
 	JournalID ID     // what the rest is about
 	Promised  uint32 // nothing of a lower epoch is accepted
 	RegRev    uint64 // the newest revision of the register, of that epoch, with a change of roles
+	Overruled uint32 // that of the Record with which it became a master last
 }
 
 // Start is what a State begins with.

@@ -34,7 +34,9 @@ type Status struct {
 	Alarms   []string       `json:"alarms"` // what an operator must see to: SOLO, ARBITER_SUSPECT, DIVERGENT_KEPT
 	Reason   string         `json:"reason"` // of the last change of role, or of a fault
 
-	Divergent []string `json:"divergent"` // names of the directories in which it keeps what the pair does not have
+	// Names of the directories in which it keeps what the pair does not have.
+	Divergent []string `json:"divergent"` // what may have been acknowledged
+	Surplus   []string `json:"surplus"`   // what never was; for a while
 }
 
 // PeerStatus is about the other node.
@@ -75,6 +77,9 @@ func (s *Status) Print(w io.Writer) error {
 	line("register", "%s%s, revision %d", s.Register.State, since(s.Register.Since), s.Register.Revision)
 	if len(s.Divergent) > 0 {
 		line("kept aside", "%d: %s", len(s.Divergent), strings.Join(s.Divergent, ", "))
+	}
+	if len(s.Surplus) > 0 {
+		line("cut off", "%d, never acknowledged: %s", len(s.Surplus), strings.Join(s.Surplus, ", "))
 	}
 	alarms := slices.Clone(s.Alarms)
 	slices.Sort(alarms)

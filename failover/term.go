@@ -140,7 +140,7 @@ func (m *member) recollect() (Kept, Lineage, error) {
 		}
 	}
 	p := m.log.Pair()
-	return Kept{Cluster: p.Cluster, JournalID: id, Promised: p.Promised, RegRev: p.RegRev}, p.Lineage, nil
+	return Kept{Cluster: p.Cluster, JournalID: id, Promised: p.Promised, RegRev: p.RegRev, Overruled: p.Overruled}, p.Lineage, nil
 }
 
 // run is the term, from the first event to the end of all that it began.

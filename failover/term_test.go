@@ -195,6 +195,40 @@ func TestPromoteIsNotDoneLater(t *testing.T) {
 	}
 }
 
+// An operator's word is remembered for ever: with each later change of roles, and by the node that becomes the master with it.
+func TestOverruledIsRemembered(t *testing.T) {
+	t.Parallel()
+	s, reading := standbyOf(5)
+	s.Step(2, Event{Kind: OnPromote}, nil)
+	asked := asksFor(s.Step(3, Event{Kind: OnSeen, Reading: &reading}, nil))
+	if asked == nil || asked.Epoch != 6 || !asked.Forced || asked.Overruled != 6 {
+		t.Fatalf("a promotion asks for %+v", asked)
+	}
+	actions := s.Step(4, Event{Kind: OnAnswer, Number: s.ask.number, Revision: 8}, nil)
+	if len(actions) == 0 || actions[0].Kind != DoPersist || actions[0].Kept.Overruled != 6 {
+		t.Errorf("a promoted node does %+v", actions)
+	}
+
+	s, reading = standbyOf(9)
+	reading.Revision, reading.Record.Epoch, reading.Record.Overruled = 8, 10, 6
+	s.Step(2, Event{Kind: OnUnreached}, nil)
+	s.Step(3, Event{Kind: OnSeen, Reading: &reading}, nil)
+	asked = asksFor(s.Step(3+2*time.Second, Event{Kind: OnTick}, nil))
+	if asked == nil || asked.Epoch != 11 || asked.Forced || asked.Overruled != 6 {
+		t.Errorf("a takeover asks for %+v", asked)
+	}
+}
+
+// asksFor is the record of the CAS among the actions; nil: there is none.
+func asksFor(actions []Action) *Record {
+	for i := range actions {
+		if actions[i].Kind == DoCAS {
+			return actions[i].Record
+		}
+	}
+	return nil
+}
+
 // A lonelyBroker never hears that anything is committed.
 type lonelyBroker struct{ *quietBroker }
 
@@ -246,7 +280,8 @@ func TestPromoteAtAMaster(t *testing.T) {
 	if i < 0 {
 		t.Fatalf("nothing above epoch %d: %+v", epoch, p.register.records())
 	}
-	if anew := p.register.records()[i]; anew.Master != p.options[master].Terms.Node || len(anew.InSync) != 2 || anew.Forced {
+	if anew := p.register.records()[i]; anew.Master != p.options[master].Terms.Node || len(anew.InSync) != 2 || anew.Forced ||
+		anew.Overruled != anew.Epoch {
 		t.Errorf("the register says %+v", anew)
 	}
 	if got := p.awaitMaster(); got != master {

@@ -37,7 +37,7 @@ func journalTool(use, short string, run func(cmd *cobra.Command, dir string) err
 			return run(cmd, dir)
 		},
 	}
-	cmd.Flags().StringVar(&data, "data", "", "data `DIR` of the broker (default ./baton-data, or BATON_DATA_DIR), or a directory divergent-EPOCH-SEQ in it")
+	cmd.Flags().StringVar(&data, "data", "", "data `DIR` of the broker (default ./baton-data, or BATON_DATA_DIR), or a directory divergent-EPOCH-SEQ or surplus-EPOCH-SEQ in it")
 	return cmd
 }
 
