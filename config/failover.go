@@ -66,7 +66,7 @@ func defaultArbiter() Arbiter {
 
 // ReadSecret is the secret that both nodes know, read from its file if it has one; empty when none is given.
 func (f Failover) ReadSecret() (Secret, error) {
-	return secretOf("failover.secret_file", f.Secret, f.SecretFile)
+	return ownSecretOf("failover.secret_file", f.Secret, f.SecretFile)
 }
 
 // ReadToken is what the NATS servers ask for, read from its file if it has one; empty when none is given.
@@ -76,7 +76,7 @@ func (r Register) ReadToken() (Secret, error) {
 
 // ReadToken is what the arbiter asks for, read from its file if it has one; empty when none is given.
 func (a Arbiter) ReadToken() (Secret, error) {
-	return secretOf("arbiter.token_file", a.Token, a.TokenFile)
+	return ownSecretOf("arbiter.token_file", a.Token, a.TokenFile)
 }
 
 // RegisterKey is the key of the pair's record in its bucket.

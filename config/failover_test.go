@@ -41,7 +41,9 @@ func TestValidatePair(t *testing.T) {
 		{"failover.peer", "a pair needs it", func(c *config.Config) { c.Failover.Peer = "" }},
 		{"failover.peer", "65535", func(c *config.Config) { c.Failover.Peer = "127.0.0.1:65536" }},
 		{"failover.peer", "port 0", func(c *config.Config) { c.Failover.Peer = "127.0.0.1:0" }},
-		{"failover.peer", "failover.secret", func(c *config.Config) { c.Failover.Peer = "b.example:61623" }},
+		{"failover.peer", "failover.secret", func(c *config.Config) {
+			c.Failover.Peer, c.Failover.Advertise = "b.example:61623", "a.example:61613"
+		}},
 		{"failover.peer", "listens itself", func(c *config.Config) { c.Failover.Peer = c.Failover.Listen }},
 		{"failover.secret", "at least 16", func(c *config.Config) { c.Failover.Secret = "short" }},
 		{"failover.secret", "in the place of a secret", func(c *config.Config) { c.Failover.Secret = "(hidden)" }},
@@ -49,6 +51,15 @@ func TestValidatePair(t *testing.T) {
 			c.Failover.Secret, c.Failover.SecretFile = "sixteen letters.", "secret"
 		}},
 		{"failover.advertise", "HOST:PORT", func(c *config.Config) { c.Failover.Advertise = "a.example" }},
+		{"failover.advertise", "nothing to connect to", func(c *config.Config) { c.Failover.Advertise = "a.example:0" }},
+		{"failover.advertise", "nothing to connect to", func(c *config.Config) { c.Failover.Advertise = "0.0.0.0:61613" }},
+		{"failover.advertise", "every address", func(c *config.Config) {
+			c.STOMP.Listen, c.STOMP.AllowAnonymous = "0.0.0.0:61613", "anywhere"
+		}},
+		{"failover.advertise", "every address", func(c *config.Config) { c.STOMP.Listen, c.STOMP.AllowAnonymous = ":61613", "anywhere" }},
+		{"failover.advertise", "is that machine", func(c *config.Config) {
+			c.Failover.Peer, c.Failover.Secret = "b.example:61623", "sixteen letters."
+		}},
 		{"failover.health", "HOST:PORT", func(c *config.Config) { c.Failover.Health = "8080" }},
 		{"failover.health", "HOST:PORT", func(c *config.Config) { c.Failover = config.Failover{Mode: "shared", Health: "8080"} }},
 		{"failover.standby", "proxy, refuse", func(c *config.Config) { c.Failover.Standby = "relay" }},
@@ -111,9 +122,11 @@ func TestPairsThatAreAllowed(t *testing.T) {
 	for name, change := range map[string]func(*config.Config){
 		"two machines with a secret": func(c *config.Config) {
 			c.Failover.Listen, c.Failover.Peer, c.Failover.Secret = "0.0.0.0:61623", "b.example:61623", "sixteen letters."
+			c.STOMP.Listen, c.STOMP.AllowAnonymous, c.Failover.Advertise = ":61613", "anywhere", "a.example:61613"
 		},
 		"two machines with a file of the secret": func(c *config.Config) {
 			c.Failover.Listen, c.Failover.Peer, c.Failover.SecretFile = ":61623", "[2001:db8::1]:61623", "secret"
+			c.STOMP.Listen, c.STOMP.AllowAnonymous = "a.example:61613", "anywhere"
 		},
 		"three servers with a login": func(c *config.Config) {
 			c.Failover.Register.URLs = []config.URL{"nats://u:p@n1", "tls://u:p@n2:4222", "nats://u:p@[::1]:4222"}
@@ -145,7 +158,7 @@ func TestRegisterKeyIsTheNameOfThePair(t *testing.T) {
 func TestSecretsAreRead(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(path, []byte("from the file\n"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("sixteen letters, from the file\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, tc := range []struct {
@@ -155,12 +168,24 @@ func TestSecretsAreRead(t *testing.T) {
 	}{
 		{"none", config.Failover{}.ReadSecret, ""},
 		{"secret", config.Failover{Secret: "given"}.ReadSecret, "given"},
-		{"secret_file", config.Failover{SecretFile: path}.ReadSecret, "from the file"},
-		{"register.token_file", config.Register{TokenFile: path}.ReadToken, "from the file"},
-		{"arbiter.token_file", config.Arbiter{TokenFile: path}.ReadToken, "from the file"},
+		{"secret_file", config.Failover{SecretFile: path}.ReadSecret, "sixteen letters, from the file"},
+		{"register.token_file", config.Register{TokenFile: path}.ReadToken, "sixteen letters, from the file"},
+		{"arbiter.token_file", config.Arbiter{TokenFile: path}.ReadToken, "sixteen letters, from the file"},
 	} {
 		if got, err := tc.read(); err != nil || got.Reveal() != tc.want {
 			t.Errorf("%s: got %q, %v, want %q", tc.name, got.Reveal(), err, tc.want)
+		}
+	}
+	short := filepath.Join(t.TempDir(), "short")
+	if err := os.WriteFile(short, []byte("abc"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (config.Register{TokenFile: short}).ReadToken(); err != nil {
+		t.Errorf("a token of somebody else's server: %v", err)
+	}
+	for _, read := range []func() (config.Secret, error){config.Failover{SecretFile: short}.ReadSecret, config.Arbiter{TokenFile: short}.ReadToken} {
+		if _, err := read(); err == nil || !strings.Contains(err.Error(), short+": 3 characters are easily guessed") {
+			t.Errorf("got %v, want an error about %s", err, short)
 		}
 	}
 	for key, read := range map[string]func() (config.Secret, error){

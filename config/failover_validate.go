@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -23,7 +24,7 @@ var (
 )
 
 // failover checks what the mode needs; what it does not read may be anything.
-func (v *validation) failover(f Failover) {
+func (v *validation) failover(f Failover, listen string) {
 	v.choice("failover.mode", f.Mode, "none", "pair", "shared")
 	if f.Mode != "none" && f.Health != "" {
 		v.address("failover.health", f.Health)
@@ -39,6 +40,7 @@ func (v *validation) failover(f Failover) {
 	}
 	v.secret("failover.secret", f.Secret, f.SecretFile, "failover.secret_file")
 	v.pairAddresses(f)
+	v.advertised(f, listen)
 	v.choice("failover.standby", f.Standby, "proxy", "refuse")
 	v.choice("failover.on_standby_loss", f.OnStandbyLoss, "degrade", "block")
 	v.pairTimes(f)
@@ -59,15 +61,41 @@ func (v *validation) pairAddresses(f Failover) {
 				"set failover.secret or failover.secret_file to the same secret on both nodes", a.value)
 		}
 	}
-	if f.Advertise != "" {
-		v.address("failover.advertise", f.Advertise)
-	}
 	if f.Listen != "" && f.Listen == f.Peer {
 		v.add("failover.peer", "%s is where this node listens itself (failover.listen)", f.Peer)
 	}
 	if _, port, err := net.SplitHostPort(f.Peer); err == nil && port == "0" {
 		v.add("failover.peer", "%s: port 0 is no port to connect to", f.Peer)
 	}
+}
+
+// advertised checks what clients are told: where they reach this node.
+func (v *validation) advertised(f Failover, listen string) {
+	if f.Advertise != "" {
+		host, ok := v.address("failover.advertise", f.Advertise)
+		_, port, _ := net.SplitHostPort(f.Advertise)
+		if ok && (isAny(host) || strings.Trim(port, "0") == "") {
+			v.add("failover.advertise", "%s is nothing to connect to: want HOST:PORT, such as a.example:61613", f.Advertise)
+		}
+		return
+	}
+	host, _, err := net.SplitHostPort(listen)
+	peer, _, peerErr := net.SplitHostPort(f.Peer)
+	switch {
+	case err != nil || peerErr != nil: // that is said already
+	case isAny(host):
+		v.add("failover.advertise", "stomp.listen is %s, every address of this machine: "+
+			"say under which one clients reach this node, such as a.example:61613", listen)
+	case isLoopback(host) && !isLoopback(peer):
+		v.add("failover.advertise", "clients would be told %s (stomp.listen), which on another machine is that machine: "+
+			"say under which address they reach this node, such as a.example:61613", listen)
+	}
+}
+
+// isAny says that a host stands for every address of the machine.
+func isAny(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "" || ip != nil && ip.IsUnspecified()
 }
 
 // pairTimes checks that of what happens when a node is silent the one comes before the other.

@@ -86,6 +86,15 @@ func secretOf(key string, secret Secret, file string) (Secret, error) {
 	return read, nil
 }
 
+// ownSecretOf is secretOf for one that a Baton asks for, and not somebody else: it must not be easily guessed.
+func ownSecretOf(key string, secret Secret, file string) (Secret, error) {
+	read, err := secretOf(key, secret, file)
+	if n := len(read); err == nil && file != "" && n < minSecretBytes {
+		err = fmt.Errorf("%s: %s: %d characters are easily guessed: want at least %d", key, file, n, minSecretBytes)
+	}
+	return read, err
+}
+
 // URL is the address of a server, which may hold a password. The password does not show when it is printed.
 type URL string
 

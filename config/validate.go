@@ -41,7 +41,7 @@ func (c Config) problems() Problems {
 	v.memory(c)
 	v.positive("io.stall", int64(c.IO.Stall))
 	v.positive("shutdown.timeout", int64(c.Shutdown.Timeout))
-	v.failover(c.Failover)
+	v.failover(c.Failover, c.STOMP.Listen)
 	v.arbiter(c.Arbiter)
 	return v.problems
 }

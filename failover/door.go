@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -45,6 +46,7 @@ type way struct {
 	end     context.CancelFunc
 	inward  chan net.Conn // to the broker of this process; nil: not there
 	address string        // of the master; empty: nobody is known
+	back    atomic.Bool   // it leads to this very Door
 }
 
 // NewDoor makes a Door of a listener, which Run closes.
@@ -190,6 +192,9 @@ func (d *Door) guide(ctx context.Context, conn net.Conn) (again bool) {
 	case !d.opt.Relay:
 		d.refuse(conn, "this broker is the standby")
 		return false
+	case w.back.Load(): // what was relayed would come in here again
+		d.refuse(conn, "the way to the master leads back here")
+		return false
 	}
 	dialer := net.Dialer{Timeout: time.Second}
 	onward, err := dialer.DialContext(w.over, "tcp", w.address)
@@ -197,8 +202,30 @@ func (d *Door) guide(ctx context.Context, conn net.Conn) (again bool) {
 		await(ctx, w, retryRelay)
 		return true
 	}
+	if d.isHere(onward) {
+		_ = onward.Close()
+		if !w.back.Swap(true) {
+			d.opt.Logger.Error("the master says that clients reach it where this node listens: each node needs an address of its own",
+				zap.String("advertised", w.address))
+		}
+		return true
+	}
 	splice(w.over, conn, onward)
 	return false
+}
+
+// isHere says that a connection was made to the very listener of this Door.
+func (d *Door) isHere(conn net.Conn) bool {
+	to, ok := conn.RemoteAddr().(*net.TCPAddr)
+	from, okFrom := conn.LocalAddr().(*net.TCPAddr)
+	here, okHere := d.listener.Addr().(*net.TCPAddr)
+	if !ok || !okFrom || !okHere || to.Port != here.Port {
+		return false
+	}
+	if here.IP.IsUnspecified() {
+		return to.IP.Equal(from.IP) // of this machine
+	}
+	return to.IP.Equal(here.IP)
 }
 
 // await waits for at most d, until ctx or the way ends.

@@ -20,7 +20,15 @@ type doorstep struct {
 
 func newDoorstep(t *testing.T, o DoorOptions) *doorstep {
 	t.Helper()
-	listener := listenLoopback(t)
+	return newDoorstepAt(t, "127.0.0.1:0", o)
+}
+
+func newDoorstepAt(t *testing.T, address string, o DoorOptions) *doorstep {
+	t.Helper()
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
 	s := &doorstep{t: t, door: NewDoor(listener, o), addr: listener.Addr().String()}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -215,6 +223,17 @@ func TestDoorRefuses(t *testing.T) {
 		got := wantClosed(t, s.knock())
 		if !strings.HasPrefix(got, "ERROR\nmessage:no master was found in time\ncode:failover\n"+names) {
 			t.Errorf("got %q", got)
+		}
+	})
+	t.Run("a master where this door is", func(t *testing.T) {
+		t.Parallel()
+		for _, at := range []string{"127.0.0.1:0", "0.0.0.0:0"} {
+			s := newDoorstepAt(t, at, DoorOptions{Relay: true})
+			_, port, _ := net.SplitHostPort(s.addr)
+			s.door.Relay("127.0.0.1:" + port)
+			if got := wantClosed(t, s.knock()); !strings.HasPrefix(got, "ERROR\nmessage:the way to the master leads back here\ncode:failover\n") {
+				t.Errorf("%s: got %q", at, got)
+			}
 		}
 	})
 	t.Run("too many", func(t *testing.T) {
