@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"slices"
 	"sync"
@@ -21,9 +20,8 @@ import (
 // that counts.
 
 const (
-	dialEvery   = 200 * time.Millisecond // about
-	refusedWait = 20 * time.Millisecond  // between the two attempts of R13
-	cutShort    = 4                      // attempts at a node that listens and greets nobody
+	refusedWait = 20 * time.Millisecond // between the two attempts of R13
+	cutShort    = 4                     // attempts at a node that listens and greets nobody
 	// maxGreetings bounds the connections that have not proved yet whose they are.
 	maxGreetings = 16
 	warnEvery    = 10 * time.Second // of strangers
@@ -51,8 +49,9 @@ func (t *Term) meet() {
 		case t.lonely():
 			t.seekPeer(0)
 		}
-		// Two that dial each other at the same time would end each other's connections: chance parts them.
-		timer.Reset(dialEvery/2 + rand.N(dialEvery))
+		t.linkMu.Lock()
+		timer.Reset(t.redial.wait())
+		t.linkMu.Unlock()
 	}
 }
 
@@ -186,9 +185,9 @@ func (t *Term) linked(link *Link) {
 		zap.Uint32("epoch", hello.Epoch), zap.Uint64("end", hello.End.Seq))
 	t.handle(Event{Kind: OnLinked, Link: l.number, Peer: peerOf(&hello)})
 	begun := t.job(func() {
-		lost := t.serveLink(l)
+		again := t.serveLink(l)
 		close(l.ended)
-		if lost { // not before: who meets waits for the end of the last one
+		if again { // not before: who meets waits for the end of the last one
 			signal(t.meeting)
 		}
 	})
@@ -208,9 +207,11 @@ func peerOf(h *Hello) *Peer {
 	return p
 }
 
-// serveLink serves a connection to its end, and says whether that of a master is lost, or of one to be.
-func (t *Term) serveLink(l *numberedLink) (lost bool) {
+// serveLink serves a connection to its end, and says whether another one is due at once: it was that of a master, or of one to
+// be, and of use.
+func (t *Term) serveLink(l *numberedLink) (again bool) {
 	defer l.hangup()
+	begun := time.Now()
 	broken := t.runLink(l)
 	t.linkMu.Lock()
 	current := t.link == l
@@ -229,7 +230,12 @@ func (t *Term) serveLink(l *numberedLink) (lost bool) {
 		t.end(fmt.Errorf("%w: %w", errAgain, broken))
 	}
 	t.handle(Event{Kind: OnUnlinked, Link: l.number})
-	return current && t.leads(l.Peer())
+	if !current || !t.leads(l.Peer()) {
+		return false
+	}
+	t.linkMu.Lock()
+	defer t.linkMu.Unlock()
+	return t.redial.ended(time.Since(begun))
 }
 
 // leads says that a node is the master or, by the register, about to be.

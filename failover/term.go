@@ -64,6 +64,7 @@ type Term struct {
 	links   uint64
 	masters []<-chan struct{} // of connections to masters: closed when they have ended
 	closed  bool              // the last one was closed by the other side, which may be dead (R13)
+	redial  redial
 
 	statusMu  sync.Mutex
 	role      Role          // as it was last noted
