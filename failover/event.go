@@ -33,6 +33,8 @@ const (
 	OnAppended
 	// OnDurable: the journal is durable up to Seq.
 	OnDurable
+	// OnRead: the log was read to its end, and is whole (R4); see Start.Unread.
+	OnRead
 	// OnActivated: the broker serves.
 	OnActivated
 	// OnSwitchover: an operator wants the standby to be the master.

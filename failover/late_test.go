@@ -305,3 +305,82 @@ func TestLowRevisionsOfANewRegister(t *testing.T) {
 		t.Error("a master does not believe the register because of a revision of an older epoch")
 	}
 }
+
+// A node that does not know yet whether its log is whole does not make itself the only one in sync (R4): what it cannot read would
+// be nowhere.
+func TestUnreadLogIsNotAlone(t *testing.T) {
+	t.Parallel()
+	me, other := Member{"b", ID{2}}, Member{"a", ID{1}}
+	reading := Reading{Revision: 7, Found: true, Record: Record{Cluster: ID{1}, Epoch: 5, Master: "a", InSync: []Member{other, me}}}
+	start := Start{Kept: Kept{Cluster: ID{1}, JournalID: ID{2}, Promised: 5, RegRev: 7}, End: 5, LastEpoch: 5, Unread: true}
+	later := 1 + 3*time.Second
+	begin := func(master string) (State, []Action) {
+		s, r := NewState(1, &lateTerms, start), reading
+		r.Record.Master = master
+		out := s.Step(1, Event{Kind: OnSeen, Reading: &r}, nil)
+		out = s.Step(later, Event{Kind: OnTick}, out)
+		return s, s.Step(later, Event{Kind: OnUnreached}, out)
+	}
+	s, out := begin("a")
+	if asks(out) {
+		t.Error("it takes over with a log that it has not read")
+	}
+	if !asks(s.Step(later, Event{Kind: OnRead}, nil)) {
+		t.Error("it does not take over with a log that it has read")
+	}
+	s, out = begin("b")
+	if ask := find(out, DoCAS); ask == nil || len(ask.Record.InSync) != 2 {
+		t.Fatalf("it does not go on as the master, with the other one in sync: %+v", ask)
+	}
+	s.Step(later, Event{Kind: OnAnswer, Number: 1, Revision: 8}, nil)
+	out = s.Step(later+lateTerms.DegradeAfter, Event{Kind: OnTick}, nil)
+	if !s.held || asks(out) {
+		t.Errorf("it is %s, and takes the other one out with a log that it has not read", s.Role())
+	}
+	if ask := find(s.Step(later, Event{Kind: OnRead}, nil), DoCAS); ask == nil || len(ask.Record.InSync) != 1 {
+		t.Errorf("it waits for the other one with a log that it has read: %+v", ask)
+	}
+}
+
+// A standby that has not read its log yet says so, and is in sync no sooner; where it is already, it goes on to count.
+func TestUnreadStandby(t *testing.T) {
+	t.Parallel()
+	s := NewState(1, &lateTerms, Start{Kept: Kept{Cluster: ID{1}, JournalID: ID{2}, Promised: 5}, End: 5, LastEpoch: 5, Unread: true})
+	master := Peer{Node: "a", Cluster: ID{1}, JournalID: ID{1}, Master: true, Epoch: 5, Promised: 5}
+	s.Step(1, Event{Kind: OnLinked, Link: 1, Peer: &master}, nil)
+	s.Step(1, Event{Kind: OnPlanned, Link: 1, Seq: 5, Epoch: 5, Cluster: ID{1}}, nil)
+	beacon := Event{Kind: OnSignal, Link: 1, Signal: Signal{Kind: Beacon, Epoch: 5}}
+	if ack := find(s.Step(1, beacon, nil), DoSend); ack == nil || ack.Signal.Seq != 1 {
+		t.Errorf("it answers %+v", ack)
+	}
+	s.Step(1, Event{Kind: OnRead}, nil)
+	if ack := find(s.Step(1, beacon, nil), DoSend); ack == nil || ack.Signal.Seq != 0 {
+		t.Errorf("after it has read its log it answers %+v", ack)
+	}
+	if leave := find(s.Step(1, Event{Kind: OnFault}, nil), DoSend); leave == nil || leave.Signal.Kind != Release {
+		t.Errorf("a standby that finds damage lets its master wait: %+v", leave)
+	}
+
+	terms := lateTerms
+	terms.Node, terms.DegradeAfter, terms.Beacon = "a", time.Minute, time.Minute
+	for _, journal := range []ID{{2}, {3}} { // that is listed, and that is not
+		m, _ := masterWith(&terms)
+		m.Step(2, Event{Kind: OnLinked, Link: 2, Peer: &Peer{Node: "b", Cluster: ID{1}, JournalID: journal, Promised: 4}}, nil)
+		signal := func(signal Signal) []Action {
+			signal.Epoch = 5
+			return m.Step(2, Event{Kind: OnSignal, Link: 2, Signal: signal}, nil)
+		}
+		signal(Signal{Kind: BeaconAck, Lease: time.Second, Seq: 1})
+		m.Step(2, Event{Kind: OnAppended, Seq: 6, Epoch: 5}, nil)
+		m.Step(2, Event{Kind: OnDurable, Seq: 6}, nil)
+		m.Step(2, Event{Kind: OnNear, Link: 2}, nil)
+		out := signal(Signal{Kind: Flushed, Seq: 6})
+		if listed := journal == (ID{2}); asks(out) || (m.Commit() == 6) != listed {
+			t.Errorf("journal %s, unread: the register is asked %t, committed is %d", journal, asks(out), m.Commit())
+		}
+		out = signal(Signal{Kind: BeaconAck, Lease: time.Second})
+		if asks(out) != (journal == (ID{3})) {
+			t.Errorf("journal %s, read: the register is asked: %t", journal, asks(out))
+		}
+	}
+}

@@ -113,22 +113,25 @@ func (s *State) counts() bool {
 	return s.peer.link != 0 && (s.listed == ID{} || s.listed == id) && (s.doubted == ID{} || s.doubted == id)
 }
 
-// inStep says that the peer has everything that is committed, that nothing will be without it, and that it has promised not
-// to take over (R3).
-func (t *turn) inStep() bool {
+// keepsPace says that the peer has everything that is committed, that nothing will be without it, and that it has promised not
+// to take over.
+func (t *turn) keepsPace() bool {
 	return t.peer.near && t.peer.flushed >= t.peer.join && t.peer.promised
 }
 
+// inStep says that the peer may be in sync (R3): it keeps pace, and knows that its log is whole.
+func (t *turn) inStep() bool { return t.keepsPace() && !t.peer.unread }
+
 // caughtUp has a peer in step become in sync, or be so again.
 func (t *turn) caughtUp() {
-	if !t.inStep() {
+	if !t.keepsPace() {
 		return
 	}
 	if t.held && t.counts() {
 		t.release()
 	}
 	// While a retry is due the register has just failed: it is not asked again with each record that is flushed.
-	if (t.listed != t.peer.says.JournalID || t.ask.doubtful) && t.due[timerRetry] == 0 {
+	if t.inStep() && (t.listed != t.peer.says.JournalID || t.ask.doubtful) && t.due[timerRetry] == 0 {
 		t.settle()
 	}
 }
@@ -137,7 +140,7 @@ func (t *turn) beaconAck(s *Signal) {
 	if !t.role.IsMaster() || s.Epoch != t.epoch {
 		return
 	}
-	t.peer.promised = true
+	t.peer.promised, t.peer.unread = true, s.Seq != 0
 	t.peer.lease = max(t.peer.lease, s.Sent+min(s.Lease, t.terms.Lease)-t.terms.Guard)
 	if t.Required() {
 		t.set(timerSilence, t.terms.DegradeAfter)
@@ -245,18 +248,15 @@ func (t *turn) settle() {
 	case t.draining != drainNot:
 	case t.inStep() && (t.listed != t.peer.says.JournalID || t.ask.doubtful):
 		t.askMembers(t.members())
-	case t.held && !t.terms.Block, t.peer.copyless != 0:
-		t.askMembers(t.fewest())
+	case (t.held || t.peer.copyless != 0) && t.mayBeAlone():
+		t.askMembers([]Member{t.me()})
+	case t.peer.copyless != 0:
+		t.askMembers(t.members())
 	}
 }
 
-// fewest are who is left in sync without the peer.
-func (t *turn) fewest() []Member {
-	if t.terms.Block {
-		return t.members()
-	}
-	return []Member{t.me()}
-}
+// mayBeAlone says that this node may leave the peer out.
+func (t *turn) mayBeAlone() bool { return !t.terms.Block && !t.unread }
 
 // members are who is in sync, as it ought to be in the register.
 func (t *turn) members() []Member {

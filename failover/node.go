@@ -65,6 +65,8 @@ type Node struct {
 	opening   sync.Once
 	strangers warner
 
+	whole ID // the journal that this process has read to its end; of the term that there is
+
 	mu      sync.Mutex
 	term    *Term // nil: between two
 	last    Status

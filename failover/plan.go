@@ -14,6 +14,7 @@ type Plan struct {
 	Snapshot bool             `json:"snapshot,omitempty"` // a whole journal comes, and takes the place of the standby's
 	Cut      bool             `json:"cut,omitempty"`      // the standby has records after From; they go aside
 	Surplus  bool             `json:"surplus,omitempty"`  // what is cut was never acknowledged (S7)
+	End      journal.Position `json:"end"`                // where the standby has said that its journal ends: it is for no other
 	From     journal.Position `json:"from"`               // where the journal ends when the records come; for a snapshot, where that begins
 	Cluster  ID               `json:"cluster"`            // of the pair
 	Lineage  Lineage          `json:"lineage"`            // of the master: the standby's own, once it has cut
@@ -32,7 +33,7 @@ type history struct {
 
 // planFor says how the journal of a peer comes to be like mine. It depends on nothing else.
 func planFor(mine *history, peer *Hello) Plan {
-	p := Plan{Cluster: mine.cluster, Lineage: mine.lineage}
+	p := Plan{End: peer.End, Cluster: mine.cluster, Lineage: mine.lineage}
 	switch {
 	case peer.Cluster != ID{} && peer.Cluster != mine.cluster:
 		p.Refused = fmt.Sprintf("node %s belongs to the pair %s, this is %s", peer.Node, peer.Cluster, mine.cluster)

@@ -163,6 +163,9 @@ func (r *Receiver) acceptPlan(f frame) (err error) {
 	case pair.Member() && pair.Cluster != p.Cluster:
 		return fmt.Errorf("%w: it belongs to the pair %s, this node to %s", ErrStranger, p.Cluster, pair.Cluster)
 	}
+	if end := r.log.End(); end != p.End { // what an earlier connection still brought may be acknowledged by now
+		return fmt.Errorf("the plan is for a journal that ends with seq %d; it has come to seq %d since the HELLO", p.End.Seq, end.Seq)
+	}
 	r.plan, r.epoch = p, f.epoch
 	if p.Snapshot {
 		r.importer, err = r.log.receive(p.From)
@@ -172,9 +175,6 @@ func (r *Receiver) acceptPlan(f frame) (err error) {
 		err = r.log.cut(p.From, p.Surplus, func() error { return r.opt.OnCut(p.From.Seq) })
 	}
 	end := r.log.End()
-	if err == nil && end.Seq > p.From.Seq { // what an earlier connection still brought
-		err = fmt.Errorf("the plan goes on from seq %d; the journal has come to seq %d since the HELLO", p.From.Seq, end.Seq)
-	}
 	if err == nil && end != p.From {
 		err = fmt.Errorf("%w: the plan goes on from seq %d, chain %08x; the journal ends with %d, %08x",
 			ErrDiverged, p.From.Seq, p.From.Chain, end.Seq, end.Chain)

@@ -2,6 +2,7 @@ package failover
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -420,9 +421,9 @@ func (h *hoarder) check(t *testing.T, n int) {
 func TestPlanOfAnotherHistory(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]string{
-		`{"cluster":"01000000000000000000000000000000","cut":true,"from":{"Seq":1,"Epoch":3,"Chain":7}}`: "cut the journal after seq 1",
-		`{"cluster":"01000000000000000000000000000000","from":{"Seq":1,"Epoch":3,"Chain":7}}`:            "the plan goes on from seq 1",
-		`{"cluster":"02000000000000000000000000000000"}`:                                                 "it belongs to the pair 02",
+		`{"cluster":"01000000000000000000000000000000","end":END,"cut":true,"from":{"Seq":1,"Epoch":3,"Chain":7}}`: "cut the journal after seq 1",
+		`{"cluster":"01000000000000000000000000000000","end":END,"from":{"Seq":1,"Epoch":3,"Chain":7}}`:            "the plan goes on from seq 1",
+		`{"cluster":"02000000000000000000000000000000","end":END}`:                                                 "it belongs to the pair 02",
 	} {
 		_, standby, c := following(t)
 		c.close()
@@ -430,7 +431,11 @@ func TestPlanOfAnotherHistory(t *testing.T) {
 		standby.flush()
 		before := standby.log.Pair()
 		r := NewReceiver(standby.log, ReceiverOptions{OnSignal: func(Signal) {}, OnCommit: func(uint64) {}})
-		err := r.Accept(sealed(kindPlan, 0, 3, 0, []byte(name)))
+		end, err := json.Marshal(standby.log.End())
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = r.Accept(sealed(kindPlan, 0, 3, 0, []byte(strings.Replace(name, "END", string(end), 1))))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v", name, err)
 		}
@@ -439,6 +444,39 @@ func TestPlanOfAnotherHistory(t *testing.T) {
 		}
 		if cut := strings.Contains(want, "cut"); standby.log.Hello(Hello{}).Resync != cut {
 			t.Errorf("%s: asks for a snapshot: %t", name, !cut)
+		}
+	}
+}
+
+// A plan is for the journal of a HELLO. What an earlier connection has brought since, and the master may have acknowledged, is
+// neither cut away nor replaced.
+func TestPlanOfAnOldHello(t *testing.T) {
+	t.Parallel()
+	master, standby, c := following(t)
+	old := standby.log.Hello(Hello{})
+	master.append(3, 2, 10)
+	master.flush()
+	if err := c.settle(); err != nil {
+		t.Fatal(err)
+	}
+	c.close()
+	last := standby.log.Last()
+	if last == old.End.Seq {
+		t.Fatal("nothing came over the first connection")
+	}
+	for _, plan := range []Plan{
+		{Cluster: ID{1}, End: old.End, From: journal.Position{}, Cut: true},
+		{Cluster: ID{1}, End: old.End, Snapshot: true},
+		{Cluster: ID{1}, End: old.End, From: old.End},
+	} {
+		text, err := plan.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := NewReceiver(standby.log, ReceiverOptions{OnSignal: func(Signal) {}, OnCommit: func(uint64) {}})
+		err = r.Accept(sealed(kindPlan, 0, 3, 0, text))
+		if err == nil || !strings.Contains(err.Error(), "since the HELLO") || standby.log.Last() != last || standby.log.Hello(Hello{}).Resync {
+			t.Errorf("%s: got %v, the journal ends with seq %d", text, err, standby.log.Last())
 		}
 	}
 }

@@ -57,7 +57,7 @@ func (b *simBroker) look() {
 		return
 	}
 	if err := b.apply(b.commit); err != nil {
-		b.t.n.fail(err)
+		b.t.fault(err)
 		return
 	}
 	b.tend()
@@ -194,7 +194,7 @@ func (b *simBroker) recover(epoch uint32) {
 		return
 	}
 	if err := b.apply(b.t.log.Last()); err != nil {
-		b.t.n.fail(err)
+		b.t.fault(err)
 		return
 	}
 	b.epoch, b.given = epoch, map[int]bool{}

@@ -249,7 +249,7 @@ func (s *sim) resync(n *simNode) {
 // loseDisk is what may befall a disk while the other node has everything, and is known to.
 func (s *sim) loseDisk(n *simNode) {
 	other := n.other()
-	if !s.register.settledOn(other) || s.register.head().Record.Cluster == (ID{}) {
+	if !s.register.settledOn(other) || other.damaged || s.register.head().Record.Cluster == (ID{}) {
 		return
 	}
 	listed := s.register.lists(n)
@@ -261,7 +261,7 @@ func (s *sim) loseDisk(n *simNode) {
 	case 2:
 		if !listed && len(n.copies) > 0 { // A4
 			s.note("an old copy of the disk of %s comes back", n.name)
-			n.fs, n.kept, n.damaged = n.copies[s.rng.IntN(len(n.copies))].KillClone(), Pair{}, true
+			n.fs, n.kept, n.damaged, n.spoilt = n.copies[s.rng.IntN(len(n.copies))].KillClone(), Pair{}, true, false
 		}
 	case 3:
 		n.copies = append(n.copies, n.fs.CrashClone(memfs.All))
@@ -271,6 +271,7 @@ func (s *sim) loseDisk(n *simNode) {
 func (s *sim) wipe(n *simNode) {
 	s.note("the disk of %s is empty", n.name)
 	n.fs, n.kept = memfs.New(), Pair{}
+	n.damaged, n.spoilt, n.mend = false, false, nil
 }
 
 // flip changes a bit of a segment; where the journal is in sync, of one that the journal has promised to be whole.
@@ -298,7 +299,7 @@ func (s *sim) flip(n *simNode, listed bool) {
 	s.note("a bit of %s on %s flips", strings.TrimPrefix(name, "data/"), n.name)
 	n.fs = n.fs.KillClone()
 	n.fs.Put(name, slices.Clone(b))
-	n.damaged = true
+	n.damaged, n.spoilt = true, listed
 	n.mend = func() {
 		if now := n.fs.Content(name); bytes.Equal(now, b) {
 			now[at] ^= bit

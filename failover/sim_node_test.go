@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -39,8 +40,11 @@ type simNode struct {
 	// What the checker and the operator know.
 	kept    Pair
 	damaged bool   // somebody has changed the disk behind the node's back
+	spoilt  bool   // and both nodes were in sync then
 	mend    func() // undoes that; nil: nobody can
 	copies  []*memfs.FS
+
+	whole ID // the journal that the process has read to its end
 }
 
 func newSimNode(s *sim, i int) *simNode {
@@ -60,7 +64,7 @@ func (n *simNode) start() {
 	if n.up {
 		return
 	}
-	n.hostUp, n.up = true, true
+	n.hostUp, n.up, n.whole = true, true, ID{}
 	n.life++
 	n.disk = newSimDisk(n.fs)
 	n.s.note("%s starts", n.name)
@@ -216,6 +220,9 @@ func (n *simNode) fail(err error) {
 		n.s.violate("soundness", "%s cannot go on: %v", n.name, err)
 		return
 	}
+	if r := n.s.register.head().Record; n.spoilt && len(r.InSync) == 1 && r.Master == n.name {
+		n.s.violate("R4", "%s has taken the role, alone, with a log that it cannot read: %v", n.name, simText(err))
+	}
 	n.s.operatorWipes(n)
 }
 
@@ -361,6 +368,7 @@ func (t *simTerm) begin(log *Log) {
 	terms.Node = t.n.name
 	t.state = NewState(t.n.clock(), &terms, Start{
 		Kept: kept, Incarnation: t.incarnation, End: end.Seq, LastEpoch: max(lineage.Last().Epoch, end.Epoch),
+		Unread: t.n.whole != log.ID() && !t.n.s.mutant.unread,
 	})
 	t.n.s.note("%s opens, end %d, promised %d", t.n.name, end.Seq, kept.Promised)
 	t.n.term = t
@@ -368,8 +376,27 @@ func (t *simTerm) begin(log *Log) {
 	t.decide(Event{Kind: OnTick})
 	t.watch()
 	t.after(t.n.s.between(0, 50*time.Millisecond), t.meet)
+	t.after(t.n.s.between(0, 500*time.Millisecond), t.readLog)
 	t.lazySync()
 	t.n.receiveCallers()
+}
+
+// readLog is Term.readLog. It does not wait for a cut, for then the simulation would never come to rest.
+func (t *simTerm) readLog() {
+	switch {
+	case t.n.whole == t.log.ID(), t.n.s.mutant.unread:
+		return
+	case slices.ContainsFunc(t.all, func(l *simLink) bool { return l.busy }):
+		t.after(time.Millisecond, t.readLog)
+		return
+	}
+	if err := t.log.Verify(context.Background()); err != nil {
+		t.fault(err)
+		return
+	}
+	t.n.whole = t.log.ID()
+	t.n.s.note("%s has read its log", t.n.name)
+	t.decide(Event{Kind: OnRead})
 }
 
 // after has the term do something later, if there is still something to do then.
@@ -456,11 +483,14 @@ func (t *simTerm) onAppended(end journal.Position) {
 	t.decide(Event{Kind: OnAppended, Seq: end.Seq, Epoch: end.Epoch})
 }
 
-// fault is a journal that has failed.
+// fault is a journal that has failed, or that cannot be read.
 func (t *simTerm) fault(err error) {
 	t.n.s.note("%s: its journal fails", t.n.name)
 	t.broker.stop()
 	t.decide(Event{Kind: OnFault})
+	if t.link != nil && !t.link.hung && t.state.role == StoodDown {
+		t.link.hangup() // the last signals still go
+	}
 	if t.state.role != StoodDown && t.n.s.chance(50) { // the process may stay until the peer has taken over (R12)
 		t.after(2*time.Second, func() { t.n.fail(err) })
 		t.failed = true

@@ -106,7 +106,21 @@ func (t *turn) beacon(s *Signal) {
 	}
 	t.probed = false
 	t.promise()
-	t.send(Signal{Kind: BeaconAck, Epoch: s.Epoch, Sent: s.Sent, Lease: t.terms.Lease})
+	ack := Signal{Kind: BeaconAck, Epoch: s.Epoch, Sent: s.Sent, Lease: t.terms.Lease}
+	if t.unread {
+		ack.Seq = 1
+	}
+	t.send(ack)
+}
+
+// read is for a log that is known to be whole.
+func (t *turn) read() {
+	t.unread = false
+	if t.role.IsMaster() {
+		t.settle()
+	} else {
+		t.seek()
+	}
 }
 
 func (t *turn) promise() {
@@ -216,6 +230,7 @@ func (t *turn) mayTakeOver() bool {
 	r := &t.seen.Record
 	return t.belongsTo(r.Cluster) && r.Lists(t.me()) && // this journal holds everything
 		t.end >= r.MinSeq && t.lastEpoch <= r.Epoch && // and was not rolled back
+		(!t.unread || r.Master == t.terms.Node) && // and is whole, or who else is in sync stays so
 		t.probed && (t.due[timerPromise] == 0 || t.wasMaster(r))
 }
 

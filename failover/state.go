@@ -62,6 +62,7 @@ type Start struct {
 	Incarnation ID     // tells this process from all others of this node, and two States of one process
 	End         uint64 // Seq of the last record, all durable
 	LastEpoch   uint32 // of the lineage
+	Unread      bool   // whether the log can be read to its end is not known yet: OnRead tells
 }
 
 // State is the part of a node that decides: who may be master, and what is committed. It is a value: it does nothing but
@@ -80,6 +81,7 @@ type State struct {
 	refused bool   // DoRefuse was said
 	forced  bool   // an operator wants this node to be master
 	yielded bool   // the journal makes way for another: it is nobody's any more
+	unread  bool   // the log may be damaged, for all that is known: this node makes itself by no means the only one in sync
 
 	end       uint64
 	durable   uint64
@@ -117,6 +119,7 @@ type peer struct {
 	join     uint64        // the end when near began
 	lease    time.Duration // what its promises come to
 	promised bool          // it has answered a beacon of this epoch (R8)
+	unread   bool          // and does not know yet whether its log is whole
 	copyless uint64        // it waits for a snapshot, and that for a CAS with a higher number than this; 0: it does not
 }
 
@@ -142,7 +145,7 @@ const forever = time.Duration(math.MaxInt64)
 func NewState(now time.Duration, terms *Terms, start Start) State {
 	s := State{
 		terms: terms, kept: start.Kept, incarnation: start.Incarnation,
-		end: start.End, durable: start.End, lastEpoch: start.LastEpoch,
+		end: start.End, durable: start.End, lastEpoch: start.LastEpoch, unread: start.Unread,
 	}
 	s.due[timerPromise] = now + terms.Lease // what a process before this one has promised
 	s.due[timerBootstrap] = now + terms.Bootstrap

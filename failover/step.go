@@ -53,6 +53,8 @@ func (t *turn) take(e *Event) {
 		t.near()
 	case OnSnapshot:
 		t.needsSnapshot()
+	case OnRead:
+		t.read()
 	case OnActivated:
 		t.activated()
 	case OnSwitchover:

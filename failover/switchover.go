@@ -79,7 +79,12 @@ func (t *turn) resume() {
 // fault is R12: this node can neither acknowledge nor be promoted any more. A master has the peer take over, if that holds
 // everything.
 func (t *turn) fault() {
-	if !t.role.IsMaster() || !t.shared() || !t.counts() || !t.inStep() || !t.readable() {
+	if !t.role.IsMaster() {
+		t.send(Signal{Kind: Release, Epoch: max(t.epoch, t.kept.Promised)}) // the master need not wait for this node
+		t.standDown(JournalFailed)
+		return
+	}
+	if !t.shared() || !t.counts() || !t.inStep() || !t.readable() {
 		t.standDown(JournalFailed)
 		return
 	}

@@ -54,6 +54,9 @@ type Term struct {
 	forgo  context.CancelFunc // it is wanted no more
 	turned chan struct{}      // closed when it is done
 
+	reading  context.Context // ends when the log need not be read any more
+	haveRead context.CancelFunc
+
 	roles   chan uint32 // the epoch that this node is to lead
 	rest    rest        // of the broker, while it follows
 	serving context.Context
@@ -102,6 +105,7 @@ func newTerm(ctx context.Context, n *Node) (*Term, error) {
 	t.leaving = ctx
 	t.ctx, t.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	t.serving, t.goodbye = context.WithCancel(t.ctx)
+	t.reading, t.haveRead = context.WithCancel(t.ctx)
 	t.register.State, t.register.Since = "not asked yet", t.since
 	t.timer = time.AfterFunc(time.Hour, func() { t.handle(Event{Kind: OnTick}) })
 	t.timer.Stop()
@@ -126,6 +130,7 @@ func newTerm(ctx context.Context, n *Node) (*Term, error) {
 	end := log.End()
 	t.state = NewState(bootTime(), &n.opt.Terms, Start{
 		Kept: kept, Incarnation: t.incarnation, End: end.Seq, LastEpoch: max(lineage.Last().Epoch, end.Epoch),
+		Unread: n.whole != log.ID(),
 	})
 	t.begun.Store(true)
 	return t, nil
@@ -148,6 +153,7 @@ func (m *member) recollect() (Kept, Lineage, error) {
 func (t *Term) run() error {
 	t.job(t.demand)
 	t.job(t.heed)
+	t.job(t.readLog)
 	t.job(t.meet)
 	t.job(t.receive)
 	t.job(func() { t.n.opt.Register.Watch(t.ctx, t.saw) })
@@ -234,6 +240,21 @@ func (t *Term) heed() {
 	}
 }
 
+// readLog finds out whether the log is whole, unless this process knows. Once the broker has read it all to lead, nobody waits
+// for that any more.
+func (t *Term) readLog() {
+	if t.n.whole == t.log.ID() {
+		return
+	}
+	switch err := t.log.Verify(t.reading); {
+	case err == nil:
+		t.n.whole = t.log.ID()
+		t.handle(Event{Kind: OnRead})
+	case t.reading.Err() == nil && !errors.Is(err, journal.ErrClosed):
+		t.fail(fmt.Errorf("read the log: %w", err))
+	}
+}
+
 // host has the broker follow until this node is to lead, and then lead.
 func (t *Term) host() {
 	for t.ctx.Err() == nil {
@@ -272,10 +293,12 @@ func (t *Term) keepUp() error {
 		return nil
 	}
 	err := t.broker.Follow(ctx, t.log)
-	if err != nil && ctx.Err() == nil {
-		return fmt.Errorf("follow the log: %w", err)
+	if err == nil || ctx.Err() != nil {
+		return nil
 	}
-	return nil
+	err = fmt.Errorf("follow the log: %w", err)
+	t.fail(err)
+	return err
 }
 
 // lead is the master of an epoch, until it is not.
@@ -295,8 +318,12 @@ func (t *Term) lead(epoch uint32) error {
 		if t.serving.Err() != nil {
 			return nil
 		}
-		return fmt.Errorf("become the master of epoch %d: %w", epoch, err)
+		err = fmt.Errorf("become the master of epoch %d: %w", epoch, err)
+		t.fail(err)
+		return err
 	}
+	t.haveRead()
+	t.handle(Event{Kind: OnRead})
 	clients := t.n.opt.Door.Serve()
 	defer clients.Close()
 	t.handle(Event{Kind: OnActivated})
