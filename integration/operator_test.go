@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-stomp/stomp/v3"
 
@@ -78,6 +79,7 @@ func (p *pair) awaitRole(node int, role string) {
 		if got, _ := p.role(node, ""); got == role {
 			return
 		}
+		time.Sleep(askEvery)
 	}
 	p.t.Fatalf("node %d has not become %s", node, role)
 }
@@ -98,6 +100,7 @@ func (p *pair) awaitAside(node int) (dir string) {
 		if len(found) > 0 {
 			return found[0]
 		}
+		time.Sleep(askEvery)
 	}
 	p.t.Fatalf("node %d has put nothing aside", node)
 	return ""

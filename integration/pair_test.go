@@ -173,6 +173,9 @@ func (p *pairProcess) status() (s pairStatus, ok bool) {
 	return s, err == nil
 }
 
+// askEvery is how often tests ask for what nobody tells them of by itself.
+const askEvery = 25 * time.Millisecond
+
 // await asks the nodes again and again, until one of them is as it is wanted.
 func (p *pair) await(what string, wanted func(pairStatus) bool) (node int) {
 	p.t.Helper()
@@ -184,7 +187,7 @@ func (p *pair) await(what string, wanted func(pairStatus) bool) (node int) {
 				return i
 			}
 		}
-		time.Sleep(25 * time.Millisecond)
+		time.Sleep(askEvery)
 	}
 	for i := range p.nodes {
 		s, ok := p.status(i)

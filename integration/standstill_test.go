@@ -136,7 +136,7 @@ func (p *pair) awaitReachable(node int) {
 		if ctx.Err() != nil {
 			p.t.Fatalf("node %d does not reach the arbiter\n%s", node, p.logs())
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(askEvery)
 	}
 }
 
