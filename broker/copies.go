@@ -81,7 +81,7 @@ func (s *session) checkCopies(durable uint64) {
 func (o *outbox) unkept(durable uint64, refusing bool, kept func(seq uint64) int) *clientError {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.counted && !(o.final && refusing) || o.closed || o.concluded {
+	if !o.counted && !refusing || o.closed || o.concluded {
 		return nil
 	}
 	for i := o.head; i < len(o.items); i++ {
@@ -93,10 +93,11 @@ func (o *outbox) unkept(durable uint64, refusing bool, kept func(seq uint64) int
 		case waits && it.Kind == destinations.Evict: // of something else
 			o.endWith(durable, it.Err)
 			return nil
+		case waits && it.Kind == destinations.Receipt: // or something before it does
 		case it.Copies == 0, !waits && kept(it.After) >= int(it.Copies):
 			continue
 		}
-		err := fewCopies(1, "this is stored, but fewer than %d brokers have it for certain: it may take effect all the same, or be lost", it.Copies)
+		err := fewCopies(1, "this was taken, but fewer brokers have it than must: it may take effect all the same, or be lost")
 		err.receipt, err.refused = it.ReceiptID, it.Kind == destinations.Receipt
 		o.cutAt(i)
 		o.endWith(durable, err)
