@@ -386,3 +386,50 @@ func (r *plainRegister) records() []Record {
 	defer r.mu.Unlock()
 	return slices.Clone(r.all)
 }
+
+// What is committed while the standby may take over is kept by both, from before and for ever; what a master commits alone is
+// not, until the standby is in sync again.
+func TestKept(t *testing.T) {
+	t.Parallel()
+	p := newTwosome(t, func(o *NodeOptions) { o.Terms.DegradeAfter = 700 * time.Millisecond })
+	master := p.awaitMaster()
+	term := p.awaitDuplex(master)
+	wants := func(seq uint64, copies int) {
+		t.Helper()
+		if got := term.Kept(seq); got != copies {
+			t.Errorf("%d nodes have seq %d, want %d", got, seq, copies)
+		}
+	}
+	write := func() (seq uint64) {
+		seq = term.log.Last() + 1
+		if err := term.log.Append([]journal.Record{{Seq: seq, Epoch: term.Epoch(), Type: 1, Body: []byte("x")}}); err != nil {
+			t.Fatal(err)
+		}
+		term.log.Sync()
+		b := term.broker.(*quietBroker)
+		for {
+			b.mu.Lock()
+			durable, changed := b.durable, b.changed
+			b.mu.Unlock()
+			if durable >= seq {
+				return seq
+			}
+			<-changed
+		}
+	}
+	both := write()
+	wants(both, 2)
+	wants(both+1, 1)
+	close(p.hold[1-master])
+	if err := p.stop[1-master](); err != nil {
+		t.Fatal(err)
+	}
+	p.awaitRole(master, Solo)
+	alone := write()
+	wants(both, 2)
+	wants(alone, 1)
+	p.start(1 - master)
+	p.awaitDuplex(master)
+	wants(alone, 2)
+	wants(write(), 2)
+}

@@ -3,7 +3,6 @@ package integration
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"slices"
 	"testing"
 
@@ -86,6 +85,6 @@ func (p *pair) wantsCopies(err error, stored, receipt string) {
 	}
 	got := []string{refused.Header("code"), refused.Header("copies"), refused.Header("receipt-id")}
 	if want := []string{"not-replicated", stored, receipt}; !slices.Equal(got, want) {
-		p.t.Fatal(fmt.Sprintf("got %s, want %q", refused, want))
+		p.t.Fatalf("got %s, want %q", refused, want)
 	}
 }
