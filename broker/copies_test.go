@@ -221,6 +221,30 @@ func TestCopiesOfAll(t *testing.T) {
 	})
 }
 
+// Of a broker that keeps all in two copies no receipt says that something is safe which one has alone.
+func TestEveryReceiptIsForAllCopies(t *testing.T) {
+	t.Parallel()
+	for _, asked := range []string{
+		"DISCONNECT\nreceipt:r\n\n",
+		"SUBSCRIBE\nid:s\ndestination:/topic/t\ndurable:true\nauto-delete:false\nreceipt:r\n\n",
+		"BEGIN\ntransaction:t\n\n\x00COMMIT\ntransaction:t\nreceipt:r\n\n",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var pair pairing
+			h := servePipes(t, pair.options(2))
+			c := h.connect("1.2")
+			pair.both.Store(0)
+			c.say("BEGIN\ntransaction:any\nreceipt:any\n\n") // that is stored nowhere
+			c.want("RECEIPT", "receipt-id:any")
+			c.say(asked)
+			if f := c.want("ERROR", "code:not-replicated", "copies:1"); f.header("receipt-id") != "r" {
+				t.Errorf("%q is answered with %s", asked, f)
+			}
+			c.end()
+		})
+	}
+}
+
 // What waits for who could keep it is answered with an ERROR when the broker is told
 // not to wait any more, and so is what comes later; nobody has to hold a permit for
 // that. It is stored, and goes out when it has become durable after all.

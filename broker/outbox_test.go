@@ -280,3 +280,40 @@ func TestConclude(t *testing.T) {
 		}
 	}
 }
+
+// What may leave without a permit is what comes before the first message, and CONNECTED counts as one; an ERROR takes the
+// place of all messages ahead of it.
+func TestExempt(t *testing.T) {
+	t.Parallel()
+	evict := destinations.Output{Kind: destinations.Evict, Err: errInternal}
+	connected := destinations.Output{Kind: outputConnected}
+	message := destinations.Output{Kind: destinations.Deliver, Delivery: destinations.Delivery{
+		Label: &destinations.Label{Sub: 1}, Tag: 1, Message: &destinations.Message{},
+	}}
+	for name, c := range map[string]struct {
+		outputs []*destinations.Output
+		want    int
+	}{
+		"nothing":                 {nil, 0},
+		"receipts":                {[]*destinations.Output{receipt("r", 0), receipt("s", 0)}, 2},
+		"a message":               {[]*destinations.Output{&message, receipt("r", 0)}, 0},
+		"a message behind":        {[]*destinations.Output{receipt("r", 0), &message, receipt("s", 0)}, 1},
+		"CONNECTED":               {[]*destinations.Output{&connected, receipt("r", 0)}, 0},
+		"an ERROR":                {[]*destinations.Output{&message, receipt("r", 0), &message, &evict}, 2},
+		"an ERROR, and CONNECTED": {[]*destinations.Output{&connected, &evict}, 2},
+	} {
+		o := newOutbox()
+		for _, out := range c.outputs {
+			o.push(out)
+		}
+		got := o.exempt()
+		if got != c.want {
+			t.Errorf("%s: %d may leave, want %d", name, got, c.want)
+		}
+		for _, out := range o.take(nil, 0, max(1, got)) {
+			if got > 0 && out.Kind == destinations.Deliver {
+				t.Errorf("%s: a message leaves", name)
+			}
+		}
+	}
+}
