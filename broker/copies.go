@@ -10,9 +10,13 @@ import (
 // maxCopies is the most that a client may ask for.
 const maxCopies = 100
 
-// minCopies reads how many brokers must keep what a SEND or COMMIT stores.
-func minCopies(f *stomp.Frame) (int64, error) {
+// minCopies reads how many brokers must keep what a SEND or COMMIT stores. More than there are is an error of its own: to try
+// again later would not help.
+func (s *session) minCopies(f *stomp.Frame) (int64, error) {
 	n, err := count(f, headerMinCopies, maxCopies)
+	if most := int64(max(1, s.server.opts.Brokers)); err == nil && n > most {
+		return 0, refuse(codeHeader, "the header min-copies asks for %d brokers that keep this, and there are %d", n, most)
+	}
 	return max(1, n), err
 }
 

@@ -16,7 +16,7 @@ func TestMinCopies(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var copies atomic.Int64
-		h := servePipes(t, Options{Copies: func() int { return int(copies.Load()) }})
+		h := servePipes(t, Options{Brokers: 2, Copies: func() int { return int(copies.Load()) }})
 		copies.Store(2)
 		c := h.connect("1.2")
 		c.do("SEND\ndestination:/queue/q\nmin-copies:1", "one")
@@ -38,7 +38,8 @@ func TestMinCopies(t *testing.T) {
 			"SEND\ndestination:/queue/q\nmin-copies:-2":                       "bad-header",
 			"SEND\ndestination:/queue/q\nmin-copies:":                         "bad-header",
 			"SEND\ndestination:/queue/q\nmin-copies:101":                      "bad-header",
-			"SEND\ndestination:/queue/q\nmin-copies:2\npersistent:false":      "not-replicated",
+			"SEND\ndestination:/queue/q\nmin-copies:3":                        "bad-header",
+			"SEND\ndestination:/queue/q\nmin-copies:2\npersistent:false":      "bad-header",
 			"BEGIN\ntransaction:t\n\n\x00COMMIT\ntransaction:t\nmin-copies:2": "not-replicated",
 			"BEGIN\ntransaction:t\n\n\x00COMMIT\ntransaction:t\nmin-copies:x": "bad-header",
 		} {
@@ -49,7 +50,7 @@ func TestMinCopies(t *testing.T) {
 		copies.Store(2)
 		c = h.connect("1.2")
 		c.say("SEND\ndestination:/queue/q\nmin-copies:2\npersistent:false\n\nx")
-		c.refused("not-replicated")
+		c.refused("bad-header")
 		if coming := h.budget.coming.Load(); coming != 0 {
 			t.Errorf("%d octets are still counted", coming)
 		}
@@ -64,14 +65,14 @@ func TestMinCopies(t *testing.T) {
 	})
 }
 
-// A broker without a pair keeps one copy.
+// A broker without a pair keeps one copy, and will not keep more later.
 func TestMinCopiesAlone(t *testing.T) {
 	t.Parallel()
 	h := serve(t, Options{})
 	c := h.connect("1.2")
 	c.do("SEND\ndestination:/queue/q\nmin-copies:1", "x")
 	c.say("SEND\ndestination:/queue/q\nmin-copies:2\n\nx")
-	c.refused("not-replicated")
+	c.refused("bad-header")
 }
 
 // What the owner of the broker adds to CONNECTED is as it is at that moment, and
@@ -107,7 +108,7 @@ type pairing struct {
 func (p *pairing) options(least int) Options {
 	p.can.Store(2)
 	p.both.Store(math.MaxUint64)
-	return Options{MinCopies: least, Copies: func() int { return int(p.can.Load()) }, Kept: func(seq uint64) int {
+	return Options{MinCopies: least, Brokers: 2, Copies: func() int { return int(p.can.Load()) }, Kept: func(seq uint64) int {
 		if seq <= p.both.Load() {
 			return 2
 		}

@@ -645,6 +645,33 @@ func TestFollowEndsInACheckpoint(t *testing.T) {
 	})
 }
 
+// A checkpoint that was given up is not the last one: when there is time again, one is written.
+func TestFollowerWritesACheckpointLater(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newMaster(t, rand.New(rand.NewPCG(4, 2)))
+		for range 100 {
+			a.turn()
+		}
+		f := &follower{Server: New(pairOptions(t)), t: t, log: &replica{t: t, id: 1, pause: time.Hour}}
+		f.feed(a, a.newest())
+		f.follow()
+		f.commit(a.newest())
+		time.Sleep(time.Minute)
+		f.stop()
+		if f.log.written != 0 {
+			t.Fatal("the checkpoint was not given up: the test wants one that is")
+		}
+		f.log.pause = 0
+		f.follow()
+		time.Sleep(time.Minute)
+		f.stop()
+		if f.log.written == 0 {
+			t.Error("no checkpoint is written any more")
+		}
+	})
+}
+
 // A log that has lost what the destinations know is refused, and the reading of a
 // damaged one ends Follow.
 func TestFollowerOfADamagedLog(t *testing.T) {

@@ -132,12 +132,12 @@ func (s *session) send(f *stomp.Frame, c *destinations.Command) error {
 		return err
 	}
 	persistent = persistent && !target.Destination.Temporary()
-	copies, err := minCopies(f)
+	copies, err := s.minCopies(f)
 	if err != nil {
 		return err
 	}
 	if copies > 1 && !persistent {
-		return refuse(codeCopies, "min-copies asks for %d brokers that keep this, and it is not stored: it is not persistent, or for a temporary destination", copies)
+		return refuse(codeHeader, "the header min-copies asks for %d brokers that keep this, and it is not stored: it is not persistent, or for a temporary destination", copies)
 	}
 	size := sendBytes(&target, f)
 	if tx != nil {

@@ -53,6 +53,8 @@ type Options struct {
 	// there are none. It must not block. An octet that CONNECTED cannot have is left
 	// out: NUL, CR, LF.
 	Connected func() []Header
+	// Brokers is how many there are that could keep what is stored; 0: one.
+	Brokers int
 	// Copies returns how many brokers will keep what is stored at the moment, for the
 	// header min-copies; nil: one will. It must not block.
 	Copies func() int

@@ -61,7 +61,6 @@ func (e *engine) rest(h *halt) bool {
 	h.rests <- last
 	select {
 	case <-h.over:
-		e.box.signal() // what was signalled before is forgotten
 		return true
 	case <-e.left:
 		return false

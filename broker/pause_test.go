@@ -345,3 +345,36 @@ func TestShutdownInAPause(t *testing.T) {
 		}
 	})
 }
+
+// A broker that is told to stop while what it has stored cannot become durable, for who must have it is away, ends in time:
+// in a pause, and else.
+func TestShutdownWithoutTheOther(t *testing.T) {
+	t.Parallel()
+	for _, pausing := range []bool{false, true} {
+		t.Run(fmt.Sprint("paused=", pausing), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				h := servePipes(t, Options{ShutdownTimeout: 3 * time.Second})
+				c := h.connect("1.2")
+				h.gate.shut()
+				c.say("SEND\ndestination:/queue/q\nreceipt:r\n\nx")
+				synctest.Wait()
+				if pausing {
+					h.paused()
+				}
+				begin := time.Now()
+				h.cancel()
+				if pausing { // else it comes behind the receipt
+					c.want("ERROR", "code:"+codeShutdown)
+				}
+				c.close()
+				if err := h.ended(); err != nil {
+					t.Errorf("Serve: %v", err)
+				}
+				if passed := time.Since(begin); passed > 2*3*time.Second+engineGrace {
+					t.Errorf("it took %v", passed)
+				}
+			})
+		})
+	}
+}

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -194,6 +195,46 @@ func TestPermitEndsInAWrite(t *testing.T) {
 			t.Errorf("%d messages came in all", whole)
 		}
 	})
+}
+
+// Before each write a permit is asked for, however much longer messages are on the wire than they seem.
+func TestPermitForEachWrite(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		permit := newPermission()
+		h := servePipes(t, Options{Permit: permit, WriteTimeout: time.Hour})
+		const messages = 200
+		for i := range messages {
+			h.send("/queue/q", fmt.Sprint(i))
+		}
+		c, asked := &client{t: t}, -1
+		c.conn, _ = h.pipes.dial(func(conn net.Conn) net.Conn {
+			return writes{conn, func(octets int) {
+				if before := asked; permit.count() == before {
+					t.Errorf("%d octets are written without asking for a permit", octets)
+				}
+				asked = permit.count()
+			}}
+		})
+		c.write("CONNECT\naccept-version:1.2\n\n\x00SUBSCRIBE\nid:" + strings.Repeat("s", 2000) + "\ndestination:/queue/q\nack:client\nprefetch-count:1000\n\n\x00")
+		synctest.Wait() // all of them wait behind CONNECTED, which nobody reads
+		c.listen()
+		c.want("CONNECTED")
+		for i := range messages {
+			c.message(fmt.Sprint(i))
+		}
+	})
+}
+
+// A writes is a connection of which each write is told.
+type writes struct {
+	net.Conn
+	told func(octets int)
+}
+
+func (w writes) Write(p []byte) (int, error) {
+	w.told(len(p))
+	return w.Conn.Write(p)
 }
 
 // A client that goes while there is no permit gives back what it was to get, and its

@@ -130,21 +130,23 @@ func (s *Server) awaitDurable(ctx context.Context, seq uint64) error {
 	started := newOutbox()
 	s.engine.fresh = append(s.engine.fresh, waiter{seq, started})
 	s.engine.await()
-	select {
-	case <-started.wake:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-s.failed:
-		return s.cause
+	for s.engine.durable.Load() < seq {
+		select {
+		case <-started.wake:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.failed:
+			return s.cause
+		}
 	}
+	return nil
 }
 
 // Serve accepts connections until ctx ends, and then says goodbye: what was
 // received is carried out, receipts that are due are sent, clients are told
 // that the broker stops. It returns nil then, and an error when the log or the
 // listener fails. It closes the listener. When ShutdownTimeout after the last client
-// has gone the log is not durable, it closes that; and when the engine is still busy
+// has gone the log is not durable, it closes that, and waits no more; and when the engine is still busy
 // then, it returns an error while that goes on: the process should end.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	go func() {
@@ -160,13 +162,16 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	s.running.Go(func() { accepted <- s.accept(listener) })
 	var err error
 	relent := func() {}
+	patient, giveUp := context.WithCancel(context.Background())
+	defer giveUp()
 	var grace <-chan time.Time // for the engine, whose log may take its time until it is closed
 	select {
 	case <-ctx.Done():
 		if s.engine.halt.Load() != nil {
 			s.farewell(listener, errShutdown)
+			relent = s.hurry(giveUp)
 		} else {
-			relent = s.shutdown(listener)
+			relent = s.shutdown(listener, giveUp)
 		}
 	case <-s.failed:
 		err, grace = s.cause, time.After(engineGrace)
@@ -185,13 +190,13 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	close(s.engine.examiner.stopped)
 	examiner.Wait()
 	if err == nil {
-		err = s.finishLog()
+		err = s.finishLog(patient)
 	}
 	relent()
 	if !s.engine.hasEnded() {
 		return err
 	}
-	if err == nil {
+	if err == nil && patient.Err() == nil {
 		// The next start begins where this broker ends.
 		s.engine.checkpoints.last(s.engine.machine, s.engine.machine.Last())
 	}
@@ -199,25 +204,36 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	return err
 }
 
-// finishLog makes all durable.
-func (s *Server) finishLog() error {
+// finishLog makes all durable. When ctx ends first, that is for nobody to wait for:
+// the log is closed, and its owner may yet do it.
+func (s *Server) finishLog(ctx context.Context) error {
 	select {
 	case <-s.failed:
 		return s.cause
 	default:
 	}
 	s.engine.log.Sync()
-	return s.awaitDurable(context.Background(), s.engine.machine.Last())
+	err := s.awaitDurable(ctx, s.engine.machine.Last())
+	select {
+	case <-s.failed:
+		return s.cause
+	default:
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
 }
 
-// hurry closes the log when ShutdownTimeout has passed before relent is called:
-// then what waits for it, maybe for room on its disk, ends as well. An engine that
-// does not is not waited for.
-func (s *Server) hurry() (relent func()) {
+// hurry closes the log when ShutdownTimeout has passed before relent is called, and
+// gives up what waits for it, maybe for room on its disk, or for another broker to
+// have it. An engine that does not end is not waited for.
+func (s *Server) hurry(giveUp func()) (relent func()) {
 	hurried := make(chan struct{})
 	timeout := time.AfterFunc(s.opts.ShutdownTimeout, func() {
 		defer close(hurried)
 		s.closeLog()
+		giveUp()
 		s.engine.box.close() // sessions that wait for room in it end
 		select {
 		case <-s.engine.ended:
@@ -358,7 +374,7 @@ func (s *Server) turnAway(conn net.Conn, why error) {
 
 // shutdown ends all sessions in peace, within ShutdownTimeout. From then on the
 // log and the engine are hurried, until relent is called.
-func (s *Server) shutdown(listener net.Listener) (relent func()) {
+func (s *Server) shutdown(listener net.Listener, giveUp func()) (relent func()) {
 	_ = listener.Close()
 	s.engine.stopping.Store(true)
 	s.eachSession(func(ses *session) { ses.stop(errShutdown) })
@@ -376,7 +392,7 @@ func (s *Server) shutdown(listener net.Listener) (relent func()) {
 	case <-timeout.C:
 		s.opts.Logger.Warn("clients did not take their goodbye in time")
 	}
-	relent = s.hurry()
+	relent = s.hurry(giveUp)
 	s.eachSession((*session).kill)
 	<-ended
 	return relent

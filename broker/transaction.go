@@ -114,7 +114,7 @@ func (s *session) sendInTransaction(tx *transaction, o destinations.Outgoing, ta
 
 // commit hands the whole transaction to the engine (STOMP 1.2, "COMMIT").
 func (s *session) commit(f *stomp.Frame, c *destinations.Command) error {
-	copies, err := minCopies(f)
+	copies, err := s.minCopies(f)
 	if err != nil {
 		return err
 	}

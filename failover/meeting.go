@@ -350,13 +350,23 @@ func (t *Term) follow(link uint64, epoch uint32) {
 			OnSignal:  t.signalled(link),
 			OnCommit:  t.broker.Durable,
 			OnReplace: func() error { return t.yield(link) },
-			OnCut:     func(after uint64) error { return t.shorten(link, after) },
+			OnCut:     func(after uint64) error { return t.cuts(link, after) },
 			OnPlanned: func(end journal.Position, cluster ID, epoch uint32) error {
 				t.handle(Event{Kind: OnPlanned, Link: link, Seq: end.Seq, Epoch: epoch, Cluster: cluster})
 				return l.ctx.Err()
 			},
 		}), nil
 	}
+}
+
+// cuts is before the journal is cut after a Seq. What was committed is cut off only where an operator has accepted its loss, and
+// then the broker has applied what is not there any more: it begins anew with the next term.
+func (t *Term) cuts(link, after uint64) error {
+	err := t.shorten(link, after)
+	if err == nil && after < t.log.Committed() {
+		t.end(fmt.Errorf("%w: what was committed after seq %d is given up", errAgain, after))
+	}
+	return err
 }
 
 func isClosed(c <-chan struct{}) bool {

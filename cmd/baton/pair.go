@@ -172,7 +172,7 @@ func (p *pairNode) journalOptions() journal.Options {
 // newBroker makes the broker of a term.
 func (p *pairNode) newBroker(t *failover.Term) failover.Broker {
 	o := brokerOptions(p.cfg, p.logger, p.progress)
-	o.Permit, o.Copies, o.Kept = t, t.Copies, t.Kept
+	o.Permit, o.Brokers, o.Copies, o.Kept = t, 2, t.Copies, t.Kept
 	if p.cfg.Failover.OnStandbyLoss == "block" {
 		o.MinCopies = 2
 	}

@@ -213,16 +213,21 @@ func (c *Client) receipt(id string, generation uint64) {
 	c.tell(ends)
 }
 
-// refuse takes an ERROR, and says whether it named a request. That is not made again.
+// refuse takes an ERROR, and says whether it named a request. That is not made again, unless the ERROR speaks of the broker:
+// and what asks for more copies than there are has to say itself what then.
 func (c *Client) refuse(f *frame.Frame, generation uint64) (blamed bool) {
 	c.mu.Lock()
 	r, _ := c.outbox.find(f.Header.Get(frame.ReceiptId), generation)
 	var ends []ended
-	if r != nil && !passing(f) && !r.hasToWait(f) {
-		ends = c.outbox.end(r, refusal(f))
+	switch {
+	case r == nil:
+	case !passing(f) && !r.hasToWait(f), f.Header.Get("code") == "not-replicated" && r.wantsCopies():
+		ends = c.outbox.end(r, r.refusal(f))
 		if r.sub != nil {
 			_ = c.removeSubscription(r.sub, refusal(f))
 		}
+	case !stored(f):
+		r.refused = refusal(f)
 	}
 	c.tellIdle()
 	c.mu.Unlock()
@@ -315,9 +320,16 @@ func (c *Client) Close(ctx context.Context) error {
 		err = c.disconnect(ctx)
 	}
 	c.stop(ErrClosed)
-	<-c.ended
+	select {
+	case <-c.ended:
+	case <-time.After(callbackGrace):
+		return errors.New("the client has not ended: one of its callbacks has not returned")
+	}
 	return c.outcome(err)
 }
+
+// callbackGrace is how long Close waits for a callback to return, which may be the one that has called it.
+const callbackGrace = time.Second
 
 // outcome is what Close returns, when all has ended or err says why not.
 func (c *Client) outcome(err error) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"runtime"
 	"strings"
@@ -306,4 +307,71 @@ func takeSome(conn net.Conn, frames int, next map[string]int, seen map[string]bo
 		}
 	}
 	return nil
+}
+
+// A callback that closes the client does not hold it up for ever.
+func TestCloseInACallback(t *testing.T) {
+	t.Parallel()
+	b := listen(t)
+	var c *Client
+	closed := make(chan error, 1)
+	c, p := pair(t, b, "", Options{OnDisconnect: func(error) { closed <- c.Close(context.Background()) }})
+	p.Close()
+	if err := wait(t, closed); err == nil || !strings.Contains(err.Error(), "callbacks") {
+		t.Errorf("got %v", err)
+	}
+	if err := c.Send(within(t), "/queue/a", "", nil); !errors.Is(err, ErrClosed) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Connections that are of no use are made less and less often; one of use ends that.
+func TestUselessConnections(t *testing.T) {
+	t.Parallel()
+	c := &Client{dialer: &dialer{url: &URL{InitialDelay: time.Second, MaxDelay: time.Hour, Exponential: true, Exponent: 2}}}
+	useless, used := &session{begun: time.Now()}, &session{begun: time.Now(), answered: true}
+	for n := 1; n <= 2*maxPenalty; n++ {
+		c.lose(useless, errGone)
+		longest := time.Second << min(n-1, maxPenalty-1)
+		if delay := c.dialer.delay(); delay < longest/2 || delay > longest {
+			t.Errorf("after %d useless connections the delay is %v, want up to %v", n, delay, longest)
+		}
+	}
+	c.lose(used, errGone)
+	if c.dialer.vain != 0 {
+		t.Errorf("after a connection of use there were %d attempts in vain", c.dialer.vain)
+	}
+}
+
+// A failing is a connection that takes nothing, and has something to read a moment later.
+type failing struct {
+	net.Conn
+	failed chan struct{}
+	answer io.Reader
+}
+
+func (f *failing) Write([]byte) (int, error) {
+	close(f.failed)
+	return 0, errors.New("broken pipe")
+}
+
+func (f *failing) Read(p []byte) (int, error) {
+	<-f.failed
+	return f.answer.Read(p)
+}
+
+func (f *failing) Close() error { return nil }
+
+// What a broker has said before it closed is heard, though the client meets the end in a write.
+func TestErrorAfterAFailedWrite(t *testing.T) {
+	t.Parallel()
+	conn := &failing{failed: make(chan struct{}), answer: strings.NewReader("ERROR\nmessage:enough\n\n\x00")}
+	l := &link{Conn: conn}
+	l.in = newReader(l, 100)
+	c := &Client{}
+	put(&c.outbox, kindSend, "SEND")
+	s := &session{link: l, c: c, generation: 1, wake: make(chan struct{}, 1)}
+	if err := s.serve(within(t)); err == nil || !strings.Contains(err.Error(), "enough") {
+		t.Errorf("got %v", err)
+	}
 }

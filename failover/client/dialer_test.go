@@ -284,3 +284,21 @@ func TestOnRetry(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// An address that has not answered yet goes on being waited for, and is not tried beside that.
+func TestTriesNobodyTwiceAtATime(t *testing.T) {
+	t.Parallel()
+	silent := listen(t)
+	enough := make(chan struct{}, 100)
+	d := dialing(t, "failover:("+silent.addr()+","+refusing(t)+")?initialReconnectDelay=1&maxReconnectDelay=1&warnAfterReconnectAttempts=20", Options{
+		OnRetry: func(int, error) { enough <- struct{}{} },
+	})
+	p := silent.accept()
+	<-enough
+	if n := len(silent.arrived); n != 0 {
+		t.Errorf("%d more connections were made to who has not answered yet", n)
+	}
+	p.want("CONNECT")
+	p.sayConnected()
+	get(t, d)
+}

@@ -16,7 +16,7 @@ var (
 	// ErrTimeout: no receipt came within the URL's timeout.
 	ErrTimeout = errors.New("no receipt came in time (timeout)")
 	// ErrInDoubt: it was sent and the answer is not known; it may be carried out or not.
-	ErrInDoubt = errors.New("in doubt: sent, but not answered")
+	ErrInDoubt = errors.New("in doubt: it was sent, and may have been carried out")
 	// ErrRolledBack: nothing of the transaction was carried out.
 	ErrRolledBack = errors.New("the transaction was rolled back: its connection was lost")
 	// ErrLostAck: the connection on which the message came is gone, and the acknowledgement with it, unless the broker took it
@@ -35,6 +35,12 @@ func refusal(f *frame.Frame) stomp.Error {
 		message = "ERROR without a message"
 	}
 	return stomp.Error{Message: message, Frame: f}
+}
+
+// stored says whether an ERROR in the place of a RECEIPT says that something was stored all the same.
+func stored(f *frame.Frame) bool {
+	copies := f.Header.Get("copies")
+	return copies != "" && copies != "0"
 }
 
 // passing says whether an ERROR speaks of the broker and not of what it was sent: then that is sent again.

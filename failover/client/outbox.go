@@ -12,7 +12,8 @@ import (
 // An outbox is the requests that have no answer, in the order in which they were made and are written. Its methods are called
 // under the client's lock. What they return are ends of requests, to be told when the lock is not held any more.
 type outbox struct {
-	order      []*request // what was answered stays until it is the first
+	order      []*request // what was answered stays until it is the first, or there is much of it
+	answered   int        // in order
 	next       int        // in order: the first that is not written to this connection
 	acks       int        // not written
 	unanswered int        // without DISCONNECT, which waits for the others to be answered
@@ -64,11 +65,13 @@ type batch struct {
 	writer   *frame.Writer // into the Buffer
 }
 
-// A placed request has its end at an offset of the batch. before is what its field written was.
+// A placed request has its end at an offset of the batch. before, again and refused are what its fields were.
 type placed struct {
 	*request
-	end    int
-	before uint64
+	end     int
+	before  uint64
+	again   bool
+	refused error
 }
 
 // batchBytes is when a batch is not made longer.
@@ -105,15 +108,18 @@ func (o *outbox) write(b *batch, r *request, generation uint64) {
 	for _, f := range r.frames {
 		_ = b.writer.Write(f) // into memory
 	}
-	b.requests = append(b.requests, placed{r, b.Len(), r.written})
-	r.written = generation
+	b.requests = append(b.requests, placed{r, b.Len(), r.written, r.again, r.refused})
+	if r.written != 0 && r.refused == nil {
+		r.again = true
+	}
+	r.written, r.refused = generation, nil
 }
 
 // cut says that only n octets of a batch have left.
 func (o *outbox) cut(b *batch, n int) {
 	for _, p := range b.requests {
 		if p.end > n {
-			p.written = p.before
+			p.written, p.request.again, p.request.refused = p.before, p.again, p.refused
 		}
 	}
 }
@@ -121,20 +127,39 @@ func (o *outbox) cut(b *batch, n int) {
 // leave takes a request out.
 func (o *outbox) leave(r *request) {
 	r.answered = true
+	o.answered++
 	delete(o.byNumber, r.number)
 	if r.kind != kindDisconnect {
 		o.unanswered--
 	}
 }
 
-// trim lets go what was answered at the front.
+// trim lets go what was answered: at the front, and else when it is most of what is there.
 func (o *outbox) trim() {
 	for o.next > 0 && o.order[0].answered {
 		o.order[0] = nil
 		o.order = o.order[1:]
 		o.next--
+		o.answered--
 	}
+	if o.answered < keepAnswered || o.answered < len(o.order)/2 {
+		return
+	}
+	kept := make([]*request, 0, len(o.order)-o.answered)
+	next := 0
+	for i, r := range o.order {
+		if !r.answered {
+			kept = append(kept, r)
+		}
+		if i < o.next {
+			next = len(kept)
+		}
+	}
+	o.order, o.next, o.answered = kept, next, 0
 }
+
+// keepAnswered is how many answered requests are not worth the way through all.
+const keepAnswered = 64
 
 // find is the request that a receipt-id of this connection belongs to, and whether it is of all of it.
 func (o *outbox) find(id string, generation uint64) (r *request, whole bool) {
@@ -196,7 +221,7 @@ func (o *outbox) lose() (ends []ended) {
 		o.leave(r)
 		ends = append(ends, ended{r, err})
 	}
-	o.order, o.next, o.acks = kept, 0, 0
+	o.order, o.answered, o.next, o.acks = kept, 0, 0, 0
 	return ends
 }
 
@@ -204,14 +229,10 @@ func (o *outbox) lose() (ends []ended) {
 func (o *outbox) clear(err error) []ended {
 	ends := o.lose()
 	for _, r := range o.order {
-		why := err
-		if r.written != 0 {
-			why = inDoubt(err)
-		}
 		o.leave(r)
-		ends = append(ends, ended{r, why})
+		ends = append(ends, ended{r, r.unanswered(err)})
 	}
-	o.order, o.next = nil, 0
+	o.order, o.answered, o.next = nil, 0, 0
 	return ends
 }
 

@@ -1,6 +1,8 @@
 package client
 
 import (
+	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -20,6 +22,8 @@ type request struct {
 	timer      *time.Timer   // ends its wait; nil: none
 
 	written  uint64 // the generation of the last connection to which it was written; 0: none
+	again    bool   // and it was written to one before that, which has not answered
+	refused  error  // by an ERROR that named it, on the last connection: there it had no effect; nil: it was not
 	answered bool   // it is out of the outbox, or will be when it is the first
 	strikes  int    // connections that ended with an ERROR about nothing while it was the first
 }
@@ -41,13 +45,14 @@ const (
 
 // fate is what becomes of r when its connection is lost: it is kept for the next one, or ends with err.
 func (r *request) fate() (keep bool, err error) {
+	idle := r.written == 0 || r.refused != nil // nothing has come of it
 	switch r.kind {
 	case kindSend, kindCommit, kindForget:
 		return true, nil
 	case kindBareCommit:
-		return r.written == 0, ErrInDoubt
+		return idle, ErrInDoubt
 	case kindAckCommit:
-		if r.written == 0 {
+		if idle {
 			return false, ErrRolledBack
 		}
 		return false, ErrInDoubt
@@ -56,6 +61,30 @@ func (r *request) fate() (keep bool, err error) {
 	default:
 		return false, nil
 	}
+}
+
+// unanswered is what r ends with when no connection comes any more.
+func (r *request) unanswered(why error) error {
+	switch {
+	case r.written == 0, r.refused == why:
+		return why
+	case r.refused != nil && !r.again:
+		return fmt.Errorf("%w: %w", why, r.refused)
+	}
+	return inDoubt(why)
+}
+
+// refusal is what r ends with when an ERROR has refused it. What came of an earlier connection, nobody knows.
+func (r *request) refusal(f *frame.Frame) error {
+	if r.again || stored(f) {
+		return inDoubt(refusal(f))
+	}
+	return refusal(f)
+}
+
+// wantsCopies says whether r itself asks for several brokers to have it.
+func (r *request) wantsCopies() bool {
+	return slices.ContainsFunc(r.frames, func(f *frame.Frame) bool { return f.Header.Get("min-copies") != "" })
 }
 
 // receipt is what r asks for.

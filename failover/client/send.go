@@ -117,10 +117,7 @@ func (c *Client) await(ctx context.Context, r *request, answer <-chan error) err
 // withdraw ends a request that has not ended. Once it was written, nobody knows what will become of it.
 func (c *Client) withdraw(r *request, why error) {
 	c.mu.Lock()
-	if r.written != 0 {
-		why = inDoubt(why)
-	}
-	ends := c.outbox.end(r, why)
+	ends := c.outbox.end(r, r.unanswered(why))
 	c.tellIdle()
 	c.mu.Unlock()
 	c.tell(ends)

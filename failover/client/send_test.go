@@ -267,3 +267,157 @@ func TestSendRefusesWhatItCannotDo(t *testing.T) {
 		t.Errorf("an option that fails: %v", err)
 	}
 }
+
+// Who asks for copies that there are not is told so, and what became of it; it is not sent again by itself.
+func TestTooFewCopies(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		copies  string
+		cut     bool // it was sent before, over a connection that was cut
+		inDoubt bool
+	}{{"0", false, false}, {"1", false, true}, {"0", true, true}} {
+		b := listen(t)
+		client, p := pair(t, b, "", Options{})
+		done := async(func() error {
+			return client.Send(within(t), "/queue/a", "", []byte("x"), stomp.SendOpt.Header("min-copies", "2"))
+		})
+		f := p.wantSend("x")
+		if c.cut {
+			p.Close()
+			p = b.connected()
+			f = p.wantSend("x")
+		}
+		p.say("ERROR", "message", "alone", "code", "not-replicated", "copies", c.copies, "receipt-id", f.Header.Get("receipt"))
+		var refused stomp.Error
+		if err := wait(t, done); !errors.As(err, &refused) || refused.Message != "alone" || errors.Is(err, ErrInDoubt) != c.inDoubt {
+			t.Errorf("%+v: got %v", c, err)
+		}
+		p = b.connected()
+		next := send(t, client, "next")
+		p.receipt(p.wantSend("next"))
+		waitNil(t, next)
+	}
+}
+
+// A broker that must have two copies of everything, and has not, is asked again, with the same id.
+func TestSentAgainUntilThereAreCopies(t *testing.T) {
+	t.Parallel()
+	b := listen(t)
+	c, p := pair(t, b, "", Options{})
+	done := send(t, c, "x")
+	f := p.wantSend("x")
+	for _, copies := range []string{"1", "0", "1"} {
+		p.say("ERROR", "message", "alone", "code", "not-replicated", "copies", copies, "receipt-id", f.Header.Get("receipt"))
+		p = b.connected()
+		again := p.wantSend("x")
+		if id := f.Header.Get("deduplication-id"); again.Header.Get("deduplication-id") != id {
+			t.Errorf("it is sent with %v, and was with %s", again.Header, id)
+		}
+		f = again
+	}
+	p.receipt(f)
+	waitNil(t, done)
+}
+
+// What was refused on the last connection was answered: it is not in doubt when there will be none any more, or nobody waits.
+func TestRefusedIsNotInDoubt(t *testing.T) {
+	t.Parallel()
+	b := listen(t)
+	c, p := pair(t, b, "maxReconnectAttempts=0", Options{})
+	done := send(t, c, "x")
+	f := p.wantSend("x")
+	p.say("ERROR", "message", "alone", "code", "not-replicated", "copies", "0", "receipt-id", f.Header.Get("receipt"))
+	if err := wait(t, done); err == nil || errors.Is(err, ErrInDoubt) || strings.Count(err.Error(), "alone") != 1 {
+		t.Errorf("got %v", err)
+	}
+
+	b = listen(t)
+	c, p = pair(t, b, "", Options{})
+	ctx, cancel := context.WithCancel(within(t))
+	done = async(func() error { return c.Send(ctx, "/queue/a", "", []byte("x")) })
+	f = p.wantSend("x")
+	p.say("ERROR", "message", "alone", "code", "not-replicated", "copies", "0", "receipt-id", f.Header.Get("receipt"))
+	b.accept() // which is not answered
+	cancel()
+	if err := wait(t, done); !errors.Is(err, context.Canceled) || errors.Is(err, ErrInDoubt) || !strings.Contains(err.Error(), "alone") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// What stands first is not taken for the cause when an ERROR names another one each time.
+func TestNotBlamed(t *testing.T) {
+	t.Parallel()
+	b := listen(t)
+	c, p := pair(t, b, "", Options{})
+	slow := send(t, c, "slow")
+	first := p.wantSend("slow")
+	for range maxStrikes + 1 {
+		bad := send(t, c, "bad")
+		f := p.wantSend("bad")
+		p.say("ERROR", "message", "no", "code", "bad-header", "receipt-id", f.Header.Get("receipt"))
+		if err := wait(t, bad); err == nil {
+			t.Error("a message was refused, and its Send says nil")
+		}
+		p = b.connected()
+		first = p.wantSend("slow")
+	}
+	p.receipt(first)
+	waitNil(t, slow)
+}
+
+// However many messages are answered, or given up, while an early one is not: what has ended takes no memory.
+func TestKeepsOnlyWhatIsUnanswered(t *testing.T) {
+	t.Parallel()
+	const many = 20 * keepAnswered
+	b := listen(t)
+	c, p := pair(t, b, "", Options{})
+	first := send(t, c, "first")
+	p.wantSend("first")
+	length := func() int {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return len(c.outbox.order)
+	}
+	for range many {
+		done := send(t, c, "x")
+		p.receipt(p.wantSend("x"))
+		waitNil(t, done)
+	}
+	if n := length(); n > 2*keepAnswered {
+		t.Errorf("%d requests are kept, of which 1 has no answer", n)
+	}
+	b.listener.Close()
+	p.Close()
+	gone, cancel := context.WithCancel(within(t))
+	cancel()
+	for range many {
+		if err := c.Send(gone, "/queue/a", "", []byte("x")); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}
+	if n := length(); n > 2*keepAnswered {
+		t.Errorf("without a connection %d requests are kept, of which 1 has no answer", n)
+	}
+	cut(c)
+	if err := wait(t, first); !errors.Is(err, ErrInDoubt) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Who waits for room in the cache ends with the client.
+func TestWaitingForRoomEnds(t *testing.T) {
+	t.Parallel()
+	b := listen(t)
+	c, p := pair(t, b, "maxReconnectAttempts=0&maxCacheSize=1", Options{})
+	first := send(t, c, "first")
+	p.wantSend("first")
+	second := send(t, c, "second")
+	b.listener.Close()
+	p.Close()
+	if err := wait(t, first); !errors.Is(err, ErrInDoubt) {
+		t.Errorf("got %v", err)
+	}
+	if err := wait(t, second); err == nil || errors.Is(err, ErrInDoubt) {
+		t.Errorf("got %v", err)
+	}
+}

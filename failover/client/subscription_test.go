@@ -415,3 +415,21 @@ func TestTwoSubscriptionsOfOneID(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A subscription that ends takes nothing more, and holds up nobody, though more has come than it had room for.
+func TestUnsubscribeWithMessagesWaiting(t *testing.T) {
+	t.Parallel()
+	c, p := pair(t, listen(t), "", Options{Prefetch: 1})
+	s, f := subscribe(t, c, p, stomp.AckClientIndividual)
+	for id := range 3 {
+		p.message(f, fmt.Sprint(id), "x")
+	}
+	for full := false; !full; { // nothing tells
+		c.mu.Lock()
+		full = len(s.messages) == 1
+		c.mu.Unlock()
+	}
+	done := async(func() error { return s.Unsubscribe(within(t)) })
+	p.receipt(p.want("UNSUBSCRIBE"))
+	waitNil(t, done)
+}

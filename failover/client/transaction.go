@@ -60,7 +60,8 @@ func (t *Transaction) settle(command string, m *Message, opts []func(*frame.Fram
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.lost = t.lost || m.Generation != t.c.generation(); t.lost {
+	other := t.generation != 0 && t.generation != m.Generation // a message of the connection before is in it
+	if t.lost = t.lost || other || m.Generation != t.c.generation(); t.lost {
 		return ErrLostAck
 	}
 	if err := t.add(f); err != nil {

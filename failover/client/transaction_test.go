@@ -215,3 +215,60 @@ func TestTransactionIsTooLarge(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// What acknowledges messages of two connections is rolled back: the first of them are given out again.
+func TestTransactionOverTwoConnections(t *testing.T) {
+	t.Parallel()
+	b := listen(t)
+	c, p := pair(t, b, "", Options{})
+	s, f := subscribe(t, c, p, stomp.AckClientIndividual)
+	p.message(f, "1", "old")
+	tx := c.Begin()
+	if err := tx.Ack(receive(t, s, "old")); err != nil {
+		t.Fatal(err)
+	}
+	p.Close()
+	p = b.connected()
+	f = p.want("SUBSCRIBE")
+	p.receipt(f)
+	p.message(f, "2", "new")
+	if err := tx.Ack(receive(t, s, "new")); !errors.Is(err, ErrLostAck) {
+		t.Errorf("got %v", err)
+	}
+	if err := tx.Commit(within(t)); !errors.Is(err, ErrRolledBack) {
+		t.Errorf("got %v", err)
+	}
+	next := send(t, c, "next")
+	p.receipt(p.wantSend("next")) // and nothing of it before
+	waitNil(t, next)
+}
+
+// A COMMIT that the broker answers with "not carried out" is not in doubt: it is rolled back, or made again.
+func TestCommitIsRefused(t *testing.T) {
+	t.Parallel()
+	for copies, want := range map[string]error{"0": ErrRolledBack, "1": ErrInDoubt} {
+		b := listen(t)
+		c, p := pair(t, b, "", Options{})
+		s, f := subscribe(t, c, p, stomp.AckClientIndividual)
+		p.message(f, "1", "in")
+		tx := begin(t, c, "out")
+		if err := tx.Ack(receive(t, s, "in")); err != nil {
+			t.Fatal(err)
+		}
+		done := commit(t, tx)
+		f = p.wantTransaction("out", "ACK 1")
+		p.say("ERROR", "message", "alone", "code", "not-replicated", "copies", copies, "receipt-id", f.Header.Get("receipt"))
+		if err := wait(t, done); !errors.Is(err, want) {
+			t.Errorf("copies:%s: got %v", copies, err)
+		}
+		p.wantEnd()
+	}
+	b := listen(t)
+	c, p := pair(t, b, "", Options{NoDeduplication: true})
+	done := commit(t, begin(t, c, "bare"))
+	f := p.wantTransaction("bare")
+	p.say("ERROR", "message", "alone", "code", "not-replicated", "copies", "0", "receipt-id", f.Header.Get("receipt"))
+	p = b.connected()
+	p.receipt(p.wantTransaction("bare"))
+	waitNil(t, done)
+}
