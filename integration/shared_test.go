@@ -2,6 +2,7 @@ package integration
 
 import (
 	"math/rand/v2"
+	"net/http"
 	"path/filepath"
 	"testing"
 
@@ -14,11 +15,13 @@ func TestSharedTakesOver(t *testing.T) {
 	rng := rand.New(rand.NewPCG(*seed, 1))
 	host := pairHost()
 	data := t.TempDir()
-	options := [2]process.Options{}
+	options, health := [2]process.Options{}, [2]string{}
 	for i := range options {
+		health[i] = freeAddress(t, host)
 		options[i] = process.Options{
 			Binary: binary, Data: filepath.Join(data, "shared"), Listen: freeAddress(t, host),
-			Env: []string{"BATON_FAILOVER_MODE=shared", "BATON_JOURNAL_SEGMENT=256KiB", "BATON_QUEUES_MAX_DELIVERIES=65535", expiryPolicy},
+			Env: []string{"BATON_FAILOVER_MODE=shared", "BATON_JOURNAL_SEGMENT=256KiB", "BATON_QUEUES_MAX_DELIVERIES=65535", expiryPolicy,
+				"BATON_FAILOVER_HEALTH=" + health[i]},
 		}
 	}
 	l := newLoad()
@@ -33,6 +36,8 @@ func TestSharedTakesOver(t *testing.T) {
 		if err := next.Waits(within(t)); err != nil {
 			t.Fatal(err)
 		}
+		wantHealth(t, health[cycle%2], http.StatusOK)
+		wantHealth(t, health[1-cycle%2], http.StatusServiceUnavailable)
 		wait := l.start(t.Context(), first.Addr, rng, mix{plain, deduplicated})
 		if err := l.history.Await(within(t), l.history.Len()+1+rng.IntN(2000)); err != nil {
 			t.Fatal(err)
@@ -48,4 +53,17 @@ func TestSharedTakesOver(t *testing.T) {
 	}
 	drainFrom(t, first, l)
 	judge(t, l)
+}
+
+// wantHealth asks as a load balancer does.
+func wantHealth(t *testing.T, address string, want int) {
+	t.Helper()
+	r, err := http.Get("http://" + address + "/health")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = r.Body.Close()
+	if r.StatusCode != want {
+		t.Errorf("the health of %s is %d, want %d", address, r.StatusCode, want)
+	}
 }

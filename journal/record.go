@@ -18,7 +18,7 @@ type Record struct {
 	Body  []byte // second part of the payload, all of it in a record read back
 
 	PrevChain uint32 // of the record before; only in a record read back
-	// Ends says that a batch ends with the record: what one Append added is never parted there. Only Read sets it. Of a
+	// Ends says that a batch ends with the record: what one Append added is never parted there. Only Read and Snapshot.Read set it. Of a
 	// segment that was cleaned it is known of the last record alone.
 	Ends bool
 }

@@ -82,6 +82,11 @@ func profiled(name string, fn func() error) (err error) {
 
 // serve runs a broker until ctx ends, or until its journal fails.
 func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) error {
+	return serveAlone(ctx, cfg, stdout, stderr, func() {})
+}
+
+// serveAlone is serve, and calls ready when the broker is about to let clients in.
+func serveAlone(ctx context.Context, cfg config.Config, stdout, stderr io.Writer, ready func()) error {
 	logger := newLogger(cfg.Log, stderr)
 	if err := refusePair(cfg.Data.Dir); err != nil {
 		return err
@@ -106,6 +111,7 @@ func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) err
 	p.done()
 	switch {
 	case err == nil:
+		ready()
 		err = letIn(ctx, listener, server, cfg, logger, stdout)
 	case ctx.Err() != nil:
 		err = nil // told to stop before it began

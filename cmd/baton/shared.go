@@ -43,8 +43,7 @@ func serveShared(ctx context.Context, cfg config.Config, stdout, stderr io.Write
 	for {
 		err := journal.InUse(nil, journalDir(cfg.Data.Dir))
 		if err == nil {
-			serving.Store(true)
-			err = serve(ctx, cfg, stdout, stderr)
+			err = serveAlone(ctx, cfg, stdout, stderr, func() { serving.Store(true) })
 			serving.Store(false)
 		}
 		if !errors.Is(err, journal.ErrLocked) {
