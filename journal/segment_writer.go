@@ -73,7 +73,7 @@ func (w *segmentWriter) size() int64 {
 }
 
 // finish writes the index, the seal and the header; next follows the last segment that is replaced. The caller syncs the
-// file, renames it to the segment's name, syncs the directory, and hands the segment to Journal.replace.
+// file, and gives it its name durably.
 func (w *segmentWriter) finish(next segmentHeader) (*segment, error) {
 	w.header.size = w.size()
 	m := mark{
