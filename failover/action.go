@@ -90,7 +90,10 @@ type Alarm uint8
 const (
 	AlarmSolo           Alarm = iota + 1 // this node acknowledges alone
 	AlarmArbiterSuspect                  // the register says what it cannot say (R9)
+	AlarmRolledBack                      // a journal that is in sync lacks what it had: somebody has put an old copy there (A4)
 )
 
 // String is the word of the protocol.
-func (a Alarm) String() string { return [...]string{"", "SOLO", "ARBITER_SUSPECT"}[a] }
+func (a Alarm) String() string {
+	return [...]string{"", "SOLO", "ARBITER_SUSPECT", "ROLLED_BACK"}[a]
+}

@@ -95,7 +95,14 @@ func (t *turn) adopt(r *Reading) {
 	if t.role == Syncing || t.role == Standby {
 		t.role = t.following()
 	}
+	if t.peer.last == 0 && t.seen.Record.Lists(t.me()) && t.end < t.seen.Record.MinSeq { // as it was found: nothing has changed it yet
+		t.rolledBack()
+	}
 }
+
+// rolledBack tells of A4: a journal that the register lists ends before what it had. It is no danger where it is found out: this
+// node does not ask for the role with it, and a master does not count the other's before it has everything again.
+func (t *turn) rolledBack() { t.do(Action{Kind: DoRaise, Alarm: AlarmRolledBack}) }
 
 // named is for a new epoch that the register tells of. Who is named master in it goes first. If that is this node, whatever it
 // had promised is void: it was named by a master that had stopped serving before, or by itself.

@@ -384,3 +384,66 @@ func TestUnreadStandby(t *testing.T) {
 		}
 	}
 }
+
+// Somebody has put an old copy of a disk in its place while the journal on it was in sync (A4): where the register or the master
+// can know, it is told, and that node neither takes over nor counts before it has everything again.
+func TestRolledBackJournal(t *testing.T) {
+	t.Parallel()
+	rolledBack := func(actions []Action) bool {
+		return slices.ContainsFunc(actions, func(a Action) bool { return a.Kind == DoRaise && a.Alarm == AlarmRolledBack })
+	}
+	for _, end := range []uint64{4, 5} {
+		_, reading := standbyOf(5)
+		reading.Record.MinSeq = 5
+		s := NewState(1, &lateTerms, Start{Kept: Kept{Cluster: ID{1}, JournalID: ID{2}, Promised: 5, RegRev: 7}, End: end, LastEpoch: 5})
+		out := s.Step(1, Event{Kind: OnSeen, Reading: &reading}, nil)
+		later := 1 + 3*time.Second
+		out = s.Step(later, Event{Kind: OnTick}, out)
+		out = s.Step(later, Event{Kind: OnUnreached}, out)
+		if lacks := end < 5; rolledBack(out) != lacks || asks(out) == lacks {
+			t.Errorf("a journal that ends with seq %d, and is to have 5: told %t, asks for the role %t", end, rolledBack(out), asks(out))
+		}
+
+		terms := lateTerms
+		terms.Node, terms.DegradeAfter, terms.Beacon = "a", time.Minute, time.Minute
+		m, lists := masterWith(&terms)
+		signal := func(signal Signal) {
+			signal.Epoch = 5
+			m.Step(2, Event{Kind: OnSignal, Link: 1, Signal: signal}, nil)
+		}
+		signal(Signal{Kind: BeaconAck, Lease: time.Second})
+		signal(Signal{Kind: Flushed, Seq: 5})
+		if m.Commit() != 5 {
+			t.Fatalf("committed is %d", m.Commit())
+		}
+		hello := Event{Kind: OnLinked, Link: 2, Peer: &Peer{Node: "b", Cluster: ID{1}, JournalID: ID{2}, Promised: 5, End: end, Incarnation: ID{9}}}
+		out = m.Step(3, hello, nil)
+		ask := find(out, DoCAS)
+		if lacks := end < 5; rolledBack(out) != lacks || (ask != nil) != lacks || ask != nil && !slices.Equal(ask.Record.InSync, lists[:1]) {
+			t.Errorf("a standby that ends with seq %d, of which 5 counted: told %t, asked is %+v", end, rolledBack(out), ask)
+		}
+		hello.Link = 3
+		if out = m.Step(3, hello, nil); rolledBack(out) || find(out, DoReplicate) == nil {
+			t.Error("it does not get what it lacks")
+		}
+	}
+}
+
+// A node that an operator has promoted with a loss ends before what the register had counted on. It is the only one by then, and
+// must come back after a restart.
+func TestPromotedWithALossComesBack(t *testing.T) {
+	t.Parallel()
+	s, reading := standbyOf(5)
+	reading.Record.MinSeq = 99
+	s.Step(1, Event{Kind: OnPromote}, nil)
+	ask := find(s.Step(1, Event{Kind: OnSeen, Reading: &reading}, nil), DoCAS)
+	if ask == nil {
+		t.Fatal("it is not promoted")
+	}
+	anew := Reading{Revision: 8, Found: true, Record: *ask.Record}
+	s = NewState(1, &lateTerms, Start{Kept: Kept{Cluster: ID{1}, JournalID: ID{2}, Promised: 6, RegRev: 8}, End: 5, LastEpoch: 6})
+	out := s.Step(1, Event{Kind: OnUnreached}, nil)
+	if out = s.Step(2, Event{Kind: OnSeen, Reading: &anew}, out); !asks(out) {
+		t.Errorf("it waits for ever for a journal that ends with seq %d", anew.Record.MinSeq)
+	}
+}

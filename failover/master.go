@@ -36,10 +36,21 @@ func (t *turn) welcome(p *Peer) {
 	case p.Master:
 		t.send(Signal{Kind: Fence, Epoch: t.epoch})
 		t.hangup()
+	case t.lacks(p):
+		t.rolledBack()
+		t.hold()
 	default:
 		t.do(Action{Kind: DoReplicate, Link: t.peer.link, Epoch: t.epoch})
 		t.sendBeacon()
 	}
+}
+
+// lacks says that a peer whose process or journal has just been opened is listed, and ends before what it is listed for. An old
+// HELLO of one that this State knows says nothing.
+func (t *turn) lacks(p *Peer) bool {
+	known := p.Incarnation == t.met
+	t.met = p.Incarnation
+	return !known && t.shared() && t.counts() && p.End < max(t.commit, t.seen.Record.MinSeq)
 }
 
 func (t *turn) sendBeacon() {

@@ -300,7 +300,9 @@ func (c *simClients) consume() {
 		}
 		b.given[id] = true
 		c.s.checker.dispatches(b.t, id)
-		c.seen[id] = true
+		if !c.s.checker.void(b.t) {
+			c.seen[id] = true
+		}
 		if !c.s.chance(10) { // some are never settled by this client
 			b.t.after(c.s.between(0, 300*time.Millisecond), func() { c.settle(b, id) })
 		}
@@ -320,6 +322,9 @@ func (c *simClients) settle(b *simBroker, id int) {
 // receipted is what a client is told.
 func (c *simClients) receipted(t *simTerm, r simReceipt) {
 	c.s.note("%s confirms %c %d at %d", t.n.name, r.kind, r.id, r.seq)
+	if c.s.checker.void(t) {
+		return
+	}
 	c.s.checker.receipts(t, r)
 	if r.kind == 'M' {
 		c.sent[r.id] = true

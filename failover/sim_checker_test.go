@@ -25,6 +25,11 @@ type simChecker struct {
 	known     map[int]bool                // the messages that its log had then, or has got
 	settled   map[int]bool
 	holder    *simTerm
+
+	// Of the newest promotion with a loss (R11): what a term of an older epoch says counts no more, and until the promoted one
+	// serves, nobody knows what is lost.
+	overruled uint32
+	amnesty   bool
 }
 
 func (c *simChecker) init(s *sim) {
@@ -32,6 +37,46 @@ func (c *simChecker) init(s *sim) {
 		s: s, activated: map[uint32]ID{}, committed: map[uint64]journal.Position{}, receipted: map[uint64]uint32{},
 		known: map[int]bool{}, settled: map[int]bool{},
 	}
+}
+
+// forced is told of each change of the register.
+func (c *simChecker) forced(r *Record) {
+	if r.Forced && r.Epoch > c.overruled {
+		c.overruled, c.amnesty = r.Epoch, true
+		for _, n := range c.s.nodes {
+			n.spoilt = false
+		}
+	}
+}
+
+// void says that what a term does counts for nothing, because another node was promoted with a loss.
+func (c *simChecker) void(t *simTerm) bool { return t.state.epoch < c.overruled }
+
+// forgive takes what the promoted node has for everything that there ever was.
+func (c *simChecker) forgive(b *simBroker) {
+	if !c.amnesty || b.epoch < c.overruled {
+		return
+	}
+	c.amnesty = false
+	maps.DeleteFunc(c.committed, func(seq uint64, want journal.Position) bool {
+		at, err := b.t.log.j().PositionAt(seq)
+		return err != nil || at != want
+	})
+	maps.DeleteFunc(c.receipted, func(seq uint64, epoch uint32) bool { return c.committed[seq].Epoch != epoch })
+	c.newest = slices.Max(append(slices.Collect(maps.Keys(c.receipted)), 0))
+	clients := &c.s.clients
+	gone := func(id int, _ bool) bool {
+		_, live := b.live[id]
+		return !live && !clients.asked[id]
+	}
+	maps.DeleteFunc(clients.sent, gone)
+	maps.DeleteFunc(clients.seen, gone)
+	maps.DeleteFunc(clients.settled, func(id int, _ bool) bool {
+		_, live := b.live[id]
+		return live
+	})
+	clear(c.known)
+	clear(c.settled)
 }
 
 // checkAlways is about every moment. S10: at most one node may give messages to clients.
@@ -42,7 +87,7 @@ func (s *sim) checkAlways() {
 			n.kept = n.term.log.Pair()
 		}
 	}
-	if a != nil && b != nil && a.permit.Valid() && b.permit.Valid() {
+	if a != nil && b != nil && a.permit.Valid() && b.permit.Valid() && !s.checker.void(a) && !s.checker.void(b) {
 		s.violate("S10", "both nodes may give messages to clients: a until %d at %v, b until %d at %v",
 			a.permit.until.Load(), s.nodes[0].clock(), b.permit.until.Load(), s.nodes[1].clock())
 	}
@@ -54,7 +99,7 @@ func (c *simChecker) opened(t *simTerm) {
 	if old := n.kept; p.Journal == old.Journal && !n.damaged && (p.Promised < old.Promised || p.RegRev < old.RegRev && p.Promised == old.Promised) {
 		c.s.violate("S6", "%s remembers epoch %d and revision %d after %d and %d", n.name, p.Promised, p.RegRev, old.Promised, old.RegRev)
 	}
-	if c.s.register.head().Record.Lists(Member{n.name, ID(t.log.ID())}) {
+	if c.s.register.head().Record.Lists(Member{n.name, ID(t.log.ID())}) && !c.amnesty && !n.rolledBack {
 		c.holds("S2", t, c.newest)
 	}
 }
@@ -95,11 +140,13 @@ func (c *simChecker) activates(t *simTerm, epoch uint32) {
 
 // S11: who asks for the role is listed where it asks, and has a journal that is not empty.
 func (c *simChecker) claims(t *simTerm, revision uint64, r *Record) {
-	if r.Master != t.n.name || r.Epoch == t.state.epoch && t.state.role.IsMaster() || revision == 0 {
+	if r.Master != t.n.name || r.Epoch == t.state.epoch && t.state.role.IsMaster() || revision == 0 || r.Overruled == r.Epoch {
 		return
 	}
-	i := slices.IndexFunc(c.s.register.accepted, func(a Reading) bool { return a.Revision == revision })
-	if i < 0 || !c.s.register.accepted[i].Record.Lists(Member{t.n.name, ID(t.log.ID())}) {
+	listed := slices.ContainsFunc(c.s.register.accepted, func(a Reading) bool { // perhaps before the register was emptied
+		return a.Revision == revision && a.Record.Lists(Member{t.n.name, ID(t.log.ID())})
+	})
+	if !listed {
 		c.s.violate("S11", "%s asks to be master at revision %d, where it is not in sync", t.n.name, revision)
 	}
 }
@@ -109,12 +156,14 @@ func (c *simChecker) commits(t *simTerm, seq uint64) {
 	if d := t.log.Durable(); seq > d {
 		c.s.violate("R1", "%s commits seq %d, and has %d durable", t.n.name, seq, d)
 	}
-	c.agree(t, seq)
+	if !c.void(t) {
+		c.agree(t, seq)
+	}
 }
 
 // S5: as a standby.
 func (c *simChecker) follows(t *simTerm, seq uint64) {
-	if !t.gone() {
+	if !t.gone() && !c.void(t) {
 		c.agree(t, seq)
 	}
 }
@@ -124,7 +173,7 @@ func (c *simChecker) agree(t *simTerm, seq uint64) {
 	if err != nil {
 		return
 	}
-	if old, ok := c.committed[seq]; ok && old != at {
+	if old, ok := c.committed[seq]; ok && old != at && !c.amnesty {
 		c.s.violate("S5", "%s commits seq %d of epoch %d, chain %08x; epoch %d, %08x was committed", t.n.name, seq, at.Epoch, at.Chain, old.Epoch, old.Chain)
 	}
 	c.committed[seq] = at
@@ -161,6 +210,10 @@ func (c *simChecker) receipts(t *simTerm, r simReceipt) {
 func (c *simChecker) serves(t *simTerm) {
 	b := &t.broker
 	c.s.note("%s serves in epoch %d, %d messages", t.n.name, b.epoch, len(b.live))
+	if c.void(t) {
+		return
+	}
+	c.forgive(b)
 	c.facts(t)
 	if b.epoch > c.serving {
 		c.serving, c.holder = b.epoch, t
@@ -199,7 +252,7 @@ func (c *simChecker) facts(t *simTerm) {
 // S8: what was settled is not given to anybody.
 func (c *simChecker) dispatches(t *simTerm, id int) {
 	c.s.note("%s gives message %d", t.n.name, id)
-	if c.s.clients.settled[id] {
+	if !c.void(t) && c.s.clients.settled[id] {
 		c.s.violate("S8", "%s gives message %d to a client, which was settled", t.n.name, id)
 	}
 }
@@ -211,6 +264,9 @@ func (c *simChecker) cut(t *simTerm, tail []journal.Record, before []string) {
 	}
 	c.stats.cuts++
 	for _, r := range tail {
+		if c.amnesty {
+			break
+		}
 		if epoch, ok := c.receipted[r.Seq]; ok && epoch == r.Epoch {
 			c.s.violate("S7", "%s cuts seq %d of epoch %d away, which was acknowledged", t.n.name, r.Seq, r.Epoch)
 		}
@@ -251,7 +307,7 @@ func (c *simChecker) linkEnded(t *simTerm, b *Broken) {
 	if errors.Is(b, ErrReplaced) {
 		c.stats.snapshots++
 	}
-	if errors.Is(b, ErrDiverged) && !c.s.nodes[0].damaged && !c.s.nodes[1].damaged {
+	if errors.Is(b, ErrDiverged) && c.overruled == 0 && !c.s.nodes[0].damaged && !c.s.nodes[1].damaged {
 		c.s.violate("S5", "%s: %v", t.n.name, b)
 	}
 }

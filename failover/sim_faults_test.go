@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"baton/journal"
 	"baton/journal/memfs"
 )
 
@@ -32,7 +33,7 @@ func (s *sim) fault() {
 			}
 		}
 	}
-	switch s.rng.IntN(17) {
+	switch s.rng.IntN(19) {
 	case 0, 1, 2:
 		s.kill(n, simKilled)
 	case 3, 4:
@@ -59,6 +60,12 @@ func (s *sim) fault() {
 		s.leave(n)
 	case 16:
 		s.resync(n)
+	case 17:
+		s.emptyRegister()
+	case 18:
+		if s.reckless {
+			s.promote(n)
+		}
 	}
 }
 
@@ -235,6 +242,56 @@ func (s *sim) leave(n *simNode) {
 	}
 }
 
+// promote is what an operator says who accepts a loss (R11), and who waits for a while.
+func (s *sim) promote(n *simNode) {
+	t := n.term
+	if t == nil || n.paused || t.over || !t.n.kept.Member() {
+		return
+	}
+	s.note("%s is promoted", n.name)
+	t.decide(Event{Kind: OnPromote})
+	t.after(s.between(time.Second, 5*time.Second), func() { t.decide(Event{Kind: OnPromoteOver}) })
+}
+
+// emptyRegister is an arbiter that has lost its disk (R9). An operator has the register written anew.
+func (s *sim) emptyRegister() {
+	if s.register.head().Found && s.nodes[0].kept.Member() && s.nodes[1].kept.Member() && s.chance(50) {
+		s.note("the register is empty")
+		s.register.empty()
+		s.after(s.between(time.Second, 3*time.Second), s.reseed)
+	}
+}
+
+// reseed is done at the master. Where there is none, at the node that has the most. It waits until no node goes by what it knows
+// of the old register, and until what was asked of that has got lost.
+func (s *sim) reseed() {
+	if s.register.head().Found {
+		return
+	}
+	s.after(s.between(2*time.Second, 4*time.Second), s.reseed)
+	if s.register.asked > 0 || slices.ContainsFunc(s.nodes[:], func(n *simNode) bool {
+		return n.paused || n.term != nil && !n.term.state.Suspect()
+	}) {
+		return
+	}
+	var best *simNode
+	for _, n := range s.nodes {
+		if n.term == nil || n.term.over {
+			continue
+		}
+		if n.serves() && n.term.state.Role().IsMaster() {
+			s.promote(n)
+			return
+		}
+		if best == nil || n.has() > best.has() {
+			best = n
+		}
+	}
+	if best != nil {
+		s.promote(best)
+	}
+}
+
 // resync gives the journal of a node up that is not master. Whether a CAS of it is still under way, the operator cannot know.
 func (s *sim) resync(n *simNode) {
 	if t := n.term; t != nil && !n.paused && !t.over && !t.state.role.IsMaster() && s.chance(70) {
@@ -259,19 +316,34 @@ func (s *sim) loseDisk(n *simNode) {
 	case 1:
 		s.flip(n, listed)
 	case 2:
-		if !listed && len(n.copies) > 0 { // A4
-			s.note("an old copy of the disk of %s comes back", n.name)
-			n.fs, n.kept, n.damaged, n.spoilt = n.copies[s.rng.IntN(len(n.copies))].KillClone(), Pair{}, true, false
+		if len(n.copies) > 0 { // A4
+			s.rollBack(n, n.copies[s.rng.IntN(len(n.copies))], listed)
 		}
 	case 3:
 		n.copies = append(n.copies, n.fs.CrashClone(memfs.All))
 	}
 }
 
+// rollBack puts an old copy of a disk in its place; where its journal is in sync, one that can be found out.
+func (s *sim) rollBack(n *simNode, disk *memfs.FS, listed bool) {
+	if m, _ := s.register.head().Record.Member(n.name); listed {
+		in, err := journal.Inspect(disk, "data/journal")
+		if err != nil {
+			return
+		}
+		defer in.Close()
+		if ID(in.ID) != m.JournalID || in.Files[len(in.Files)-1].Last >= s.register.head().Record.MinSeq {
+			return
+		}
+	}
+	s.note("an old copy of the disk of %s comes back, in sync %t", n.name, listed)
+	n.fs, n.kept, n.damaged, n.spoilt, n.rolledBack = disk.KillClone(), Pair{}, true, false, listed
+}
+
 func (s *sim) wipe(n *simNode) {
 	s.note("the disk of %s is empty", n.name)
 	n.fs, n.kept = memfs.New(), Pair{}
-	n.damaged, n.spoilt, n.mend = false, false, nil
+	n.damaged, n.spoilt, n.rolledBack, n.mend = false, false, false, nil
 }
 
 // flip changes a bit of a segment; where the journal is in sync, of one that the journal has promised to be whole.

@@ -39,10 +39,12 @@ type simNode struct {
 
 	// What the checker and the operator know.
 	kept    Pair
-	damaged bool   // somebody has changed the disk behind the node's back
-	spoilt  bool   // and both nodes were in sync then
-	mend    func() // undoes that; nil: nobody can
-	copies  []*memfs.FS
+	damaged bool // somebody has changed the disk behind the node's back
+	spoilt  bool // and both nodes were in sync then
+	// An old copy of the disk is there while the journal was in sync; until it is in sync again.
+	rolledBack bool
+	mend       func() // undoes that; nil: nobody can
+	copies     []*memfs.FS
 
 	whole ID // the journal that the process has read to its end
 }
@@ -273,6 +275,9 @@ func (n *simNode) resume() {
 	n.deferred = nil
 	n.s.deliverHeld()
 }
+
+// has orders journals by how much of the newest history they have.
+func (n *simNode) has() uint64 { return uint64(n.term.log.End().Epoch)<<32 + n.term.log.Last() }
 
 func (n *simNode) serves() bool { return n.term != nil && n.term.broker.serving && !n.paused }
 

@@ -34,6 +34,7 @@ type simRegistry struct {
 	percent  int
 	removed  bool
 	accepted []Reading
+	begun    int   // how many of accepted were there before it was emptied
 	late     []int // numbers of the CAS that are pending in register
 	lates    int
 	asked    int // requests that have not come to an end: the CAS in them may be done yet
@@ -47,10 +48,19 @@ func newSimRegistry(s *sim) *simRegistry {
 
 // head is the newest record.
 func (r *simRegistry) head() Reading {
-	if len(r.accepted) == 0 {
+	if len(r.accepted) == r.begun {
 		return Reading{}
 	}
 	return r.accepted[len(r.accepted)-1]
+}
+
+// empty is a register that has lost everything, and all requests that were on their way to it.
+func (r *simRegistry) empty() {
+	for range r.late {
+		r.register.Lose(0)
+	}
+	r.late, r.begun, r.removed = nil, len(r.accepted), false
+	r.register.SetBack(0)
 }
 
 // settledOn says that a journal is in sync, and that no CAS can change that but one that is not sent yet.
@@ -80,10 +90,14 @@ func (r *simRegistry) restore() {
 // ask sends a request, and has answer called with what comes of it, unless nothing does.
 func (t *simTerm) ask(patient bool, request func() (answer func()), noAnswer func()) {
 	s, n := t.n.s, t.n
-	answered := false
+	answered, begun := false, s.register.begun
 	var try func(times int)
 	try = func(times int) {
 		switch {
+		case begun != s.register.begun:
+			if patient {
+				s.register.asked--
+			}
 		case s.reach[n.i][theRegister]:
 			answer := request()
 			if answer != nil && s.reach[theRegister][n.i] {
@@ -192,6 +206,9 @@ func (r *simRegistry) cas(revision uint64, record Record) (uint64, error) {
 // deliver lets a CAS that was delayed arrive, or get lost.
 func (r *simRegistry) deliver(number int) {
 	i := slices.Index(r.late, number)
+	if i < 0 {
+		return
+	}
 	r.late = slices.Delete(r.late, i, i+1)
 	if r.s.chance(30) {
 		r.register.Lose(i)
@@ -209,9 +226,12 @@ func (r *simRegistry) changed() {
 	}
 	r.accepted = accepted
 	head := r.head()
+	r.s.checker.forced(&head.Record)
 	r.s.note("the register has revision %d: epoch %d, master %s, %d in sync, minSeq %d",
 		head.Revision, head.Record.Epoch, head.Record.Master, len(head.Record.InSync), head.Record.MinSeq)
 	for _, n := range r.s.nodes {
+		_, listed := head.Record.Member(n.name)
+		n.rolledBack = n.rolledBack && listed
 		if t := n.term; t != nil {
 			t.after(r.s.between(0, 20*time.Millisecond), t.watchOnce)
 		}

@@ -32,6 +32,7 @@ type sim struct {
 	conns    []*simConn
 	clients  simClients
 	checker  simChecker
+	reckless bool // an operator accepts losses now and then
 	calm     bool // no fault happens any more
 
 	broken string // what was violated
@@ -191,6 +192,7 @@ func newSim(seed uint64, x *simMutant) *sim {
 	for i := range s.reach {
 		s.reach[i] = [3]bool{true, true, true}
 	}
+	s.reckless = s.chance(15)
 	s.checker.init(s)
 	s.register = newSimRegistry(s)
 	for i := range s.nodes {

@@ -269,7 +269,7 @@ func (t *turn) overrule(r *Reading) {
 	}
 	t.forced = false
 	t.seen, t.known = *r, true
-	epoch := max(r.Record.Epoch, t.epoch, t.kept.Promised, t.lastEpoch, t.peer.says.Promised, t.peer.says.Epoch) + 1
+	epoch := t.nextEpoch(r)
 	if t.role.IsMaster() {
 		record := t.recordFor(epoch, t.members()...)
 		record.Master, record.Overruled = t.terms.Node, epoch
@@ -277,8 +277,21 @@ func (t *turn) overrule(r *Reading) {
 		return
 	}
 	record := t.recordFor(epoch, t.me())
-	record.Forced, record.Overruled = true, epoch
+	record.Forced, record.Overruled, record.MinSeq = true, epoch, min(record.MinSeq, t.durable)
 	t.ascend(record)
+}
+
+// forgotten is how many epochs there may have been of which nobody here knows, where the register has forgotten.
+const forgotten = 1000
+
+// nextEpoch is above all that there were. Where this node or its peer know of a later one than the register does, that has
+// forgotten, and the other node may know of still later ones.
+func (t *turn) nextEpoch(r *Reading) uint32 {
+	heard := max(t.epoch, t.kept.Promised, t.lastEpoch, t.peer.says.Promised, t.peer.says.Epoch)
+	if heard > r.Record.Epoch {
+		return heard + forgotten
+	}
+	return r.Record.Epoch + 1
 }
 
 // activate begins a mastership: the CAS of this very process is done (R6).

@@ -89,6 +89,7 @@ type State struct {
 	lastEpoch uint32
 
 	peer   peer
+	met    ID   // the incarnation of the peer on the last connection
 	probed bool // the peer was asked since the last connection, and is no master (R4b)
 
 	seen    Reading // the newest, by epoch and revision
