@@ -104,14 +104,16 @@ func (t *turn) adopt(r *Reading) {
 // node does not ask for the role with it, and a master does not count the other's before it has everything again.
 func (t *turn) rolledBack() { t.do(Action{Kind: DoRaise, Alarm: AlarmRolledBack}) }
 
-// named is for a new epoch that the register tells of. Who is named master in it goes first. If that is this node, whatever it
-// had promised is void: it was named by a master that had stopped serving before, or by itself.
+// named is for a new epoch that the register tells of. Who is named master in it goes first. If that is this node, and the other
+// has named it, whatever it had promised is void: that one had stopped serving before. What an earlier process of this node had
+// asked for, perhaps before the promise, ends none.
 func (t *turn) named(r *Record) {
-	if r.Master == t.terms.Node {
+	switch {
+	case r.Master != t.terms.Node:
+		t.set(timerPromise, t.terms.Lease+t.terms.Bias)
+	case r.By != t.terms.Node:
 		t.due[timerPromise], t.probed = 0, true
-		return
 	}
-	t.set(timerPromise, t.terms.Lease+t.terms.Bias)
 }
 
 // lookPast ends the doubt of a node that is not master about its CAS: somebody else's has come to the register, so that its
@@ -158,11 +160,13 @@ func (t *turn) readable() bool {
 // recordFor is the next record, still without its master.
 func (t *turn) recordFor(epoch uint32, members ...Member) Record {
 	old := &t.seen.Record
-	cluster := old.Cluster
-	if !t.seen.Found {
-		if cluster = t.kept.Cluster; cluster == (ID{}) {
-			cluster = t.kept.JournalID
-		}
+	cluster := t.kept.Cluster
+	switch {
+	case cluster != ID{}:
+	case t.seen.Found:
+		cluster = old.Cluster
+	default:
+		cluster = t.kept.JournalID
 	}
 	return Record{
 		Cluster: cluster, Epoch: epoch, InSync: members, MinSeq: old.MinSeq,

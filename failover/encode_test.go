@@ -162,12 +162,11 @@ func (p *packer) peer(s *State, other int) {
 	linked := s.peer.link != 0
 	p.flag(&s.probed)
 	p.flag(&linked)
-	if !linked {
-		return
-	}
 	q := &s.peer
 	if p.reading {
-		q.link, q.last, q.says.Node = 1, 1, nodeNames[other]
+		if linked {
+			q.link, q.last, q.says.Node = 1, 1, nodeNames[other]
+		}
 	} else { // what is below what this node knows itself says nothing
 		if q.says.Promised <= s.kept.Promised {
 			q.says.Promised = 0
@@ -175,14 +174,20 @@ func (p *packer) peer(s *State, other int) {
 		if q.says.RegRev <= s.kept.RegRev {
 			q.says.RegRev = 0
 		}
+		if !linked && q.says.Promised == 0 && q.says.RegRev == 0 && s.kept.Cluster != (ID{}) {
+			q.says.Cluster = ID{}
+		}
 		if s.kept.Cluster != (ID{}) || q.says.End > 1 {
 			q.says.End = min(q.says.End, 1)
 		}
 	}
-	p.flag(&q.says.Master)
 	num(p, &q.says.Promised, 3)
 	num(p, &q.says.RegRev, 4)
 	p.cluster(&q.says.Cluster)
+	if !linked {
+		return
+	}
+	p.flag(&q.says.Master)
 	p.id(&q.says.JournalID, other)
 	if s.kept.Cluster == (ID{}) {
 		num(p, &q.says.End, 1)
@@ -313,6 +318,7 @@ func (p *packer) recall(w *world) {
 func (p *packer) entry(w *world, e *entry) {
 	num(p, &e.epoch, 3)
 	num(p, &e.master, 1)
+	num(p, &e.by, 1)
 	num(p, &e.insync[0], 2)
 	num(p, &e.insync[1], 2)
 	num(p, &e.minSeq, 4)

@@ -447,3 +447,39 @@ func TestPromotedWithALossComesBack(t *testing.T) {
 		t.Errorf("it waits for ever for a journal that ends with seq %d", anew.Record.MinSeq)
 	}
 }
+
+// The register was put back to what it said before the other node took over: that node knows, and tells (R4b). What it knows is
+// not forgotten with the connection.
+func TestPeerKnowsBetterThanTheRegister(t *testing.T) {
+	t.Parallel()
+	for _, closed := range []bool{false, true} {
+		s, old := standbyOf(5)
+		later := 1 + 3*time.Second
+		out := s.Step(later, Event{Kind: OnTick}, nil)
+		hello := Peer{Node: "a", Cluster: ID{1}, JournalID: ID{1}, Promised: 9, RegRev: 3, End: 1000}
+		out = s.Step(later, Event{Kind: OnLinked, Link: 1, Peer: &hello}, out)
+		if closed {
+			out = s.Step(later, Event{Kind: OnUnlinked, Link: 1}, out)
+			out = s.Step(later, Event{Kind: OnUnreached, Dead: true}, out)
+		}
+		later += lateTerms.Bias
+		out = s.Step(later, Event{Kind: OnTick}, out)
+		if asks(out) || find(out, DoRead) == nil || s.Suspect() {
+			t.Errorf("closed %t: it asks for the role, or does not look again, or is sure: %+v", closed, out)
+		}
+		if asks(s.Step(later, Event{Kind: OnSeen, Reading: &old}, nil)) || !s.Suspect() {
+			t.Errorf("closed %t: it believes a register that the other node knows to be old", closed)
+		}
+	}
+}
+
+// A node never writes to the register of another pair, whatever an operator says, and keeps the name of its own.
+func TestRegisterOfAnotherPair(t *testing.T) {
+	t.Parallel()
+	s, reading := standbyOf(5)
+	reading.Record.Cluster, reading.Record.Epoch = ID{7}, 9
+	s.Step(2, Event{Kind: OnPromote}, nil)
+	if asks(s.Step(2, Event{Kind: OnSeen, Reading: &reading}, nil)) || !s.Suspect() || s.Overruling() {
+		t.Error("it overrules another pair")
+	}
+}

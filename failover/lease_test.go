@@ -194,3 +194,41 @@ func TestLeasesThatAreNot(t *testing.T) {
 		})
 	}
 }
+
+// A takeover whose process has died comes to the register when the next process has promised not to take over: the promise holds.
+func TestPromiseOutlastsALateTakeover(t *testing.T) {
+	t.Parallel()
+	w := leased(t, 4, &mutant{})
+	do := func(moves ...move) {
+		for _, v := range moves {
+			if v.kind != moveRead || w.sides[v.node].count > 0 {
+				w.make(v)
+			}
+		}
+	}
+	w.after(0, 0)
+	do(move{kind: moveRead, node: 1}, move{kind: moveRead}, move{kind: moveCut}, move{kind: moveUnlinked, node: 1}, move{kind: moveUnreached, node: 1})
+	w.after(24, 1)
+	do(move{kind: moveSee, node: 1, arg: w.rev}, move{kind: moveCrash, node: 1})
+	if w.count != 1 {
+		t.Fatalf("b has not asked for the role\n%v", &w)
+	}
+	do(move{kind: moveStart, node: 1}, move{kind: moveUnlinked})
+	w.after(0, 1)
+	do(move{kind: moveConnect, node: 1}, move{kind: moveHello}, move{kind: moveHello, node: 1})
+	for range 4 {
+		do(move{kind: moveRead, node: 1})
+	}
+	w.after(3, 0)
+	for range 4 {
+		do(move{kind: moveRead, node: 1}, move{kind: moveRead})
+	}
+	do(move{kind: moveCut}, move{kind: moveApply, node: 1}, move{kind: moveSee, node: 1, arg: w.rev + 1}, move{kind: moveUnlinked, node: 1},
+		move{kind: moveUnreached, node: 1}, move{kind: moveSee, node: 1, arg: w.rev + 1})
+	if !w.dispatches(0) {
+		t.Fatalf("a does not dispatch: the story shows nothing\n%v", &w)
+	}
+	if w.count != 0 || w.nodes[1].s.role.IsMaster() {
+		t.Errorf("b asks for the role that it has promised not to take\n%v", &w)
+	}
+}

@@ -102,6 +102,7 @@ type entry struct {
 	insync        [2]uint8 // generation of the journal + 1; 0: not in sync
 	minSeq        uint8
 	cluster       uint8 // node + 1
+	by            uint8
 	nonce         string
 }
 
@@ -154,7 +155,7 @@ func journalID(node, gen uint8) ID { return ID{1, node + 1, gen + 1} }
 func (e *entry) full() Record {
 	r := Record{
 		Cluster: journalID(e.cluster-1, 0), Epoch: uint32(e.epoch), Master: nodeNames[e.master], MinSeq: uint64(e.minSeq),
-		Nonce: e.nonce,
+		Nonce: e.nonce, By: nodeNames[e.by],
 	}
 	r.InSync = memberSets[e.insync[0]][e.insync[1]]
 	return r
@@ -180,6 +181,9 @@ func shortRecord(r *Record) entry {
 	}
 	if r.Master == "b" {
 		e.master = 1
+	}
+	if r.By == "b" {
+		e.by = 1
 	}
 	for i := range r.InSync {
 		e.insync[r.InSync[i].JournalID[1]-1] = r.InSync[i].JournalID[2]

@@ -141,7 +141,7 @@ func (t *Term) Status() Status {
 	t.look(func(state *State) {
 		role := state.Role()
 		duplex, joined = role == Duplex, state.Joined()
-		s.Role, s.Epoch, s.Serving = role.String(), state.Epoch(), role.IsMaster() && role != Activating
+		s.Role, s.Epoch, s.Serving = role.String(), max(state.Epoch(), state.Kept().Promised), role.IsMaster() && role != Activating
 		if id := state.Kept().Cluster; id != (ID{}) {
 			s.Cluster = id.String()
 		}

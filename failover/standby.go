@@ -11,6 +11,7 @@ func (t *turn) linked(link uint64, p *Peer) {
 	t.advance()
 	t.peer = peer{link: link, last: link, says: *p}
 	t.probed = !p.Master
+	t.lookAgain()
 	switch {
 	case t.kept.Cluster != (ID{}) && p.Cluster != (ID{}) && p.Cluster != t.kept.Cluster:
 		t.hangup()
@@ -23,6 +24,15 @@ func (t *turn) linked(link uint64, p *Peer) {
 		t.hangup()
 	default:
 		t.follow(p)
+	}
+}
+
+// lookAgain forgets what was seen of the register where the peer knows better (R4b). Where the register still says that when it
+// is read again, it is not to be believed.
+func (t *turn) lookAgain() {
+	if !t.role.IsMaster() && t.known && t.suspicious(&t.seen) {
+		t.seen, t.known = Reading{}, false
+		t.do(Action{Kind: DoRead})
 	}
 }
 
@@ -268,6 +278,10 @@ func (t *turn) overrule(r *Reading) {
 		return // until the next look
 	}
 	t.forced = false
+	if r.Found && t.kept.Cluster != (ID{}) && r.Record.Cluster != t.kept.Cluster {
+		t.doubt() // the register of another pair is not to be touched
+		return
+	}
 	t.seen, t.known = *r, true
 	epoch := t.nextEpoch(r)
 	if t.role.IsMaster() {

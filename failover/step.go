@@ -141,7 +141,11 @@ func (t *turn) hangup() {
 	}
 }
 
-func (t *turn) unlink() { t.peer = peer{last: t.peer.last} }
+// unlink forgets the peer, but for what it knows of the pair: a register that knows less is as suspicious after the connection.
+func (t *turn) unlink() {
+	p := &t.peer.says
+	t.peer = peer{last: t.peer.last, says: Peer{Cluster: p.Cluster, Promised: p.Promised, RegRev: p.RegRev}}
+}
 
 // persist has Kept on the disk before anything else is done.
 func (t *turn) persist() { t.do(Action{Kind: DoPersist, Kept: t.kept}) }
