@@ -30,6 +30,7 @@ func (t *turn) look(e *Event) {
 		t.overrule(e.Reading)
 	case t.suspicious(e.Reading):
 		t.doubt()
+		t.unsee()
 	default:
 		t.believe()
 		t.consider(e.Reading)
@@ -128,6 +129,14 @@ func (t *turn) keepRevision(revision uint64) {
 	if revision > t.kept.RegRev {
 		t.kept.RegRev = revision
 		t.persist()
+	}
+}
+
+// unsee has a node that is not master go by nothing that it has read before: the next reading may be of a register that was
+// written anew, whose revisions are others.
+func (t *turn) unsee() {
+	if !t.role.IsMaster() {
+		t.seen, t.known = Reading{}, false
 	}
 }
 

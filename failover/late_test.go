@@ -483,3 +483,50 @@ func TestRegisterOfAnotherPair(t *testing.T) {
 		t.Error("it overrules another pair")
 	}
 }
+
+// A register that is written anew lists the standby from when it is asked to: whether that is done, and when, the master may not
+// hear.
+func TestReseedReckonsWithTheStandby(t *testing.T) {
+	t.Parallel()
+	terms := lateTerms
+	terms.Node, terms.DegradeAfter, terms.Beacon = "a", time.Minute, time.Minute
+	m, _ := masterWith(&terms)
+	m.listed = ID{} // alone, while the standby has come to be in step and the register is lost
+	signal := func(signal Signal) {
+		signal.Epoch = 5
+		m.Step(2, Event{Kind: OnSignal, Link: 1, Signal: signal}, nil)
+	}
+	m.Step(2, Event{Kind: OnSeen, Reading: &Reading{}}, nil)
+	m.Step(2, Event{Kind: OnNear, Link: 1}, nil)
+	signal(Signal{Kind: BeaconAck, Lease: time.Second})
+	signal(Signal{Kind: Flushed, Seq: 5})
+	m.Step(2, Event{Kind: OnPromote}, nil)
+	ask := find(m.Step(2, Event{Kind: OnSeen, Reading: &Reading{}}, nil), DoCAS)
+	if ask == nil || len(ask.Record.InSync) != 2 {
+		t.Fatalf("it asks for %+v", ask)
+	}
+	m.Step(2, Event{Kind: OnAnswer, Number: ask.Number, Outcome: Unknown}, nil)
+	m.Step(2, Event{Kind: OnUnlinked, Link: 1}, nil)
+	m.Step(2, Event{Kind: OnAppended, Seq: 6, Epoch: 5}, nil)
+	m.Step(2, Event{Kind: OnDurable, Seq: 6}, nil)
+	if m.Commit() >= 6 {
+		t.Errorf("seq %d is acknowledged alone, and the standby may take over", m.Commit())
+	}
+}
+
+// A node that has seen the register empty goes by what is in the new one, also where its revisions and epochs are those of the
+// old.
+func TestNothingIsLeftOfALostRegister(t *testing.T) {
+	t.Parallel()
+	s, old := standbyOf(5)
+	s.Step(2, Event{Kind: OnSeen, Reading: &Reading{}}, nil)
+	anew := old
+	anew.Record.Nonce, anew.Record.InSync = "new", old.Record.InSync[:1]
+	later := 1 + 3*time.Second
+	out := s.Step(later, Event{Kind: OnTick}, nil)
+	out = s.Step(later, Event{Kind: OnUnreached}, out)
+	out = s.Step(later, Event{Kind: OnSeen, Reading: &anew}, out)
+	if asks(out) || s.Suspect() {
+		t.Error("it goes by the register that was lost")
+	}
+}

@@ -290,15 +290,20 @@ func (t *turn) partner() string {
 }
 
 func (t *turn) askMembers(members []Member) {
-	if len(members) > 1 && members[1].JournalID != t.listed {
-		t.doubted = members[1].JournalID // from here on it may be promoted
-		t.grant()
-		t.stand()
-	}
+	t.reckonWith(members)
 	r := t.recordFor(t.epoch, members...)
 	r.Master = t.terms.Node
 	r.MinSeq = max(r.MinSeq, t.commit)
 	t.claim(askMembers, r)
+}
+
+// reckonWith has the peer count from before it is asked for on (R3): from here on it may be promoted.
+func (t *turn) reckonWith(members []Member) {
+	if len(members) > 1 && members[1].JournalID != t.listed {
+		t.doubted = members[1].JournalID
+		t.grant()
+		t.stand()
+	}
 }
 
 // refresh tells the register how far a journal must reach that is not rolled back, and so ends what may be in doubt.

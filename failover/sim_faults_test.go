@@ -262,8 +262,8 @@ func (s *sim) emptyRegister() {
 	}
 }
 
-// reseed is done at the master. Where there is none, at the node that has the most. It waits until no node goes by what it knows
-// of the old register, and until what was asked of that has got lost.
+// reseed is done at the master. Where there is none, both nodes are started, and it is done at the one that has the most. It waits
+// until no node goes by what it knows of the old register, and until what was asked of that has got lost.
 func (s *sim) reseed() {
 	if s.register.head().Found {
 		return
@@ -274,21 +274,19 @@ func (s *sim) reseed() {
 	}) {
 		return
 	}
-	var best *simNode
 	for _, n := range s.nodes {
-		if n.term == nil || n.term.over {
-			continue
-		}
 		if n.serves() && n.term.state.Role().IsMaster() {
 			s.promote(n)
 			return
 		}
-		if best == nil || n.has() > best.has() {
-			best = n
-		}
 	}
-	if best != nil {
-		s.promote(best)
+	a, b := s.nodes[0], s.nodes[1]
+	switch {
+	case a.term == nil || b.term == nil:
+	case a.has() > b.has():
+		s.promote(a)
+	default:
+		s.promote(b)
 	}
 }
 

@@ -31,7 +31,7 @@ func (t *turn) linked(link uint64, p *Peer) {
 // is read again, it is not to be believed.
 func (t *turn) lookAgain() {
 	if !t.role.IsMaster() && t.known && t.suspicious(&t.seen) {
-		t.seen, t.known = Reading{}, false
+		t.unsee()
 		t.do(Action{Kind: DoRead})
 	}
 }
@@ -285,7 +285,9 @@ func (t *turn) overrule(r *Reading) {
 	t.seen, t.known = *r, true
 	epoch := t.nextEpoch(r)
 	if t.role.IsMaster() {
-		record := t.recordFor(epoch, t.members()...)
+		members := t.members()
+		t.reckonWith(members)
+		record := t.recordFor(epoch, members...)
 		record.Master, record.Overruled = t.terms.Node, epoch
 		t.claim(askReseed, record)
 		return
