@@ -29,7 +29,8 @@ type DoorOptions struct {
 
 // A Door owns the listener for clients for as long as the process lives: it sends each connection to who serves it now.
 // That is the broker of this process, through the listener of Serve; the master, by way of Relay; or nobody yet, after
-// Wait, which a Door begins with. A change ends what was relayed, for the master that it led to is none any more.
+// Wait, which a Door begins with. A change ends what was relayed, for the master that it led to is none any more. While that
+// is Silent, who comes waits too.
 type Door struct {
 	opt      DoorOptions
 	listener net.Listener
@@ -47,6 +48,7 @@ type way struct {
 	inward  chan net.Conn // to the broker of this process; nil: not there
 	address string        // of the master; empty: nobody is known
 	back    atomic.Bool   // it leads to this very Door
+	speaks  chan struct{} // closed when a silent master has spoken; nil: it is not silent. The door's lock guards it
 }
 
 // NewDoor makes a Door of a listener, which Run closes.
@@ -120,12 +122,31 @@ func (d *Door) Relay(address string) { d.lead(&way{address: address}) }
 // Wait has connections wait until it is known who serves them.
 func (d *Door) Wait() { d.lead(&way{}) }
 
+// Silent says whether nothing is heard of the master that Relay leads to. As long as that is so, who comes waits, and who is
+// there stays.
+func (d *Door) Silent(silent bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.way.fallSilent(silent)
+}
+
+func (w *way) fallSilent(silent bool) {
+	switch {
+	case silent && w.speaks == nil:
+		w.speaks = make(chan struct{})
+	case !silent && w.speaks != nil:
+		close(w.speaks)
+		w.speaks = nil
+	}
+}
+
 // lead makes w the way, unless it already leads to the same master.
 func (d *Door) lead(w *way) {
 	w.over, w.end = context.WithCancel(context.Background())
 	d.mu.Lock()
 	old := d.way
 	if old != nil && old.over.Err() == nil && w.address != "" && old.address == w.address {
+		old.fallSilent(false)
 		d.mu.Unlock()
 		w.end()
 		return
@@ -138,9 +159,15 @@ func (d *Door) lead(w *way) {
 }
 
 func (d *Door) current() *way {
+	way, _ := d.look()
+	return way
+}
+
+// look is the way, and when a silent master there has spoken; nil: it is not silent.
+func (d *Door) look() (w *way, speaks <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.way
+	return d.way, d.way.speaks
 }
 
 // enter sees to a connection in a goroutine of its own, if there is a place.
@@ -179,7 +206,7 @@ const retryRelay = 100 * time.Millisecond
 // guide brings conn where the way leads now, and says whether it is to be tried again because that led nowhere. The end
 // of ctx is that of the client's patience, not of what is relayed.
 func (d *Door) guide(ctx context.Context, conn net.Conn) (again bool) {
-	w := d.current()
+	w, speaks := d.look()
 	switch {
 	case ctx.Err() != nil:
 		d.refuse(conn, "no master was found in time")
@@ -192,6 +219,13 @@ func (d *Door) guide(ctx context.Context, conn net.Conn) (again bool) {
 	case !d.opt.Relay:
 		d.refuse(conn, "this broker is the standby")
 		return false
+	case speaks != nil:
+		select {
+		case <-speaks:
+		case <-w.over.Done():
+		case <-ctx.Done():
+		}
+		return true
 	case w.back.Load(): // what was relayed would come in here again
 		d.refuse(conn, "the way to the master leads back here")
 		return false

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -63,6 +64,16 @@ func (s *doorstep) knock() *bufio.ReadWriter {
 	s.t.Cleanup(func() { _ = conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 	return bufio.NewReadWriter(bufio.NewReader(conn), bufio.NewWriterSize(conn, 0))
+}
+
+// awaitInside waits until so many connections wait or are relayed.
+func (s *doorstep) awaitInside(n int) {
+	s.t.Helper()
+	for late := time.Now().Add(20 * time.Second); len(s.door.places) != n; time.Sleep(time.Millisecond) {
+		if time.Now().After(late) {
+			s.t.Fatalf("%d connections are inside, want %d", len(s.door.places), n)
+		}
+	}
 }
 
 // serveWord answers each line of each connection with the word and the line, until the listener closes.
@@ -199,6 +210,54 @@ func TestDoorTriesTheMasterAgain(t *testing.T) {
 	defer again.Close()
 	serveWord(t, again, "back")
 	wantAnswer(t, client, "a", "back a")
+}
+
+// A counting listener counts the connections that it has accepted.
+type counting struct {
+	net.Listener
+	accepted atomic.Int32
+}
+
+func (l *counting) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err == nil {
+		l.accepted.Add(1)
+	}
+	return conn, err
+}
+
+// A master that is silent may be dead: who comes waits for it or for another one, and who is there already stays.
+func TestDoorOfASilentMaster(t *testing.T) {
+	t.Parallel()
+	master, other := listenLoopback(t), listenLoopback(t)
+	met := &counting{Listener: master}
+	serveWord(t, met, "master")
+	serveWord(t, other, "other")
+	s := newDoorstep(t, DoorOptions{Relay: true})
+	s.door.Relay(master.Addr().String())
+	early := s.knock()
+	wantAnswer(t, early, "a", "master a")
+	s.door.Silent(true)
+	s.door.Silent(true)
+	late := s.knock()
+	s.awaitInside(2)
+	for range 200 { // what is to be done for the one who comes could be done meanwhile
+		wantAnswer(t, early, "b", "master b")
+	}
+	if n := met.accepted.Load(); n != 1 {
+		t.Errorf("%d connections were led to a silent master", n-1)
+	}
+	s.door.Silent(false)
+	wantAnswer(t, late, "c", "master c")
+
+	s.door.Silent(true)
+	s.door.Relay(master.Addr().String()) // it was met again
+	wantAnswer(t, s.knock(), "d", "master d")
+	s.door.Silent(true)
+	moved := s.knock()
+	s.awaitInside(4)
+	s.door.Relay(other.Addr().String())
+	wantAnswer(t, moved, "e", "other e")
 }
 
 func TestDoorRefuses(t *testing.T) {

@@ -38,8 +38,11 @@ func (l *Log) asideName(prefix string, end journal.Position) (string, error) {
 		if n > 1 {
 			name = fmt.Sprintf("%s-%d", name, n)
 		}
-		taken, err := occupied(l.fs, l.path(name))
-		if err != nil || !taken {
+		vacant, err := journal.Vacant(l.fs, l.path(name))
+		if err == nil && vacant { // but for what a crash has left of it, whose place no rename takes
+			err = removeDir(l.fs, l.path(name))
+		}
+		if err != nil || vacant {
 			return name, err
 		}
 	}
@@ -49,7 +52,11 @@ func (l *Log) asideName(prefix string, end journal.Position) (string, error) {
 func divergent(data string) (names []string) {
 	entries, _ := os.ReadDir(data) // one that cannot be read has told of that elsewhere
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), divergentPrefix) {
+		if !strings.HasPrefix(e.Name(), divergentPrefix) {
+			continue
+		}
+		// What a crash has left of one that was being written is not the only copy.
+		if vacant, err := journal.Vacant(nil, filepath.Join(data, e.Name())); err != nil || !vacant {
 			names = append(names, e.Name())
 		}
 	}
@@ -85,7 +92,7 @@ func (l *Log) surplus() []string {
 }
 
 // cut removes what the journal has after a position, and keeps it aside: as surplus when the master knows that it was never
-// acknowledged, and this node of nothing else. It asks agree first, when nothing changes the journal any more and OnDurable has
+// acknowledged, and this node does not know better. It asks agree first, when nothing changes the journal any more and OnDurable has
 // told of all that is in it; an error leaves it as it is.
 func (l *Log) cut(at journal.Position, surplus bool, agree func() error) error {
 	l.changing.Lock()
@@ -101,7 +108,7 @@ func (l *Log) cut(at journal.Position, surplus bool, agree func() error) error {
 		return fmt.Errorf("cut the journal after seq %d: %w: chain %08x of epoch %d there, %08x of epoch %d here (%v)",
 			at.Seq, ErrDiverged, at.Chain, at.Epoch, have.Chain, have.Epoch, err)
 	}
-	aside, err := l.asideFor(j.End(), surplus && l.Committed() <= at.Seq)
+	aside, err := l.asideFor(j.End(), surplus && !l.mayHaveCommitted(at.Seq))
 	if err != nil {
 		return err
 	}
@@ -119,6 +126,13 @@ func (l *Log) cut(at journal.Position, surplus bool, agree func() error) error {
 		l.Resync()
 	}
 	return errors.Join(disagreed, refused)
+}
+
+// mayHaveCommitted says whether this node was ever told that something after a Seq is committed, as far as it remembers: the
+// other one may be wrong about that where the register, or its disk, is not what it was (A1, A4).
+func (l *Log) mayHaveCommitted(after uint64) bool {
+	_, known, _, ok := l.Checkpoint()
+	return l.Pair().Alone || l.Committed() > after || ok && known > after
 }
 
 // fatal is for a disk that has failed: nothing waits for it any more, and the owner of the log is told.

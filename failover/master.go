@@ -320,7 +320,8 @@ func (t *turn) settled() {
 	changed := t.listed != m.JournalID
 	t.listed, t.doubted = m.JournalID, ID{}
 	if changed && t.seen.Record.Epoch == t.kept.Promised {
-		t.keepRevision(t.seen.Revision)
+		t.kept.RegRev, t.kept.Alone = max(t.kept.RegRev, t.seen.Revision), t.listed == ID{}
+		t.persist() // before anything is acknowledged alone
 	}
 	if t.draining == drainAsk {
 		t.resume()

@@ -14,6 +14,7 @@ type led struct {
 	state    State
 	register Reading
 	away     bool     // the register cannot be reached
+	watched  bool     // a watch tells of a change before its answer comes
 	did      []Action // since the last call of on or pass
 	links    uint64
 }
@@ -58,6 +59,9 @@ func (l *led) step(e Event) {
 			l.step(Event{Kind: OnAnswer, Number: a.Number, Outcome: Lost})
 		case a.Kind == DoCAS:
 			l.register = Reading{Revision: l.register.Revision + 1, Found: true, Record: *a.Record}
+			if seen := l.register; l.watched {
+				l.step(Event{Kind: OnSeen, Reading: &seen})
+			}
 			l.step(Event{Kind: OnAnswer, Number: a.Number, Revision: l.register.Revision})
 		case a.Kind == DoActivate:
 			l.step(Event{Kind: OnActivated})
@@ -330,5 +334,54 @@ func TestReseed(t *testing.T) {
 				t.Errorf("the node does not come back: it is %v of epoch %d", again.state.Role(), again.state.Epoch())
 			}
 		})
+	}
+}
+
+// keepsAlone goes through what was done, and says what the node remembers of being alone. It must do so before it acknowledges alone.
+func (l *led) keepsAlone(before bool) (alone bool) {
+	l.t.Helper()
+	alone = before
+	for _, a := range l.did {
+		switch {
+		case a.Kind == DoPersist:
+			alone = a.Kept.Alone
+		case a.Kind == DoCommit && !l.state.shared() && !alone:
+			l.t.Errorf("seq %d is acknowledged alone, and that is not remembered", a.Seq)
+		}
+	}
+	return alone
+}
+
+// A master remembers that it is alone before it acknowledges anything so, until another node has everything, or it follows one.
+func TestAloneIsRemembered(t *testing.T) {
+	t.Parallel()
+	for _, watched := range []bool{false, true} {
+		l := newMaster(t, false)
+		l.watched = watched
+		if !l.state.Kept().Alone {
+			t.Error("the first master is alone, and does not remember it")
+		}
+		l.joins(ID{2})
+		l.is(Duplex)
+		if l.keepsAlone(true) {
+			t.Error("with a standby in sync it remembers that it is alone")
+		}
+		l.writes()
+		l.on(Event{Kind: OnUnlinked, Link: l.links})
+		before := l.keepsAlone(false)
+		l.pass(ledTerms.DegradeAfter)
+		l.is(Solo)
+		if !l.keepsAlone(before) || l.done(DoCommit) == 0 {
+			t.Errorf("alone, with a watch: %t, it does %+v", watched, l.did)
+		}
+	}
+
+	s, _ := standbyOf(5)
+	s.kept.Alone = true
+	s.Step(2, Event{Kind: OnLinked, Link: 1, Peer: &Peer{Node: "a", Cluster: ID{1}, JournalID: ID{1}, Master: true, Epoch: 5, Promised: 5}}, nil)
+	for _, a := range s.Step(2, Event{Kind: OnPlanned, Link: 1, Seq: 5, Epoch: 5, Cluster: ID{1}}, nil) {
+		if a.Kind == DoPersist && a.Kept.Alone {
+			t.Error("a node that follows a master remembers that it is alone")
+		}
 	}
 }

@@ -61,7 +61,7 @@ func (t *Term) lonely() (lonely bool) {
 	t.linkMu.Lock()
 	defer t.linkMu.Unlock()
 	// What an old connection still does to the journal comes first: the next HELLO tells of it.
-	return lonely && t.link == nil && !slices.ContainsFunc(t.masters, func(c <-chan struct{}) bool { return !isClosed(c) })
+	return lonely && t.link == nil && !slices.ContainsFunc(t.masters, func(l *numberedLink) bool { return !isClosed(l.ended) })
 }
 
 // seekPeer dials the other node, and says whether it was reached in time, or is dead (R13). No time is the usual one.
@@ -218,6 +218,10 @@ func (t *Term) serveLink(l *numberedLink) (again bool) {
 	if current {
 		t.link, t.closed = nil, broken.Ending == Closed
 		t.parted()
+		t.n.opt.Door.Silent(false)
+	}
+	if l.quiet != nil {
+		l.quiet.Stop()
 	}
 	t.linkMu.Unlock()
 	if current {
@@ -335,19 +339,20 @@ func (t *Term) follow(link uint64, epoch uint32) {
 	hello := l.Peer()
 	t.following(hello.Node)
 	t.linkMu.Lock()
-	t.masters = slices.DeleteFunc(t.masters, isClosed)
+	t.masters = slices.DeleteFunc(t.masters, func(l *numberedLink) bool { return isClosed(l.ended) })
 	earlier := slices.Clone(t.masters)
-	t.masters = append(t.masters, l.ended)
+	t.masters = append(t.masters, l)
+	l.quiet = time.AfterFunc(t.quietTime(), func() { t.silent(l) })
 	t.linkMu.Unlock()
 	if hello.Advertise != "" {
 		t.n.opt.Door.Relay(hello.Advertise)
 	}
 	l.stream = func() (Stream, error) {
-		for _, ended := range earlier { // one at a time changes the journal
-			<-ended
+		for _, before := range earlier { // one at a time changes the journal
+			<-before.ended
 		}
-		return NewReceiver(t.log, ReceiverOptions{
-			OnSignal:  t.signalled(link),
+		return l.admit(NewReceiver(t.log, ReceiverOptions{
+			OnSignal:  t.mastered(l),
 			OnCommit:  t.broker.Durable,
 			OnReplace: func() error { return t.yield(link) },
 			OnCut:     func(after uint64) error { return t.cuts(link, after) },
@@ -355,7 +360,39 @@ func (t *Term) follow(link uint64, epoch uint32) {
 				t.handle(Event{Kind: OnPlanned, Link: link, Seq: end.Seq, Epoch: epoch, Cluster: cluster})
 				return l.ctx.Err()
 			},
-		}), nil
+		}))
+	}
+}
+
+// mastered gives the member what came from a master.
+func (t *Term) mastered(l *numberedLink) func(Signal) {
+	signalled := t.signalled(l.number)
+	return func(s Signal) {
+		if s.Kind == Beacon {
+			t.speaks(l)
+		}
+		signalled(s)
+	}
+}
+
+// quietTime is how long a master may say nothing before clients are not led to it any more, until it speaks again or there is
+// another. It may be dead, and its system still accept connections: a client that is led there loses its own.
+func (t *Term) quietTime() time.Duration { return t.n.opt.Terms.Beacon * 3 / 2 }
+
+func (t *Term) speaks(l *numberedLink) {
+	t.linkMu.Lock()
+	defer t.linkMu.Unlock()
+	if t.link == l {
+		t.n.opt.Door.Silent(false)
+		l.quiet.Reset(t.quietTime())
+	}
+}
+
+func (t *Term) silent(l *numberedLink) {
+	t.linkMu.Lock()
+	defer t.linkMu.Unlock()
+	if t.link == l && t.ctx.Err() == nil {
+		t.n.opt.Door.Silent(true)
 	}
 }
 

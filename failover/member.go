@@ -149,7 +149,7 @@ func (m *member) perform(a *Action) error {
 // remember is what a DoPersist changes in the file of the node.
 func (a *Action) remember(p *Pair) {
 	p.Cluster, p.Journal, p.Promised, p.RegRev = a.Kept.Cluster, a.Kept.JournalID, a.Kept.Promised, a.Kept.RegRev
-	p.Overruled = a.Kept.Overruled
+	p.Overruled, p.Alone = a.Kept.Overruled, a.Kept.Alone
 	if a.Epoch != 0 {
 		p.Lineage = p.Lineage.With(a.Epoch, a.Seq)
 	}

@@ -45,6 +45,9 @@ type Pair struct {
 	Surplus []string `json:"surplus,omitempty"`
 	// Overruled is that of the Record with which this node became a master last.
 	Overruled uint32 `json:"overruled"`
+	// Alone says that this node, as a master, is or was alone in sync: nobody else may have what it acknowledged then. It is false
+	// once another node has all of that.
+	Alone bool `json:"alone"`
 	// Lineage is that of the journal. As a standby, the node holds a beginning of that of its master.
 	Lineage Lineage `json:"lineage"`
 	// Incoming is the journal that was received and is taking the place of this one; nil: none.

@@ -356,8 +356,12 @@ func (r *Receiver) Close() {
 }
 
 func (r *Receiver) bind(s seeds, wake func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.seeds = s
-	r.detach = r.log.attach(wake)
+	if !r.closed {
+		r.detach = r.log.attach(wake)
+	}
 }
 
 func (r *Receiver) rest(time.Time) time.Duration { return 0 }

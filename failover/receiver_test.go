@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -252,13 +253,25 @@ func TestTailGoesAside(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		overruled uint32 // the newest epoch that an operator had begin
-		committed int    // of the tail, as the node knows
+		knows     func(n *node, common uint64) error
 		aside     string
 	}{
-		"never acknowledged":                  {0, 0, "surplus-3-5"},
-		"an operator's word before":           {3, 0, "surplus-3-5"},
-		"an operator's word since":            {4, 0, "divergent-3-5"},
-		"something of it is known to be kept": {0, 1, "divergent-3-5"},
+		"never acknowledged":        {0, nil, "surplus-3-5"},
+		"an operator's word before": {3, nil, "surplus-3-5"},
+		"an operator's word since":  {4, nil, "divergent-3-5"},
+		"some of it is committed": {0, func(n *node, common uint64) error {
+			n.log.Commit(common + 1)
+			return nil
+		}, "divergent-3-5"},
+		"its node was alone": {0, func(n *node, _ uint64) error {
+			return n.log.Remember(func(p *Pair) { p.Alone = true })
+		}, "divergent-3-5"},
+		"a checkpoint has some of it": {0, func(n *node, common uint64) error {
+			err := n.log.j().WriteCheckpoint(0, common+1, func(yield func([]byte) error) error { return yield([]byte("x")) })
+			err = errors.Join(err, n.log.Close())
+			n.open() // the next process has found it
+			return err
+		}, "divergent-3-5"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -267,7 +280,11 @@ func TestTailGoesAside(t *testing.T) {
 			link.close()
 			master.append(3, 4, 100) // nobody else has it
 			master.flush()
-			master.log.Commit(common.Seq + uint64(c.committed))
+			if c.knows != nil {
+				if err := c.knows(master, common.Seq); err != nil {
+					t.Fatal(err)
+				}
+			}
 			tail := master.records()[common.Seq:]
 			if err := standby.log.Remember(func(p *Pair) { p.Overruled = c.overruled }); err != nil {
 				t.Fatal(err)
@@ -285,6 +302,49 @@ func TestTailGoesAside(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What a crash has left of a tail that was being moved aside is none, and gives way to the tail.
+func TestTailTakesThePlaceOfAnUnfinishedOne(t *testing.T) {
+	t.Parallel()
+	master, standby, link := following(t)
+	link.close()
+	for _, name := range []string{"LOCK", "import.tmp"} {
+		file, err := master.disk.Create("data/surplus-3-5/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := file.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	master.append(3, 4, 100)
+	master.flush()
+	standby.lead(4)
+	join(t, standby, master, 4)
+	if aside := readJournal(t, master.disk, "data/surplus-3-5"); len(aside) != 4 {
+		t.Errorf("%d records are aside, 4 were cut", len(aside))
+	}
+}
+
+// The status tells of what is kept aside, and not of what a crash has left of an attempt.
+func TestDivergentNames(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	for _, name := range []string{
+		"divergent-1-1/LOCK", "divergent-1-2/import.tmp", "divergent-1-2/1.seg", "divergent-1-3/1.seg", "divergent-1-3/LOCK", "surplus-1-4/1.seg",
+	} {
+		name = filepath.Join(data, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := divergent(data); !slices.Equal(got, []string{"divergent-1-3"}) {
+		t.Errorf("got %v, want divergent-1-3 alone", got)
 	}
 }
 

@@ -46,28 +46,41 @@ func (t *Term) copiesOf(role Role) int32 {
 	return 1
 }
 
-// Epoch is that of the master which this node is or follows.
-func (t *Term) Epoch() (epoch uint32) {
-	t.look(func(s *State) { epoch = s.Epoch() })
-	return epoch
-}
+// Epoch is that of the master which this node is or follows. It waits for nothing.
+func (t *Term) Epoch() (epoch uint32) { return t.epoch.Load() }
 
-// Brokers are the addresses at which clients find the pair, the master's first.
+// Brokers are the addresses at which clients find the pair, the master's first. It waits for nothing that takes long.
 func (n *Node) Brokers() []string {
 	own := "tcp://" + n.opt.Advertise
-	s := n.status()
-	if s.Peer.Advertise == "" {
+	address, leads := n.other()
+	other := "tcp://" + address
+	switch {
+	case address == "":
 		return []string{own}
-	}
-	other := "tcp://" + s.Peer.Advertise
-	if s.Master == s.Peer.Node {
+	case leads:
 		return []string{other, own}
 	}
 	return []string{own, other}
 }
 
+// other is where the other node serves clients, and whether that is the master, as far as this node knows.
+func (n *Node) other() (address string, leads bool) {
+	n.mu.Lock()
+	t, last := n.term, n.last
+	n.mu.Unlock()
+	if t == nil {
+		return last.Peer.Advertise, last.Master != "" && last.Master == last.Peer.Node
+	}
+	t.statusMu.Lock()
+	defer t.statusMu.Unlock()
+	return t.peer.Advertise, !t.role.IsMaster() && t.follows != "" && t.follows == t.peer.Node
+}
+
 // note sees whether the role has changed, or what an operator waits for; the caller holds the member's lock.
 func (t *Term) note() {
+	if epoch := t.state.Epoch(); epoch != t.epoch.Load() {
+		t.epoch.Store(epoch)
+	}
 	role, asking := t.state.Role(), t.state.Overruling()
 	if role == t.noted && asking == t.asking {
 		return

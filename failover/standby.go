@@ -95,7 +95,7 @@ func (t *turn) planned(e *Event) {
 	if e.Epoch > t.kept.Promised {
 		t.kept.RegRev = t.revisionOf(e.Epoch)
 	}
-	t.kept.Cluster, t.kept.Promised = e.Cluster, e.Epoch
+	t.kept.Cluster, t.kept.Promised, t.kept.Alone = e.Cluster, e.Epoch, false
 	t.end, t.durable, t.lastEpoch = e.Seq, min(t.durable, e.Seq), e.Epoch
 	t.persist()
 }
@@ -315,7 +315,10 @@ func (t *turn) activate() {
 	r := &t.seen.Record
 	t.hangup()
 	t.epoch, t.lastEpoch, t.commit = r.Epoch, r.Epoch, 0
-	t.kept = Kept{Cluster: r.Cluster, JournalID: t.kept.JournalID, Promised: r.Epoch, RegRev: t.seen.Revision, Overruled: r.Overruled}
+	t.kept = Kept{
+		Cluster: r.Cluster, JournalID: t.kept.JournalID, Promised: r.Epoch, RegRev: t.seen.Revision,
+		Overruled: r.Overruled, Alone: r.other(t.terms.Node) == Member{},
+	}
 	t.do(Action{Kind: DoPersist, Kept: t.kept, Epoch: r.Epoch, Seq: t.end + 1})
 	clear(t.due[:])
 	t.role = Activating

@@ -54,6 +54,7 @@ type Kept struct {
 	Promised  uint32 // nothing of a lower epoch is accepted
 	RegRev    uint64 // the newest revision of the register, of that epoch, with a change of roles
 	Overruled uint32 // that of the Record with which it became a master last
+	Alone     bool   // as a master, it is or was alone in sync: nobody else may have what it acknowledged
 }
 
 // Start is what a State begins with.

@@ -42,6 +42,7 @@ type Term struct {
 	asking      bool          // the same of Overruling
 	refusing    bool          // DoRefuse was said; the same guards it
 	copies      atomic.Int32
+	epoch       atomic.Uint32 // as note saw it last
 	kept        atomic.Uint64 // up to here the other node has, too, what is committed
 
 	fault  atomic.Pointer[error] // the first of the journal, or of the disk
@@ -65,8 +66,8 @@ type Term struct {
 	linkMu  sync.Mutex
 	link    *numberedLink // the newest
 	links   uint64
-	masters []<-chan struct{} // of connections to masters: closed when they have ended
-	closed  bool              // the last one was closed by the other side, which may be dead (R13)
+	masters []*numberedLink // connections to masters that may not have ended
+	closed  bool            // the last one was closed by the other side, which may be dead (R13)
 	redial  redial
 
 	statusMu  sync.Mutex
@@ -79,17 +80,6 @@ type Term struct {
 	alarms    []string
 	peer      PeerStatus
 	register  RegisterStatus
-}
-
-// A numberedLink is a connection to the other node; the numbers are in the order in which they were made.
-type numberedLink struct {
-	*Link
-	number uint64
-	ctx    context.Context
-	hangup context.CancelFunc
-	ended  chan struct{}
-	stream func() (Stream, error) // what goes over it; nil: signals alone. Set before it is run
-	sender *Sender                // of a standby: stream sets it
 }
 
 // newTerm opens the log. Errors of the journal and of the node's file are told as they are.
@@ -146,7 +136,7 @@ func (m *member) recollect() (Kept, Lineage, error) {
 		}
 	}
 	p := m.log.Pair()
-	return Kept{Cluster: p.Cluster, JournalID: id, Promised: p.Promised, RegRev: p.RegRev, Overruled: p.Overruled}, p.Lineage, nil
+	return Kept{Cluster: p.Cluster, JournalID: id, Promised: p.Promised, RegRev: p.RegRev, Overruled: p.Overruled, Alone: p.Alone}, p.Lineage, nil
 }
 
 // run is the term, from the first event to the end of all that it began.
@@ -303,11 +293,12 @@ func (t *Term) keepUp() error {
 
 // lead is the master of an epoch, until it is not.
 func (t *Term) lead(epoch uint32) error {
+	t.n.opt.Door.Wait() // for this node
 	t.linkMu.Lock()
 	masters := t.masters
 	t.linkMu.Unlock()
-	for _, ended := range masters {
-		<-ended // nobody else appends from here on
+	for _, l := range masters {
+		l.shutOut() // nobody else appends from here on
 	}
 	err := t.log.Flush(t.serving)
 	if err == nil {

@@ -249,6 +249,64 @@ func TestNodeEndsBeforeItServes(t *testing.T) {
 	n.ended <- nil
 }
 
+// A stuntedBroker cannot begin an epoch.
+type stuntedBroker struct{ *quietBroker }
+
+func (stuntedBroker) Recover(context.Context, *Log, string, uint32) error { return errBrokenDisk }
+
+// A node that takes over waits until nothing of the old master is stored any more, and not until the connection has ended: that
+// takes a moment where the old master is silent.
+func TestTakeoverOfASilentMaster(t *testing.T) {
+	t.Parallel()
+	n := newLone(t, muteRegister{}, func(o *NodeOptions) {
+		quiet := o.NewBroker
+		o.NewBroker = func(t *Term) Broker { return stuntedBroker{quiet(t).(*quietBroker)} }
+	})
+	term := n.term(t)
+	r := NewReceiver(term.log, ReceiverOptions{})
+	master := &numberedLink{ended: make(chan struct{})}
+	defer close(master.ended)
+	if _, err := master.admit(r); err != nil {
+		t.Fatal(err)
+	}
+	term.linkMu.Lock()
+	term.masters = append(term.masters, master)
+	term.linkMu.Unlock()
+	if err := term.lead(1); !errors.Is(err, errBrokenDisk) {
+		t.Errorf("it ended with %v", err)
+	}
+	if _, err := r.take(frame{kind: kindPlan, epoch: 9}); err == nil || !strings.Contains(err.Error(), "the stream has ended") {
+		t.Errorf("a frame of the old master came to %v", err)
+	}
+	if _, err := master.admit(NewReceiver(term.log, ReceiverOptions{})); err == nil {
+		t.Error("another stream of the old master is taken")
+	}
+}
+
+// What CONNECTED tells is there at any time, also while the node writes to its disk.
+func TestBrokersDoNotWait(t *testing.T) {
+	t.Parallel()
+	p := newTwosome(t)
+	master := p.awaitMaster()
+	term := p.awaitDuplex(master)
+	p.awaitRole(1-master, Standby)
+	other, err := p.nodes[1-master].current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"tcp://" + p.options[master].Advertise, "tcp://" + p.options[1-master].Advertise}
+	for i, of := range []*Term{term, other} {
+		of.mu.Lock()
+		if got := of.n.Brokers(); !slices.Equal(got, want) {
+			t.Errorf("node %d of %d: brokers %v, want %v", i, master, got, want)
+		}
+		if got := of.Epoch(); got != of.state.Epoch() || got == 0 {
+			t.Errorf("node %d of %d: epoch %d, want %d", i, master, got, of.state.Epoch())
+		}
+		of.mu.Unlock()
+	}
+}
+
 // A stubbornRegister lets nobody change what it says.
 type stubbornRegister struct{ plainRegister }
 

@@ -53,7 +53,7 @@ func TestPairOperator(t *testing.T) {
 	c := dialFailover(t, p.url(), client.Options{})
 	must(t, "send", c.Send(within(t), "/queue/a", "", []byte("one")))
 	before, _ := p.status(standby)
-	p.wantTool("resync", standby, 0, "the journal is put aside, and a copy of the master's is on its way")
+	p.wantTool("resync", standby, 0, "this node gets a copy of that journal, and puts its own aside")
 	p.awaitAside(standby)
 	p.await("is in sync with another journal", func(s pairStatus) bool { return s.Role == "standby" && s.Journal != before.Journal })
 	p.wantTool("status", p.awaitDuplex(), 0, "peer      "+name(standby)+", connected")

@@ -149,6 +149,9 @@ type pairStatus struct {
 	Alarms  []string `json:"alarms"`
 	Reason  string   `json:"reason"`
 
+	Divergent []string `json:"divergent"`
+	Surplus   []string `json:"surplus"`
+
 	Register struct {
 		State string `json:"state"`
 	} `json:"register"`
@@ -244,6 +247,11 @@ func TestPairKill9(t *testing.T) {
 	}
 	drainFrom(t, p.nodes[p.awaitSync()].Broker, l)
 	judge(t, l)
+	for i := range p.nodes {
+		if s, ok := p.status(i); !ok || len(s.Alarms) > 0 || len(s.Divergent) > 0 || len(s.Surplus) > 3 {
+			t.Errorf("node %d: %+v: ordinary takeovers are no cause for alarm, and the disk is given back", i, s)
+		}
+	}
 }
 
 // The clients of a broker that is not one of a pair are told nothing about one, and those of a pair who is master.

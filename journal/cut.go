@@ -101,7 +101,7 @@ func (j *Journal) cut(after uint64, aside string) (Tail, error) {
 // could make the last step durable.
 func (j *Journal) keepAside(tail Tail, aside string) error {
 	if j.isAside(tail, aside) {
-		return j.opt.FS.SyncDir(aside)
+		return firstError(j.opt.FS.SyncDir(aside), j.opt.FS.SyncDir(filepath.Dir(aside)))
 	}
 	im, err := NewImport(j.opt.FS, aside, tail.After, 0)
 	if err != nil {
@@ -113,8 +113,9 @@ func (j *Journal) keepAside(tail Tail, aside string) error {
 	}
 	if err != nil {
 		_ = im.Abandon() // it is no journal, and the next attempt begins anew
+		return err
 	}
-	return err
+	return j.opt.FS.SyncDir(filepath.Dir(aside)) // an earlier attempt may have made it, and been killed before it did this
 }
 
 // isAside tells whether aside is a journal of the records of tail.

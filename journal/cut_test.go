@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -305,6 +306,41 @@ func TestCutTakesWhatIsAsideAlready(t *testing.T) {
 		}
 		if cut, err := k.found(disk, 50); !c.same && (cut || err != nil) {
 			t.Errorf("aside is what comes after %d up to %d: %t, %v", c.after, c.last, cut, err)
+		}
+	}
+}
+
+// TestCutMakesTheNameOfWhatIsAsideDurable: where it lies has to be known before the records are cut off, also when an earlier
+// attempt has made the directory, or all of it.
+func TestCutMakesTheNameOfWhatIsAsideDurable(t *testing.T) {
+	t.Parallel()
+	k := cuttable(t, filled(t, 100))
+	for _, begun := range []bool{false, true} {
+		disk := k.disk.CrashClone(memfs.All)
+		if begun {
+			failed := errors.New("no more")
+			disk.OnCall(func(call memfs.Call) error {
+				if call.Op == "Rename" && strings.HasSuffix(call.Name, "cut.tmp") {
+					return failed
+				}
+				return nil
+			})
+			if err := k.goesOn(disk, 50); !errors.Is(err, failed) {
+				t.Fatal(err)
+			}
+		}
+		synced := false
+		disk.OnCall(func(call memfs.Call) error {
+			switch {
+			case call.Op == "SyncDir" && call.Name == filepath.Dir(otherDir):
+				synced = true
+			case call.Op == "Rename" && strings.HasSuffix(call.Name, "cut.tmp") && !synced:
+				t.Errorf("begun before: %t: it is cut, and the name of what is aside is not durable", begun)
+			}
+			return nil
+		})
+		if err := k.goesOn(disk, 50); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"slices"
 )
@@ -55,6 +56,24 @@ func NewImport(fsys FS, dir string, begin Position, segmentBytes int64) (*Import
 	return im, nil
 }
 
+// Vacant says whether NewImport would write into a directory: there is none, or it holds nothing but an import that was not
+// finished. fsys nil means OS.
+func Vacant(fsys FS, dir string) (bool, error) {
+	names, err := steadily(fsys, nil).ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	return len(occupants(names)) == 0, err
+}
+
+// occupants are the files of a directory for which no import can be written there.
+func occupants(names []string) []string {
+	if slices.Contains(names, importName) {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == lockName })
+}
+
 func (im *Import) path(name string) string { return filepath.Join(im.dir, name) }
 
 // begin locks the directory and says durably that it is no journal.
@@ -65,9 +84,8 @@ func (im *Import) begin() (err error) {
 	if im.lock, err = im.fs.Lock(im.path(lockName)); err != nil {
 		return err
 	}
-	names, err := im.fs.ReadDir(im.dir)
-	strange := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == lockName })
-	if err == nil && len(strange) > 0 && !slices.Contains(names, importName) {
+	strange, err := im.fs.ReadDir(im.dir)
+	if strange = occupants(strange); err == nil && len(strange) > 0 {
 		err = fmt.Errorf("the directory is not empty, there is %s", strange[0])
 	}
 	if err == nil {

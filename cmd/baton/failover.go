@@ -104,7 +104,7 @@ complete the standby cannot take over.`,
 			if err := node.Resync(ctx); err != nil {
 				return err
 			}
-			fmt.Fprintln(cmd.OutOrStdout(), "the journal is put aside, and a copy of the master's is on its way")
+			fmt.Fprintln(cmd.OutOrStdout(), "with its next connection to the master this node gets a copy of that journal, and puts its own aside")
 			return nil
 		})
 }
