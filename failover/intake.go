@@ -1,18 +1,25 @@
 package failover
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 const (
 	intakeBytes = 512 << 10 // of a buffer: what one read takes at most, and some frames
 	usedBytes   = 16 << 20  // of buffers that are kept until what lies in them is settled
+
+	betweenBytes = 1 + maxSignals*signalFrameBytes // of signals within a frame
 )
 
 // An intake cuts what is read into frames. A frame is accepted where it was read: records are written to the journal from
-// there. So a buffer is used again only when what lies in it is settled.
+// there. So a buffer is used again only when what lies in it is settled. The signals within a long frame are accepted as they
+// come, and the gaps that they leave are closed.
 type intake struct {
 	stream     Stream
 	buf        []byte
 	start, end int // of what was read and is not accepted
+	parted     int // octets of the frame at start before the last signals within it
 	used       []usedBuffer
 	kept       int // octets of used
 }
@@ -31,10 +38,13 @@ func (in *intake) room() []byte {
 	if in.end-in.start >= frameHeaderBytes {
 		need, _ = frameSize(in.buf[in.start:]) // took has checked it
 	}
+	if need > partBytes {
+		need += betweenBytes
+	}
 	if len(in.buf)-in.start < need || in.end == len(in.buf) {
 		in.turn(need)
 	}
-	return in.buf[in.end:]
+	return in.buf[in.end:min(len(in.buf), in.end+intakeBytes)]
 }
 
 // turn goes on in another buffer, where need octets fit.
@@ -71,13 +81,41 @@ func (in *intake) took(n int) error {
 		if err != nil {
 			return err
 		}
-		if in.end-in.start < size {
-			return nil
+		if whole, err := in.hear(size); err != nil || !whole {
+			return err
 		}
 		if err := in.stream.Accept(in.buf[in.start : in.start+size : in.start+size]); err != nil {
 			return err
 		}
-		in.start += size
+		in.start, in.parted = in.start+size, 0
 	}
 	return nil
+}
+
+// hear takes the signals out that have come within the frame of size octets that is being read, and says whether that is whole.
+func (in *intake) hear(size int) (whole bool, err error) {
+	for in.parted+partBytes < size {
+		at := in.start + in.parted + partBytes
+		if in.end <= at {
+			return false, nil
+		}
+		if n := int(in.buf[at]); n > maxSignals {
+			return false, fmt.Errorf("%d signals come within a frame, the most is %d", n, maxSignals)
+		}
+		after := at + 1 + int(in.buf[at])*signalFrameBytes
+		if in.end < after {
+			return false, nil
+		}
+		for b := in.buf[at+1 : after]; len(b) > 0; b = b[signalFrameBytes:] {
+			if !kind(b[4]).isSignal() {
+				return false, fmt.Errorf("a %s comes within a frame", kind(b[4]))
+			}
+			if err := in.stream.Accept(b[:signalFrameBytes]); err != nil {
+				return false, err
+			}
+		}
+		in.end = at + copy(in.buf[at:], in.buf[after:in.end])
+		in.parted += partBytes
+	}
+	return in.end-in.start >= size, nil
 }

@@ -136,7 +136,7 @@ func (l *Link) Peer() Hello { return l.peer }
 // Close ends a Link that is not run.
 func (l *Link) Close() { _ = l.conn.Close() }
 
-// maxSignals bounds what waits to be sent.
+// maxSignals bounds what waits to be sent. It is less than an octet counts (partBytes).
 const maxSignals = 64
 
 // Send has a signal sent as soon as possible, before any records. Of BEACON and BEACON_ACK only the newest that waits goes.
@@ -233,6 +233,13 @@ func (l *Link) write(ctx context.Context, s Stream) error {
 			if len(out)+len(frame) == 0 {
 				break
 			}
+			for len(frame) > partBytes {
+				deadline.renew(ctx)
+				if err := writeBoth(l.conn, out, frame[:partBytes]); err != nil {
+					return err
+				}
+				out, frame = l.takeBetween(out[:0]), frame[partBytes:]
+			}
 			deadline.renew(ctx)
 			if err := writeBoth(l.conn, out, frame); err != nil {
 				return err
@@ -265,6 +272,14 @@ func (l *Link) takeSignals(out []byte) []byte {
 		out = l.signals[i].appendTo(out, l.seeds.out)
 	}
 	l.signals = l.signals[:0]
+	return out
+}
+
+// takeBetween adds the signals that wait as they come within a frame.
+func (l *Link) takeBetween(out []byte) []byte {
+	at := len(out)
+	out = l.takeSignals(append(out, 0))
+	out[at] = byte((len(out) - at) / signalFrameBytes)
 	return out
 }
 

@@ -227,6 +227,58 @@ func TestLastWords(t *testing.T) {
 	}
 }
 
+// A signal does not wait until all of a long frame has passed, however slow that is.
+func TestSignalsPassALongFrame(t *testing.T) {
+	t.Parallel()
+	ours, theirs := net.Pipe() // nothing is buffered
+	l := &Link{conn: ours, wake: make(chan struct{}, 1), opt: LinkOptions{Silence: time.Minute}}
+	frame := sealed(kindAppend, 0, 0, 0, make([]byte, 3*partBytes))
+	ctx, cancel := context.WithCancel(t.Context())
+	var writer sync.WaitGroup
+	defer writer.Wait()
+	defer theirs.Close()
+	defer cancel()
+	writer.Go(func() { _ = l.write(ctx, &oneFrame{frame: frame}) })
+	l.awake()
+	heard := &hoarder{}
+	in := intake{stream: heard}
+	read := func(octets int) {
+		t.Helper()
+		for octets > 0 {
+			room := in.room()
+			n, err := theirs.Read(room[:min(len(room), octets)])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := in.took(n); err != nil {
+				t.Fatal(err)
+			}
+			octets -= n
+		}
+	}
+	read(partBytes - 1)
+	l.Send(Signal{Kind: Beacon})
+	read(1 + 1 + signalFrameBytes)
+	if heard.signals != 1 || len(heard.held) != 0 {
+		t.Fatalf("%d signals and %d frames have passed, want the signal before the frame", heard.signals, len(heard.held))
+	}
+	read(len(frame) - partBytes + 2)
+	if heard.check(t, len(heard.held)); heard.signals != 1 || heard.checked != 1 {
+		t.Errorf("%d signals and %d frames have passed", heard.signals, heard.checked)
+	}
+}
+
+// oneFrame is a Stream that has one frame to send.
+type oneFrame struct {
+	listeningStream
+	frame []byte
+}
+
+func (s *oneFrame) Next() (frame []byte, err error) {
+	frame, s.frame = s.frame, nil
+	return frame, nil
+}
+
 // listening is a Stream that only hears signals.
 type listeningStream struct {
 	seeds seeds

@@ -433,7 +433,7 @@ func TestIntake(t *testing.T) {
 		if i%500 == 499 {
 			size = 2 * intakeBytes
 		}
-		wire = append(wire, sealed(kindAppend, 0, uint32(i), 0, bytes.Repeat([]byte{byte(i)}, size))...)
+		wire = append(wire, parted(sealed(kindAppend, 0, uint32(i), 0, bytes.Repeat([]byte{byte(i)}, size)), i%7)...)
 	}
 	for portion := 1; len(wire) > 0; portion = portion*31%70001 + 1 {
 		room := in.room()
@@ -450,6 +450,46 @@ func TestIntake(t *testing.T) {
 	if s.checked != 3000 {
 		t.Errorf("%d frames came", s.checked)
 	}
+	if want := 4 * (499%7 + 999%7 + 1499%7 + 1999%7 + 2499%7 + 2999%7); s.signals != want {
+		t.Errorf("%d signals came, want %d", s.signals, want)
+	}
+}
+
+// parted is a frame as it goes over the wire, with so many signals within it wherever some may come.
+func parted(frame []byte, signals int) (wire []byte) {
+	for len(frame) > partBytes {
+		wire = append(append(wire, frame[:partBytes]...), byte(signals))
+		for range signals {
+			wire = (&Signal{Kind: Beacon, Seq: 7}).appendTo(wire, 0)
+		}
+		frame = frame[partBytes:]
+	}
+	return append(wire, frame...)
+}
+
+// What comes within a frame is signals, and not more than may wait.
+func TestNoSignalsWithinAFrame(t *testing.T) {
+	t.Parallel()
+	frame := sealed(kindAppend, 0, 1, 0, make([]byte, partBytes))
+	at := partBytes // of the octet that says how many
+	for name, spoil := range map[string]func(wire []byte){
+		"too many":      func(wire []byte) { wire[at] = maxSignals + 1 },
+		"another frame": func(wire []byte) { wire[at+1+4] = byte(kindAppend) },
+		"damaged":       func(wire []byte) { wire[at+1+frameHeaderBytes]++ },
+	} {
+		wire := parted(frame, 1)
+		spoil(wire)
+		in, s := intake{}, &hoarder{}
+		in.stream = s
+		var err error
+		for len(wire) > 0 && err == nil {
+			n := copy(in.room(), wire)
+			wire, err = wire[n:], in.took(n)
+		}
+		if err == nil || s.signals > 0 || len(s.held) > 0 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 // A hoarder is a Stream that keeps what it accepts for a while.
@@ -457,9 +497,22 @@ type hoarder struct {
 	listeningStream
 	held    [][]byte
 	checked uint64
+	signals int
 }
 
-func (h *hoarder) Accept(b []byte) error        { h.held = append(h.held, b); return nil }
+func (h *hoarder) Accept(b []byte) error {
+	f, err := parseFrame(b, 0)
+	switch {
+	case err != nil:
+		return err
+	case f.kind.isSignal():
+		h.signals++
+	default:
+		h.held = append(h.held, b)
+	}
+	return nil
+}
+
 func (h *hoarder) rest(time.Time) time.Duration { return 0 }
 func (h *hoarder) mark() uint64                 { return h.checked + uint64(len(h.held)) }
 func (h *hoarder) settled(m uint64) bool        { return m <= h.checked }

@@ -57,6 +57,10 @@ const (
 	frameHeaderBytes = 16
 	flagSync         = 1 // on APPEND: the records are to be made durable now
 
+	// partBytes is after how many octets of a frame that goes on signals come in between: an octet that says how many, and those.
+	// So a beacon is never late because much is being sent.
+	partBytes = 256 << 10
+
 	greetingBytes = 512     // limits of payloads
 	helloBytes    = 1 << 17 // a lineage of MaxLineage entries has 48 octets each at most
 	// recordsBytes is the most that records may have: one Append of the master is not parted, and more than one only where
@@ -150,11 +154,14 @@ type Signal struct {
 	Lease time.Duration
 }
 
-const signalBytes = 32
+const (
+	signalBytes      = 32
+	signalFrameBytes = frameHeaderBytes + signalBytes
+)
 
 // appendTo adds the frame of s to b.
 func (s *Signal) appendTo(b []byte, seed uint32) []byte {
-	var whole [frameHeaderBytes + signalBytes]byte
+	var whole [signalFrameBytes]byte
 	p := whole[frameHeaderBytes:]
 	binary.LittleEndian.PutUint64(p[0:], s.Seq)
 	binary.LittleEndian.PutUint64(p[8:], uint64(s.Sent))
