@@ -196,6 +196,7 @@ func (p *packer) peer(s *State, other int) {
 		num(p, &q.flushed, 4)
 		p.flag(&q.near)
 		p.flag(&q.promised)
+		p.flag(&q.unread)
 		if q.near {
 			num(p, &q.join, 4)
 		}

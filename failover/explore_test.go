@@ -147,7 +147,7 @@ func settledPair(t testing.TB, l *limits, rules *mutant) world {
 	play(t, &w, []move{
 		{kind: moveStart}, {kind: moveUnreached}, {kind: moveSee}, {kind: moveRing, arg: timerBootstrap},
 		{kind: moveApply}, {kind: moveAnswer}, {kind: moveAppend}, {kind: moveDurable}, {kind: moveActivated},
-		{kind: moveStart, node: 1}, {kind: moveConnect, node: 1}, {kind: moveHello}, {kind: moveHello, node: 1},
+		{kind: moveStart, node: 1}, {kind: moveSee, node: 1, arg: 1}, {kind: moveConnect, node: 1}, {kind: moveHello}, {kind: moveHello, node: 1},
 		{kind: moveRead, node: 1}, {kind: moveRead, node: 1}, {kind: moveRead}, {kind: moveRead},
 		{kind: moveSend}, {kind: moveRead, node: 1}, {kind: moveDurable, node: 1}, {kind: moveRead},
 		{kind: moveNear}, {kind: moveApply}, {kind: moveAnswer}, {kind: moveSee, node: 1, arg: 2},

@@ -354,8 +354,13 @@ func TestUnreadStandby(t *testing.T) {
 		t.Errorf("it answers %+v", ack)
 	}
 	s.Step(1, Event{Kind: OnRead}, nil)
+	if ack := find(s.Step(1, beacon, nil), DoSend); ack == nil || ack.Signal.Seq != 1 {
+		t.Errorf("before it has read the register it answers %+v", ack)
+	}
+	_, reading := standbyOf(5)
+	s.Step(1, Event{Kind: OnSeen, Reading: &reading}, nil)
 	if ack := find(s.Step(1, beacon, nil), DoSend); ack == nil || ack.Signal.Seq != 0 {
-		t.Errorf("after it has read its log it answers %+v", ack)
+		t.Errorf("after it has read both it answers %+v", ack)
 	}
 	if leave := find(s.Step(1, Event{Kind: OnFault}, nil), DoSend); leave == nil || leave.Signal.Kind != Release {
 		t.Errorf("a standby that finds damage lets its master wait: %+v", leave)
@@ -528,5 +533,27 @@ func TestNothingIsLeftOfALostRegister(t *testing.T) {
 	out = s.Step(later, Event{Kind: OnSeen, Reading: &anew}, out)
 	if asks(out) || s.Suspect() {
 		t.Error("it goes by the register that was lost")
+	}
+}
+
+// A standby that answers beacons and follows not, as one that is refused, does not keep its master waiting.
+func TestBeaconsAloneAreNotEnough(t *testing.T) {
+	t.Parallel()
+	terms := lateTerms
+	terms.Node, terms.DegradeAfter, terms.Beacon = "a", time.Second, time.Minute
+	for _, follows := range []bool{false, true} {
+		m, _ := masterWith(&terms)
+		if follows {
+			m.Step(1, Event{Kind: OnSignal, Link: 1, Signal: Signal{Kind: Flushed, Epoch: 5, Seq: 5}}, nil)
+		}
+		now := time.Duration(1)
+		for range 4 {
+			now += terms.DegradeAfter / 2
+			m.Step(now, Event{Kind: OnSignal, Link: 1, Signal: Signal{Kind: BeaconAck, Epoch: 5, Lease: time.Second}}, nil)
+			m.Step(now, Event{Kind: OnTick}, nil)
+		}
+		if m.held == follows {
+			t.Errorf("with a standby that answers, and follows: %t, the master is %s", follows, m.Role())
+		}
 	}
 }

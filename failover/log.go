@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -66,6 +67,7 @@ type Log struct {
 	census    deferred[journal.Census]
 	growth    growth
 	peer      uint64 // everything up to here is durable on the other node
+	leeway    int64  // octets that are retained beyond LogOptions.Retain, for a snapshot to be worth its while
 
 	retaining sync.Mutex // held while the journal is told what to retain
 }
@@ -451,11 +453,36 @@ func (l *Log) retain() {
 	defer l.retaining.Unlock()
 	l.mu.Lock()
 	after := l.peer
-	if behind, _ := l.growth.since(after); behind > l.opt.Retain {
+	switch behind, _ := l.growth.since(after); {
+	case behind-l.leeway > l.opt.Retain:
 		after = noLimit
+	case behind <= l.opt.Retain && l.leeway < everything: // it has come back
+		l.leeway = 0
 	}
 	l.mu.Unlock()
 	l.j().Retain(after)
+}
+
+// everything is a leeway that no log uses up.
+const everything = math.MaxInt64
+
+// copying has all retained that comes while a snapshot is sent.
+func (l *Log) copying() { l.grant(everything) }
+
+// copied has retained, when a snapshot was sent, as much again as came meanwhile, in which time the standby is to come back.
+func (l *Log) copied() {
+	l.mu.Lock()
+	behind, _ := l.growth.since(l.peer)
+	l.mu.Unlock()
+	l.grant(2 * behind)
+}
+
+// grant says how much is retained beyond the usual.
+func (l *Log) grant(leeway int64) {
+	l.mu.Lock()
+	l.leeway = leeway
+	l.mu.Unlock()
+	l.retain()
 }
 
 // noLimit is a Seq that no log reaches.

@@ -130,7 +130,8 @@ func (t *turn) keepsPace() bool {
 	return t.peer.near && t.peer.flushed >= t.peer.join && t.peer.promised
 }
 
-// inStep says that the peer may be in sync (R3): it keeps pace, and knows that its log is whole.
+// inStep says that the peer may be in sync (R3): it keeps pace, and could take over, for it knows that its log is whole and what the
+// register says.
 func (t *turn) inStep() bool { return t.keepsPace() && !t.peer.unread }
 
 // caughtUp has a peer in step become in sync, or be so again.
@@ -153,7 +154,7 @@ func (t *turn) beaconAck(s *Signal) {
 	}
 	t.peer.promised, t.peer.unread = true, s.Seq != 0
 	t.peer.lease = max(t.peer.lease, s.Sent+min(s.Lease, t.terms.Lease)-t.terms.Guard)
-	if t.Required() {
+	if t.Required() && t.peer.flushed > 0 { // one that answers and follows not is of no use
 		t.set(timerSilence, t.terms.DegradeAfter)
 	}
 	t.grant()

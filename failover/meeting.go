@@ -457,7 +457,15 @@ func (t *Term) readRegister() {
 
 func (t *Term) changeRegister(number, revision uint64, record Record) {
 	record.At = time.Now()
+	candidate := t.state.Role() == Candidate
 	t.job(func() {
+		// Who cannot write down that it is the master must not be named as such.
+		if candidate {
+			if err := t.log.Remember(func(*Pair) {}); err != nil {
+				t.fail(err)
+				return
+			}
+		}
 		revision, err := t.n.opt.Register.CAS(t.ctx, revision, record)
 		e := Event{Kind: OnAnswer, Number: number, Revision: revision}
 		switch {

@@ -14,7 +14,7 @@ type Plan struct {
 	Snapshot bool             `json:"snapshot,omitempty"` // a whole journal comes, and takes the place of the standby's
 	Cut      bool             `json:"cut,omitempty"`      // the standby has records after From; they go aside
 	Surplus  bool             `json:"surplus,omitempty"`  // what is cut was never acknowledged (S7)
-	End      journal.Position `json:"end"`                // where the standby has said that its journal ends: it is for no other
+	End      journal.Position `json:"end"`                // where the standby has said that its journal ends: it is for no other. Zero: not told
 	From     journal.Position `json:"from"`               // where the journal ends when the records come; for a snapshot, where that begins
 	Cluster  ID               `json:"cluster"`            // of the pair
 	Lineage  Lineage          `json:"lineage"`            // of the master: the standby's own, once it has cut

@@ -326,12 +326,16 @@ func (t *Term) giveUp(err error) error {
 // resync gives the journal up for that of the master.
 func (t *Term) resync() error {
 	var role Role
+	var silent bool
 	t.look(func(s *State) {
-		if role = s.Role(); role < Candidate {
+		_, _, silent = s.Seen()
+		if role = s.Role(); role < Candidate && !silent {
 			t.log.Resync()
 		}
 	})
 	switch {
+	case silent:
+		return errors.New("the register does not answer: the master must tell it before it sends a copy, and would wait for that. Nothing was done")
 	case role.IsMaster():
 		return errors.New("this node is the master: its journal is the one that counts")
 	case role >= Candidate:

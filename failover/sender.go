@@ -106,6 +106,7 @@ func (s *Sender) beginSnapshot() error {
 	}
 	s.snapshot, s.plan.From, s.at = snapshot, snapshot.Begin(), snapshot.End()
 	s.seen = s.plan.From.Seq
+	s.log.copying()
 	s.joinOn()
 	return nil
 }
@@ -206,6 +207,7 @@ func (s *Sender) nextOfSnapshot() ([]byte, error) {
 	end.put(s.buf[frameHeaderBytes:])
 	s.snapshot.Close()
 	s.snapshot = nil
+	s.log.copied()
 	return s.seal(kindSnapshotEnd, 0), nil
 }
 
@@ -334,6 +336,7 @@ func (s *Sender) Close() {
 	if s.snapshot != nil {
 		s.snapshot.Close()
 		s.snapshot = nil
+		s.log.grant(0)
 	}
 	if s.detach != nil {
 		s.detach()

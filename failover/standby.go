@@ -117,8 +117,8 @@ func (t *turn) beacon(s *Signal) {
 	t.probed = false
 	t.promise()
 	ack := Signal{Kind: BeaconAck, Epoch: s.Epoch, Sent: s.Sent, Lease: t.terms.Lease}
-	if t.unread {
-		ack.Seq = 1
+	if t.unread || !t.known {
+		ack.Seq = 1 // it could not take over
 	}
 	t.send(ack)
 }
@@ -278,7 +278,7 @@ func (t *turn) overrule(r *Reading) {
 		return // until the next look
 	}
 	t.forced = false
-	if r.Found && t.kept.Cluster != (ID{}) && r.Record.Cluster != t.kept.Cluster {
+	if r.Found && !t.belongsTo(r.Record.Cluster) && (t.kept.Cluster != (ID{}) || r.Record.Cluster != t.peer.says.Cluster) {
 		t.doubt() // the register of another pair is not to be touched
 		return
 	}

@@ -121,7 +121,7 @@ type peer struct {
 	join     uint64        // the end when near began
 	lease    time.Duration // what its promises come to
 	promised bool          // it has answered a beacon of this epoch (R8)
-	unread   bool          // and does not know yet whether its log is whole
+	unread   bool          // and has not read its log yet, or the register
 	copyless uint64        // it waits for a snapshot, and that for a CAS with a higher number than this; 0: it does not
 }
 

@@ -279,3 +279,50 @@ func TestReplaceCrashAnywhere(t *testing.T) {
 		}
 	}
 }
+
+// What the master writes while it sends a snapshot is kept, whatever else would be: or the next connection would bring another
+// snapshot, and so on.
+func TestSnapshotIsNotInVain(t *testing.T) {
+	t.Parallel()
+	master, standby := filled(t), newNode(t, "b")
+	write := func(batches int) {
+		t.Helper()
+		for range batches {
+			master.append(1, 2, 900)
+		}
+		master.flush()
+		master.log.Commit(master.log.Last())
+		master.log.Trim(master.log.Last())
+		firstAfter(master)
+	}
+	c := connect(master, standby, 1)
+	if !c.sender.Plan().Snapshot {
+		t.Fatalf("planned %+v", c.sender.Plan())
+	}
+	for range 2 {
+		if _, err := c.step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(60)
+	if err := c.settle(); !errors.Is(err, ErrReplaced) {
+		t.Fatal(err)
+	}
+	c.close()
+	write(40)
+	c = connect(master, standby, 1)
+	defer c.close()
+	if plan := c.sender.Plan(); plan.Snapshot || plan.Cut {
+		t.Fatalf("planned %+v after a snapshot", plan)
+	}
+	if err := c.settle(); err != nil {
+		t.Fatal(err)
+	}
+	checkEqual(t, master, standby, master.log.j().First())
+	master.flush()
+	master.log.Commit(master.log.Last())
+	master.log.Trim(master.log.Last())
+	if first := firstAfter(master); first+200 < master.log.Last() {
+		t.Errorf("seq %d of %d is kept for a standby that has everything", first, master.log.Last())
+	}
+}
