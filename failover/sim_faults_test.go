@@ -33,6 +33,10 @@ func (s *sim) fault() {
 			}
 		}
 	}
+	if special := s.mutant.fault; special != nil && s.chance(50) {
+		special(s)
+		return
+	}
 	switch s.rng.IntN(19) {
 	case 0, 1, 2:
 		s.kill(n, simKilled)
