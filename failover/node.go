@@ -173,7 +173,7 @@ func (n *Node) Status() Status {
 	s := n.status()
 	s.Divergent = divergent(n.opt.Data)
 	if len(s.Divergent) > 0 {
-		s.Alarms = append(s.Alarms, "DIVERGENT_KEPT")
+		s.Alarms = append(s.Alarms, alarmDivergentKept)
 	}
 	return s
 }

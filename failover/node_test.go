@@ -433,3 +433,25 @@ func TestKept(t *testing.T) {
 	wants(alone, 2)
 	wants(write(), 2)
 }
+
+// Two nodes whose register has the record of another pair wait for ever, and say why.
+func TestForeignRegister(t *testing.T) {
+	t.Parallel()
+	theirs := Reading{Revision: 9, Found: true, Record: Record{
+		Cluster: ID{7}, Epoch: 3, Master: "x", InSync: []Member{{Node: "x", JournalID: ID{7}}}, Nonce: "x-1", By: "x",
+	}}
+	p := newTwosome(t, func(o *NodeOptions) {
+		r := o.Register.(*plainRegister)
+		r.mu.Lock()
+		r.now = theirs
+		r.mu.Unlock()
+	})
+	for i := range p.nodes {
+		for late := time.Now().Add(30 * time.Second); !slices.Contains(p.nodes[i].Status().Alarms, alarmRegisterForeign); {
+			if time.Now().After(late) {
+				t.Fatalf("node %d: %+v", i, p.nodes[i].Status())
+			}
+			time.Sleep(20 * time.Millisecond) // nothing tells of it
+		}
+	}
+}

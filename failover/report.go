@@ -115,7 +115,7 @@ func (t *Term) following(node string) {
 // met notes who is at the other end of a new connection; the caller holds linkMu.
 func (t *Term) met(h Hello) {
 	t.statusMu.Lock()
-	t.peer.Node, t.peer.Advertise, t.peer.Linked, t.peer.Since = h.Node, h.Advertise, true, time.Now()
+	t.peer.Node, t.peer.Advertise, t.peer.Linked, t.peer.Since, t.pairs = h.Node, h.Advertise, true, time.Now(), h.Cluster
 	t.statusMu.Unlock()
 }
 
@@ -135,6 +135,9 @@ func (t *Term) heard(r Reading, err error) {
 	case err != nil:
 		state = "unreachable"
 	}
+	if err == nil {
+		t.sound(alarmRegisterAway, false)
+	}
 	t.statusMu.Lock()
 	defer t.statusMu.Unlock()
 	if state != t.register.State {
@@ -144,6 +147,9 @@ func (t *Term) heard(r Reading, err error) {
 		}
 	}
 	t.register.Revision = max(t.register.Revision, r.Revision)
+	if err == nil {
+		t.record = r
+	}
 }
 
 // Status is what the node knows at this moment.

@@ -31,7 +31,7 @@ type Status struct {
 	Peer     PeerStatus     `json:"peer"`
 	Lease    float64        `json:"lease_left"` // seconds for which it may dispatch; -1: no end
 	Register RegisterStatus `json:"register"`
-	Alarms   []string       `json:"alarms"` // what an operator must see to: SOLO, ARBITER_SUSPECT, ROLLED_BACK, DIVERGENT_KEPT
+	Alarms   []string       `json:"alarms"` // what an operator must see to: SOLO, ARBITER_SUSPECT, REGISTER_AWAY, …
 	Reason   string         `json:"reason"` // of the last change of role, or of a fault
 
 	// Names of the directories in which it keeps what the pair does not have.

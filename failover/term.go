@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -79,7 +78,9 @@ type Term struct {
 	stoodDown Why
 	alarms    []string
 	peer      PeerStatus
+	pairs     ID // the pair that the peer says it belongs to
 	register  RegisterStatus
+	record    Reading // what the register said last
 }
 
 // newTerm opens the log. Errors of the journal and of the node's file are told as they are.
@@ -144,6 +145,7 @@ func (t *Term) run() error {
 	t.job(t.demand)
 	t.job(t.heed)
 	t.job(t.readLog)
+	t.job(t.watchRegister)
 	t.job(t.meet)
 	t.job(t.receive)
 	t.job(func() { t.n.opt.Register.Watch(t.ctx, t.saw) })
@@ -437,19 +439,4 @@ func (t *Term) standDown(why Why) {
 func (t *Term) broke(err error) {
 	t.logger.Error("this node cannot go on", zap.Error(err))
 	t.fail(err)
-}
-
-func (t *Term) raise(a Alarm, raised bool) {
-	t.statusMu.Lock()
-	defer t.statusMu.Unlock()
-	name := a.String()
-	i := slices.Index(t.alarms, name)
-	switch {
-	case raised && i < 0:
-		t.alarms = append(t.alarms, name)
-		t.logger.Warn("alarm", zap.String("alarm", name))
-	case !raised && i >= 0:
-		t.alarms = slices.Delete(t.alarms, i, i+1)
-		t.logger.Info("alarm is over", zap.String("alarm", name))
-	}
 }

@@ -104,6 +104,11 @@ func TestArbiterAway(t *testing.T) {
 	killed := time.Now()
 	time.Sleep(*away)
 	longest := p.probe.pause(killed, time.Now())
+	for node := range p.nodes {
+		if s, ok := p.status(node); *away > 8*time.Second && ok && !slices.Contains(s.Alarms, "REGISTER_AWAY") {
+			t.Errorf("nobody is told that the arbiter of node %d is away: %v", node, s.Alarms)
+		}
+	}
 	if after, ok := p.status(master); !ok || after.Epoch != before.Epoch || after.Role != before.Role {
 		t.Errorf("without an arbiter %+v has become %+v\n%s", before, after, p.logs())
 	}
