@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"baton/journal"
 	"baton/journal/memfs"
@@ -194,6 +195,7 @@ func TestAppendWaitsForRequiredStandby(t *testing.T) {
 		}()
 		c := connect(master, standby, 1)
 		for c.flushed < 150 {
+			time.Sleep(10 * time.Millisecond) // of the bubble's time: the journal's housekeeper rests while it makes a file
 			synctest.Wait()
 			if last := master.log.Last(); last > c.flushed+65 || last < c.flushed+60 {
 				t.Fatalf("seq %d was appended, the standby has flushed %d and the buffer takes 64 KiB", last, c.flushed)
