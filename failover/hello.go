@@ -9,7 +9,8 @@ import (
 )
 
 // A Hello is what a node says of itself when a connection begins (frame HELLO, both ways). It is a hint: only what the peer
-// does afterwards counts.
+// does afterwards counts. Here and in a [Plan], what an earlier build does not say is zero, and what a later one adds is passed
+// over.
 type Hello struct {
 	Node        string           `json:"node"`
 	Incarnation string           `json:"incarnation"` // of the process
@@ -23,7 +24,6 @@ type Hello struct {
 	Lineage     Lineage          `json:"lineage"`
 	End         journal.Position `json:"end"`       // of its journal, where all is durable
 	First       uint64           `json:"first"`     // Seq of the first record it can read
-	Clean       bool             `json:"clean"`     // the journal is sound and whole
 	Resync      bool             `json:"resync"`    // it asks for a snapshot, whatever its journal holds
 	Advertise   string           `json:"advertise"` // its STOMP address for clients
 }

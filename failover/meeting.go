@@ -161,7 +161,7 @@ func (t *Term) linkOptions() LinkOptions {
 
 // hello is what this node says of itself now.
 func (t *Term) hello(Hello) Hello {
-	h := Hello{Incarnation: t.incarnation.String(), Clean: true, Advertise: t.n.opt.Advertise}
+	h := Hello{Incarnation: t.incarnation.String(), Advertise: t.n.opt.Advertise}
 	t.look(func(s *State) { h.Role, h.Master, h.Epoch = s.Role().String(), s.Role().IsMaster(), s.Epoch() })
 	return t.log.Hello(h)
 }

@@ -34,7 +34,7 @@ func Paired(data string) (bool, error) {
 }
 
 // A Pair is what a node remembers of the pair beside its journal, in the file DATA/pair. The zero value is a node that
-// never was a member of one.
+// never was a member of one. What an earlier build did not write is zero, and what a later one adds is passed over.
 type Pair struct {
 	Cluster  ID     `json:"cluster"` // zero: this node never was a member
 	Node     string `json:"node"`    // this node's name
@@ -44,10 +44,10 @@ type Pair struct {
 	// Surplus are the names of the directories of what was cut off and never acknowledged, the oldest first.
 	Surplus []string `json:"surplus,omitempty"`
 	// Overruled is that of the Record with which this node became a master last.
-	Overruled uint32 `json:"overruled"`
+	Overruled uint32 `json:"overruled,omitempty"`
 	// Alone says that this node, as a master, is or was alone in sync: nobody else may have what it acknowledged then. It is false
 	// once another node has all of that.
-	Alone bool `json:"alone"`
+	Alone bool `json:"alone,omitempty"`
 	// Lineage is that of the journal. As a standby, the node holds a beginning of that of its master.
 	Lineage Lineage `json:"lineage"`
 	// Incoming is the journal that was received and is taking the place of this one; nil: none.

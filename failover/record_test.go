@@ -53,11 +53,8 @@ func TestRecordThatIsRefused(t *testing.T) {
 		{"nothing", "", "unexpected end"},
 		{"a number", "7", "cannot unmarshal number"},
 		{"a later version", replaced(`"version":1`, `"version":2,"new":true`), "version 2"},
+		{"no epoch", replaced(`"epoch":7,`, ``), "epoch is 0"},
 		{"no version", replaced(`"version":1,`, ``), "no version"},
-		{"an unknown key", replaced(`"forced"`, `"colour":1,"forced"`), `unknown field "colour"`},
-		{"a key in other letters", replaced(`"minSeq"`, `"minseq"`), "not as a Baton writes it"},
-		{"a key twice", replaced(`"epoch":7`, `"epoch":6,"epoch":7`), "not as a Baton writes it"},
-		{"a key that is missing", replaced(`"minSeq":99,`, ``), "not as a Baton writes it"},
 		{"something behind it", recordText + recordText, "after top-level value"},
 		{"no cluster", replaced(`"0a000000000000000000000000000000"`, `"00000000000000000000000000000000"`), "cluster is empty"},
 		{"a short id", replaced(`"0b000000000000000000000000000000"`, `"0b"`), "32 hexadecimal digits"},
@@ -148,6 +145,7 @@ func FuzzDecodeRecord(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%+v was read and cannot be written: %v", r, err)
 		}
+		r.At = r.At.Truncate(time.Millisecond)
 		if back, err := failover.DecodeRecord(again); err != nil || !back.Equal(r) {
 			t.Fatalf("%s comes back as %+v, %v", again, back, err)
 		}

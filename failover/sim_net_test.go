@@ -212,7 +212,7 @@ func (t *simTerm) unreached(dead bool) {
 
 // hello is Term.hello, as a frame.
 func (t *simTerm) hello(c *simConn, side int) []byte {
-	h := Hello{Incarnation: t.incarnation.String(), Clean: true}
+	h := Hello{Incarnation: t.incarnation.String()}
 	h.Role, h.Master, h.Epoch = t.state.Role().String(), t.state.Role().IsMaster(), t.state.Epoch()
 	payload, err := json.Marshal(t.log.Hello(h))
 	if err != nil {
