@@ -71,7 +71,7 @@ func (s *Server) connectedHeaders() []Header {
 
 // name is what the header session says.
 func (s *session) name() string {
-	return s.server.name + "-" + s.mark
+	return s.server.name + s.mark
 }
 
 // negotiate chooses the best version that the client accepts (STOMP 1.2,

@@ -132,30 +132,22 @@ func (s *session) send(f *stomp.Frame, c *destinations.Command) error {
 		return err
 	}
 	persistent = persistent && !target.Destination.Temporary()
-	copies, err := s.minCopies(f)
-	if err != nil {
-		return err
-	}
-	if copies > 1 && !persistent {
-		return refuse(codeHeader, "the header min-copies asks for %d brokers that keep this, and it is not stored: it is not persistent, or for a temporary destination", copies)
-	}
 	size := sendBytes(&target, f)
 	if tx != nil {
-		if target.Message, err = s.newMessage(f, persistent, replyTo); err != nil {
+		var copies int64
+		if target.Message, copies, err = s.newMessage(f, persistent, replyTo); err != nil {
 			return err
 		}
 		tx.copies, tx.stored = max(tx.copies, copies), tx.stored || persistent
 		return s.sendInTransaction(tx, target, size, c)
 	}
-	if persistent {
-		if err := s.keepCopies(c, copies); err != nil {
-			return err
-		}
-	}
 	if err := s.server.budget.take(size); err != nil {
 		return err
 	}
-	msg, err := s.newMessage(f, persistent, replyTo)
+	msg, copies, err := s.newMessage(f, persistent, replyTo)
+	if err == nil && persistent {
+		err = s.keepCopies(c, copies)
+	}
 	if err != nil {
 		s.server.budget.give(size)
 		return err
@@ -232,8 +224,9 @@ func existing(f *stomp.Frame, spelled bool) (bool, error) {
 
 // newMessage copies what a message is out of its frame: one allocation holds
 // the headers and the body as they came. A replyTo takes the place of the header
-// reply-to, and a timestamp is added where there is none.
-func (s *session) newMessage(f *stomp.Frame, persistent bool, replyTo string) (*destinations.Message, error) {
+// reply-to, and a timestamp is added where there is none. So many copies of it must be
+// kept.
+func (s *session) newMessage(f *stomp.Frame, persistent bool, replyTo string) (m *destinations.Message, copies int64, err error) {
 	content := make([]byte, 0, f.HeaderBytes()+stampBytes+1+len(f.Body))
 	var roles role
 	content, form := f.AppendHeaders(content, func(name []byte) bool {
@@ -251,17 +244,24 @@ func (s *session) newMessage(f *stomp.Frame, persistent bool, replyTo string) (*
 	headerBytes := len(content)
 	content = append(content, '\n')
 	content = append(content, f.Body...)
-	m := &destinations.Message{Content: content, HeaderBytes: int32(headerBytes), Form: uint8(form), Persistent: persistent}
-	if roles&roleProperties == 0 {
-		return m, nil
+	m = &destinations.Message{Content: content, HeaderBytes: int32(headerBytes), Form: uint8(form), Persistent: persistent}
+	copies = 1
+	if roles&roleCopies != 0 {
+		if copies, err = s.minCopies(f); err != nil {
+			return nil, 0, err
+		}
+		if copies > 1 && !persistent {
+			return nil, 0, refuse(codeHeader, "the header min-copies asks for %d brokers that keep this, and it is not stored: it is not persistent, or for a temporary destination", copies)
+		}
 	}
-	var err error
-	m.Props, err = properties(f, roles)
-	return m, err
+	if roles&roleProperties != 0 {
+		m.Props, err = properties(f, roles)
+	}
+	return m, copies, err
 }
 
 // A role says what the headers of a SEND are for, beyond being passed on.
-type role uint8
+type role uint16
 
 const (
 	roleReserved role = 1 << iota // it is not passed on
@@ -272,6 +272,7 @@ const (
 	roleGroup
 	roleDedup
 	roleLastValue
+	roleCopies // it says how many brokers must keep the message
 
 	roleProperties = rolePriority | roleExpiry | roleSchedule | roleGroup | roleDedup | roleLastValue // properties reads it
 )
@@ -297,7 +298,9 @@ func roleOf(name []byte) role {
 		return roleDedup
 	case headerLastValueKey, headerLastValueName:
 		return roleLastValue
-	case headerDestination, headerCreate, headerMinCopies, headerReceipt, headerTransaction, headerContentLength, headerLogin, headerPasscode,
+	case headerMinCopies:
+		return roleCopies | roleReserved
+	case headerDestination, headerCreate, headerReceipt, headerTransaction, headerContentLength, headerLogin, headerPasscode,
 		headerMessageID, headerSubscription, headerAck, headerRedelivered, headerDeliveryCount,
 		headerJMSXDeliveryCount, headerJMSXUserID, headerReceiptID, headerVersion, headerSession, headerServer, headerHeartBeat,
 		headerGroupFirst, headerOriginalDestination, headerOriginalMessageID, headerOriginalExpiration, headerDLQReason, headerDLQCount, headerDLQTime,

@@ -61,27 +61,34 @@ func parseMessageID(name, s string) (destinations.DeliveryID, bool) {
 	return d, ok
 }
 
-// appendAckID appends the ack of a delivery to the session with this mark.
-func appendAckID(dst []byte, sub uint32, tag uint64, mark string) []byte {
-	dst = strconv.AppendUint(dst, uint64(sub), 10)
-	dst = append(dst, '-')
-	dst = strconv.AppendUint(dst, tag, 10)
-	dst = append(dst, '-')
-	return append(dst, mark...)
+// beginAckID and endAckID append the ack of a delivery to the session with this mark.
+func beginAckID(dst []byte, sub uint32) []byte {
+	return append(strconv.AppendUint(dst, uint64(sub), 10), '-')
+}
+
+func endAckID(dst []byte, tag uint64, mark string) []byte {
+	return append(strconv.AppendUint(dst, tag, 10), mark...)
 }
 
 // parseAckID reads one of the session with this mark; it may be left out.
-func parseAckID(s, mark string) (destinations.DeliveryID, bool) {
-	var d destinations.DeliveryID
-	sub, tag, ok := strings.Cut(s, "-")
-	tag, of, marked := strings.Cut(tag, "-")
-	if marked && of != mark {
+func parseAckID(s, mark string) (d destinations.DeliveryID, ok bool) {
+	sub, rest, okSub := leadingID(s)
+	if !okSub || sub > 1<<32-1 || rest == "" || rest[0] != '-' {
 		return d, false
 	}
-	n, okSub := parseID(sub)
-	t, okTag := parseID(tag)
-	d.Sub, d.Tag = uint32(n), t
-	return d, ok && okSub && okTag && n <= 1<<32-1
+	tag, rest, okTag := leadingID(rest[1:])
+	d.Sub, d.Tag = uint32(sub), tag
+	return d, okTag && (rest == "" || rest == mark)
+}
+
+// leadingID reads a number as parseID does, of 19 digits at the most, and what is
+// behind it.
+func leadingID(s string) (n uint64, rest string, ok bool) {
+	i := 0
+	for ; i < len(s) && i < 19 && '0' <= s[i] && s[i] <= '9'; i++ {
+		n = n*10 + uint64(s[i]-'0')
+	}
+	return n, s[i:], i > 0 && s[0] != '0'
 }
 
 // acknowledgedID is the header in which the client of a session names a delivery,
@@ -90,7 +97,7 @@ func acknowledgedID(d destinations.DeliveryID, s *session) (header, id string) {
 	if d.ByMessage {
 		return headerMessageID, string(appendMessageID(nil, s.server.name, d.ID, d.Sub))
 	}
-	return headerID, string(appendAckID(nil, d.Sub, d.Tag, s.mark))
+	return headerID, string(endAckID(beginAckID(nil, d.Sub), d.Tag, s.mark))
 }
 
 // parseID reads a positive number as it is written by us: digits, the first

@@ -21,7 +21,7 @@ import (
 type session struct {
 	server *Server
 	id     uint64
-	mark   string // tells it from any other, of all epochs
+	mark   string // ends what names it, and tells it from any other, of all epochs
 	conn   net.Conn
 	logger *zap.Logger
 	out    *outbox
@@ -74,7 +74,7 @@ func newSession(server *Server, id uint64, conn net.Conn) *session {
 	s := &session{
 		server: server,
 		id:     id,
-		mark:   fmt.Sprintf("%d.%d", server.engine.epoch, id),
+		mark:   fmt.Sprintf("-%d.%d", server.engine.epoch, id),
 		conn:   conn,
 		since:  time.Now(),
 		logger: server.opts.Logger.With(zap.Uint64("session", id), zap.Stringer("client", conn.RemoteAddr())),

@@ -223,9 +223,9 @@ func (w *frameWriter) message(d *destinations.Delivery) {
 	b = appendMessageID(b, w.s.server.name, d.ID, copyFor(d))
 	b = append(b, '\n')
 	b = append(b, w.opening.subscription...)
-	if d.Ack != destinations.AckAuto && v == stomp.V12 {
-		b = append(b, headerAck+":"...)
-		b = appendAckID(b, d.Sub, d.Tag, w.s.mark)
+	if len(w.opening.ack) > 0 {
+		b = append(b, w.opening.ack...)
+		b = endAckID(b, d.Tag, w.s.mark)
 		b = append(b, '\n')
 	}
 	if d.Redelivered || d.Deliveries > 1 {
@@ -269,23 +269,27 @@ func (w *frameWriter) message(d *destinations.Delivery) {
 // begin as the one before did.
 type opening struct {
 	version stomp.Version
-	from    destinations.Destination
-	to      string // the subscription
+	of      *destinations.Label // what those have in common; nil: there was none yet
 
-	destination  []byte // the command and that header line; empty: there was none yet
+	destination  []byte // the command and that header line
 	subscription []byte // that one
+	ack          []byte // what that one begins with; empty: there is none
 }
 
 func (o *opening) fits(v stomp.Version, d *destinations.Delivery) bool {
-	return len(o.destination) > 0 && o.version == v && o.to == d.Subscription && o.from == d.Destination
+	return o.of == d.Label && o.version == v
 }
 
 func (o *opening) write(v stomp.Version, d *destinations.Delivery) {
-	o.version, o.from, o.to = v, d.Destination, d.Subscription
+	o.version, o.of = v, d.Label
 	o.destination = appendDestination(append(o.destination[:0], "MESSAGE\n"...), v, headerDestination, d.Destination)
 	o.subscription = o.subscription[:0]
 	if v != stomp.V10 || !strings.HasPrefix(d.Subscription, implicit) {
 		o.subscription = stomp.AppendHeader(o.subscription, v, headerSubscription, d.Subscription)
+	}
+	o.ack = o.ack[:0]
+	if d.Ack != destinations.AckAuto && v == stomp.V12 {
+		o.ack = beginAckID(append(o.ack, headerAck+":"...), d.Sub)
 	}
 }
 
