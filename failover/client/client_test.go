@@ -313,9 +313,9 @@ func takeSome(conn net.Conn, frames int, next map[string]int, seen map[string]bo
 func TestCloseInACallback(t *testing.T) {
 	t.Parallel()
 	b := listen(t)
-	var c *Client
-	closed := make(chan error, 1)
-	c, p := pair(t, b, "", Options{OnDisconnect: func(error) { closed <- c.Close(context.Background()) }})
+	made, closed := make(chan *Client, 1), make(chan error, 1)
+	c, p := pair(t, b, "", Options{OnDisconnect: func(error) { closed <- (<-made).Close(context.Background()) }})
+	made <- c
 	p.Close()
 	if err := wait(t, closed); err == nil || !strings.Contains(err.Error(), "callbacks") {
 		t.Errorf("got %v", err)
