@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // An Operator is what can be asked of a running node. [Node] is one.
@@ -50,7 +52,7 @@ func ListenControl(data string) (net.Listener, error) {
 const OperatorPatience = 20 * time.Second
 
 // ServeControl answers who comes to the control socket until ctx ends, and closes the listener.
-func ServeControl(ctx context.Context, listener net.Listener, o Operator) error {
+func ServeControl(ctx context.Context, listener net.Listener, o Operator, logger *zap.Logger) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, o.Status()) })
 	act := func(path string, fn func(*http.Request) error) {
@@ -67,12 +69,12 @@ func ServeControl(ctx context.Context, listener net.Listener, o Operator) error 
 	act("/switchover", func(r *http.Request) error { return o.Switchover(r.Context()) })
 	act("/promote", func(r *http.Request) error { return o.Promote(r.Context(), r.FormValue("accept-loss") == "true") })
 	act("/resync", func(r *http.Request) error { return o.Resync(r.Context()) })
-	return serveHTTP(ctx, listener, mux)
+	return serveHTTP(ctx, listener, mux, logger)
 }
 
 // ServeHealth answers load balancers until ctx ends, and closes the listener: GET /health is 200 where clients are served,
 // and else 503; with ?role=any, 200 on a standby that can take over too. The body is the role.
-func ServeHealth(ctx context.Context, listener net.Listener, status func() Status) error {
+func ServeHealth(ctx context.Context, listener net.Listener, status func() Status, logger *zap.Logger) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, r *http.Request) {
 		s := status()
@@ -81,21 +83,26 @@ func ServeHealth(ctx context.Context, listener net.Listener, status func() Statu
 		}
 		fmt.Fprintln(w, s.Role)
 	})
-	return serveHTTP(ctx, listener, mux)
+	return serveHTTP(ctx, listener, mux, logger)
 }
 
 // serveHTTP serves until ctx ends. Requests that are under way then are cut.
-func serveHTTP(ctx context.Context, listener net.Listener, handler http.Handler) error {
+func serveHTTP(ctx context.Context, listener net.Listener, handler http.Handler, logger *zap.Logger) error {
+	complaints, err := zap.NewStdLogAt(logger, zap.WarnLevel)
+	if err != nil {
+		return err
+	}
 	server := http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       30 * time.Second,
 		MaxHeaderBytes:    8 << 10,
+		ErrorLog:          complaints,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	err := server.Serve(listener)
+	err = server.Serve(listener)
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -112,7 +119,13 @@ func writeJSON(w http.ResponseWriter, v any) {
 }
 
 // A Control asks a node that runs on this machine. It implements what [Operator] has.
-type Control struct{ client http.Client }
+type Control struct {
+	client   http.Client
+	patience time.Duration // with a status
+}
+
+// statusPatience is how long a node may take to say how it is. It does so at once, unless its process stands still.
+const statusPatience = 5 * time.Second
 
 // NewControl makes one for the node with this data directory.
 func NewControl(data string) *Control {
@@ -120,12 +133,19 @@ func NewControl(data string) *Control {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", name)
 	}
-	return &Control{client: http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
+	transport := &http.Transport{DialContext: dial, DisableKeepAlives: true}
+	return &Control{client: http.Client{Transport: transport}, patience: statusPatience}
 }
 
 // Status asks for the node's. The error wraps that of the socket when no node of a pair runs there.
 func (c *Control) Status(ctx context.Context) (s Status, err error) {
-	return s, c.ask(ctx, http.MethodGet, "status", &s)
+	asking, cancel := context.WithTimeout(ctx, c.patience)
+	defer cancel()
+	err = c.ask(asking, http.MethodGet, "status", &s)
+	if err != nil && asking.Err() != nil && ctx.Err() == nil {
+		err = fmt.Errorf("the node's process does not answer, for %s: it was stopped, or its disk stands still", c.patience)
+	}
+	return s, err
 }
 
 // Switchover is that of [Operator].
@@ -139,7 +159,11 @@ func (c *Control) Promote(ctx context.Context, acceptLoss bool) error {
 // Resync is that of [Operator].
 func (c *Control) Resync(ctx context.Context) error { return c.act(ctx, "resync") }
 
+// act asks for something that may take a while of a process that answers.
 func (c *Control) act(ctx context.Context, what string) error {
+	if _, err := c.Status(ctx); err != nil {
+		return err
+	}
 	var answer controlAnswer
 	if err := c.ask(ctx, http.MethodPost, what, &answer); err != nil {
 		return err

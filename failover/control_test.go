@@ -4,11 +4,18 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 )
 
 // A scriptedOperator answers as it is told, and remembers what it was asked.
@@ -51,7 +58,7 @@ func TestControl(t *testing.T) {
 	o := &scriptedOperator{status: Status{Node: "a", Role: "master", Epoch: 7, InSync: []string{"a", "b"}, Lease: -1}}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- ServeControl(ctx, listener, o) }()
+	go func() { ended <- ServeControl(ctx, listener, o, zap.NewNop()) }()
 
 	c := NewControl(data)
 	got, err := c.Status(t.Context())
@@ -86,6 +93,61 @@ func TestControl(t *testing.T) {
 	}
 }
 
+func TestControlOfAProcessThatStandsStill(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	listener, err := ListenControl(data) // its system accepts connections, and nobody answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	c := NewControl(data)
+	c.patience = 20 * time.Millisecond
+	_, err = c.Status(t.Context())
+	const want = "the node's process does not answer, for 20ms: it was stopped, or its disk stands still"
+	if err == nil || err.Error() != want {
+		t.Errorf("status: %v", err)
+	}
+	if err := c.Switchover(t.Context()); err == nil || err.Error() != want {
+		t.Errorf("switchover: %v", err)
+	}
+}
+
+// A brokenListener fails to accept, once, as where the process has no descriptors left.
+type brokenListener struct {
+	net.Listener
+	failed bool
+}
+
+func (l *brokenListener) Accept() (net.Conn, error) {
+	if !l.failed {
+		l.failed = true
+		return nil, &net.OpError{Op: "accept", Err: syscall.EMFILE}
+	}
+	return l.Listener.Accept()
+}
+
+func TestHTTPComplainsInTheLog(t *testing.T) {
+	t.Parallel()
+	core, logs := observer.New(zapcore.InfoLevel)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	listener := &brokenListener{Listener: listenLoopback(t)}
+	go func() { ended <- ServeHealth(ctx, listener, func() Status { return Status{} }, zap.New(core)) }()
+	response, err := http.Get("http://" + listener.Addr().String() + "/health") // answered after the failure
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	if all := logs.FilterMessageSnippet("too many open files").All(); len(all) != 1 || all[0].Level != zapcore.WarnLevel {
+		t.Errorf("logged %v", logs.All())
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestHealth(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -106,7 +168,7 @@ func TestHealth(t *testing.T) {
 			address := listener.Addr().String()
 			ctx, cancel := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
-			go func() { ended <- ServeHealth(ctx, listener, func() Status { return c.status }) }()
+			go func() { ended <- ServeHealth(ctx, listener, func() Status { return c.status }, zap.NewNop()) }()
 			client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 			response, err := client.Get("http://" + address + "/health" + c.query)
 			if err != nil {

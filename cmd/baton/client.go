@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
@@ -28,14 +30,16 @@ func (s *servers) addFlags(cmd *cobra.Command) {
 	flags.StringVar(&s.passcode, "passcode", "", "passcode; better in the environment as BATON_PASSCODE, where others cannot see it")
 }
 
-// connect gives a connection to the first broker that answers.
-func (s *servers) connect(ctx context.Context, o client.Options) (*client.Client, error) {
+// connect gives a connection to the first broker that answers. Where none does and it goes on trying, stderr is told so.
+func (s *servers) connect(ctx context.Context, o client.Options, stderr io.Writer) (*client.Client, error) {
 	url, survives := failoverURL(s.said)
 	if _, err := client.ParseURL(url); err != nil {
 		return nil, usagef("--server: %v", err)
 	}
 	o.Login, o.Passcode = s.login, client.Secret(passcodeOr(s.passcode))
 	o.NoDeduplication = !survives // nothing is sent twice
+	v := vigil{stderr: stderr}
+	o.OnRetry, o.OnConnect = v.vain, v.over
 	return client.Dial(ctx, url, o)
 }
 
@@ -43,9 +47,43 @@ func (s *servers) connect(ctx context.Context, o client.Options) (*client.Client
 func failoverURL(said []string) (url string, survives bool) {
 	url = strings.Join(said, ",")
 	if strings.HasPrefix(url, "failover:") {
-		return url, true
+		return tellsOfRetries(url), true
 	}
 	return "failover:(" + url + ")?randomize=false&startupMaxReconnectAttempts=1&maxReconnectAttempts=0", false
+}
+
+// tellsOfRetries is the URL, with a number of attempts after which a person wants to know unless it says one: some 0.3 s where
+// connections are refused.
+func tellsOfRetries(url string) string {
+	const option = "warnAfterReconnectAttempts="
+	options := url[strings.LastIndexByte(url, ')')+1:]
+	switch {
+	case strings.Contains(options, option):
+		return url
+	case strings.Contains(options, "?"):
+		return url + "&" + option + "6"
+	}
+	return url + "?" + option + "6"
+}
+
+// A vigil tells once that no broker answers, and then when one does.
+type vigil struct {
+	stderr io.Writer
+	told   bool
+}
+
+func (v *vigil) vain(_ int, why error) {
+	if !v.told {
+		v.told = true
+		fmt.Fprintf(v.stderr, "baton: no broker serves yet, and it is tried again: %s\n", strings.Join(strings.Fields(why.Error()), " "))
+	}
+}
+
+func (v *vigil) over(c client.Connected) {
+	if v.told {
+		v.told = false
+		fmt.Fprintf(v.stderr, "baton: connected with %s\n", c.Address)
+	}
 }
 
 // passcodeOr is what the environment says where the command line does not.

@@ -35,17 +35,20 @@ type pairNode struct {
 func servePair(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) error {
 	logger := newLogger(cfg.Log, stderr)
 	// The doors before the house: an address in use must not cost a recovery.
-	clients, err := net.Listen("tcp", cfg.STOMP.Listen)
+	clients, err := listen("stomp.listen", cfg.STOMP.Listen)
 	if err != nil {
 		return err
 	}
 	defer clients.Close()
 	defer context.AfterFunc(ctx, func() { _ = clients.Close() })() // who comes then is better served elsewhere
-	peer, err := net.Listen("tcp", cfg.Failover.Listen)
+	peer, err := listen("failover.listen", cfg.Failover.Listen)
 	if err != nil {
 		return err
 	}
 	defer peer.Close()
+	if err := makeData(cfg.Data.Dir); err != nil {
+		return err
+	}
 	secret, err := cfg.Failover.ReadSecret()
 	if err != nil {
 		return err
@@ -88,7 +91,8 @@ func terms(f config.Failover) failover.Terms {
 	return failover.Terms{
 		Node: f.Node, Block: f.OnStandbyLoss == "block",
 		DegradeAfter: f.DegradeAfter, HoldTimeout: f.HoldTimeout, FenceAfter: f.FenceAfter, Lease: f.Lease, Beacon: f.Beacon,
-		Guard: 150 * time.Millisecond, Bias: f.Lease / 3, Retry: 250 * time.Millisecond, Refresh: 5 * time.Second, Bootstrap: 3 * time.Second,
+		// The clocks of both may differ by a tenth.
+		Guard: f.Lease / 10, Bias: f.Lease / 3, Retry: 250 * time.Millisecond, Refresh: 5 * time.Second, Bootstrap: 3 * time.Second,
 	}
 }
 
@@ -120,11 +124,11 @@ func (p *pairNode) run(ctx context.Context, door *failover.Door) error {
 		func() error { return door.Run(open) },
 	}
 	if p.cfg.Failover.Health != "" {
-		listener, err := net.Listen("tcp", p.cfg.Failover.Health)
+		listener, err := listen("failover.health", p.cfg.Failover.Health)
 		if err != nil {
 			return err
 		}
-		tasks = append(tasks, func() error { return failover.ServeHealth(ctx, listener, p.node.Status) })
+		tasks = append(tasks, func() error { return failover.ServeHealth(ctx, listener, p.node.Status, p.logger) })
 	}
 	tasks = append(tasks, func() error { return p.control(ctx) })
 	for _, task := range tasks {
@@ -150,13 +154,13 @@ func (p *pairNode) control(ctx context.Context) error {
 	}
 	listener, err := failover.ListenControl(p.cfg.Data.Dir)
 	if err != nil {
-		return err
+		return fmt.Errorf("data.dir: %w", err)
 	}
 	ready := fmt.Sprintf("baton ready: STOMP on %s, data in %s, node %s of the pair %s",
 		p.clients, p.cfg.Data.Dir, p.cfg.Failover.Node, p.cfg.Failover.Name)
 	p.logger.Info(ready)
 	fmt.Fprintln(p.stdout, ready)
-	return failover.ServeControl(ctx, listener, p.node)
+	return failover.ServeControl(ctx, listener, p.node, p.logger)
 }
 
 func (p *pairNode) journalOptions() journal.Options {

@@ -54,7 +54,7 @@ message is acknowledged after it was printed: what is not printed goes to anothe
 			}
 			ctx, stop := untilSignal(cmd.Context())
 			defer stop()
-			return r.run(ctx, args[0], mode, cmd.OutOrStdout())
+			return r.run(ctx, args[0], mode, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	r.servers.addFlags(cmd)
@@ -68,9 +68,9 @@ message is acknowledged after it was printed: what is not printed goes to anothe
 	return cmd
 }
 
-func (r *receive) run(ctx context.Context, destination string, mode stomp.AckMode, out io.Writer) error {
+func (r *receive) run(ctx context.Context, destination string, mode stomp.AckMode, out, stderr io.Writer) error {
 	r.again = map[string]bool{}
-	conn, err := r.servers.connect(ctx, client.Options{OnLostAck: r.noteLostAck})
+	conn, err := r.servers.connect(ctx, client.Options{OnLostAck: r.noteLostAck}, stderr)
 	if err != nil {
 		return err
 	}

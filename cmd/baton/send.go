@@ -50,7 +50,7 @@ each: when the command has succeeded, the broker has every message safe.`,
 			if err != nil {
 				return err
 			}
-			return s.run(cmd.Context(), messages, options, newProgress(cmd.ErrOrStderr()))
+			return s.run(cmd.Context(), messages, options, cmd.ErrOrStderr())
 		},
 	}
 	s.servers.addFlags(cmd)
@@ -61,12 +61,13 @@ each: when the command has succeeded, the broker has every message safe.`,
 
 // run sends until the messages are used up. A signal kills it as it kills any program: what has no receipt yet is
 // unknown then, as always.
-func (s *send) run(ctx context.Context, messages iter.Seq2[[]byte, error], options []func(*frame.Frame) error, p *progress) error {
-	conn, err := s.servers.connect(ctx, client.Options{})
+func (s *send) run(ctx context.Context, messages iter.Seq2[[]byte, error], options []func(*frame.Frame) error, stderr io.Writer) error {
+	conn, err := s.servers.connect(ctx, client.Options{}, stderr)
 	if err != nil {
 		return err
 	}
 	defer disconnect(ctx, conn)
+	p := newProgress(stderr)
 	defer p.done()
 	sent := 0
 	for body, err := range messages {

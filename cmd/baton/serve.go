@@ -88,11 +88,14 @@ func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) err
 // serveAlone is serve, and calls ready when the broker is about to let clients in.
 func serveAlone(ctx context.Context, cfg config.Config, stdout, stderr io.Writer, ready func()) error {
 	logger := newLogger(cfg.Log, stderr)
+	if err := makeData(cfg.Data.Dir); err != nil {
+		return err
+	}
 	if err := refusePair(cfg.Data.Dir); err != nil {
 		return err
 	}
 	// The door before the house: an address in use must not cost a recovery. Who knocks meanwhile waits.
-	listener, err := net.Listen("tcp", cfg.STOMP.Listen)
+	listener, err := listen("stomp.listen", cfg.STOMP.Listen)
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"sync/atomic"
 	"time"
 
@@ -21,9 +20,13 @@ const lookForLock = 100 * time.Millisecond
 
 // serveShared waits until no other process has the data directory, and then serves until ctx ends or the journal fails.
 func serveShared(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) error {
+	logger := newLogger(cfg.Log, stderr)
+	if err := makeData(cfg.Data.Dir); err != nil {
+		return err
+	}
 	var serving atomic.Bool
 	if cfg.Failover.Health != "" {
-		health, err := net.Listen("tcp", cfg.Failover.Health)
+		health, err := listen("failover.health", cfg.Failover.Health)
 		if err != nil {
 			return err
 		}
@@ -31,14 +34,13 @@ func serveShared(ctx context.Context, cfg config.Config, stdout, stderr io.Write
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			_ = failover.ServeHealth(ctx, health, func() failover.Status { return sharedStatus(serving.Load()) })
+			_ = failover.ServeHealth(ctx, health, func() failover.Status { return sharedStatus(serving.Load()) }, logger)
 		}()
 		defer func() {
 			cancel()
 			<-ended
 		}()
 	}
-	logger := newLogger(cfg.Log, stderr)
 	told := false
 	for {
 		err := journal.InUse(nil, journalDir(cfg.Data.Dir))

@@ -5,6 +5,7 @@ import (
 	"net"
 	"slices"
 	"testing"
+	"time"
 
 	"baton/config"
 	"baton/destinations"
@@ -142,6 +143,17 @@ func TestMaxConnections(t *testing.T) {
 	} {
 		if got := maxConnections(tc.asked, tc.files); got != tc.want {
 			t.Errorf("maxConnections(%d, %d) = %d, want %d", tc.asked, tc.files, got, tc.want)
+		}
+	}
+}
+
+// A lease of any length bears clocks of which one is a tenth faster than the other.
+func TestLeaseBearsClocks(t *testing.T) {
+	t.Parallel()
+	for _, lease := range []time.Duration{300 * time.Millisecond, 1500 * time.Millisecond, 15 * time.Second} {
+		o := terms(config.Failover{Lease: lease})
+		if o.Guard != lease/10 {
+			t.Errorf("of a lease of %s the master leaves %s", lease, o.Guard)
 		}
 	}
 }
