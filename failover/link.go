@@ -72,6 +72,9 @@ func broken(err error) *Broken {
 	return &Broken{Invalid, err}
 }
 
+// proofTime is how long who connects may take to prove that it has the secret. That needs one round trip.
+const proofTime = time.Second
+
 // A Link is a connection to the other node, after both have proved who they are and said HELLO. Run drives it.
 type Link struct {
 	opt   LinkOptions
@@ -97,8 +100,8 @@ func Dial(ctx context.Context, address string, opt LinkOptions, mine func(peer H
 	return meet(ctx, conn, opt, true, mine)
 }
 
-// Accept exchanges HELLOs on a connection that the other node made; mine makes this node's answer. It closes the connection
-// where it fails.
+// Accept exchanges HELLOs on a connection that the other node made; mine makes this node's answer, to a peer that has proved
+// itself. It closes the connection where it fails.
 func Accept(ctx context.Context, conn net.Conn, opt LinkOptions, mine func(peer Hello) Hello) (*Link, error) {
 	opt.setDefaults()
 	ctx, cancel := context.WithTimeout(ctx, opt.Greet)
@@ -108,9 +111,16 @@ func Accept(ctx context.Context, conn net.Conn, opt LinkOptions, mine func(peer 
 
 func meet(ctx context.Context, conn net.Conn, opt LinkOptions, dialled bool, mine func(peer Hello) Hello) (*Link, error) {
 	tune(conn)
-	end := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	late := func() { _ = conn.SetDeadline(time.Unix(1, 0)) }
+	end := context.AfterFunc(ctx, late)
 	defer end()
+	limit := opt.Greet
+	if !dialled {
+		limit = min(limit, proofTime)
+	}
+	hurry := time.AfterFunc(limit, late)
 	node, s, err := handshake(conn, &opt, dialled)
+	hurry.Stop()
 	var peer Hello
 	if err == nil {
 		peer, err = exchange(conn, s, node, dialled, mine)

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -138,6 +140,20 @@ func TestUngreeted(t *testing.T) {
 		}
 		_ = there.Close()
 	}
+}
+
+// Who connects proves itself soon, whatever time there is for all that follows.
+func TestProofIsDueSoon(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		here, there := net.Pipe()
+		defer there.Close()
+		begun := time.Now()
+		_, err := Accept(t.Context(), here, LinkOptions{Node: "a", Greet: time.Hour}, nil)
+		if took := time.Since(begun); !errors.Is(err, os.ErrDeadlineExceeded) || took != proofTime {
+			t.Errorf("got %v after %v", err, took)
+		}
+	})
 }
 
 // runLinks runs a master and a standby over TCP. The returned function ends the side that it is told to end and returns how

@@ -22,9 +22,7 @@ import (
 const (
 	refusedWait = 20 * time.Millisecond // between the two attempts of R13
 	cutShort    = 4                     // attempts at a node that listens and greets nobody
-	// maxGreetings bounds the connections that have not proved yet whose they are.
-	maxGreetings = 16
-	warnEvery    = 10 * time.Second // of strangers
+	warnEvery   = 10 * time.Second      // of strangers
 )
 
 // meet looks for the other node as long as there is no connection and this node is not master; when a master is lost, at
@@ -102,21 +100,12 @@ func (t *Term) seekPeer(within time.Duration) {
 
 // receive takes connections of the other node.
 func (t *Term) receive() {
-	greetings := make(chan struct{}, maxGreetings)
+	var waiting greetings
 	for {
 		select {
 		case conn := <-t.n.incoming:
-			select {
-			case greetings <- struct{}{}:
-			default: // strangers have taken all places; the other node comes again
-				_ = conn.Close()
-				continue
-			}
-			begun := t.job(func() {
-				defer func() { <-greetings }()
-				t.welcomePeer(conn)
-			})
-			if !begun {
+			waiting.add(conn)
+			if !t.job(func() { t.welcomePeer(conn, &waiting) }) {
 				_ = conn.Close()
 			}
 		case <-t.ctx.Done():
@@ -125,8 +114,12 @@ func (t *Term) receive() {
 	}
 }
 
-func (t *Term) welcomePeer(conn net.Conn) {
-	link, err := Accept(t.ctx, conn, t.linkOptions(), t.hello)
+func (t *Term) welcomePeer(conn net.Conn, waiting *greetings) {
+	link, err := Accept(t.ctx, conn, t.linkOptions(), func(peer Hello) Hello {
+		waiting.remove(conn)
+		return t.hello(peer)
+	})
+	waiting.remove(conn)
 	if err != nil {
 		if t.ctx.Err() == nil {
 			t.n.strangers.warn(t.logger, "a connection was refused that is not the other node's",
