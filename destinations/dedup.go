@@ -53,7 +53,7 @@ func (m *Machine) duplicate(o *Outgoing) bool {
 	if w == nil {
 		return false
 	}
-	m.trim(w, m.now.UnixMilli())
+	m.trim(w, m.now.UnixMilli(), m.others.ahead)
 	return w.seen[m.dedupID(o)] > 0
 }
 
@@ -135,7 +135,27 @@ func (m *Machine) applyDedup(r *record) {
 func (m *Machine) remember(r *record) {
 	w := m.window(r.destination())
 	m.see(w, sighting{id: r.id, at: r.at, seq: r.seq})
-	m.trim(w, r.at)
+	if r.replayed {
+		m.others.said = r.at
+		m.trim(w, r.at, 0)
+	} else {
+		m.trim(w, r.at, m.others.ahead)
+	}
+}
+
+// otherClock is that of who made the entries that are replayed. Either may be wrong by more than
+// a window lasts: what was seen by that one is as old as that one says.
+type otherClock struct {
+	said  int64  // Unix ms: by the last entry that tells
+	heard int64  // what it said when they were compared
+	ahead int64  // ms that this clock showed more, or a little more than that; 0: they were not compared
+	until uint64 // the Seq up to which entries go by that one; 0: all do
+}
+
+func (c *otherClock) compare(now time.Time) {
+	if c.until == 0 && c.said != c.heard {
+		c.heard, c.ahead = c.said, now.UnixMilli()-c.said
+	}
 }
 
 // window is that of d, made if there is none.
@@ -157,11 +177,16 @@ func (m *Machine) see(w *window, s sighting) {
 	m.bytes += s.size()
 }
 
-// trim forgets the ids of w that are too many or too old.
-func (m *Machine) trim(w *window, now int64) {
+// trim forgets the ids of w that are too many or too old, by a clock that is so far ahead of
+// the other one.
+func (m *Machine) trim(w *window, now, ahead int64) {
 	for w.sightings.len() > 0 {
 		oldest := w.sightings.at(0)
-		if w.sightings.len() <= w.policy.DedupCount && oldest.at > now-w.policy.DedupWindow.Milliseconds() {
+		at := oldest.at
+		if oldest.seq != 0 && (m.others.until == 0 || oldest.seq <= m.others.until) {
+			at += ahead
+		}
+		if w.sightings.len() <= w.policy.DedupCount && at > now-w.policy.DedupWindow.Milliseconds() {
 			return
 		}
 		if w.seen[oldest.id]--; w.seen[oldest.id] == 0 {
@@ -183,15 +208,17 @@ func (m *Machine) trimWindows() {
 	}
 	m.trimmed = m.now
 	for _, w := range m.windows {
-		m.trim(w, m.now.UnixMilli())
+		m.trim(w, m.now.UnixMilli(), m.others.ahead)
 	}
 }
 
 // Forget is for a machine that only replays, and takes no memory but of what is
 // stored: it forgets the deduplication ids that are too old by now, as a Step
-// does by the way. It makes no entry.
+// does by the way. It makes no entry. How old they are it knows by the clock of who
+// made the entries.
 func (m *Machine) Forget(now time.Time) {
 	m.now, m.millis = now, now.UnixMilli()
+	m.others.compare(now)
 	m.trimWindows()
 }
 

@@ -215,3 +215,46 @@ func TestDedupIsJoined(t *testing.T) {
 		t.Error("the next message is joined to them")
 	}
 }
+
+// Who takes over goes by its own clock, and what it was told before is as old as the other's clock says: neither is an id
+// forgotten early, nor kept for much longer, if one of the clocks is wrong.
+func TestDedupByAnotherClock(t *testing.T) {
+	t.Parallel()
+	const window = 10 * time.Minute
+	for _, wrong := range []time.Duration{0, 15 * time.Minute, 48 * time.Hour, -15 * time.Minute, -48 * time.Hour} {
+		t.Run(wrong.String(), func(t *testing.T) {
+			t.Parallel()
+			d := newDeduper(t, 1000, window)
+			standby := New(d.opts)
+			told := 0
+			tell := func() {
+				for ; told < len(d.entries); told++ {
+					if err := standby.Replay(d.entries[told]); err != nil {
+						t.Fatal(err)
+					}
+				}
+				standby.Forget(d.now.Add(wrong))
+			}
+			d.send("older")
+			tell()
+			d.now = d.now.Add(window / 2)
+			d.send("a")
+			tell()
+			d.now = d.now.Add(window / 4)
+			tell()
+			d.m, d.now = standby, d.now.Add(wrong)
+			d.step(Command{Op: Start})
+			if !d.send("a") || !d.send("older") {
+				t.Error("an id was forgotten early")
+			}
+			d.now = d.now.Add(window / 2)
+			if d.send("older") || !d.send("a") {
+				t.Error("an id was kept for too long, or another forgotten early")
+			}
+			d.now = d.now.Add(window)
+			if d.send("a") {
+				t.Error("an id was kept for too long")
+			}
+		})
+	}
+}

@@ -80,6 +80,7 @@ type Machine struct {
 	sessions map[uint64]*session
 	windows  map[Destination]*window // of deduplication ids
 	trimmed  time.Time               // when all windows were looked at
+	others   otherClock              // of ids that this machine has from the log
 
 	watchers patternSet[*subscription] // those with wildcards or several destinations
 	watching int                       // patterns in watchers
@@ -176,6 +177,7 @@ func (m *Machine) do(c *Command, out *Effects) error {
 	}
 	switch c.Op {
 	case Start:
+		m.others.until = m.last
 		m.record(&record{kind: KindStart}, out)
 		m.startTimers()
 		return nil
