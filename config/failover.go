@@ -55,7 +55,7 @@ func defaultFailover() Failover {
 		Beacon:        300 * time.Millisecond,
 		FenceAfter:    4 * time.Second,
 		Retain:        GiB,
-		SyncRate:      64 * MiB,
+		SyncRate:      16 * MiB,
 		Register:      Register{URLs: []URL{}, Bucket: "baton"},
 	}
 }
