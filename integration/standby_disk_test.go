@@ -25,6 +25,7 @@ func TestStandbyDisk(t *testing.T) {
 		change func(t *testing.T, p *busyPair, standby int)
 	}{
 		{"its journal is gone", func(t *testing.T, p *busyPair, standby int) { remove(t, p.journalOf(standby)) }},
+		{"its journal was removed while it ran", removeUnderIt},
 		{"it is a new one", func(t *testing.T, p *busyPair, standby int) { remove(t, p.nodes[standby].options.Data) }},
 		{"it is as it was earlier", putBack},
 		{"a bit in it has flipped", flipAndReplace},
@@ -83,6 +84,17 @@ func putBack(t *testing.T, p *busyPair, standby int) {
 	if err := os.Rename(earlier, data); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// removeUnderIt removes the journal of a standby that runs and is in sync, and what it writes then: it is not known as the one that
+// the register lists when it is started again.
+func removeUnderIt(t *testing.T, p *busyPair, standby int) {
+	t.Helper()
+	p.start(standby)
+	master := p.awaitSync()
+	remove(t, p.journalOf(standby))
+	p.work(200)
+	p.leaveAlone(master)
 }
 
 // flipAndReplace damages the journal of a standby. The node says where, and ends; it is not to be repaired, which would leave
