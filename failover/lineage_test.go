@@ -166,6 +166,30 @@ func TestPlans(t *testing.T) {
 	}
 }
 
+// A journal that is a beginning of the master's, as far as the lineages tell, need not be kept when a snapshot replaces it.
+func TestCoveredPlans(t *testing.T) {
+	t.Parallel()
+	lineage := Lineage{{3, 10}, {5, 40}}
+	for name, c := range map[string]struct {
+		overruled uint32
+		hello     Hello
+		want      bool
+	}{
+		"it is behind what is there":  {0, Hello{Lineage: lineage, End: journal.Position{Seq: 15, Epoch: 3}}, true},
+		"an operator's word long ago": {2, Hello{Lineage: lineage, End: journal.Position{Seq: 15, Epoch: 3}}, true},
+		"an operator's word since":    {3, Hello{Lineage: lineage, End: journal.Position{Seq: 15, Epoch: 3}}, false},
+		"it has more":                 {0, Hello{Lineage: Lineage{{3, 10}, {4, 15}}, End: journal.Position{Seq: 18, Epoch: 4}}, false},
+		"it shares nothing":           {0, Hello{Lineage: Lineage{{2, 7}}, End: journal.Position{Seq: 15, Epoch: 2}}, false},
+		"it is to be replaced":        {0, Hello{Lineage: lineage, End: journal.Position{Seq: 15, Epoch: 3}, Resync: true}, false},
+	} {
+		c.hello.Cluster = ID{1}
+		p := planFor(&history{cluster: ID{1}, lineage: lineage, overruled: c.overruled, end: journal.Position{Seq: 60, Epoch: 5}, from: 20}, &c.hello)
+		if !p.Snapshot || p.Covered != c.want {
+			t.Errorf("%s: planned %+v, want covered: %t", name, p, c.want)
+		}
+	}
+}
+
 func TestLineageIsBounded(t *testing.T) {
 	t.Parallel()
 	var l Lineage

@@ -174,6 +174,9 @@ func (t *Term) linked(link *Link) {
 	if old != nil {
 		old.hangup()
 	}
+	if !hello.Master {
+		t.n.opt.Door.Silent(true) // what it leads to is none
+	}
 	t.logger.Info("connected with the other node", zap.String("node", hello.Node), zap.String("role", hello.Role),
 		zap.Uint32("epoch", hello.Epoch), zap.Uint64("end", hello.End.Seq))
 	t.handle(Event{Kind: OnLinked, Link: l.number, Peer: peerOf(&hello)})
@@ -211,7 +214,7 @@ func (t *Term) serveLink(l *numberedLink) (again bool) {
 	if current {
 		t.link, t.closed = nil, broken.Ending == Closed
 		t.parted()
-		t.n.opt.Door.Silent(false)
+		t.n.opt.Door.Silent(true)
 	}
 	if l.quiet != nil {
 		l.quiet.Stop()
@@ -339,6 +342,7 @@ func (t *Term) follow(link uint64, epoch uint32) {
 	t.linkMu.Unlock()
 	if hello.Advertise != "" {
 		t.n.opt.Door.Relay(hello.Advertise)
+		t.n.opt.Door.Silent(hello.Role == Activating.String()) // its door may lead here yet
 	}
 	l.stream = func() (Stream, error) {
 		for _, before := range earlier { // one at a time changes the journal
@@ -361,7 +365,7 @@ func (t *Term) follow(link uint64, epoch uint32) {
 func (t *Term) mastered(l *numberedLink) func(Signal) {
 	signalled := t.signalled(l.number)
 	return func(s Signal) {
-		if s.Kind == Beacon {
+		if s.Kind == Beacon && s.Seq > 0 { // something is committed: it serves
 			t.speaks(l)
 		}
 		signalled(s)
@@ -369,7 +373,8 @@ func (t *Term) mastered(l *numberedLink) func(Signal) {
 }
 
 // quietTime is how long a master may say nothing before clients are not led to it any more, until it speaks again or there is
-// another. It may be dead, and its system still accept connections: a client that is led there loses its own.
+// another. It may be dead, and its system still accept connections: a client that is led there loses its own. Nor are they while
+// it is not connected: it may lead clients here by then, and two doors that lead to each other take all that there is.
 func (t *Term) quietTime() time.Duration { return t.n.opt.Terms.Beacon * 3 / 2 }
 
 func (t *Term) speaks(l *numberedLink) {

@@ -229,6 +229,8 @@ func (p *twosome) awaitRole(i int, wanted Role) {
 		}
 		select {
 		case <-changed:
+		case <-term.ctx.Done(): // there is another one soon
+			time.Sleep(time.Millisecond)
 		case <-late:
 			p.t.Fatalf("node %d: %+v", i, p.nodes[i].Status())
 		}

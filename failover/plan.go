@@ -14,6 +14,7 @@ type Plan struct {
 	Snapshot bool             `json:"snapshot,omitempty"` // a whole journal comes, and takes the place of the standby's
 	Cut      bool             `json:"cut,omitempty"`      // the standby has records after From; they go aside
 	Surplus  bool             `json:"surplus,omitempty"`  // what is cut was never acknowledged (S7)
+	Covered  bool             `json:"covered,omitempty"`  // what a snapshot replaces was all in this log: it need not be kept
 	End      journal.Position `json:"end"`                // where the standby has said that its journal ends: it is for no other. Zero: not told
 	From     journal.Position `json:"from"`               // where the journal ends when the records come; for a snapshot, where that begins
 	Cluster  ID               `json:"cluster"`            // of the pair
@@ -60,6 +61,8 @@ func (p *Plan) join(mine *history, peer *Hello) {
 		return
 	case !ok, seq < mine.from, seq+1 < peer.First:
 		p.Snapshot = true
+		// The lineages alone tell, so they must be beyond doubt: an operator can have one number used for two epochs.
+		p.Covered = ok && seq == peer.End.Seq && mine.overruled < peer.End.Epoch
 		return
 	}
 	at, err := mine.at(seq)

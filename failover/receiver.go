@@ -230,7 +230,8 @@ func (r *Receiver) acceptSnapshotEnd(f frame) error {
 		err = r.opt.OnReplace()
 	}
 	if err == nil {
-		err = r.log.replace(r.plan.Cluster, r.plan.Lineage, r.log.End().Seq > 0)
+		end := r.log.End()
+		err = r.log.replace(r.plan.Cluster, r.plan.Lineage, end.Seq > 0 && !(r.plan.Covered && end == r.plan.End))
 	}
 	if err == nil {
 		err = fmt.Errorf("%w, up to seq %d", ErrReplaced, e.end.Seq)

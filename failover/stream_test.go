@@ -185,6 +185,13 @@ func filled(t *testing.T) *node {
 	n.retain = 1
 	n.crash(memfs.All)
 	n.lead(1)
+	n.fill()
+	return n
+}
+
+// fill gives a master more than it retains for a standby.
+func (n *node) fill() {
+	n.t.Helper()
 	for range 200 {
 		n.append(1, 2, 900)
 	}
@@ -195,9 +202,8 @@ func filled(t *testing.T) *node {
 	n.flush()
 	n.log.Commit(n.log.Last())
 	if n.log.j().First() == 1 {
-		t.Fatal("nothing was trimmed")
+		n.t.Fatal("nothing was trimmed")
 	}
-	return n
 }
 
 func TestSnapshotCutAnywhere(t *testing.T) {
@@ -225,6 +231,29 @@ func TestSnapshotCutAnywhere(t *testing.T) {
 		if whole {
 			return
 		}
+	}
+}
+
+// What a standby has that was away for too long is all in the snapshot: nothing is kept aside.
+func TestSnapshotOfAStandbyThatIsBehind(t *testing.T) {
+	t.Parallel()
+	master, standby := newNode(t, "a"), newNode(t, "b")
+	master.retain = 1
+	master.crash(memfs.All)
+	master.lead(1)
+	join(t, master, standby, 1)
+	standby.flush()
+	master.fill()
+	c := connect(master, standby, 1)
+	snapshot := c.sender.Plan().Snapshot
+	c.close()
+	if !snapshot {
+		t.Fatalf("planned %+v", c.sender.Plan())
+	}
+	join(t, master, standby, 1)
+	checkEqual(t, master, standby, 200)
+	if names := strings.Join(standby.disk.Names(), "\n"); strings.Contains(names, divergentPrefix) {
+		t.Errorf("kept aside is what the master has: %s", names)
 	}
 }
 

@@ -496,7 +496,11 @@ func TestStatusOfAMasterWithoutItsStandby(t *testing.T) {
 	term.link.Close()
 	term.linkMu.Unlock()
 	<-parted[master]
+	<-parted[1-master]
 	armed.Store(false)
+	if _, speaks := p.nodes[1-master].opt.Door.look(); speaks == nil {
+		t.Error("the standby leads clients to a master that it is not connected with")
+	}
 	if s := term.Status(); s.Role != "held" || s.Peer.Linked || !s.Serving || s.Since != s.Peer.Since {
 		t.Errorf("without its standby: %+v", s)
 	}
@@ -530,5 +534,68 @@ func TestStatusOfANewConnection(t *testing.T) {
 	watched.Store("")
 	if s := term.Status(); !s.Peer.Linked {
 		t.Errorf("peer %+v, and it is connected", s.Peer)
+	}
+}
+
+// A slowBroker begins all epochs but the first when it may.
+type slowBroker struct {
+	*quietBroker
+	may <-chan struct{}
+}
+
+func (b slowBroker) Recover(ctx context.Context, log *Log, name string, epoch uint32) error {
+	if epoch > 1 {
+		select {
+		case <-b.may:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return b.quietBroker.Recover(ctx, log, name, epoch)
+}
+
+// A door leads to a master that serves. One that does not yet might lead clients here, and so on for ever.
+func TestDoorWaitsForAMasterThatServes(t *testing.T) {
+	t.Parallel()
+	may := make(chan struct{})
+	p := newTwosome(t, func(o *NodeOptions) {
+		quiet := o.NewBroker
+		o.NewBroker = func(t *Term) Broker { return slowBroker{quiet(t).(*quietBroker), may} }
+	})
+	master := p.awaitMaster()
+	p.awaitDuplex(master)
+	if err := p.nodes[master].Switchover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.awaitRole(1-master, Activating)
+	p.awaitRole(master, Standby)
+	p.awaitPromise(1 - master)
+	w, speaks := p.nodes[master].opt.Door.look()
+	if w.address != p.options[1-master].Advertise || speaks == nil {
+		t.Fatalf("the door leads to %q, at once: %t", w.address, speaks == nil)
+	}
+	close(may)
+	<-speaks
+	if got := p.awaitMaster(); got != 1-master {
+		t.Errorf("node %d serves", got)
+	}
+}
+
+// awaitPromise waits until the other node has heard a beacon of this one.
+func (p *twosome) awaitPromise(i int) {
+	p.t.Helper()
+	term, err := p.nodes[i].current()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for late := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) { // nothing tells of it
+		promised := false
+		term.look(func(s *State) { promised = s.peer.promised })
+		if promised {
+			return
+		}
+		if time.Now().After(late) {
+			p.t.Fatalf("node %d: %+v", i, p.nodes[i].Status())
+		}
 	}
 }
