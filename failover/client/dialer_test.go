@@ -5,18 +5,29 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/go-stomp/stomp/v3"
 )
 
-// refusing is an address at which nobody listens.
+// refusing is an address at which nobody listens, and nobody else will: it is taken.
 func refusing(t *testing.T) string {
 	t.Helper()
-	b := listen(t)
-	b.listener.Close()
-	return b.addr()
+	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Close(socket) })
+	if err := syscall.Bind(socket, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	at, err := syscall.Getsockname(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("127.0.0.1:%d", at.(*syscall.SockaddrInet4).Port)
 }
 
 func TestConnectFrame(t *testing.T) {
