@@ -481,7 +481,7 @@ func TestFaultInACut(t *testing.T) {
 			t.Parallel()
 			places := k.places()
 			after := places[len(places)/2]
-			for index, more := 0, true; more; index++ {
+			for index, more := 0, true; more; index += cutFaults {
 				disk, calls := k.disk.CrashClone(memfs.All), 0
 				var hurt memfs.Call
 				disk.OnCall(func(c memfs.Call) error {

@@ -8,4 +8,5 @@ const (
 	crashStates = 100_000
 	cutPlaces   = 6
 	cutCalls    = 13
+	cutFaults   = 1
 )
