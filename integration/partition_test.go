@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -106,6 +107,9 @@ func (c partition) kind() (kind string, bound time.Duration) {
 	return "nobody", 0
 }
 
+// judgeEvery is how many plans a pair goes through before another one takes its place: a long campaign is judged while it goes on.
+const judgeEvery = 25
+
 // everyEffect is how long a partition lasts at least: the longest time that the protocol knows, failover.fence_after, is over.
 const everyEffect = 5 * time.Second
 
@@ -122,12 +126,16 @@ func TestPartitions(t *testing.T) {
 	plans := plannedPartitions(rand.New(rand.NewPCG(*seed, 2)))
 	var all pauses
 	sideBySide(t, len(plans), 8, 2, func(t *testing.T, from, to int, rng *rand.Rand) {
-		p := newIslandPair(t, rng)
-		for _, plan := range plans[from:to] {
-			p.cutOff(plan, &all)
+		for plans := range slices.Chunk(plans[from:to], judgeEvery) {
+			t.Run("", func(t *testing.T) {
+				p := newIslandPair(t, rng)
+				for _, plan := range plans {
+					p.cutOff(plan, &all)
+				}
+				p.rest()
+				p.judge()
+			})
 		}
-		p.rest()
-		p.judge()
 	})
 	all.report(t, "until the first receipt")
 }
