@@ -7,8 +7,8 @@ package journal_test
 const (
 	stride      = 61
 	faultStride = 37
-	crashStates = 600
-	cutPlaces   = 61
-	cutCalls    = 97
+	crashStates = 3_000
+	cutPlaces   = 29
+	cutCalls    = 47
 	cutFaults   = 7
 )
