@@ -58,16 +58,25 @@ func (t *turn) consider(r *Reading) {
 }
 
 // suspicious is R9: this cannot be the newest that was ever there.
-func (t *turn) suspicious(r *Reading) bool {
+func (t *turn) suspicious(r *Reading) bool { return t.flaw(r) != "" }
+
+// flaw says what is suspicious; empty: nothing.
+func (t *turn) flaw(r *Reading) string {
+	p := &t.peer.says
 	member := t.kept.Cluster != ID{}
 	switch {
+	case !r.Found && (member || r.Revision != 0 || p.Cluster != ID{}):
+		return noRecord
 	case !r.Found:
-		return member || r.Revision != 0 || t.peer.says.Cluster != ID{}
+		return ""
 	case member && r.Record.Cluster != t.kept.Cluster:
-		return true
+		return otherRecord
+	case older(r, t.kept.Promised, t.kept.RegRev):
+		return olderRecord
+	case p.Cluster == r.Record.Cluster && older(r, p.Promised, p.RegRev):
+		return olderThanPeers
 	}
-	p := &t.peer.says
-	return older(r, t.kept.Promised, t.kept.RegRev) || p.Cluster == r.Record.Cluster && older(r, p.Promised, p.RegRev)
+	return ""
 }
 
 // older compares with what a node has kept. A revision counts within its epoch alone: a register that is written anew begins

@@ -188,6 +188,7 @@ func (t *Term) Status() Status {
 	} else {
 		s.Committed = t.log.Committed()
 	}
+	s.Waits = t.whyNot()
 	t.statusMu.Lock()
 	defer t.statusMu.Unlock()
 	s.Since, s.Reason, s.Alarms = t.since, t.reason, append(s.Alarms, t.alarms...)

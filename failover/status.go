@@ -33,6 +33,7 @@ type Status struct {
 	Register RegisterStatus `json:"register"`
 	Alarms   []string       `json:"alarms"` // what an operator must see to: SOLO, ARBITER_SUSPECT, REGISTER_AWAY, …
 	Reason   string         `json:"reason"` // of the last change of role, or of a fault
+	Waits    string         `json:"waits"`  // why it is no master though it follows none, and what to do; empty: nothing is wrong
 
 	// Names of the directories in which it keeps what the pair does not have.
 	Divergent []string `json:"divergent"` // what may have been acknowledged
@@ -65,6 +66,9 @@ func (s *Status) Print(w io.Writer) error {
 	line("role", "%s%s", s.Role, since(s.Since))
 	if s.Reason != "" {
 		line("because", "%s", s.Reason)
+	}
+	if s.Waits != "" {
+		line("waits", "%s", s.Waits)
 	}
 	line("epoch", "%d", s.Epoch)
 	line("master", "%s", orNobody(s.Master, s.MasterAddress))

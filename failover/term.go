@@ -146,6 +146,7 @@ func (t *Term) run() error {
 	t.job(t.heed)
 	t.job(t.readLog)
 	t.job(t.watchRegister)
+	t.job(t.tellWhyNot)
 	t.job(t.meet)
 	t.job(t.receive)
 	t.job(func() { t.n.opt.Register.Watch(t.ctx, t.saw) })

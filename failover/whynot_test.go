@@ -1,0 +1,112 @@
+package failover
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// Node b, with the journal 2, has lost its master a, or never found one.
+func TestWhyNot(t *testing.T) {
+	t.Parallel()
+	a, b, lost := Member{"a", ID{1}}, Member{"b", ID{2}}, Member{"b", ID{9}}
+	member := Kept{Cluster: ID{1}, JournalID: ID{2}, Promised: 3, RegRev: 7}
+	record := func(members ...Member) Reading {
+		return Reading{Revision: 7, Found: true, Record: Record{Cluster: ID{1}, Epoch: 3, Master: "a", InSync: members}}
+	}
+	rolledBack := record(a, b)
+	rolledBack.Record.MinSeq = 6
+	foreign := record(a, Member{"c", ID{5}})
+	foreign.Record.Cluster = ID{8}
+	older := record(a, b)
+	older.Revision = 6
+	journal2 := &Peer{Node: "a", Cluster: ID{1}, JournalID: ID{7}, Promised: 3}
+	for _, c := range []struct {
+		name    string
+		kept    Kept
+		reading Reading
+		peer    *Peer // nil: it is not reached
+		want    string
+	}{
+		{"not listed", member, record(a), nil, "does not list it in sync. Node a has everything: start it. If that is lost for good: baton failover promote"},
+		{"the other's disk is lost", member, record(a), journal2, "Node a alone had everything, and has another journal now: put its data directory back"},
+		{"its own disk is lost", Kept{JournalID: ID{2}}, record(lost), nil, "knows node b by another journal, 09000000000000000000000000000000: this one is new"},
+		{"nobody else has it", Kept{JournalID: ID{2}}, record(lost), nil, "No other node has everything: put the data directory back that was here"},
+		{"rolled back", member, rolledBack, nil, "ends with seq 5 and had seq 6: an old copy of the data directory was put back. Node a has everything"},
+		{"new, and the register another pair's", Kept{JournalID: ID{2}}, foreign, nil, "whose master is a: start that, and this node gets a copy. If it is another pair, failover.name"},
+		{"another pair's", member, foreign, nil, otherRecord},
+		{"nothing there", member, Reading{}, nil, noRecord},
+		{"an old copy", member, older, nil, olderRecord},
+		{"older than the other's", Kept{JournalID: ID{2}}, older, &Peer{Node: "a", Cluster: ID{1}, JournalID: ID{1}, Promised: 4}, olderThanPeers},
+		{"new", Kept{JournalID: ID{2}}, Reading{}, &Peer{Node: "a", JournalID: ID{1}, End: 4}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := NewState(1, &lateTerms, Start{Kept: c.kept, End: 5, LastEpoch: c.kept.Promised})
+			if c.want == "" { // it has data of its own, and begins
+				s.Step(1, Event{Kind: OnSeen, Reading: &c.reading}, nil)
+				if got := s.WhyNot(&c.reading); s.Role() != Candidate || !strings.Contains(got, "waits for the answer") {
+					t.Errorf("%s waits: %s", s.Role(), got)
+				}
+				return
+			}
+			later := 1 + 10*time.Second
+			s.Step(later, Event{Kind: OnTick}, nil)
+			if c.peer != nil {
+				s.Step(later, Event{Kind: OnLinked, Link: 1, Peer: c.peer}, nil)
+			} else {
+				s.Step(later, Event{Kind: OnUnreached}, nil)
+			}
+			s.Step(later, Event{Kind: OnSeen, Reading: &c.reading}, nil)
+			if got := s.WhyNot(&c.reading); !strings.Contains(got, c.want) {
+				t.Errorf("%s waits: %s\nwant: %s", s.Role(), got, c.want)
+			}
+		})
+	}
+}
+
+// What passes: the register that does not answer, the peer that was not asked, the promise.
+func TestWhyNotYet(t *testing.T) {
+	t.Parallel()
+	s, reading := standbyOf(5)
+	if got := s.WhyNot(&reading); !strings.Contains(got, "asks the other node") {
+		t.Errorf("first: %s", got)
+	}
+	s.Step(2, Event{Kind: OnUnreached}, nil)
+	if got := s.WhyNot(&reading); !strings.Contains(got, "has promised") {
+		t.Errorf("then: %s", got)
+	}
+	s.Step(1+lateTerms.Lease+lateTerms.Bias, Event{Kind: OnTick}, nil)
+	if got := s.WhyNot(&reading); s.Role() != Candidate || !strings.Contains(got, "has asked the register") {
+		t.Errorf("%s at the end: %s", s.Role(), got)
+	}
+	blind := NewState(1, &lateTerms, Start{})
+	blind.Step(1, Event{Kind: OnSeen, Reading: &Reading{}, Failed: true}, nil)
+	if got := blind.WhyNot(&Reading{}); !strings.Contains(got, "does not answer") {
+		t.Errorf("without a register: %s", got)
+	}
+	fresh, now := standbyOf(5)
+	fresh.Step(2, Event{Kind: OnLinked, Link: 1, Peer: &Peer{Node: "a", Cluster: ID{1}, JournalID: ID{1}, Master: true, Epoch: 5, Promised: 5}}, nil)
+	if got := fresh.WhyNot(&now); got != "" {
+		t.Errorf("a standby waits: %s", got)
+	}
+}
+
+// A reason is for the log when it has lasted, and once; another one again.
+func TestLasting(t *testing.T) {
+	t.Parallel()
+	var l lasting
+	begin := time.Now()
+	got := ""
+	for second, text := range strings.Split("..aaabaaaaaaaaaaaa.aaaaaaaabbbbbbbb........aaaaaaa", "") {
+		if text == "." {
+			text = ""
+		}
+		if l.lasts(begin.Add(time.Duration(second)*time.Second), text) {
+			got += text + string(rune('0'+second/10)) + string(rune('0'+second%10)) + " "
+		}
+	}
+	if want := "a11 b32 a48 "; got != want {
+		t.Errorf("told %s, want %s", got, want)
+	}
+}
