@@ -487,6 +487,17 @@ func TestRegisterOfAnotherPair(t *testing.T) {
 	if asks(s.Step(2, Event{Kind: OnSeen, Reading: &reading}, nil)) || !s.Suspect() || s.Overruling() {
 		t.Error("it overrules another pair")
 	}
+	// One that never was a member may be promoted where its peer is of that pair.
+	for _, known := range []bool{false, true} {
+		s := NewState(1, &lateTerms, Start{Kept: Kept{JournalID: ID{2}}})
+		if known {
+			s.Step(1, Event{Kind: OnLinked, Link: 1, Peer: &Peer{Node: "a", Cluster: ID{7}, JournalID: ID{1}, Promised: 1}}, nil)
+		}
+		s.Step(2, Event{Kind: OnPromote}, nil)
+		if asks(s.Step(2, Event{Kind: OnSeen, Reading: &reading}, nil)) != known {
+			t.Errorf("whether it overrules a pair that its peer is of, %t, is not so", known)
+		}
+	}
 }
 
 // A register that is written anew lists the standby from when it is asked to: whether that is done, and when, the master may not

@@ -96,3 +96,34 @@ func TestDamagedStandbyStaysOut(t *testing.T) {
 		}
 	}
 }
+
+// A node that cannot write down that it is the master does not ask to be: the register would name it, and nobody else could serve.
+func TestFullDiskAsksForNoRole(t *testing.T) {
+	t.Parallel()
+	p := newTwosome(t)
+	master := p.awaitMaster()
+	p.awaitDuplex(master)
+	p.awaitRole(1-master, Standby)
+	standby, err := p.nodes[1-master].current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.disks[1-master].OnCall(func(call memfs.Call) error {
+		if path.Base(call.Name) == pairNewName {
+			return errBrokenDisk
+		}
+		return nil
+	})
+	close(p.hold[master])
+	if err := p.stop[master](); err != nil { // which lets the standby take over at once
+		t.Fatal(err)
+	}
+	<-standby.over
+	if err := p.stop[1-master](); !errors.Is(err, errBrokenDisk) {
+		t.Errorf("the node ended with %v", err)
+	}
+	last := p.register.records()[len(p.register.records())-1]
+	if last.Master != p.options[master].Terms.Node {
+		t.Errorf("it is master by the register: %+v", last)
+	}
+}
