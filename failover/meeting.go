@@ -440,8 +440,10 @@ func (t *Term) sendSnapshot(link uint64) {
 func (t *Term) saw(r Reading, err error) {
 	e := Event{Kind: OnSeen, Reading: &r}
 	switch {
-	case errors.Is(err, ErrNoRegister), errors.Is(err, ErrRecord):
+	case errors.Is(err, ErrNoRegister):
 		e.Reading = &Reading{}
+	case errors.Is(err, ErrRecord):
+		e.Reading = &Reading{Revision: r.Revision} // which an operator may overrule
 	case err != nil:
 		e.Failed = true
 	}

@@ -324,6 +324,35 @@ func TestPromoteHearsThatTheRegisterSaysNo(t *testing.T) {
 	}
 }
 
+// An illegibleRegister has what no node can read, until a CAS replaces it.
+type illegibleRegister struct{ plainRegister }
+
+func (r *illegibleRegister) Read(context.Context) (Reading, error) { return r.legible(r.look()) }
+
+func (r *illegibleRegister) legible(now Reading, _ <-chan struct{}) (Reading, error) {
+	if !now.Found {
+		return now, ErrRecord
+	}
+	return now, nil
+}
+
+func (r *illegibleRegister) Watch(ctx context.Context, fn func(Reading, error)) {
+	r.plainRegister.Watch(ctx, func(now Reading, _ error) { fn(r.legible(now, nil)) })
+}
+
+// What is in the register, and cannot be read, makes way for the record of a node that an operator promotes.
+func TestPromoteOverrulesAnIllegibleRecord(t *testing.T) {
+	t.Parallel()
+	r := &illegibleRegister{plainRegister{changed: make(chan struct{}), now: Reading{Revision: 4}}}
+	n := newLone(t, r, nil)
+	if err := n.Promote(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	if records := r.records(); len(records) != 1 || records[0].Master != "a" || !records[0].Forced {
+		t.Errorf("the register said %+v", records)
+	}
+}
+
 // A promotion at a master writes the register anew, and is over when that is done (R9).
 func TestPromoteAtAMaster(t *testing.T) {
 	t.Parallel()
