@@ -58,6 +58,9 @@ func Start(ctx context.Context, o Options) (*Arbiter, error) {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
+	if o.Token == "" {
+		return nil, errors.New("arbiter: there is no token: it would let everybody in")
+	}
 	lock, err := lockDirectory(o.Data)
 	if err != nil {
 		return nil, err

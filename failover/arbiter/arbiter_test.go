@@ -143,6 +143,20 @@ func TestWhoHasNoTokenStaysOut(t *testing.T) {
 	nc.Close()
 }
 
+// An arbiter without a token would let everybody in.
+func TestArbiterWithoutTokenDoesNotStart(t *testing.T) {
+	t.Parallel()
+	o := options(t.TempDir())
+	o.Token = ""
+	a, err := arbiter.Start(t.Context(), o)
+	if err == nil {
+		_ = a.Close()
+	}
+	if err == nil || !strings.Contains(err.Error(), "there is no token") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // What has the token has the keys of the bucket and nothing else of NATS.
 func TestArbiterIsNoOtherServer(t *testing.T) {
 	t.Parallel()
