@@ -13,6 +13,8 @@ const (
 	alarmRegisterAway = "REGISTER_AWAY"
 	// alarmRegisterForeign: the register has the record of a pair that neither this node nor its peer belongs to.
 	alarmRegisterForeign = "REGISTER_FOREIGN"
+	// alarmPeerForeign: who answers at the address of the other node is not the other node of this pair.
+	alarmPeerForeign = "PEER_FOREIGN"
 	// alarmDivergentKept: what may have been acknowledged was moved aside.
 	alarmDivergentKept = "DIVERGENT_KEPT"
 )

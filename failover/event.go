@@ -20,6 +20,8 @@ const (
 	// OnUnreached: an attempt to reach the peer failed that began after the last connection ended. Dead: that connection was
 	// closed, and new ones were refused twice (R13).
 	OnUnreached
+	// OnStranger: who answers at the peer's address is not the other node of this pair. OnUnreached follows.
+	OnStranger
 	// OnSignal: Signal came over Link.
 	OnSignal
 	// OnPlanned: a standby has done what the PLAN of the master on Link said; its journal ends at Seq, in Epoch. The records

@@ -83,7 +83,7 @@ func handshake(conn net.Conn, o *LinkOptions, dialled bool) (peer string, s seed
 	case err != nil:
 		return "", s, err
 	case theirs.node == o.Node:
-		return "", s, h.refuse(fmt.Errorf("%w: both nodes are called %q", ErrStranger, o.Node))
+		return "", s, h.refuse(fmt.Errorf("%w: both nodes are called %q, or it is this one itself", ErrStranger, o.Node))
 	case theirs.pair != o.Pair:
 		return "", s, h.refuse(fmt.Errorf("%w: node %q belongs to the pair %q, node %q to %q", ErrStranger, theirs.node, theirs.pair, o.Node, o.Pair))
 	}
@@ -118,7 +118,7 @@ func (h *handshaking) greet() (greeting, error) {
 	}
 	g, err := parseGreeting(b)
 	if err != nil {
-		err = h.refuse(err)
+		err = h.refuse(fmt.Errorf("%w: %w", ErrStranger, err))
 	}
 	return g, err
 }

@@ -41,6 +41,38 @@ func TestFirstRecordWithoutAnAnswer(t *testing.T) {
 	}
 }
 
+// Where a stranger has answered in the peer's place, an empty node begins no pair before it has met the peer.
+func TestNoPairBeginsBesideAStranger(t *testing.T) {
+	t.Parallel()
+	s := NewState(1, &lateTerms, Start{Kept: Kept{JournalID: ID{2}}})
+	now := time.Duration(1)
+	asksAfter := func(wait time.Duration, events ...Event) (asked bool) {
+		for _, e := range append(events, Event{Kind: OnSeen, Reading: &Reading{}}) {
+			now++
+			asked = asks(s.Step(now, e, nil)) || asked
+		}
+		now += wait
+		return asks(s.Step(now, Event{Kind: OnTick}, nil)) || asked
+	}
+	peer := &Peer{Node: "c", JournalID: ID{3}}
+	switch {
+	case asksAfter(time.Hour, Event{Kind: OnTick}, Event{Kind: OnStranger}, Event{Kind: OnUnreached}),
+		asksAfter(time.Hour, Event{Kind: OnUnreached}):
+		t.Error("it begins a pair")
+	case !asksAfter(0, Event{Kind: OnLinked, Link: 1, Peer: peer}):
+		t.Error("it has met the peer, and begins no pair")
+	}
+
+	s, now = NewState(1, &lateTerms, Start{Kept: Kept{JournalID: ID{2}}}), 1
+	peer.Node = "a" // which begins
+	switch {
+	case asksAfter(lateTerms.Bootstrap/2, Event{Kind: OnStranger}, Event{Kind: OnLinked, Link: 1, Peer: peer}):
+		t.Error("it begins a pair at once, as the other does")
+	case !asksAfter(lateTerms.Bootstrap, Event{Kind: OnUnlinked, Link: 1}, Event{Kind: OnUnreached}):
+		t.Error("the other has died, and it begins no pair")
+	}
+}
+
 // A HELLO comes late, from before the peer became the master that this node follows: the promise to that one holds.
 func TestLateHello(t *testing.T) {
 	t.Parallel()

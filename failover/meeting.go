@@ -80,7 +80,7 @@ func (t *Term) seekPeer(within time.Duration) {
 			return
 		}
 		if errors.Is(err, ErrSecret) || errors.Is(err, ErrStranger) {
-			t.n.strangers.warn(t.logger, "the other node cannot be spoken with", zap.String("address", t.n.opt.Address), zap.Error(err))
+			t.estranged(err)
 		}
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			refused++
@@ -96,6 +96,17 @@ func (t *Term) seekPeer(within time.Duration) {
 	dead := refused == 2 && t.closed && t.link == nil
 	t.linkMu.Unlock()
 	t.handle(Event{Kind: OnUnreached, Dead: dead})
+}
+
+// estranged tells of somebody at the other node's address who is not the other node.
+func (t *Term) estranged(err error) {
+	about := []zap.Field{
+		zap.String("address", t.n.opt.Address), zap.Error(err), zap.String("hint", "failover.name and failover.secret are to be the same on "+
+			"both nodes, failover.node is not, and failover.peer is the other one's failover.listen"),
+	}
+	t.handle(Event{Kind: OnStranger})
+	t.sound(alarmPeerForeign, true, about...)
+	t.n.strangers.warn(t.logger, "the other node cannot be spoken with", about...)
 }
 
 // receive takes connections of the other node.
@@ -177,6 +188,7 @@ func (t *Term) linked(link *Link) {
 	if !hello.Master {
 		t.n.opt.Door.Silent(true) // what it leads to is none
 	}
+	t.sound(alarmPeerForeign, false)
 	t.logger.Info("connected with the other node", zap.String("node", hello.Node), zap.String("role", hello.Role),
 		zap.Uint32("epoch", hello.Epoch), zap.Uint64("end", hello.End.Seq))
 	t.handle(Event{Kind: OnLinked, Link: l.number, Peer: peerOf(&hello)})

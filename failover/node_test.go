@@ -436,6 +436,85 @@ func TestKept(t *testing.T) {
 	wants(write(), 2)
 }
 
+// awaitAlarm waits for an alarm of a node.
+func awaitAlarm(t *testing.T, n *Node, alarm string) {
+	t.Helper()
+	for late := time.Now().Add(30 * time.Second); !slices.Contains(n.Status().Alarms, alarm); {
+		if time.Now().After(late) {
+			t.Fatalf("there is no alarm %s: %+v", alarm, n.Status())
+		}
+		time.Sleep(time.Millisecond) // nothing tells of it
+	}
+}
+
+// Two empty nodes of which one has another pair's name, or secret, do not begin a pair each. They say so, and are one when that is
+// mended.
+func TestTwoNodesOfTwoPairs(t *testing.T) {
+	t.Parallel()
+	for name, mistake := range map[string]func(*NodeOptions){
+		"name":   func(o *NodeOptions) { o.Pair = "another" },
+		"secret": func(o *NodeOptions) { o.Secret = []byte("another") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newTwosome(t, func(o *NodeOptions) {
+				o.Terms.Bootstrap = time.Hour // not before both have spoken
+				if o.Terms.Node == "b" {
+					mistake(o)
+					o.Register = &plainRegister{changed: make(chan struct{})}
+				}
+			})
+			for _, n := range p.nodes {
+				awaitAlarm(t, n, alarmPeerForeign)
+				term, err := n.current()
+				if err != nil {
+					t.Fatal(err)
+				}
+				term.look(func(s *State) {
+					if s.due[timerBootstrap] != forever {
+						t.Errorf("node %s will begin a pair", s.terms.Node)
+					}
+				})
+			}
+			close(p.hold[1])
+			if err := p.stop[1](); err != nil {
+				t.Fatal(err)
+			}
+			p.hold[1] = make(chan struct{})
+			p.options[1].Pair, p.options[1].Secret, p.options[1].Register = "test", nil, p.register
+			p.options[1].Listener = relisten(t, p.options[1].Listener)
+			p.start(1)
+			master := p.awaitMaster()
+			p.awaitDuplex(master)
+			for _, n := range p.nodes {
+				if alarms := n.Status().Alarms; slices.Contains(alarms, alarmPeerForeign) {
+					t.Errorf("there are still the alarms %v", alarms)
+				}
+			}
+		})
+	}
+}
+
+// relisten listens where a listener did that was closed.
+func relisten(t *testing.T, closed net.Listener) net.Listener {
+	t.Helper()
+	listener, err := net.Listen("tcp", closed.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	return listener
+}
+
+// A node whose peer is said to be at its own address begins no pair, and says so.
+func TestNodeThatIsItsOwnPeer(t *testing.T) {
+	t.Parallel()
+	l := newLone(t, &plainRegister{changed: make(chan struct{})}, func(o *NodeOptions) {
+		o.Address, o.Terms.Bootstrap = o.Listener.Addr().String(), time.Hour
+	})
+	awaitAlarm(t, l.Node, alarmPeerForeign)
+}
+
 // Two nodes whose register has the record of another pair wait for ever, and say why.
 func TestForeignRegister(t *testing.T) {
 	t.Parallel()
@@ -448,12 +527,7 @@ func TestForeignRegister(t *testing.T) {
 		r.now = theirs
 		r.mu.Unlock()
 	})
-	for i := range p.nodes {
-		for late := time.Now().Add(30 * time.Second); !slices.Contains(p.nodes[i].Status().Alarms, alarmRegisterForeign); {
-			if time.Now().After(late) {
-				t.Fatalf("node %d: %+v", i, p.nodes[i].Status())
-			}
-			time.Sleep(20 * time.Millisecond) // nothing tells of it
-		}
+	for _, n := range p.nodes {
+		awaitAlarm(t, n, alarmRegisterForeign)
 	}
 }

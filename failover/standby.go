@@ -11,6 +11,9 @@ func (t *turn) linked(link uint64, p *Peer) {
 	t.advance()
 	t.peer = peer{link: link, last: link, says: *p}
 	t.probed = !p.Master
+	if t.due[timerBootstrap] == forever { // they have met
+		t.set(timerBootstrap, t.terms.Bootstrap)
+	}
 	t.lookAgain()
 	switch {
 	case t.kept.Cluster != (ID{}) && p.Cluster != (ID{}) && p.Cluster != t.kept.Cluster:
@@ -186,6 +189,14 @@ func (t *turn) unreached(dead bool) {
 		t.due[timerPromise] = 0
 	}
 	t.seek()
+}
+
+// estranged is for a node at whose peer's address somebody else answers: one of the two is not set up as it should be. Each of two
+// empty ones would begin a pair of its own, and clients would find two masters. So none does before they have met.
+func (t *turn) estranged() {
+	if !t.role.IsMaster() {
+		t.due[timerBootstrap] = forever
+	}
 }
 
 // released is for a peer that exits, or that has made this node the master: whatever was promised to it is void.

@@ -47,6 +47,8 @@ func (t *turn) take(e *Event) {
 		t.unlinked()
 	case OnUnreached:
 		t.unreached(e.Dead)
+	case OnStranger:
+		t.estranged()
 	case OnPlanned:
 		t.planned(e)
 	case OnNear:
