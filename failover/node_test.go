@@ -275,7 +275,7 @@ func TestNodesTakeTurns(t *testing.T) {
 	if got := p.awaitMaster(); got != 1-master {
 		t.Fatalf("node %d serves after it has handed over", got)
 	}
-	p.awaitRole(1-master, Duplex)
+	p.awaitDuplex(1 - master)
 	s := p.nodes[1-master].Status()
 	if s.Epoch < 2 || !s.Serving || s.Master != s.Node || len(s.InSync) != 2 || !s.Peer.Linked || s.Peer.Node == s.Node {
 		t.Errorf("status %+v", s)
