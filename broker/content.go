@@ -65,6 +65,8 @@ func (w *frameWriter) readAll() (known int) {
 			published(d)
 		case isLost(err), w.retry.isLost(err):
 			w.s.unreadable(d, err)
+		case errors.Is(err, journal.ErrClosed): // this broker ends, and the session with it
+			return i
 		default:
 			w.retry.later(d, err)
 			return i

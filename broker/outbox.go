@@ -181,7 +181,8 @@ func (o *outbox) exempt() (n int) {
 }
 
 // conclude lets only what is durable leave, and then err and the end. Messages that
-// are stored do not leave: who has the log next delivers them.
+// are stored do not leave: who has the log next delivers them. Nor do those that only
+// the log has, which is not read any more.
 func (o *outbox) conclude(durable uint64, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -192,7 +193,7 @@ func (o *outbox) conclude(durable uint64, err error) {
 
 // endWith is conclude by one who holds mu.
 func (o *outbox) endWith(durable uint64, err error) {
-	o.forget(func(d *destinations.Delivery) bool { return d.Content != 0 && !d.Copy })
+	o.forget(func(d *destinations.Delivery) bool { return d.Content != 0 && (!d.Copy || d.Message == nil) })
 	told, n := o.final, len(o.items)
 	for i := len(o.items) - 1; i >= 0; i-- {
 		it := &o.items[i]

@@ -72,8 +72,9 @@ func (e *engine) endRest() { e.endsRest.Do(func() { close(e.left) }) }
 
 // Leave ends Serve, which returns err, because another broker goes on with the log.
 // Nothing further is appended. Clients get what is durable, with the receipts, then an
-// ERROR that says code:failover, as far as they take it within ShutdownTimeout.
-// Messages of queues that were not written yet are left to the other. What is not
+// ERROR that says code:failover, as far as they take it within ShutdownTimeout; Serve
+// does not wait for that, Wait does. Messages of queues that were not written yet are
+// left to the other, and so is what only the log has. What is not
 // durable by now is not acknowledged, so after Pause there should be nothing. Leave
 // does not block.
 func (s *Server) Leave(err error) {
@@ -83,11 +84,10 @@ func (s *Server) Leave(err error) {
 	})
 }
 
-// farewell ends all sessions without the engine, and tells them why.
-func (s *Server) farewell(listener net.Listener, why *clientError) {
+// dismiss ends all sessions without the engine, and tells them why. From then on nobody
+// needs the log.
+func (s *Server) dismiss(listener net.Listener, why *clientError) {
 	_ = listener.Close()
-	timeout := time.NewTimer(s.opts.ShutdownTimeout)
-	defer timeout.Stop()
 	s.engine.halt.Store(&halt{})
 	s.engine.box.signal()
 	s.engine.endRest()
@@ -104,17 +104,8 @@ func (s *Server) farewell(listener net.Listener, why *clientError) {
 		ses.out.conclude(durable, why)
 		ses.stop(why)
 	})
-	ended := make(chan struct{})
-	go func() {
-		s.running.Wait()
-		close(ended)
-	}()
-	select {
-	case <-ended:
-	case <-s.failed:
-	case <-timeout.C:
-		s.opts.Logger.Warn("clients did not take their goodbye in time")
-	}
-	s.eachSession((*session).kill)
-	<-ended
 }
+
+// Wait returns when all clients have gone, after Serve: one that left may have some who
+// are slow to take their goodbye.
+func (s *Server) Wait() { s.goodbyes.Wait() }

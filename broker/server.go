@@ -43,6 +43,7 @@ type Server struct {
 
 	turningAway chan struct{} // bounds the goroutines that tell clients that there is no room
 	running     sync.WaitGroup
+	goodbyes    sync.WaitGroup // that go on when Serve has returned
 }
 
 // New makes a server. It serves after Recover and Serve.
@@ -165,10 +166,12 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	patient, giveUp := context.WithCancel(context.Background())
 	defer giveUp()
 	var grace <-chan time.Time // for the engine, whose log may take its time until it is closed
+	left := false
 	select {
 	case <-ctx.Done():
 		if s.engine.halt.Load() != nil {
-			s.farewell(listener, errShutdown)
+			s.dismiss(listener, errShutdown)
+			s.awaitClients()
 			relent = s.hurry(giveUp)
 		} else {
 			relent = s.shutdown(listener, giveUp)
@@ -176,12 +179,19 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	case <-s.failed:
 		err, grace = s.cause, time.After(engineGrace)
 	case <-s.leaves:
-		s.farewell(listener, s.movedError())
-		err, grace = s.parting, time.After(engineGrace)
+		s.dismiss(listener, s.movedError())
+		err, grace, left = s.parting, time.After(engineGrace), true
 	case err = <-accepted:
 		err = fmt.Errorf("accept connections: %w", err)
 	}
-	s.abandon(listener)
+	if left {
+		s.goodbyes.Go(func() {
+			s.awaitClients()
+			s.abandon(listener)
+		})
+	} else {
+		s.abandon(listener)
+	}
 	select {
 	case <-s.engine.ended:
 	case <-s.hopeless:
@@ -201,6 +211,9 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		s.engine.checkpoints.last(s.engine.machine, s.engine.machine.Last())
 	}
 	s.engine.checkpoints.running.Wait()
+	if left {
+		s.engine.machine = nil // whoever goes on needs the memory, goodbyes do not
+	}
 	return err
 }
 
@@ -379,6 +392,15 @@ func (s *Server) shutdown(listener net.Listener, giveUp func()) (relent func()) 
 	s.engine.stopping.Store(true)
 	s.eachSession(func(ses *session) { ses.stop(errShutdown) })
 	s.engine.box.signal()
+	s.awaitClients()
+	relent = s.hurry(giveUp)
+	s.eachSession((*session).kill)
+	s.running.Wait()
+	return relent
+}
+
+// awaitClients gives them ShutdownTimeout to take their goodbye.
+func (s *Server) awaitClients() {
 	ended := make(chan struct{})
 	go func() {
 		s.running.Wait()
@@ -392,10 +414,6 @@ func (s *Server) shutdown(listener net.Listener, giveUp func()) (relent func()) 
 	case <-timeout.C:
 		s.opts.Logger.Warn("clients did not take their goodbye in time")
 	}
-	relent = s.hurry(giveUp)
-	s.eachSession((*session).kill)
-	<-ended
-	return relent
 }
 
 // abandon ends what is left at once.

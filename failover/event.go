@@ -50,6 +50,9 @@ const (
 	OnPromoteOver
 	// OnFault: the journal or its disk failed (R12).
 	OnFault
+	// OnLeaving: the process is to exit. A master has the standby be the master, as with OnSwitchover, and alone in sync; Role
+	// tells.
+	OnLeaving
 	// OnLeave: the process exits, and its broker serves no more.
 	OnLeave
 )

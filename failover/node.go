@@ -29,6 +29,8 @@ type NodeOptions struct {
 	Advertise string          // where this node serves clients
 	Register  Register
 	Door      *Door
+	// HandOver is how long a process that is to exit waits at the most until its standby is the master; 0: Terms.HoldTimeout.
+	HandOver time.Duration
 	// NewBroker makes the broker of one term: of the time from an opening of the journal to its closing.
 	NewBroker func(*Term) Broker
 	Logger    *zap.Logger // nil: none
@@ -41,13 +43,15 @@ type Broker interface {
 	Follow(ctx context.Context, log *Log) error
 	// Recover applies the rest of the log and begins the epoch. The name begins every message id.
 	Recover(ctx context.Context, log *Log, name string, epoch uint32) error
-	// Serve serves clients until ctx ends, in peace; or until Fail or Leave.
+	// Serve serves clients until ctx ends, in peace; or until Fail or Leave. Then the log is not needed any more.
 	Serve(ctx context.Context, clients net.Listener) error
+	// Wait returns when the last client has gone, after Serve.
+	Wait()
 	// Durable says that everything up to seq is committed. It does not block.
 	Durable(seq uint64)
 	// Refuse says whether what waits for the standby is to be answered with an ERROR. It does not block.
 	Refuse(refuse bool)
-	// Fail ends Serve with this error at once, and Leave after what is committed was told. Neither blocks.
+	// Fail ends Serve with this error at once. So does Leave, and what is committed is told meanwhile. Neither blocks.
 	Fail(err error)
 	Leave(err error)
 	// Pause returns when nothing is appended any more, until Resume, and with which Seq the log ends.
@@ -78,6 +82,9 @@ func NewNode(o NodeOptions) *Node {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
+	if o.HandOver == 0 {
+		o.HandOver = o.Terms.HoldTimeout
+	}
 	return &Node{opt: o, logger: o.Logger.Named("failover"), incoming: make(chan net.Conn), opened: make(chan struct{})}
 }
 
@@ -99,8 +106,11 @@ func (n *Node) Run(ctx context.Context) error {
 	n.waiting.Go(func() { n.accept(listening) })
 	for {
 		err := n.serveTerm(ctx)
-		if !errors.Is(err, errAgain) {
+		switch {
+		case !errors.Is(err, errAgain):
 			return err
+		case ctx.Err() != nil:
+			return nil
 		}
 	}
 }

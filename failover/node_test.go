@@ -61,12 +61,13 @@ func (r *plainRegister) Watch(ctx context.Context, fn func(Reading, error)) {
 // A quietBroker has no clients: it begins its epochs, and serves until it is told not to.
 type quietBroker struct {
 	serves  chan struct{} // has one when Serve has begun
-	hold    chan struct{} // Serve returns when it is closed
+	hold    chan struct{} // clients are gone when it is closed
 	mu      sync.Mutex
 	durable uint64
 	changed chan struct{}
 	failed  chan struct{}
 	cause   error
+	left    bool
 }
 
 func (b *quietBroker) Follow(ctx context.Context, _ *Log) error {
@@ -126,9 +127,24 @@ func (b *quietBroker) Fail(err error) {
 	}
 }
 
-func (b *quietBroker) Leave(err error) { b.Fail(err) }
-func (b *quietBroker) Resume()         {}
-func (b *quietBroker) Refuse(bool)     {}
+func (b *quietBroker) Leave(err error) {
+	b.mu.Lock()
+	b.left = true
+	b.mu.Unlock()
+	b.Fail(err)
+}
+
+func (b *quietBroker) Wait() {
+	b.mu.Lock()
+	left := b.left
+	b.mu.Unlock()
+	if left {
+		<-b.hold
+	}
+}
+
+func (b *quietBroker) Resume()     {}
+func (b *quietBroker) Refuse(bool) {}
 
 func (b *quietBroker) Pause(context.Context) (uint64, error) {
 	b.mu.Lock()
@@ -304,13 +320,70 @@ func TestSwitchoverWaitsForTheStandby(t *testing.T) {
 	}
 }
 
-// Who finds nobody listening takes a master for dead, and does not wait: a node that ends must listen as long as its clients
-// are served.
-func TestNodeListensUntilItLeadsNoMore(t *testing.T) {
+// A node that has handed over follows the other at once, while clients of its own take their time to say goodbye.
+func TestSwitchoverWaitsForNoClient(t *testing.T) {
 	t.Parallel()
 	p := newTwosome(t)
 	master := p.awaitMaster()
-	p.awaitRole(master, Duplex)
+	p.awaitDuplex(master)
+	if err := p.nodes[master].Switchover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.awaitMaster(); got != 1-master {
+		t.Fatalf("node %d serves after it has handed over", got)
+	}
+	p.awaitRole(master, Standby)
+	p.awaitDuplex(1 - master)
+}
+
+// A master that is to end first has its standby take over, alone in sync, for who ends is not to be waited for. Then it waits
+// for its clients.
+func TestNodeHandsOverBeforeItEnds(t *testing.T) {
+	t.Parallel()
+	p := newTwosome(t)
+	master := p.awaitMaster()
+	p.awaitDuplex(master)
+	stopped := make(chan error, 1)
+	go func() { stopped <- p.stop[master]() }()
+	if got := p.awaitMaster(); got != 1-master {
+		t.Fatalf("node %d serves", got)
+	}
+	handedOver := slices.ContainsFunc(p.register.records(), func(r Record) bool {
+		return r.By == p.options[master].Terms.Node && r.Master == p.options[1-master].Terms.Node &&
+			len(r.InSync) == 1 && r.InSync[0].Node == r.Master
+	})
+	if !handedOver {
+		t.Errorf("nobody handed over: %+v", p.register.records())
+	}
+	select {
+	case err := <-stopped:
+		t.Errorf("the node has ended before its clients had gone: %v", err)
+	default:
+	}
+	close(p.hold[master])
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
+// A busyBroker never rests.
+type busyBroker struct{ *quietBroker }
+
+func (b busyBroker) Pause(ctx context.Context) (uint64, error) {
+	<-ctx.Done()
+	return 0, ctx.Err()
+}
+
+// A master that cannot hand over in time leaves as one without a standby does: its clients are told first. Who finds nobody
+// listening takes a master for dead, and does not wait: a node that ends must listen as long as its clients are served.
+func TestNodeListensUntilItLeadsNoMore(t *testing.T) {
+	t.Parallel()
+	p := newTwosome(t, func(o *NodeOptions) {
+		quiet := o.NewBroker
+		o.HandOver, o.NewBroker = 50*time.Millisecond, func(t *Term) Broker { return busyBroker{quiet(t).(*quietBroker)} }
+	})
+	master := p.awaitMaster()
+	p.awaitDuplex(master)
 	address := p.options[1-master].Address
 	stopped := make(chan error, 1)
 	go func() { stopped <- p.stop[master]() }()

@@ -106,6 +106,7 @@ type State struct {
 
 	draining uint8 // of a switchover
 	drained  uint64
+	leaving  bool // the process is to exit: nobody is to wait for this node
 
 	lease time.Duration // a master: until when clients may be given messages
 	due   [timers]time.Duration

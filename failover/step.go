@@ -69,6 +69,9 @@ func (t *turn) take(e *Event) {
 		t.forced = false
 	case OnFault:
 		t.fault()
+	case OnLeaving:
+		t.leaving = true
+		t.switchover()
 	case OnLeave:
 		t.leave()
 	}

@@ -1,6 +1,7 @@
 package failover
 
-// How a master makes the peer the master: on an operator's word (switchover), or because its own journal has failed (R12).
+// How a master makes the peer the master: on an operator's word (switchover), because its process is to exit, or because its own
+// journal has failed (R12).
 
 // How far it is.
 const (
@@ -39,8 +40,13 @@ func (t *turn) handOver() {
 	t.settle()
 }
 
+// handoverRecord has this node stay in sync, unless it exits: then the new master would wait for it.
 func (t *turn) handoverRecord() Record {
-	r := t.recordFor(t.epoch+1, t.members()...)
+	members := t.members()
+	if t.leaving {
+		members = members[1:]
+	}
+	r := t.recordFor(t.epoch+1, members...)
 	r.Master = t.partner()
 	r.MinSeq = max(r.MinSeq, t.commit)
 	return r

@@ -164,6 +164,7 @@ func (t *Term) run() error {
 	t.timer.Stop()
 	t.cancel()
 	<-hosted
+	t.n.waiting.Go(t.broker.Wait) // for clients who are slow to go, and nobody else is
 	t.retire()
 	t.finish()
 	err := t.log.Close()
@@ -200,8 +201,12 @@ func (t *Term) end(cause error) {
 	})
 }
 
-// leave takes leave of clients in peace, and then of the other node, which may take over at once.
+// leave has the standby take over, if it is in sync. Else it takes leave of clients in peace, and then of the other node, which
+// may take over at once.
 func (t *Term) leave(hosted <-chan struct{}) {
+	if t.handOver() {
+		return
+	}
 	t.goodbye()
 	t.look(func(s *State) {
 		if !s.Role().IsMaster() {
@@ -210,6 +215,30 @@ func (t *Term) leave(hosted <-chan struct{}) {
 	})
 	<-hosted
 	t.handle(Event{Kind: OnLeave})
+}
+
+// handOver has a standby that is in sync be the master before clients are told that this process ends, for some may be slow to
+// take that. It says whether this node has stood down.
+func (t *Term) handOver() bool {
+	late := time.After(t.n.opt.HandOver)
+	for t.hasStandby() {
+		t.handle(Event{Kind: OnLeaving})
+		_, changed := t.change()
+		select {
+		case <-changed:
+		case <-time.After(switchoverRetry):
+		case <-t.over:
+		case <-late:
+			return isClosed(t.over)
+		}
+	}
+	return isClosed(t.over)
+}
+
+// hasStandby says that this node is a master whose standby is connected and in sync, or soon master itself.
+func (t *Term) hasStandby() (has bool) {
+	t.look(func(s *State) { has = s.Role() == HandingOver || s.Role() == Duplex && s.Joined() })
+	return has
 }
 
 // demand has writes wait for the peer, or not any more. To begin with that, the log waits for an Append to end.

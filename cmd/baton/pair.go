@@ -83,7 +83,7 @@ func nodeOptions(cfg config.Config, secret config.Secret, log journal.Options, l
 	f := cfg.Failover
 	return failover.NodeOptions{
 		Terms: terms(f), Pair: f.Name, Secret: []byte(secret.Reveal()), Data: cfg.Data.Dir, Journal: log, Retain: int64(f.Retain), SyncRate: int64(f.SyncRate),
-		Address: f.Peer, Advertise: f.Advertise, Logger: logger,
+		Address: f.Peer, Advertise: f.Advertise, HandOver: min(f.HoldTimeout, cfg.Shutdown.Timeout), Logger: logger,
 	}
 }
 
