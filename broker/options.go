@@ -33,6 +33,9 @@ type Options struct {
 	ShutdownTimeout     time.Duration // for all clients to be told, and then for the log to become durable; 0: 10 s
 	MaxConnections      int           // 0: 20,000
 	MaxConnectionsPerIP int           // 0: 1000
+	// Relays says whether a host hands on connections of many clients, which it counts itself: MaxConnectionsPerIP is not for
+	// those. It must not block. nil: none does.
+	Relays func(host string) bool
 
 	HeartBeat HeartBeat
 

@@ -344,7 +344,7 @@ func (s *Server) admit(conn net.Conn, ip string) (*session, error) {
 		return nil, s.turnsAway
 	case len(s.sessions) >= s.opts.MaxConnections:
 		return nil, errTooManyConns
-	case s.perIP[ip] >= s.opts.MaxConnectionsPerIP:
+	case s.perIP[ip] >= s.opts.MaxConnectionsPerIP && !(s.opts.Relays != nil && s.opts.Relays(ip)):
 		return nil, errTooManyConnsIP
 	}
 	s.lastID++

@@ -68,6 +68,15 @@ func TestMaxConnectionsPerIP(t *testing.T) {
 		from("10.0.0.1:1004").hello("1.2")
 		from("10.0.0.1:1005").refused(codeConnections)
 	})
+	synctest.Test(t, func(t *testing.T) { // but of who relays for many
+		h := servePipes(t, Options{MaxConnectionsPerIP: 1, Relays: func(host string) bool { return host == "10.0.0.1" }})
+		for range 3 {
+			c := &client{t: t}
+			c.conn, _ = h.pipes.dial(func(far net.Conn) net.Conn { return namedConn{far, "10.0.0.1:1001"} })
+			c.listen()
+			c.hello("1.2")
+		}
+	})
 }
 
 // TestSlowTopicSubscriber holds what becomes of copies beyond credit and limit.

@@ -25,6 +25,8 @@ type DoorOptions struct {
 	Patience time.Duration
 	// MaxConnections bounds those that wait and those that are relayed, together; 0: 10,000.
 	MaxConnections int
+	// MaxConnectionsPerIP bounds those of one host; 0: 1,000. The master does not count what is relayed to it.
+	MaxConnectionsPerIP int
 }
 
 // A Door owns the listener for clients for as long as the process lives: it sends each connection to who serves it now.
@@ -37,8 +39,9 @@ type Door struct {
 	places   chan struct{} // has one for each connection that waits or is relayed
 	inside   sync.WaitGroup
 
-	mu  sync.Mutex
-	way *way
+	mu    sync.Mutex
+	way   *way
+	perIP map[string]int // connections that wait or are relayed, by their host
 }
 
 // A way is where connections go until over ends.
@@ -65,7 +68,10 @@ func NewDoor(listener net.Listener, o DoorOptions) *Door {
 	if o.Brokers == nil {
 		o.Brokers = func() []string { return nil }
 	}
-	d := &Door{opt: o, listener: listener, places: make(chan struct{}, o.MaxConnections)}
+	if o.MaxConnectionsPerIP == 0 {
+		o.MaxConnectionsPerIP = 1000
+	}
+	d := &Door{opt: o, listener: listener, places: make(chan struct{}, o.MaxConnections), perIP: make(map[string]int)}
 	d.Wait()
 	return d
 }
@@ -181,13 +187,40 @@ func (d *Door) enter(ctx context.Context, conn net.Conn) {
 		_ = conn.Close()
 		return
 	}
+	host := hostOf(conn)
+	d.mu.Lock()
+	d.perIP[host]++
+	tooMany := d.perIP[host] > d.opt.MaxConnectionsPerIP
+	d.mu.Unlock()
 	d.inside.Go(func() {
-		defer func() { <-d.places }()
+		defer d.leave(host)
+		if tooMany {
+			d.refuse(conn, "too many connections from this address")
+			return
+		}
 		ctx, cancel := context.WithTimeout(ctx, d.opt.Patience)
 		defer cancel()
 		for d.guide(ctx, conn) {
 		}
 	})
+}
+
+func (d *Door) leave(host string) {
+	d.mu.Lock()
+	if d.perIP[host]--; d.perIP[host] == 0 {
+		delete(d.perIP, host)
+	}
+	d.mu.Unlock()
+	<-d.places
+}
+
+// hostOf is the address at the other end, without its port.
+func hostOf(conn net.Conn) string {
+	host, _, err := net.SplitHostPort(conn.RemoteAddr().String())
+	if err != nil {
+		return conn.RemoteAddr().String()
+	}
+	return host
 }
 
 // take hands conn to the broker, and says whether that is still there to take it.

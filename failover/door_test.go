@@ -295,6 +295,14 @@ func TestDoorRefuses(t *testing.T) {
 			}
 		}
 	})
+	t.Run("too many of one host", func(t *testing.T) {
+		t.Parallel()
+		s := newDoorstep(t, DoorOptions{MaxConnectionsPerIP: 1})
+		s.knock()
+		if got := wantClosed(t, s.knock()); !strings.HasPrefix(got, "ERROR\nmessage:too many connections from this address\n") {
+			t.Errorf("got %q", got)
+		}
+	})
 	t.Run("too many", func(t *testing.T) {
 		t.Parallel()
 		s := newDoorstep(t, DoorOptions{MaxConnections: 1})

@@ -143,6 +143,9 @@ func tune(conn net.Conn) {
 // Peer is what the other node said of itself.
 func (l *Link) Peer() Hello { return l.peer }
 
+// Host is the address that the peer has spoken from, without its port.
+func (l *Link) Host() string { return hostOf(l.conn) }
+
 // Close ends a Link that is not run.
 func (l *Link) Close() { _ = l.conn.Close() }
 

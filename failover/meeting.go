@@ -181,6 +181,7 @@ func (t *Term) linked(link *Link) {
 	t.link, t.closed = l, false
 	hello := link.Peer()
 	t.met(hello)
+	t.n.meets.Store(new(link.Host()))
 	t.linkMu.Unlock()
 	if old != nil {
 		old.hangup()

@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -69,7 +70,8 @@ type Node struct {
 	opening   sync.Once
 	strangers warner
 
-	whole ID // the journal that this process has read to its end; of the term that there is
+	meets atomic.Pointer[string] // the host of the other node, as it spoke last
+	whole ID                     // the journal that this process has read to its end; of the term that there is
 
 	mu      sync.Mutex
 	term    *Term // nil: between two

@@ -299,6 +299,9 @@ func TestNodesTakeTurns(t *testing.T) {
 	if brokers := p.nodes[master].Brokers(); len(brokers) != 2 || brokers[0] != "tcp://"+p.options[1-master].Advertise {
 		t.Errorf("brokers %v", brokers)
 	}
+	if n := p.nodes[1-master]; !n.Relays("127.0.0.1") || n.Relays("127.0.0.2") {
+		t.Error("a master does not know the other node by its address")
+	}
 	if err := p.nodes[1-master].Resync(t.Context()); err == nil {
 		t.Error("a master gave up its journal")
 	}

@@ -63,6 +63,12 @@ func (n *Node) Brokers() []string {
 	return []string{own, other}
 }
 
+// Relays says whether a host is that of the other node, whose door hands clients on to this one. It waits for nothing.
+func (n *Node) Relays(host string) bool {
+	met := n.meets.Load()
+	return met != nil && *met == host
+}
+
 // other is where the other node serves clients, and whether that is the master, as far as this node knows.
 func (n *Node) other() (address string, leads bool) {
 	n.mu.Lock()

@@ -76,6 +76,7 @@ func servePair(ctx context.Context, cfg config.Config, stdout, stderr io.Writer)
 func doorOptions(cfg config.Config, logger *zap.Logger) failover.DoorOptions {
 	return failover.DoorOptions{
 		Logger: logger, Relay: cfg.Failover.Standby == "proxy", MaxConnections: maxConnections(cfg.STOMP.MaxConnections, openFiles()),
+		MaxConnectionsPerIP: cfg.STOMP.MaxConnectionsPerIP,
 	}
 }
 
@@ -177,6 +178,9 @@ func (p *pairNode) journalOptions() journal.Options {
 func (p *pairNode) newBroker(t *failover.Term) failover.Broker {
 	o := brokerOptions(p.cfg, p.logger, p.progress)
 	o.Permit, o.Brokers, o.Copies, o.Kept = t, 2, t.Copies, t.Kept
+	if p.cfg.Failover.Standby == "proxy" {
+		o.Relays = p.node.Relays
+	}
 	if p.cfg.Failover.OnStandbyLoss == "block" {
 		o.MinCopies = 2
 	}
