@@ -59,11 +59,11 @@ func (r *simReceiver) Accept(b []byte) error {
 	if err != nil || !plan.Cut || f.epoch < r.log.promised.Load() {
 		return r.Receiver.Accept(b)
 	}
-	tail, before := r.tail(plan.From.Seq), r.aside()
+	tail := r.tail(plan.From.Seq)
 	err = r.Receiver.Accept(b)
 	if err == nil {
 		r.bug.cut(r)
-		r.l.t.n.s.checker.cut(r.l.t, tail, before)
+		r.l.t.n.s.checker.cut(r.l.t, tail)
 	}
 	return err
 }
