@@ -23,6 +23,8 @@ const (
 	refusedWait = 20 * time.Millisecond // between the two attempts of R13
 	cutShort    = 4                     // attempts at a node that listens and greets nobody
 	warnEvery   = 10 * time.Second      // of strangers
+	// absentPatience is how long the other node may be away before the log says so: less than it takes an empty one to begin alone.
+	absentPatience = 2 * time.Second
 )
 
 // meet looks for the other node as long as there is no connection and this node is not master; when a master is lost, at
@@ -30,6 +32,7 @@ const (
 func (t *Term) meet() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	absent := lasting{patience: absentPatience}
 	for {
 		probe := false
 		select {
@@ -44,8 +47,10 @@ func (t *Term) meet() {
 		case probe:
 			// The answer must be there before the promise to a silent master is over, and half of the time for it is left.
 			t.seekPeer((t.n.opt.Terms.Lease + t.n.opt.Terms.Bias) / 2)
-		case t.lonely():
-			t.seekPeer(0)
+		case !t.lonely():
+			absent.lasts(time.Now(), "")
+		default:
+			t.missPeer(&absent, t.seekPeer(0))
 		}
 		t.linkMu.Lock()
 		timer.Reset(t.redial.wait())
@@ -62,8 +67,20 @@ func (t *Term) lonely() (lonely bool) {
 	return lonely && t.link == nil && !slices.ContainsFunc(t.masters, func(l *numberedLink) bool { return !isClosed(l.ended) })
 }
 
-// seekPeer dials the other node, and says whether it was reached in time, or is dead (R13). No time is the usual one.
-func (t *Term) seekPeer(within time.Duration) {
+// missPeer logs once that the other node cannot be reached, when that has lasted.
+func (t *Term) missPeer(absent *lasting, err error) {
+	text := ""
+	if err != nil {
+		text = "absent"
+	}
+	if absent.lasts(time.Now(), text) && err != nil {
+		t.logger.Warn("the other node cannot be reached", zap.String("failover.peer", t.n.opt.Address), zap.Error(err))
+	}
+}
+
+// seekPeer dials the other node, and tells whether it was reached in time, or is dead (R13). No time is the usual one. The error
+// is why it was not reached.
+func (t *Term) seekPeer(within time.Duration) (err error) {
 	refused := 0
 	o := t.linkOptions()
 	o.Greet = within
@@ -71,13 +88,13 @@ func (t *Term) seekPeer(within time.Duration) {
 		if attempt > 1 {
 			sleep(t.ctx, refusedWait)
 		}
-		link, err := Dial(t.ctx, t.n.opt.Address, o, t.hello)
-		if err == nil {
+		var link *Link
+		if link, err = Dial(t.ctx, t.n.opt.Address, o, t.hello); err == nil {
 			t.linked(link)
-			return
+			return nil
 		}
 		if t.ctx.Err() != nil {
-			return
+			return nil
 		}
 		if errors.Is(err, ErrSecret) || errors.Is(err, ErrStranger) {
 			t.estranged(err)
@@ -96,6 +113,7 @@ func (t *Term) seekPeer(within time.Duration) {
 	dead := refused == 2 && t.closed && t.link == nil
 	t.linkMu.Unlock()
 	t.handle(Event{Kind: OnUnreached, Dead: dead})
+	return err
 }
 
 // estranged tells of somebody at the other node's address who is not the other node.
@@ -172,14 +190,22 @@ func (t *Term) hello(Hello) Hello {
 
 // linked makes a connection the one that counts, and serves it until it ends.
 func (t *Term) linked(link *Link) {
-	l := &numberedLink{Link: link, ended: make(chan struct{})}
+	l := &numberedLink{Link: link, ended: make(chan struct{}), begun: time.Now()}
 	l.ctx, l.hangup = context.WithCancel(t.ctx)
+	hello := link.Peer()
 	t.linkMu.Lock()
 	old := t.link
+	if old != nil && old.keeps(&hello, l.begun) {
+		t.linkMu.Unlock()
+		l.hangup()
+		link.Close()
+		t.n.twins.warn(t.logger, "two processes say that they are the other node: has another one the same failover.node?",
+			zap.String("node", hello.Node), zap.Stringer("one", old.conn.RemoteAddr()), zap.Stringer("other", link.conn.RemoteAddr()))
+		return
+	}
 	t.links++
 	l.number = t.links
 	t.link, t.closed = l, false
-	hello := link.Peer()
 	t.met(hello)
 	t.n.meets.Store(new(link.Host()))
 	t.linkMu.Unlock()

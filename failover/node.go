@@ -69,6 +69,7 @@ type Node struct {
 	opened    chan struct{}
 	opening   sync.Once
 	strangers warner
+	twins     warner
 
 	meets atomic.Pointer[string] // the host of the other node, as it spoke last
 	whole ID                     // the journal that this process has read to its end; of the term that there is

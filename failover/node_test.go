@@ -10,6 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
 	"baton/journal"
 	"baton/journal/memfs"
 )
@@ -605,5 +609,54 @@ func TestForeignRegister(t *testing.T) {
 	})
 	for _, n := range p.nodes {
 		awaitAlarm(t, n, alarmRegisterForeign)
+	}
+}
+
+// A node whose peer has an address at which nobody is says so, once.
+func TestPeerThatIsNotThereIsTold(t *testing.T) {
+	t.Parallel()
+	core, logs := observer.New(zapcore.WarnLevel)
+	told := make(chan struct{}, 8)
+	logger := zap.New(core, zap.Hooks(func(e zapcore.Entry) error {
+		if e.Message == "the other node cannot be reached" {
+			told <- struct{}{}
+		}
+		return nil
+	}))
+	nobody := listenLoopback(t)
+	address := nobody.Addr().String()
+	_ = nobody.Close()
+	newTwosome(t, func(o *NodeOptions) {
+		o.Address, o.Terms.Bootstrap = address, time.Hour
+		if o.Terms.Node == "a" {
+			o.Logger = logger
+		}
+	})
+	select {
+	case <-told:
+	case <-time.After(30 * time.Second):
+		t.Fatalf("nothing is said: %v", logs.All())
+	}
+	entry := logs.FilterMessage("the other node cannot be reached").All()[0]
+	if entry.ContextMap()["failover.peer"] != address {
+		t.Errorf("said %v", entry.ContextMap())
+	}
+}
+
+// Two processes of one name end each other's connections once a second at the most; one process renews its own at once.
+func TestTwins(t *testing.T) {
+	t.Parallel()
+	begun := time.Now()
+	l := &numberedLink{Link: &Link{peer: Hello{Incarnation: "one"}}, ended: make(chan struct{}), begun: begun}
+	soon, late := begun.Add(livedEnough-1), begun.Add(livedEnough)
+	if l.keeps(&Hello{Incarnation: "one"}, soon) {
+		t.Error("a process cannot connect again")
+	}
+	if !l.keeps(&Hello{Incarnation: "other"}, soon) || l.keeps(&Hello{Incarnation: "other"}, late) {
+		t.Error("another process takes the place of one that has just come, or never")
+	}
+	close(l.ended)
+	if l.keeps(&Hello{Incarnation: "other"}, soon) {
+		t.Error("a connection that has ended does not give way")
 	}
 }

@@ -14,6 +14,7 @@ type numberedLink struct {
 	ctx    context.Context
 	hangup context.CancelFunc
 	ended  chan struct{}
+	begun  time.Time
 	stream func() (Stream, error) // what goes over it; nil: signals alone. Set before it is run
 	sender *Sender                // of a standby: stream sets it
 	quiet  *time.Timer            // of a master: rings when that has said nothing for long
@@ -21,6 +22,12 @@ type numberedLink struct {
 	receiving sync.Mutex
 	receiver  *Receiver // of a master's stream; nil: there is none yet
 	shut      bool      // and there will be none
+}
+
+// keeps says that this connection, which has not ended, does not give way at now to one of another process of that name: it has
+// just begun, and two that live would end each other's for ever. A process that has taken the place of a dead one comes again.
+func (l *numberedLink) keeps(other *Hello, now time.Time) bool {
+	return other.Incarnation != l.Peer().Incarnation && now.Sub(l.begun) < livedEnough && !isClosed(l.ended)
 }
 
 // admit makes r what stores the stream of a master, unless nothing is to be stored any more.

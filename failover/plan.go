@@ -57,7 +57,9 @@ func (p *Plan) join(mine *history, peer *Hello) {
 	switch {
 	case !ok && peer.Cluster == ID{}:
 		p.Refused = fmt.Sprintf("the journal of node %s has records up to seq %d and shares no epoch with this pair: "+
-			"it is not thrown away; begin with an empty directory, or resync it", peer.Node, peer.End.Seq)
+			"it is not thrown away. If the pair is to have these messages and this master's are none that count, promote that node: "+
+			"baton failover promote --accept-loss, there. If they are not wanted, start it with an empty directory, or resync it",
+			peer.Node, peer.End.Seq)
 		return
 	case !ok, seq < mine.from, seq+1 < peer.First:
 		p.Snapshot = true

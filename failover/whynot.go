@@ -121,7 +121,7 @@ const whyNotPatience = 5 * time.Second
 func (t *Term) tellWhyNot() {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
-	var l lasting
+	l := lasting{patience: whyNotPatience}
 	for {
 		select {
 		case now := <-ticker.C:
@@ -136,6 +136,7 @@ func (t *Term) tellWhyNot() {
 
 // A lasting text is one that stays the same for some time.
 type lasting struct {
+	patience   time.Duration
 	text, told string
 	since      time.Time
 }
@@ -145,7 +146,7 @@ func (l *lasting) lasts(now time.Time, text string) bool {
 	if text != l.text {
 		l.text, l.since = text, now
 	}
-	if l.text == l.told || now.Sub(l.since) < whyNotPatience {
+	if l.text == l.told || now.Sub(l.since) < l.patience {
 		return false
 	}
 	l.told = l.text

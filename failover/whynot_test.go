@@ -95,7 +95,7 @@ func TestWhyNotYet(t *testing.T) {
 // A reason is for the log when it has lasted, and once; another one again.
 func TestLasting(t *testing.T) {
 	t.Parallel()
-	var l lasting
+	l := lasting{patience: whyNotPatience}
 	begin := time.Now()
 	got := ""
 	for second, text := range strings.Split("..aaabaaaaaaaaaaaa.aaaaaaaabbbbbbbb........aaaaaaa", "") {
