@@ -30,7 +30,7 @@ func TestPackedWorldsBehaveTheSame(t *testing.T) {
 				_, too := other.make(v)
 				one.pack(&p)
 				other.pack(&q)
-				if ok != too || one.beyond != other.beyond || !one.beyond && (p.digest() != q.digest() || one.broken != other.broken) {
+				if ok != too || one.beyond != other.beyond || !one.beyond && (p.fingerprint() != q.fingerprint() || one.broken != other.broken) {
 					t.Logf("links %d %d of %v", w.nodes[v.node].link, w.nodes[v.node].s.peer.link, path)
 					t.Fatalf("%v comes to\n%v\nand, after packing, to\n%v\nfrom\n%v", v, &one, &other, &w)
 				}

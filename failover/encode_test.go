@@ -1,6 +1,9 @@
 package failover
 
-import "math/bits"
+import (
+	"math/bits"
+	"time"
+)
 
 // A packed world, in as few bits as its limits allow. What no future depends on is left out, so that worlds which differ in
 // nothing else are one: the numbers of connections and requests, old values of the register, frames nobody reads.
@@ -11,37 +14,56 @@ type packer struct {
 	words   packed
 	at      uint
 	reading bool
+	exact   bool
+	timed   bool
 }
 
-func (p *packer) bits(v uint64, n uint) uint64 {
+func (p *packer) put(v uint64, n uint) {
+	p.words[p.at>>6] |= v << (p.at & 63)
+	if p.at&63+n > 64 {
+		p.words[p.at>>6+1] |= v >> (64 - p.at&63)
+	}
+	p.at += n
+}
+
+func (p *packer) get(n uint) uint64 {
 	i, shift := p.at>>6, p.at&63
 	p.at += n
-	if p.reading {
-		v = p.words[i] >> shift
-		if shift+n > 64 {
-			v |= p.words[i+1] << (64 - shift)
-		}
-		return v & (1<<n - 1)
-	}
-	p.words[i] |= v << shift
+	v := p.words[i] >> shift
 	if shift+n > 64 {
-		p.words[i+1] |= v >> (64 - shift)
+		v |= p.words[i+1] << (64 - shift)
 	}
-	return v
+	return v & (1<<n - 1)
 }
 
 type number interface {
 	~uint8 | ~uint32 | ~uint64 | ~int64
 }
 
-func num[T number](p *packer, v *T, n uint) { *v = T(p.bits(uint64(*v), n)) }
+func num[T number](p *packer, v *T, n uint) {
+	if p.reading {
+		*v = T(p.get(n))
+	} else {
+		p.put(uint64(*v), n)
+	}
+}
 
 func (p *packer) flag(v *bool) {
-	bit := uint64(0)
-	if *v {
-		bit = 1
+	switch {
+	case p.reading:
+		*v = p.get(1) == 1
+	case *v:
+		p.put(1, 1)
+	default:
+		p.at++
 	}
-	*v = p.bits(bit, 1) == 1
+}
+
+// exactly is num where the world is exact, and nothing where relax leaves a zero.
+func exactly[T number](p *packer, v *T, n uint) {
+	if p.exact {
+		num(p, v, n)
+	}
 }
 
 // id is an id of a journal of a node.
@@ -68,10 +90,14 @@ func (p *packer) log(log *[maxSeq + 1]uint8, end uint8) {
 }
 
 func (p *packer) world(w *world) {
+	p.exact, p.timed = w.limits.exact, w.limits.timed != nil
 	for n := range w.nodes {
 		p.machine(w, n)
 	}
 	p.flag(&w.cut)
+	for n := range w.dialed {
+		num(p, &w.dialed[n], 4)
+	}
 	for n := range w.sides {
 		p.side(&w.sides[n], 1-n)
 	}
@@ -91,13 +117,17 @@ func (p *packer) world(w *world) {
 	for epoch := 1; epoch <= w.limits.epochs; epoch++ {
 		num(p, &w.activated[epoch], 2)
 	}
+	if p.timed {
+		num(p, &w.since, 4)
+		w.now = [2]time.Duration{noon, noon}
+	}
 }
 
 func (p *packer) machine(w *world, n int) {
 	m := &w.nodes[n]
 	num(p, &m.gen, 2)
 	num(p, &m.kept.Promised, 3)
-	num(p, &m.kept.RegRev, 4)
+	exactly(p, &m.kept.RegRev, 4)
 	p.cluster(&m.kept.Cluster)
 	m.kept.JournalID = journalID(uint8(n), m.gen)
 	num(p, &m.end, 4)
@@ -111,7 +141,7 @@ func (p *packer) machine(w *world, n int) {
 func (p *packer) state(w *world, n int, m *machine) {
 	s := &m.s
 	if p.reading {
-		s.terms, s.kept, s.end = modelTerms[n], m.kept, uint64(m.end)
+		s.terms, s.kept, s.end = w.terms(n), m.kept, uint64(m.end)
 		s.incarnation, s.lastEpoch = ID{2, uint8(n)}, m.kept.Promised
 		if m.end > 0 {
 			s.lastEpoch = max(s.lastEpoch, uint32(m.log[m.end]))
@@ -121,15 +151,13 @@ func (p *packer) state(w *world, n int, m *machine) {
 	num(p, &s.role, 4)
 	num(p, &s.epoch, 3)
 	num(p, &s.durable, 4)
-	p.flag(&s.suspect)
 	p.peer(s, 1-n)
 	p.seen(w, s)
-	promise, bootstrap := s.due[timerPromise] != 0, s.due[timerBootstrap] != 0
-	p.flag(&promise)
-	p.flag(&bootstrap)
-	if p.reading {
-		setTimer(s, timerPromise, promise)
-		setTimer(s, timerBootstrap, bootstrap)
+	if p.exact {
+		p.timers(s)
+	}
+	if p.timed {
+		p.lease(s)
 	}
 	if s.role.IsMaster() {
 		p.master(s, n)
@@ -138,6 +166,32 @@ func (p *packer) state(w *world, n int, m *machine) {
 		m.link = 1
 	}
 }
+
+func (p *packer) timers(s *State) {
+	p.flag(&s.suspect)
+	num(p, &s.lastEpoch, 3)
+	promise, bootstrap := s.due[timerPromise] != 0, s.due[timerBootstrap] != 0
+	p.flag(&promise)
+	p.flag(&bootstrap)
+	if p.reading {
+		setTimer(s, timerPromise, promise)
+		setTimer(s, timerBootstrap, bootstrap)
+	}
+}
+
+func (p *packer) lease(s *State) {
+	p.moment(&s.due[timerPromise])
+	p.moment(&s.peer.lease)
+	always := s.lease == forever
+	if p.flag(&always); always {
+		s.lease = forever
+	} else {
+		p.moment(&s.lease)
+	}
+}
+
+// moment is a time near noon; 0: none.
+func (p *packer) moment(t *time.Duration) { num(p, t, 5) }
 
 func setTimer(s *State, timer int, set bool) {
 	if set {
@@ -148,7 +202,9 @@ func setTimer(s *State, timer int, set bool) {
 func (p *packer) master(s *State, n int) {
 	p.flag(&s.serving)
 	p.flag(&s.held)
-	p.flag(&s.solo)
+	if p.exact {
+		p.flag(&s.solo)
+	}
 	num(p, &s.commit, 4)
 	p.id(&s.listed, 1-n)
 	p.id(&s.doubted, 1-n)
@@ -160,12 +216,15 @@ func (p *packer) master(s *State, n int) {
 
 func (p *packer) peer(s *State, other int) {
 	linked := s.peer.link != 0
-	p.flag(&s.probed)
-	p.flag(&linked)
+	if p.flag(&linked); p.exact {
+		p.flag(&s.probed)
+	} else {
+		s.probed = true
+	}
 	q := &s.peer
 	if p.reading {
 		if linked {
-			q.link, q.last, q.says.Node = 1, 1, nodeNames[other]
+			q.link, q.last, q.says.Node, q.promised = 1, 1, nodeNames[other], true
 		}
 	} else { // what is below what this node knows itself says nothing
 		if q.says.Promised <= s.kept.Promised {
@@ -181,8 +240,8 @@ func (p *packer) peer(s *State, other int) {
 			q.says.End = min(q.says.End, 1)
 		}
 	}
-	num(p, &q.says.Promised, 3)
-	num(p, &q.says.RegRev, 4)
+	exactly(p, &q.says.Promised, 3)
+	exactly(p, &q.says.RegRev, 4)
 	p.cluster(&q.says.Cluster)
 	if !linked {
 		return
@@ -195,8 +254,10 @@ func (p *packer) peer(s *State, other int) {
 	if s.role.IsMaster() {
 		num(p, &q.flushed, 4)
 		p.flag(&q.near)
-		p.flag(&q.promised)
-		p.flag(&q.unread)
+		if p.exact || p.timed {
+			p.flag(&q.promised)
+			p.flag(&q.unread)
+		}
 		if q.near {
 			num(p, &q.join, 4)
 		}
@@ -205,12 +266,16 @@ func (p *packer) peer(s *State, other int) {
 
 // seen is what a node knows of the register. Its records are filled in by register.
 func (p *packer) seen(w *world, s *State) {
-	p.flag(&s.known)
 	num(p, &s.seen.Revision, 4)
 	if !p.reading && s.seen.Revision > s.beaten {
 		s.beaten = 0
 	}
-	num(p, &s.beaten, 4)
+	if p.exact {
+		p.flag(&s.known)
+	} else {
+		s.known = s.seen.Revision != 0
+	}
+	exactly(p, &s.beaten, 4)
 	p.flag(&s.ask.open)
 	p.flag(&s.ask.doubtful)
 	if s.ask.open {
@@ -242,8 +307,8 @@ func (p *packer) side(d *side, from int) {
 		h.Node = nodeNames[from]
 		p.flag(&h.Master)
 		num(p, &h.Epoch, 3)
-		num(p, &h.Promised, 3)
-		num(p, &h.RegRev, 4)
+		exactly(p, &h.Promised, 3)
+		exactly(p, &h.RegRev, 4)
 		p.cluster(&h.Cluster)
 		num(p, &h.End, 4)
 		p.id(&h.JournalID, from)
@@ -255,7 +320,14 @@ func (p *packer) side(d *side, from int) {
 		num(p, &f.kind, 5)
 		num(p, &f.epoch, 3)
 		num(p, &f.seq, 4)
+		if f.kind == kindOfPlan {
+			num(p, &f.of, 4)
+		}
+		if p.timed {
+			p.moment(&f.sent)
+		}
 	}
+	p.flag(&d.fits)
 	p.flag(&d.planned)
 	p.flag(&d.sending)
 	if d.sending {
@@ -265,7 +337,11 @@ func (p *packer) side(d *side, from int) {
 
 func (p *packer) register(w *world) {
 	num(p, &w.rev, 4)
-	num(p, &w.floor, 4)
+	if p.exact {
+		num(p, &w.floor, 4)
+	} else {
+		w.floor = min(w.rev, 1)
+	}
 	for rev := max(w.floor, 1); rev <= w.rev; rev++ {
 		p.entry(w, &w.regs[rev])
 	}
@@ -310,7 +386,6 @@ func (p *packer) recall(w *world) {
 		if c := &w.writes[i]; c.waited {
 			s := &w.nodes[c.node].s
 			s.ask.record = c.record.full()
-			s.ask.record.By = s.terms.Node
 		}
 	}
 }
@@ -326,7 +401,7 @@ func (p *packer) entry(w *world, e *entry) {
 	num(p, &e.cluster, 2)
 	class := uint8(0)
 	for n := range w.nodes {
-		if a := &w.nodes[n].s.ask; (a.open || a.doubtful) && e.nonce == a.record.Nonce {
+		if a := &w.nodes[n].s.ask; (a.open || a.doubtful && w.limits.exact) && e.nonce == a.record.Nonce {
 			class = uint8(n + 1)
 		}
 	}
@@ -348,10 +423,8 @@ func (w *world) unpack(p *packer, words packed, l *limits, rules *mutant) {
 	p.world(w)
 }
 
-// A digest is 128 bits of a packed world.
-type digest [2]uint64
-
-func (p *packer) digest() digest {
+// fingerprint is 64 bits of a packed world, not 0.
+func (p *packer) fingerprint() uint64 {
 	a, b := uint64(0x9e3779b97f4a7c15), uint64(0xc2b2ae3d27d4eb4f)
 	for _, word := range p.words[:p.at>>6+1] {
 		hi, lo := bits.Mul64(word^a, 0xa0761d6478bd642f)
@@ -359,5 +432,5 @@ func (p *packer) digest() digest {
 		hi, lo = bits.Mul64(word^b, 0x8ebc6af09c88c6e3)
 		b = bits.RotateLeft64(hi^lo^a, 41) * 0x589965cc75374cc3
 	}
-	return digest{a ^ a>>31 | 1, b ^ b>>29}
+	return max(a^a>>31^b^b>>29, 1)
 }

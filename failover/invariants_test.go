@@ -7,6 +7,9 @@ func (w *world) check() {
 	w.s2()
 	w.s5()
 	w.s8s9()
+	if w.limits.timed != nil && w.dispatches(0) && w.dispatches(1) {
+		w.violate("S10", "both give messages to clients")
+	}
 }
 
 // holds says that all that was acknowledged before an epoch is in the log of a node.

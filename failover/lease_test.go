@@ -2,13 +2,65 @@ package failover
 
 import (
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 )
 
-// The world of the model with clocks: S10. Both nodes have one; they run at rates that differ by a tenth (A3), and a lease
-// has 20 of their ticks. Everything else comes in any order, as late as it likes: a process that is stopped for a while
-// takes what has happened afterwards.
+// The world of the model with clocks: S10. Each node has one; they run at rates that differ (A3). What a lease does not rest on
+// comes in any order, as late as it likes: a process that is stopped for a while takes what has happened afterwards.
+//
+// Worlds that are not exact are explored to the end, with a lease of a few ticks; in exact ones there are walks at random, with
+// rates that differ by a tenth and a lease of 20 ticks.
+
+const (
+	noon       = 16 // what clocks show between two moves: all other times are moved with them
+	driftTicks = 3  // for each of which one clock may run ahead by a tick
+)
+
+// shortTerms have a lease of three ticks. Everything else happens whenever it likes.
+func shortTerms(guard time.Duration) *[2]*Terms {
+	var terms [2]*Terms
+	for n := range terms {
+		t := *modelTerms[n]
+		t.Lease, t.Guard = 3, guard
+		terms[n] = &t
+	}
+	return &terms
+}
+
+func (w *world) tick(ahead uint8) {
+	w.now[0]++
+	w.now[1]++
+	if w.since = min(w.since+1, driftTicks); ahead > 0 {
+		w.now[ahead-1]++
+		w.since = 0
+	}
+}
+
+// resetClocks has them show noon again. What is over is over, however long ago.
+func (w *world) resetClocks() {
+	for n := range w.nodes {
+		by := w.now[n] - noon
+		s := &w.nodes[n].s
+		if at := &s.due[timerPromise]; *at != 0 {
+			*at = max(*at-by, noon)
+		}
+		if s.lease != forever {
+			s.lease = max(s.lease-by, noon)
+		}
+		s.peer.lease = max(s.peer.lease-by, noon)
+		for side := range w.sides { // by the clock of the master, who has sent it or gets it back
+			d := &w.sides[side]
+			for i := range d.count {
+				if f := &d.frames[i]; f.kind == Beacon && side != n || f.kind == BeaconAck && side == n {
+					f.sent = max(f.sent-by, noon-s.terms.Lease)
+				}
+			}
+		}
+		w.now[n] = noon
+	}
+}
 
 func leaseTerms(guard time.Duration) *[2]*Terms {
 	var terms [2]*Terms
@@ -101,6 +153,60 @@ func leased(t *testing.T, guard time.Duration, rules *mutant) (w world) {
 	return w
 }
 
+// clocked is a pair at work whose standby has just answered a beacon, and the master has not heard it.
+func clocked(t *testing.T, l *limits) (w world) {
+	t.Helper()
+	w = settledPair(t, &limits{messages: l.messages, epochs: l.epochs, writes: l.writes, window: 1}, &mutant{})
+	w.limits = l
+	w.now = [2]time.Duration{noon, noon}
+	a, b := &w.nodes[0].s, &w.nodes[1].s
+	a.terms, b.terms = l.timed[0], l.timed[1]
+	a.lease, a.peer.promised = noon, true
+	b.due[timerPromise] = noon + b.terms.Lease + b.terms.Bias
+	w.relax()
+	return w
+}
+
+// S10, and what is found when a rule of R8 is left out. With enough -model.states it comes to the end.
+func TestLeasesByTheClock(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		guard  time.Duration
+		broken bool
+		mutant mutant
+	}{
+		"as it is": {guard: 1},
+		"a master is as long as a standby's promise (no guard)": {broken: true},
+		"a restart forgets what the process before has promised": {guard: 1, broken: true, mutant: mutant{
+			before: func(_ *world, s *State, e *Event) {
+				if s.role == Idle && s.epoch == 0 {
+					s.due[timerPromise] = 0
+				}
+			}}},
+		"a master counts from when the answer came": {guard: 1, broken: true, mutant: mutant{
+			before: func(w *world, s *State, e *Event) {
+				if e.Kind == OnSignal && e.Signal.Kind == BeaconAck {
+					e.Signal.Sent = w.now[s.terms.number()]
+				}
+			}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := &limits{epochs: 2, writes: 2, crashes: unlimited, window: 1, timed: shortTerms(c.guard)}
+			root := clocked(t, l)
+			x := explore(l, &c.mutant, 600_000)
+			x.run(root)
+			t.Logf("%d states, to the end: %v; %s", x.states.Load(), x.ended, x.found)
+			switch {
+			case !c.broken && x.found != "":
+				t.Errorf("%s\n%s", x.found, retell(root, x.trace(root)))
+			case c.broken && !strings.HasPrefix(x.found, "S10"):
+				t.Errorf("%q was found, want S10", x.found)
+			}
+		})
+	}
+}
+
 func TestLeasesAreDisjoint(t *testing.T) {
 	t.Parallel()
 	takeovers := 0
@@ -160,6 +266,26 @@ func TestLeasesThatAreNot(t *testing.T) {
 				}
 				if e.Kind == OnSeen { // nor lets who is named in a new epoch go first
 					s.seen.Record.Epoch = e.Reading.Record.Epoch
+				}
+			}},
+		},
+		"a takeover of an earlier process voids what this one has promised": {
+			func(w *world) {
+				w.after(23, 1)
+				for _, v := range []move{
+					{kind: moveUnreached, node: 1}, {kind: moveSee, node: 1, arg: 2}, // b asks, and dies
+					{kind: moveCrash, node: 1}, {kind: moveStart, node: 1}, {kind: moveUnlinked}, {kind: moveConnect, node: 1},
+					{kind: moveHello}, {kind: moveHello, node: 1}, {kind: moveRead, node: 1}, {kind: movePlanned, node: 1},
+					{kind: moveRead, node: 1}, {kind: moveRead}, {kind: moveRead}, // it promises
+					{kind: moveApply, node: 1}, {kind: moveSee, node: 1, arg: 3}, // and what it had asked is done
+				} {
+					w.make(v)
+				}
+				w.takeOver()
+			},
+			mutant{before: func(_ *world, _ *State, e *Event) {
+				if e.Kind == OnSeen {
+					e.Reading.Record.By = "somebody"
 				}
 			}},
 		},

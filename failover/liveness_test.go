@@ -55,7 +55,7 @@ func (s *schedule) allows(v move) bool {
 		return false
 	}
 	switch v.kind {
-	case moveStart, moveConnect, moveHello, moveRead, moveUnlinked, moveSend, moveDurable, moveActivated, moveNear, moveBeacon, moveDrained:
+	case moveStart, moveConnect, moveHello, moveRead, movePlanned, moveUnlinked, moveSend, moveDurable, moveActivated, moveNear, moveBeacon, moveDrained:
 		return true
 	case moveUnreached:
 		return s.w.sides[v.node].phase == sideNone
@@ -95,9 +95,9 @@ func (s *schedule) ring() {
 // inPace says that the peer is heard and flushes all.
 func (s *State) inPace() bool { return s.peer.link != 0 && s.peer.promised && s.peer.flushed >= s.end }
 
-func (s *schedule) digest() digest {
+func (s *schedule) digest() uint64 {
 	s.w.pack(&s.packer)
-	return s.packer.digest()
+	return s.packer.fingerprint()
 }
 
 func (w *world) serves(n int) bool {
@@ -110,7 +110,7 @@ func TestLiveness(t *testing.T) {
 	l := &limits{messages: 1, epochs: 3, revisions: 5, writes: 2, crashes: 2, switchovers: 1, cuts: 1, stale: 1, window: 1, exact: true}
 	healed := &limits{epochs: 7, revisions: maxRev, writes: 3, stale: 1, window: 1, exact: true}
 	rules := &mutant{}
-	x := explore(nil, l, rules, min(*modelStates, 1_000_000))
+	x := explore(l, rules, min(*modelStates, 1_000_000))
 	checked := 0
 	x.each = func(w *world) {
 		if checked++; checked%3 != 0 {
@@ -121,6 +121,11 @@ func TestLiveness(t *testing.T) {
 		a, b := &w.nodes[0].s, &w.nodes[1].s
 		if !w.cut && a.role == Duplex && a.inPace() && b.role == Standby && b.epoch == a.epoch && w.sides[1].planned {
 			outage(t, *w)
+		}
+		for n := range w.nodes {
+			if w.nodes[n].s.role == Solo {
+				outageAlone(t, *w, n)
+			}
 		}
 	}
 	x.run(settledPair(t, l, rules))
@@ -143,14 +148,15 @@ func heal(t *testing.T, w world) {
 		if one.regs[one.rev].insync[n] != one.nodes[n].gen+1 {
 			continue
 		}
-		if !s.settle(func() bool { return one.serves(n) }) {
+		if !s.settle(func() bool { return one.serves(n) && one.nodes[n].s.commit == one.nodes[n].s.end }) {
 			t.Fatalf("L1: %s does not come to serve, from\n%v\nit came to\n%v", nodeNames[n], &w, &one)
 		}
 	}
 	both := w
 	s := &schedule{w: &both, alone: -1, register: true}
 	if !s.settle(func() bool {
-		return (both.serves(0) && both.nodes[0].s.role == Duplex || both.serves(1) && both.nodes[1].s.role == Duplex) && both.count == 0
+		return (both.serves(0) && both.nodes[0].s.role == Duplex || both.serves(1) && both.nodes[1].s.role == Duplex) && both.count == 0 &&
+			max(both.nodes[0].s.commit, both.nodes[1].s.commit) == both.nodes[0].s.end && both.nodes[0].s.end == both.nodes[1].s.end
 	}) {
 		t.Fatalf("L2: no pair, from\n%v\nit came to\n%v", &w, &both)
 	}
@@ -167,5 +173,17 @@ func outage(t *testing.T, w world) {
 	s := &schedule{w: &w, alone: -1}
 	if !s.settle(func() bool { return w.nodes[0].s.commit > end }) || w.nodes[0].s.role != Duplex {
 		t.Fatalf("L3: a does not go on\n%v", &w)
+	}
+}
+
+// outageAlone is L3 for a master that is alone in sync: it needs neither the register nor the peer.
+func outageAlone(t *testing.T, w world, n int) {
+	t.Helper()
+	if w.nodes[1-n].up {
+		w.crash(1-n, int(w.nodes[1-n].s.durable))
+	}
+	s := &schedule{w: &w, alone: n}
+	if m := &w.nodes[n].s; !s.settle(func() bool { return m.commit == m.end }) {
+		t.Fatalf("L3: %s alone does not go on\n%v", nodeNames[n], &w)
 	}
 }

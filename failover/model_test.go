@@ -34,7 +34,7 @@ type limits struct {
 	stale       uint8      // by how many revisions what is read may be old
 	window      uint8      // of frames on their way to a standby, when a record joins them
 	exact       bool       // see relax
-	timed       *[2]*Terms // with clocks, for lease_test.go
+	timed       *[2]*Terms // with clocks: see lease_test.go
 }
 
 // A disk is what a node has while it is down.
@@ -59,6 +59,7 @@ type modelFrame struct {
 	kind  SignalKind // or kindPlan, kindAppend
 	epoch uint8
 	seq   uint8
+	of    uint8         // a PLAN: the end that it is for
 	sent  time.Duration // in lease_test.go
 }
 
@@ -75,7 +76,8 @@ type side struct {
 	helloLog [maxSeq + 1]uint8
 	frames   [maxFrames]modelFrame
 	count    uint8
-	planned  bool  // a standby: the PLAN is done
+	fits     bool  // a standby: its journal is as the PLAN wants it
+	planned  bool  // and the State knows
 	sending  bool  // a master: the PLAN is sent
 	sent     uint8 // a master: up to here
 }
@@ -109,7 +111,8 @@ type entry struct {
 type world struct {
 	nodes  [2]machine
 	sides  [2]side
-	cut    bool // the connection transports nothing more; what is there can be read
+	cut    bool     // the connection transports nothing more; what is there can be read
+	dialed [2]uint8 // by a node that is connected yet: the end in the HELLO of its next connection, + 1; 0: none
 	rev    uint8
 	regs   [maxRev + 1]entry
 	floor  uint8 // of revisions: nobody reads what everybody knows to be old
@@ -129,7 +132,8 @@ type world struct {
 	ackedIn   [maxSeq + 1]uint8 // the epoch of its master
 	activated [8]uint8          // node + 1
 
-	now [2]time.Duration // clocks, if timed
+	now   [2]time.Duration // clocks, if timed
+	since uint8            // one has run ahead of the other, in ticks
 
 	limits *limits
 	rules  *mutant
@@ -206,17 +210,20 @@ func (w *world) start(n int) {
 	if m.end > 0 {
 		last = m.log[m.end]
 	}
-	terms := modelTerms[n]
-	if w.limits.timed != nil {
-		terms = w.limits.timed[n]
-	}
-	m.s = NewState(w.clock(n), terms, Start{
+	m.s = NewState(w.clock(n), w.terms(n), Start{
 		Kept: m.kept, Incarnation: ID{2, uint8(n), m.starts}, End: uint64(m.end), LastEpoch: max(uint32(last), m.kept.Promised),
 	})
 	if w.limits.timed == nil {
 		clear(m.s.due[:])
 		m.s.due[timerPromise], m.s.due[timerBootstrap] = never, never
 	}
+}
+
+func (w *world) terms(n int) *Terms {
+	if w.limits.timed != nil {
+		return w.limits.timed[n]
+	}
+	return modelTerms[n]
 }
 
 // clock is what a node believes that it is. Where there is no time it is always 1.
@@ -253,11 +260,11 @@ func (w *world) perform(n int, a *Action, cause *Event) {
 		w.checkClaim(n, a)
 		w.ask(n, a)
 	case DoSend:
-		if a.Signal.Kind == Beacon && !w.limits.exact {
-			return
+		if !w.limits.exact && (w.limits.timed == nil || a.Signal.Kind != Beacon && a.Signal.Kind != BeaconAck) {
+			return // timers do as much
 		}
 		if a.Link == m.link {
-			w.push(1-n, modelFrame{a.Signal.Kind, uint8(a.Signal.Epoch), uint8(a.Signal.Seq), a.Signal.Sent})
+			w.push(1-n, modelFrame{kind: a.Signal.Kind, epoch: uint8(a.Signal.Epoch), seq: uint8(a.Signal.Seq), sent: a.Signal.Sent})
 		}
 	case DoFollow:
 	case DoReplicate:
@@ -268,6 +275,9 @@ func (w *world) perform(n int, a *Action, cause *Event) {
 		}
 	case DoActivate:
 		w.checkActivate(n, a, cause)
+		if w.dialed = [2]uint8{}; !w.limits.exact {
+			w.hangup(n)
+		}
 		if int(a.Epoch) < len(w.activated) {
 			w.activated[a.Epoch] = uint8(n + 1)
 		}
@@ -280,6 +290,7 @@ func (w *world) perform(n int, a *Action, cause *Event) {
 			w.crash(n, int(m.end))
 			return
 		}
+		w.dialed = [2]uint8{}
 		w.start(n)
 	}
 }
@@ -365,7 +376,7 @@ func (w *world) plan(n int) {
 		common = w.rules.common(w, n)
 	}
 	theirs.sending, theirs.sent = true, common
-	w.push(1-n, modelFrame{kind: kindOfPlan, epoch: uint8(mine.s.epoch), seq: common})
+	w.push(1-n, modelFrame{kind: kindOfPlan, epoch: uint8(mine.s.epoch), seq: common, of: uint8(theirs.hello.End)})
 }
 
 // commonPoint is the end, on whichever has less of it, of the newest epoch that both logs have begun at the same Seq.
@@ -399,8 +410,12 @@ func (w *world) crash(n, end int) {
 	m.end = uint8(end)
 	m.up, m.link = false, 0
 	m.s = State{}
+	w.dialed = [2]uint8{}
 	w.hangup(n)
 	w.forgetWrites(n)
+	if !w.limits.exact { // who is down is like who does nothing
+		w.start(n)
+	}
 }
 
 func (w *world) String() string {

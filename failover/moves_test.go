@@ -1,6 +1,9 @@
 package failover
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // A move is something that can happen next: its kind, where, an argument, and after which action the node crashes (+1; 0: it
 // does not).
@@ -16,8 +19,10 @@ type moveKind uint8
 const (
 	moveStart     moveKind = iota // a process begins
 	moveConnect                   // node dials the peer, who accepts
+	moveDial                      // node sends HELLO for a second connection (R4b), which moveConnect makes later
 	moveHello                     // node reads the peer's HELLO
 	moveRead                      // node reads the next frame
+	movePlanned                   // node's State hears that a PLAN is done
 	moveUnlinked                  // node sees that the connection has ended
 	moveCut                       // the connection breaks
 	moveUnreached                 // node finds that the peer does not answer
@@ -28,6 +33,7 @@ const (
 	moveNear
 	moveSee     // node reads revision arg
 	moveApply   // write arg comes to the register
+	moveStale   // the same, and then node reads what was there before
 	moveAnswer  // its answer comes to who waits
 	moveUnknown // who waits gives up
 	moveLose    // a write that nobody waits for never comes
@@ -43,13 +49,14 @@ const (
 	moveCrash // arg: how much of what was not durable is lost
 	moveDiskLoss
 	moveLeave
+	moveTime // arg: which clock runs ahead, + 1
 	moveKinds
 )
 
 var moveNames = [moveKinds]string{
-	"start", "connect", "hello", "read", "unlinked", "cut", "unreached", "send", "append", "durable", "activated", "near", "see",
-	"apply", "answer", "unknown", "lose", "ring", "beacon", "missed", "isolated", "refresh", "drained", "too-late", "switchover", "fault", "crash",
-	"disk-loss", "leave",
+	"start", "connect", "dial", "hello", "read", "planned", "unlinked", "cut", "unreached", "send", "append", "durable", "activated", "near", "see",
+	"apply", "stale", "answer", "unknown", "lose", "ring", "beacon", "missed", "isolated", "refresh", "drained", "too-late", "switchover", "fault", "crash",
+	"disk-loss", "leave", "time",
 }
 
 func (v move) String() string {
@@ -83,7 +90,8 @@ func (w *world) each(fn func(v move)) {
 		case c.applied == writeQueued:
 			v.kind = moveApply
 			fn(v)
-			if !c.waited {
+			w.eachStale(i, fn)
+			if !c.waited && (w.limits.exact || int(w.count) == w.limits.writes) {
 				v.kind = moveLose
 				fn(v)
 			}
@@ -96,8 +104,34 @@ func (w *world) each(fn func(v move)) {
 			fn(v)
 		}
 	}
-	if w.sides[0].phase != sideNone && !w.cut && int(w.cuts) < w.limits.cuts {
+	if w.limits.exact && w.sides[0].phase != sideNone && !w.cut && int(w.cuts) < w.limits.cuts {
 		fn(move{kind: moveCut})
+	}
+	if !w.limits.exact && w.limits.timed != nil {
+		w.eachTime(fn)
+	}
+}
+
+// eachTime are those of a clock.
+func (w *world) eachTime(fn func(v move)) {
+	fn(move{kind: moveTime})
+	if w.since == driftTicks {
+		fn(move{kind: moveTime, arg: 1})
+		fn(move{kind: moveTime, arg: 2})
+	}
+	for n := range w.nodes {
+		if s := &w.nodes[n].s; s.due[timerPromise] != 0 && s.due[timerPromise] <= w.now[n] {
+			fn(move{kind: moveRing, node: uint8(n), arg: timerPromise})
+		}
+	}
+}
+
+// eachStale are the old reads of worlds that are not exact: once somebody else has seen what is new, they come to the same.
+func (w *world) eachStale(i uint8, fn func(v move)) {
+	for n := range w.nodes {
+		if s := &w.nodes[n].s; !w.limits.exact && w.limits.stale > 0 && w.rev > 0 && w.nodes[n].up && s.role != Syncing {
+			fn(move{kind: moveStale, node: uint8(n), arg: i})
+		}
 	}
 }
 
@@ -105,16 +139,23 @@ func (w *world) eachOfNode(n uint8, m *machine, fn func(v move)) {
 	s, d := &m.s, &w.sides[n]
 	at := func(kind moveKind) { fn(move{kind: kind, node: n}) }
 	master := s.role.IsMaster()
-	if !master && d.phase == sideNone && w.nodes[1-n].up {
-		at(moveConnect)
+	if other := &w.nodes[1-n]; !master && other.up && (w.limits.exact || other.s.role.IsMaster()) {
+		if d.phase == sideNone || w.dialed[n] != 0 {
+			at(moveConnect)
+		} else if d.count > 0 && d.frames[0].kind == kindOfAppend && !w.cut && w.limits.timed == nil {
+			at(moveDial) // or later: it is not old before there is a record to come
+		}
 	}
 	if d.phase == sideGreeted {
 		at(moveHello)
 	}
-	if d.phase == sideLinked && d.count > 0 {
+	if d.phase == sideLinked && d.count > 0 && !d.fits {
 		at(moveRead)
 	}
-	if w.cut && d.phase != sideNone {
+	if d.fits {
+		at(movePlanned)
+	}
+	if (w.cut || !w.limits.exact) && d.phase != sideNone {
 		at(moveUnlinked)
 	}
 	if !master && !s.probed {
@@ -124,27 +165,32 @@ func (w *world) eachOfNode(n uint8, m *machine, fn func(v move)) {
 		at(moveDurable)
 	}
 	for rev := max(uint8(s.seen.Revision), uint8(m.kept.RegRev), w.floor); rev <= w.rev; rev++ {
-		if r := w.regs[rev]; !w.limits.exact && uint32(r.epoch) < m.kept.Promised {
+		if !w.limits.exact && (uint32(w.regs[rev].epoch) < m.kept.Promised || s.role == Syncing && w.limits.timed == nil) {
 			continue
 		}
 		fn(move{kind: moveSee, node: n, arg: rev})
 	}
 	for timer := uint8(0); timer < timers; timer++ {
-		if s.due[timer] != 0 && (timer == timerPromise || timer == timerBootstrap) {
+		if w.limits.exact && s.due[timer] != 0 && (timer == timerPromise || timer == timerBootstrap) {
 			fn(move{kind: moveRing, node: n, arg: timer})
 		}
 	}
 	if master {
 		w.eachOfMaster(n, m, at)
 	}
-	if int(w.crashes) < w.limits.crashes {
+	if int(w.crashes) < w.limits.crashes && (w.limits.exact || s.role != Idle || s.durable < s.end) {
 		for lost := uint64(0); lost <= s.end-s.durable; lost++ {
 			fn(move{kind: moveCrash, node: n, arg: uint8(lost)})
 		}
-		at(moveLeave)
+		if w.limits.exact {
+			at(moveLeave)
+		}
 	}
 	if int(w.faults) < w.limits.faults {
 		at(moveFault)
+	}
+	if !w.limits.exact && int(w.losses) < w.limits.diskLosses {
+		at(moveDiskLoss)
 	}
 }
 
@@ -153,20 +199,22 @@ func (w *world) eachOfMaster(n uint8, m *machine, at func(moveKind)) {
 	if d.sending && !w.cut && d.sent < m.end && w.sides[1-n].count < w.limits.window {
 		at(moveSend)
 	}
-	at(moveAppend)
-	if !s.serving {
+	if w.appends(m) {
+		at(moveAppend)
+	}
+	if !s.serving && w.limits.exact {
 		at(moveActivated)
 	}
 	if d.sending && !s.peer.near {
 		at(moveNear)
 	}
-	if s.peer.link != 0 && !s.peer.promised {
+	if s.peer.link != 0 && (!s.peer.promised || !w.limits.exact && w.limits.timed != nil) {
 		at(moveBeacon)
 	}
 	if s.Required() {
 		at(moveMissed)
 	}
-	if s.held {
+	if s.held || !w.limits.exact && s.shared() && s.peer.link == 0 {
 		at(moveIsolated)
 	}
 	if s.draining == drainPause {
@@ -186,49 +234,30 @@ func (w *world) eachOfMaster(n uint8, m *machine, at func(moveKind)) {
 // make performs v, and says whether it was possible. actions is how many the node had to perform.
 func (w *world) make(v move) (actions int, ok bool) {
 	actions, ok = w.perhaps(v)
+	if !w.limits.exact {
+		if !w.beyond && w.broken == "" {
+			w.relax()
+		}
+		return actions, ok
+	}
 	w.floor = max(w.floor, w.oldest())
 	if w.rev > w.limits.stale {
 		w.floor = max(w.floor, w.rev-w.limits.stale)
 	}
-	if !w.limits.exact {
-		w.relax()
+	w.forgetOld()
+	for n := range w.nodes { // these alone matter where there is no time
+		if due := &w.nodes[n].s.due; w.limits.timed == nil {
+			*due = [timers]time.Duration{timerPromise: due[timerPromise], timerBootstrap: due[timerBootstrap]}
+		}
 	}
 	return actions, ok
-}
-
-// relax makes a world one in which more can happen, and of which there are fewer. What only ever keeps a node from asking the
-// register is as if it did not: probes, promises (their timers can ring again at once), the answers to beacons, doubts about
-// the register, minSeq. An invariant that holds then holds with them as well.
-func (w *world) relax() {
-	for n := range w.nodes {
-		m := &w.nodes[n]
-		m.kept.RegRev = 0
-		if !m.up {
-			continue
-		}
-		s := &m.s
-		s.kept.RegRev, s.probed, s.suspect = 0, true, false
-		s.peer.says.Promised, s.peer.says.RegRev, s.peer.promised = 0, 0, s.peer.link != 0
-		if !s.role.IsMaster() {
-			s.due[timerPromise], s.due[timerBootstrap] = never, never
-		}
-		s.solo = s.listed == ID{}
-		s.seen.Record.MinSeq = 0
-		w.sides[n].hello.RegRev = 0
-	}
-	for rev := range w.regs {
-		w.regs[rev].minSeq = 0
-	}
-	for i := range w.writes {
-		w.writes[i].record.minSeq = 0
-	}
 }
 
 func (w *world) perhaps(v move) (actions int, ok bool) {
 	n := int(v.node)
 	m, crash := &w.nodes[n], int(v.crash)-1
 	if crash >= 0 {
-		w.crashes++
+		spend(&w.crashes, w.limits.crashes)
 	}
 	switch v.kind {
 	case moveStart:
@@ -236,14 +265,24 @@ func (w *world) perhaps(v move) (actions int, ok bool) {
 		return 0, true
 	case moveConnect:
 		w.connect(n)
-		if !w.limits.exact { // who is dialled reads the HELLO at once
-			w.greet(1-n, -1)
+		if w.limits.exact {
+			return 0, true
 		}
+		w.meet(n)
+		return 0, true
+	case moveDial:
+		w.dialed[n] = m.end + 1
 		return 0, true
 	case moveHello:
-		return w.greet(n, crash), true
+		actions := w.greet(n, crash)
+		if !w.limits.exact && w.sides[n].count > 0 {
+			return w.read(n, crash), true
+		}
+		return actions, true
 	case moveRead:
 		return w.read(n, crash), true
+	case movePlanned:
+		return w.planned(n, crash), true
 	case moveUnlinked:
 		return w.unlinked(n, crash), true
 	case moveCut:
@@ -273,6 +312,12 @@ func (w *world) perhaps(v move) (actions int, ok bool) {
 	case moveApply:
 		w.apply(int(v.arg))
 		return 0, true
+	case moveStale:
+		old := w.rev
+		if w.apply(int(v.arg)); w.beyond || w.broken != "" {
+			return 0, true
+		}
+		return w.see(n, old, crash), true
 	case moveAnswer, moveUnknown:
 		return w.answer(v, crash), true
 	case moveLose:
@@ -283,22 +328,28 @@ func (w *world) perhaps(v move) (actions int, ok bool) {
 	case moveDrained:
 		return w.step(n, Event{Kind: OnDrained, Seq: m.s.end}, crash), true
 	case moveSwitchover:
-		w.switchovers++
+		spend(&w.switchovers, w.limits.switchovers)
 		return w.step(n, Event{Kind: OnSwitchover}, crash), m.s.role == HandingOver
 	case moveFault:
-		w.faults++
+		spend(&w.faults, w.limits.faults)
 		return w.step(n, Event{Kind: OnFault}, crash), true
 	case moveCrash:
-		w.crashes++
+		spend(&w.crashes, w.limits.crashes)
 		w.crash(n, int(m.s.end)-int(v.arg))
 		return 0, true
 	case moveDiskLoss:
-		w.losses++
+		spend(&w.losses, w.limits.diskLosses)
 		m.disk = disk{gen: m.gen + 1}
 		m.kept.JournalID = journalID(v.node, m.gen)
+		if m.up {
+			w.crash(n, 0)
+		}
+		return 0, true
+	case moveTime:
+		w.tick(v.arg)
 		return 0, true
 	case moveLeave:
-		w.crashes++
+		spend(&w.crashes, w.limits.crashes)
 		w.step(n, Event{Kind: OnLeave}, crash)
 		if m.up {
 			w.crash(n, int(m.end))
@@ -308,13 +359,30 @@ func (w *world) perhaps(v move) (actions int, ok bool) {
 	return 0, false
 }
 
+// meet has the master, whom node n has dialled, read its HELLO at once and answer with a PLAN.
+func (w *world) meet(n int) {
+	w.greet(1-n, -1)
+	if w.sides[n].count == 0 {
+		w.sides[n], w.cut = side{}, false
+	}
+	w.sides[n].helloLog, w.sides[n].hello.End = [maxSeq + 1]uint8{}, 0
+}
+
 // connect has node n reach its peer, whatever that still has of an old connection.
 func (w *world) connect(n int) {
+	if w.sides[n].phase != sideNone {
+		w.unlinked(n, -1)
+	}
 	w.cut = false
 	for i := range w.sides {
 		other := &w.nodes[1-i]
 		w.sides[i] = side{phase: sideGreeted, hello: other.hello(), helloLog: other.log}
 	}
+	if d := &w.sides[1-n]; w.dialed[n] != 0 && uint64(w.dialed[n]) <= d.hello.End {
+		d.hello.End = uint64(w.dialed[n] - 1)
+		clear(d.helloLog[w.dialed[n]:])
+	}
+	w.dialed = [2]uint8{}
 }
 
 func (m *machine) hello() Peer {
@@ -359,23 +427,36 @@ func (w *world) read(n, crash int) int {
 	}}, crash)
 }
 
-// follow does what a PLAN says: the tail goes first, then the State hears of it.
+// follow does what a PLAN says: the tail goes.
 func (w *world) follow(n int, f modelFrame, crash int) int {
 	m, d := &w.nodes[n], &w.sides[n]
 	if !m.s.Accepts(uint32(f.epoch)) {
 		return 0
 	}
+	if f.of != m.end && !w.rules.anyPlan { // it answers a HELLO from before
+		return w.unlinked(n, crash)
+	}
+	if !m.s.Shorten(m.link, uint64(f.seq)) {
+		return 0
+	}
 	w.checkCut(n, f.seq)
 	clear(m.log[f.seq+1:])
-	m.end = f.seq
-	d.planned = true
+	m.end, d.fits = f.seq, true
+	return 0
+}
+
+// planned is when the State hears of it, on a connection that is still there.
+func (w *world) planned(n, crash int) int {
+	m, d := &w.nodes[n], &w.sides[n]
+	d.fits, d.planned = false, true
 	cluster := w.nodes[1-n].kept.Cluster
 	if m.kept.Cluster != (ID{}) {
 		cluster = m.kept.Cluster
 	}
-	actions := w.step(n, Event{Kind: OnPlanned, Link: m.link, Seq: uint64(f.seq), Epoch: uint32(f.epoch), Cluster: cluster}, crash)
-	if m.up && d.planned && m.s.durable >= uint64(f.seq) { // else when it is durable
-		w.push(1-n, modelFrame{kind: Flushed, epoch: f.epoch, seq: f.seq})
+	epoch, end := m.s.epoch, m.end
+	actions := w.step(n, Event{Kind: OnPlanned, Link: m.link, Seq: uint64(end), Epoch: epoch, Cluster: cluster}, crash)
+	if m.up && d.planned && m.s.durable >= uint64(end) { // else when it is durable
+		w.push(1-n, modelFrame{kind: Flushed, epoch: uint8(epoch), seq: end})
 	}
 	return actions
 }
@@ -391,17 +472,23 @@ func (w *world) unlinked(n, crash int) int {
 	return w.step(n, Event{Kind: OnUnlinked, Link: m.link}, crash)
 }
 
+// appends says that a master's broker may write a record: the first of its epoch, then what clients cause.
+func (w *world) appends(m *machine) bool {
+	if m.end == maxSeq {
+		return false
+	}
+	first, _ := span(&m.log, m.end, uint8(m.s.epoch))
+	return first == 0 || m.s.serving && int(w.messages) < w.limits.messages && m.s.draining <= drainPause
+}
+
 func (w *world) append(n, crash int) (int, bool) {
 	m := &w.nodes[n]
 	epoch := uint8(m.s.epoch)
-	if first, _ := span(&m.log, m.end, epoch); first != 0 {
-		if !m.s.serving || int(w.messages) >= w.limits.messages || m.s.draining > drainPause {
-			return 0, false
-		}
-		w.messages++
-	}
-	if m.end == maxSeq {
+	if !w.appends(m) {
 		return 0, false
+	}
+	if first, _ := span(&m.log, m.end, epoch); first != 0 {
+		w.messages++
 	}
 	m.end++
 	m.log[m.end] = epoch
@@ -419,7 +506,15 @@ func (w *world) durable(n, crash int) int {
 
 func (w *world) see(n int, rev uint8, crash int) int {
 	reading := w.reading(rev)
-	return w.step(n, Event{Kind: OnSeen, Reading: &reading}, crash)
+	s := &w.nodes[n].s
+	if w.limits.exact || w.limits.timed != nil || s.role.IsMaster() {
+		return w.step(n, Event{Kind: OnSeen, Reading: &reading}, crash)
+	}
+	// Its promise ends at once, so that it acts on what it read before it forgets that.
+	if actions := w.step(n, Event{Kind: OnSeen, Reading: &reading}, crash); s.role != Idle {
+		return actions
+	}
+	return w.ring(move{kind: moveRing, node: uint8(n), arg: timerPromise}, crash)
 }
 
 func (w *world) reading(rev uint8) Reading {
@@ -435,7 +530,7 @@ func (w *world) apply(i int) {
 	if c.expect != w.rev {
 		c.applied = writeLost
 	} else {
-		if int(w.rev) >= w.limits.revisions {
+		if w.limits.exact && int(w.rev) == w.limits.revisions {
 			w.beyond = true
 			return
 		}
@@ -477,15 +572,24 @@ func (w *world) ring(v move, crash int) int {
 		timer, s.silent = timerFence, true
 	case moveRefresh:
 		timer = timerRefresh
-		w.refreshes++
+		spend(&w.refreshes, w.limits.refreshes)
 	case moveTooLate:
 		timer = timerDrain
 	}
 	for i := range s.due { // it alone
-		if s.due[i] != 0 {
+		if s.due[i] != 0 && w.limits.timed == nil {
 			s.due[i] = never
 		}
 	}
 	s.due[timer] = 1
 	return w.step(int(v.node), Event{Kind: OnTick}, crash)
+}
+
+// unlimited is a limit that is none: what it bounds is not counted, either.
+const unlimited = 1000
+
+func spend(counter *uint8, limit int) {
+	if limit != unlimited {
+		*counter++
+	}
 }

@@ -7,9 +7,10 @@ import (
 
 // A mutant is a bug on purpose: what a State is told, or makes of it, is changed on the way. The zero mutant is none.
 type mutant struct {
-	before func(w *world, s *State, e *Event)
-	after  func(w *world, s *State, e *Event, out []Action) []Action
-	common func(w *world, n int) (seq uint8) // instead of commonPoint
+	before  func(w *world, s *State, e *Event)
+	after   func(w *world, s *State, e *Event, out []Action) []Action
+	common  func(w *world, n int) (seq uint8) // instead of commonPoint
+	anyPlan bool                              // it takes a PLAN for another end than that of its journal
 
 	room []Action
 }
@@ -145,6 +146,7 @@ var mutants = map[string]struct {
 		common: func(w *world, n int) uint8 {
 			return min(w.nodes[n].end, uint8(w.sides[n].hello.End))
 		}}},
+	"takes a PLAN that answers an old HELLO (R4b)": {"at work", "S7", mutant{anyPlan: true}},
 }
 
 // The bounds within which they are looked for.
@@ -155,12 +157,11 @@ var roots = map[string][]move{
 	"at work": nil,
 	// a has taken b out, which has come back.
 	"alone": {
-		{kind: moveMissed}, {kind: moveApply}, {kind: moveAnswer}, {kind: moveUnlinked, node: 1}, {kind: moveConnect, node: 1},
-		{kind: moveHello, node: 1},
+		{kind: moveMissed}, {kind: moveApply}, {kind: moveAnswer}, {kind: moveConnect, node: 1},
 	},
 	// b has taken over, and a does not know it; both have a record at Seq 2.
 	"deposed": {
-		{kind: moveAppend}, {kind: moveDurable}, {kind: moveRing, node: 1, arg: timerPromise}, {kind: moveApply, node: 1},
+		{kind: moveAppend}, {kind: moveDurable}, {kind: moveUnlinked, node: 1}, {kind: moveSee, node: 1, arg: 1}, {kind: moveApply, node: 1},
 		{kind: moveAnswer, node: 1}, {kind: moveAppend, node: 1}, {kind: moveDurable, node: 1},
 	},
 }
@@ -175,12 +176,12 @@ func TestMutantsAreFound(t *testing.T) {
 			l, rules := mutantBounds, m.mutant
 			root := settledPair(t, &l, &mutant{})
 			play(t, &root, roots[m.root])
-			x := explore(&root, &l, &rules, 300_000)
+			x := explore(&l, &rules, 300_000)
 			x.run(root)
 			if x.found == "" || !strings.HasPrefix(x.found, m.violates) {
-				t.Fatalf("found %q in %d states, want a violation of %s", x.found, len(x.moves), m.violates)
+				t.Fatalf("found %q in %d states, want a violation of %s", x.found, x.states.Load(), m.violates)
 			}
-			t.Logf("%s; %d moves, %d states", x.found, len(roots[m.root])+len(x.trace), len(x.moves))
+			t.Logf("%s; %d moves, %d states", x.found, len(roots[m.root])+len(x.trace(root)), x.states.Load())
 		})
 	}
 }
@@ -191,20 +192,22 @@ func TestFindings(t *testing.T) {
 	for name, moves := range map[string][]move{
 		// An answer that comes after its node has followed the master of a higher epoch makes it master of nothing.
 		"a CAS is answered late": {
-			{kind: moveCrash}, {kind: moveStart}, {kind: moveSee, arg: 2}, {kind: moveApply}, {kind: moveSee, node: 1, arg: 3},
-			{kind: moveRing, node: 1, arg: timerPromise}, {kind: moveApply, node: 1, arg: 1}, {kind: moveAnswer, node: 1, arg: 1},
-			{kind: moveConnect}, {kind: moveHello}, {kind: moveRead}, {kind: moveAnswer},
+			{kind: moveCrash}, {kind: moveStart}, {kind: moveUnreached}, {kind: moveSee, arg: 2}, {kind: moveApply}, {kind: moveUnlinked, node: 1},
+			{kind: moveUnreached, node: 1}, {kind: moveSee, node: 1, arg: 3}, {kind: moveRing, node: 1, arg: timerPromise}, {kind: moveApply, node: 1, arg: 1}, {kind: moveAnswer, node: 1, arg: 1},
+			{kind: moveConnect}, {kind: moveHello, node: 1}, {kind: moveHello}, {kind: moveRead}, {kind: movePlanned}, {kind: moveAnswer},
 		},
 		// The same, when it has only read of it.
 		"a CAS is answered after something newer was seen": {
-			{kind: moveCrash}, {kind: moveStart}, {kind: moveSee, arg: 2}, {kind: moveApply}, {kind: moveSee, node: 1, arg: 3},
-			{kind: moveRing, node: 1, arg: timerPromise}, {kind: moveApply, node: 1, arg: 1}, {kind: moveAnswer, node: 1, arg: 1},
+			{kind: moveCrash}, {kind: moveStart}, {kind: moveUnreached}, {kind: moveSee, arg: 2}, {kind: moveApply}, {kind: moveUnlinked, node: 1},
+			{kind: moveUnreached, node: 1}, {kind: moveSee, node: 1, arg: 3}, {kind: moveRing, node: 1, arg: timerPromise}, {kind: moveApply, node: 1, arg: 1}, {kind: moveAnswer, node: 1, arg: 1},
 			{kind: moveSee, arg: 4}, {kind: moveAnswer},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := settledPair(t, &mutantBounds, &mutant{})
+			l := mutantBounds
+			l.exact = true
+			w := settledPair(t, &l, &mutant{})
 			play(t, &w, moves)
 			if a := &w.nodes[0].s; a.role.IsMaster() {
 				t.Errorf("a is %v of epoch %d\n%v", a.role, a.epoch, &w)

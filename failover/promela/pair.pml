@@ -27,12 +27,22 @@
 #define SLOTS   2	/* CAS on their way at a time */
 #endif
 
+#ifndef SWITCHOVERS
+#define SWITCHOVERS 0
+#endif
+/*
+ * With LEASES a master gives messages to clients by R8 alone, and a standby keeps its promises. There is one beacon at a time. What
+ * A3 and the guard give is taken for granted: the lease of a beacon is over before the promise that answered it is.
+ */
+
 #define NOBODY  2
 #define me(n)   (1 << ((n) + 2 * node[n].life))	/* this node with this journal, in a set */
 #define min(a, b) ((a) < (b) -> (a) : (b))
 
 mtype = { down, idle, following, won, leading };
-mtype = { role, members };	/* what a CAS is for */
+mtype = { role, members, handover };	/* what a CAS is for */
+mtype = { none, going, coming, granted };	/* a beacon, its answer, what that grants */
+mtype = { no, resting, asked };	/* a switchover */
 mtype = { flying, done, lost };
 
 typedef Node {
@@ -53,10 +63,16 @@ typedef Node {
 	byte join;			/* the end when they began to */
 	byte flushed;
 	byte commit;
-	bool linked
+	bool linked;
+	mtype drain = no
+#ifdef LEASES
+	;
+	bool promise;			/* not to ask for the role */
+	bool unsure			/* a CAS of this process may be done yet */
+#endif
 };
 
-typedef Value { byte term; byte lead; byte insync };
+typedef Value { byte term; byte lead; byte insync; byte by };
 typedef Cas { bool used; bool heard; byte by; mtype why; byte expect; Value to; mtype is; byte rev };
 
 Node node[2];
@@ -75,15 +91,55 @@ chan flushes = [1] of { byte };
 byte acked[SEQS + 1];		/* epoch of the record */
 byte acked_in[SEQS + 1];	/* epoch of the master */
 byte begun[EPOCHS + 1];	/* who, + 1 */
-byte crashes, wipes;
+byte crashes, wipes, switchovers;
+#ifdef LEASES
+mtype beacon = none;		/* of the master of link_epoch */
+byte beacon_of = NOBODY;
+bool fresh;			/* it was sent not long ago */
+#endif
 byte i, k;
 byte list, reach, term;	/* arguments */
 
 inline reset(n)
 {
 	node[n].epoch = 0; node[n].seen = 0; node[n].asks = false; node[n].must = 0; node[n].doubt = 0;
-	node[n].near = false; node[n].join = 0; node[n].flushed = 0; node[n].commit = 0
+	node[n].near = false; node[n].join = 0; node[n].flushed = 0; node[n].commit = 0;
+	node[n].drain = no
+#ifdef LEASES
+	;
+	node[n].unsure = false;
+#ifndef BUG_RESTART
+	node[n].promise = true;		/* of the process before */
+#else
+	node[n].promise = false;
+#endif
+	if
+	:: beacon_of == n -> no_beacon()
+	:: else
+	fi
+#endif
 }
+
+#ifdef LEASES
+inline no_beacon()
+{
+	beacon = none; beacon_of = NOBODY; fresh = false
+}
+
+#ifdef BUG_LATE
+#define leased(n)  (beacon_of == n && beacon == granted)
+#else
+#define leased(n)  (beacon_of == n && beacon == granted && fresh)
+#endif
+#define gives(n)   (leads(n) && node[n].drain != asked && (!shared(n) || leased(n)))
+
+/* S10 */
+#define s10() assert(!(gives(0) && gives(1)))
+#define bound(n)   (node[n].promise)
+#else
+#define s10() skip
+#define bound(n)   false
+#endif
 
 /* A connection ends for one side first; the other reads what is on its way. */
 inline hang_up(n)
@@ -130,7 +186,7 @@ inline forget_cas(n)
 inline free(x)
 {
 	cas[x].used = false; cas[x].heard = false; cas[x].by = 0; cas[x].why = 0; cas[x].expect = 0;
-	cas[x].to.term = 0; cas[x].to.lead = 0; cas[x].to.insync = 0; cas[x].is = 0; cas[x].rev = 0
+	cas[x].to.term = 0; cas[x].to.lead = 0; cas[x].to.insync = 0; cas[x].to.by = 0; cas[x].is = 0; cas[x].rev = 0
 }
 
 inline stand_down(n)
@@ -185,7 +241,8 @@ inline ask(who, goal)
 	:: else -> i = 1
 	fi;
 	cas[i].used = true; cas[i].heard = true; cas[i].by = who; cas[i].why = goal; cas[i].expect = node[who].seen;
-	cas[i].to.term = term; cas[i].to.lead = who; cas[i].to.insync = list; cas[i].is = flying;
+	cas[i].to.term = term; cas[i].to.lead = who; cas[i].to.insync = list;
+	cas[i].to.by = who; cas[i].is = flying;
 	node[who].asks = true;
 	i = 0; list = 0; term = 0
 }
@@ -285,6 +342,17 @@ proctype turns(byte n; byte o)
 		:: node[n].seen < rev -> node[n].seen++
 		:: break
 		od;
+#ifdef LEASES
+		if
+		:: !leads(n) ->
+			node[n].unsure = false;		/* something came after it, or it is what has come */
+			if
+			:: reg[node[n].seen].lead == n && reg[node[n].seen].by == 1 - n -> node[n].promise = false
+			:: else
+			fi
+		:: else
+		fi;
+#endif
 		if
 		:: node[n].is == leading && reg[node[n].seen].term > node[n].epoch -> stand_down(n)
 		:: node[n].is == following && reg[node[n].seen].term > node[n].epoch -> hang_up(n); node[n].is = idle; node[n].epoch = 0
@@ -293,6 +361,7 @@ proctype turns(byte n; byte o)
 
 	/* R4, R6: takeover, or reclaim by who is the master already. */
 	:: atomic { (node[n].is == idle) && knows(n) && (reg[node[n].seen].insync & me(n)) != 0 &&
+	      (!bound(n) || (reg[node[n].seen].lead == n && reg[node[n].seen].term == node[n].promised)) &&
 	      reg[node[n].seen].term >= node[n].promised && reg[node[n].seen].term < EPOCHS ->
 		if
 		:: reg[node[n].seen].lead == n -> list = reg[node[n].seen].insync
@@ -305,10 +374,10 @@ proctype turns(byte n; byte o)
 		node[n].promised = node[n].epoch; node[n].is = leading;
 		assert(begun[node[n].epoch] == 0);					/* S1 */
 		begun[node[n].epoch] = n + 1;
-		s3(n) }
+		s3(n); s10() }
 
 	/* The log. */
-	:: atomic { leads(n) && node[n].end < SEQS ->
+	:: atomic { leads(n) && node[n].end < SEQS && node[n].drain == no ->
 		node[n].end++; node[n].log[node[n].end] = node[n].epoch }
 	:: atomic { (node[n].is == leading || node[n].is == following) && node[n].durable < node[n].end ->
 		node[n].durable = node[n].end }
@@ -350,7 +419,7 @@ proctype turns(byte n; byte o)
 		node[n].join = node[n].end
 #endif
 	}
-	:: atomic { leads(n) && in_step(n) && knows(n) && (node[n].must != me(1 - n) || node[n].doubt != 0) ->
+	:: atomic { leads(n) && in_step(n) && knows(n) && node[n].drain == no && (node[n].must != me(1 - n) || node[n].doubt != 0) ->
 		if
 		:: node[n].must != me(1 - n) -> node[n].doubt = node[n].doubt | me(1 - n)
 		:: else
@@ -359,12 +428,43 @@ proctype turns(byte n; byte o)
 		ask(n, members) }
 
 	/* R2: alone only once the register says so. */
-	:: atomic { leads(n) && shared(n) && !in_step(n) && knows(n) ->
+	:: atomic { leads(n) && shared(n) && !in_step(n) && knows(n) && node[n].drain == no ->
 #ifdef BUG_ALONE
 		node[n].must = 0; node[n].doubt = 0;
 #endif
 		list = me(n); term = node[n].epoch;
 		ask(n, members) }
+
+	/* Switchover: clients rest, everything is on both, and the register is asked. From then on only a newer CAS goes back. */
+	:: atomic { leads(n) && in_step(n) && node[n].drain == no && node[n].must == me(1 - n) && node[n].doubt == 0 &&
+	      !node[n].asks && switchovers < SWITCHOVERS ->
+		switchovers++; node[n].drain = resting }
+	:: atomic { leads(n) && node[n].drain == resting -> node[n].drain = no }
+	:: atomic { leads(n) && node[n].drain == resting && in_step(n) && knows(n) && node[n].commit == node[n].end &&
+	      node[n].epoch < EPOCHS ->
+		node[n].drain = asked;
+		list = me(n) | me(1 - n); term = node[n].epoch + 1;
+		ask(n, handover) }
+	:: atomic { leads(n) && node[n].drain == asked && knows(n) ->
+		list = me(n) | node[n].must; term = node[n].epoch;
+		ask(n, members) }
+
+#ifdef LEASES
+	/* R8. A node with a CAS that may be done yet promises nothing. */
+	:: atomic { leads(n) && link_master == n && node[n].linked && (!fresh || beacon != granted) ->
+		beacon = going; beacon_of = n; fresh = true }
+	:: atomic { beacon == going && beacon_of == 1 - n && node[n].is == following && node[n].linked && link_master == 1 - n &&
+#ifndef BUG_PROMISE
+	      !node[n].asks && !node[n].unsure &&
+#endif
+	      true ->
+		beacon = coming; node[n].promise = true }
+	:: atomic { beacon == coming && beacon_of == n && leads(n) && node[n].linked -> beacon = granted; s10() }
+	:: atomic { fresh -> fresh = false }
+	:: atomic { node[n].promise && !fresh -> node[n].promise = false }	/* A3 */
+	/* R13: that process is dead, or is master no more. */
+	:: atomic { node[n].promise && node[n].is == idle && node[1 - n].is != leading -> node[n].promise = false }
+#endif
 	od
 }
 
@@ -373,7 +473,7 @@ proctype register(byte s)
 	do
 	:: atomic { cas[s].used && cas[s].is == flying && cas[s].expect == rev && rev < REVS ->
 		rev++;
-		reg[rev].term = cas[s].to.term; reg[rev].lead = cas[s].to.lead; reg[rev].insync = cas[s].to.insync;
+		reg[rev].term = cas[s].to.term; reg[rev].lead = cas[s].to.lead; reg[rev].insync = cas[s].to.insync; reg[rev].by = cas[s].to.by;
 		cas[s].is = done; cas[s].rev = rev;
 		if
 		:: !cas[s].heard -> free(s)
@@ -404,14 +504,21 @@ proctype register(byte s)
 				node[k].near = false; node[k].join = 0
 			:: else
 			fi;
-			node[k].must = cas[s].to.insync & ~me(k); node[k].doubt = 0
+			if
+			:: cas[s].why == handover -> stand_down(k)
+			:: else -> node[k].must = cas[s].to.insync & ~me(k); node[k].doubt = 0; node[k].drain = no
+			fi
 		fi;
+		s10();
 		free(s); k = 0 }
 	:: atomic { cas[s].heard && cas[s].is == lost -> node[cas[s].by].asks = false; free(s) }
 	/* Or it does not: the CAS may be done yet (R5). */
 	:: atomic { cas[s].heard ->
 		k = cas[s].by;
 		node[k].asks = false; cas[s].heard = false;
+#ifdef LEASES
+		node[k].unsure = true;
+#endif
 #ifdef BUG_FORGET_DOUBT
 		node[k].doubt = 0;
 #endif

@@ -48,22 +48,39 @@ func check(t *testing.T, defines ...string) (errors, states int, said string) {
 // The second opinion: a model that was written from the text of the protocol. The bounds are explored to the end.
 func TestSpinFindsNothing(t *testing.T) {
 	t.Parallel()
-	errors, states, said := check(t, "-DEPOCHS=2", "-DSEQS=1", "-DREVS=2", "-DCRASHES=1")
-	if errors != 0 {
-		t.Fatalf("spin says\n%s", said)
-	}
-	if want := 370_005; states != want {
-		t.Errorf("%d states, README.md says %d: the model has changed", states, want)
+	for name, bounds := range map[string]struct {
+		states  int
+		defines []string
+	}{
+		"takeover": {370_005, []string{"-DEPOCHS=2", "-DSEQS=1", "-DREVS=2", "-DCRASHES=1"}},
+		"leases":   {236_071, []string{"-DEPOCHS=2", "-DSEQS=0", "-DREVS=2", "-DCRASHES=1", "-DLEASES"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			errors, states, said := check(t, bounds.defines...)
+			if errors != 0 {
+				t.Fatalf("spin says\n%s", said)
+			}
+			if states != bounds.states {
+				t.Errorf("%d states, README.md says %d: the model has changed", states, bounds.states)
+			}
+		})
 	}
 }
 
 // What it would find: the same bugs that the model of the Go code finds.
 func TestSpinFindsBugs(t *testing.T) {
 	t.Parallel()
-	for _, bug := range []string{"BUG_ALONE", "BUG_FORGET_DOUBT", "BUG_EARLY_EXPAND"} {
+	for bug, defines := range map[string][]string{
+		"BUG_ALONE":        {"-DEPOCHS=2", "-DSEQS=2", "-DREVS=3", "-DCRASHES=1"},
+		"BUG_FORGET_DOUBT": {"-DEPOCHS=2", "-DSEQS=2", "-DREVS=3", "-DCRASHES=1"},
+		"BUG_EARLY_EXPAND": {"-DEPOCHS=2", "-DSEQS=2", "-DREVS=3", "-DCRASHES=1"},
+		"BUG_RESTART":      {"-DEPOCHS=2", "-DSEQS=0", "-DREVS=2", "-DCRASHES=1", "-DLEASES"},
+		"BUG_LATE":         {"-DEPOCHS=2", "-DSEQS=0", "-DREVS=2", "-DCRASHES=1", "-DLEASES"},
+	} {
 		t.Run(bug, func(t *testing.T) {
 			t.Parallel()
-			errors, states, said := check(t, "-DEPOCHS=2", "-DSEQS=2", "-DREVS=3", "-DCRASHES=1", "-D"+bug)
+			errors, states, said := check(t, append(defines, "-D"+bug)...)
 			if errors != 1 || !strings.Contains(said, "assertion violated") {
 				t.Errorf("not found in %d states:\n%s", states, said)
 			}
