@@ -24,9 +24,14 @@ type LinkOptions struct {
 	// Silence is after what time without a frame the peer counts as silent, and the longest that a write may take. 0: 10 s.
 	Silence time.Duration
 	Logger  *zap.Logger // nil: none
+
+	lookup func(ctx context.Context, host string) (addresses []string, err error) // nil: the system's
 }
 
 func (o *LinkOptions) setDefaults() {
+	if o.lookup == nil {
+		o.lookup = net.DefaultResolver.LookupHost
+	}
 	if o.Greet <= 0 {
 		o.Greet = 2 * time.Second
 	}
@@ -87,17 +92,42 @@ type Link struct {
 	signals []Signal   // to be sent
 }
 
-// Dial connects to the other node and exchanges HELLOs. mine makes this node's. An address where nobody listens gives an
-// error that wraps syscall.ECONNREFUSED (R13); others wrap ErrSecret or ErrStranger.
+// Dial connects to the other node and exchanges HELLOs. mine makes this node's. Where nobody listens, at none of the
+// addresses of a name, the error wraps syscall.ECONNREFUSED (R13); others wrap ErrSecret or ErrStranger.
 func Dial(ctx context.Context, address string, opt LinkOptions, mine func(peer Hello) Hello) (*Link, error) {
 	opt.setDefaults()
 	ctx, cancel := context.WithTimeout(ctx, opt.Greet)
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	if errors.Is(err, syscall.ECONNREFUSED) && !opt.refusedByAll(ctx, address) {
+		return nil, fmt.Errorf("not every address of the name refuses: %v", err) // no reason for R13
+	}
 	if err != nil {
 		return nil, err
 	}
 	return meet(ctx, conn, opt, true, mine)
+}
+
+// refusedByAll says whether an address that refuses is the only one of its name, or else they all do: a Dialer tells of one of them.
+func (o *LinkOptions) refusedByAll(ctx context.Context, address string) bool {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	addresses, err := o.lookup(ctx, host)
+	if err != nil || len(addresses) == 1 {
+		return err == nil
+	}
+	for _, a := range addresses {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(a, port))
+		if err == nil {
+			_ = conn.Close()
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return false
+		}
+	}
+	return true
 }
 
 // Accept exchanges HELLOs on a connection that the other node made; mine makes this node's answer, to a peer that has proved

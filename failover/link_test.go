@@ -357,3 +357,31 @@ func TestDialRefused(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A name may have several addresses. Nobody listens there only where all of them refuse (R13).
+func TestDialRefusedByEveryAddress(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.11.0.2:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	silent := errors.New("no answer")
+	for _, c := range []struct {
+		addresses []string
+		err       error
+		refused   bool
+	}{
+		{addresses: []string{"127.11.0.1"}, refused: true},
+		{addresses: []string{"127.11.0.1", "127.11.0.3"}, refused: true},
+		{addresses: []string{"127.11.0.1", "127.11.0.2"}},
+		{err: silent},
+	} {
+		o := LinkOptions{Node: "a", lookup: func(context.Context, string) ([]string, error) { return c.addresses, c.err }}
+		_, err := Dial(t.Context(), net.JoinHostPort("127.11.0.1", port), o, nil)
+		if err == nil || errors.Is(err, syscall.ECONNREFUSED) != c.refused {
+			t.Errorf("of %v: %v", c.addresses, err)
+		}
+	}
+}
