@@ -296,8 +296,11 @@ func TestNodesTakeTurns(t *testing.T) {
 		t.Fatalf("node %d serves after it has handed over", got)
 	}
 	p.awaitDuplex(1 - master)
+	if s := p.nodes[master].Status(); s.Reason != HandedOver.String() { // it is in its next term
+		t.Errorf("status of who has handed over: %+v", s)
+	}
 	s := p.nodes[1-master].Status()
-	if s.Epoch < 2 || !s.Serving || s.Master != s.Node || len(s.InSync) != 2 || !s.Peer.Linked || s.Peer.Node == s.Node {
+	if s.Epoch < 2 || !s.Serving || s.Reason != "" || s.Master != s.Node || len(s.InSync) != 2 || !s.Peer.Linked || s.Peer.Node == s.Node {
 		t.Errorf("status %+v", s)
 	}
 	if brokers := p.nodes[master].Brokers(); len(brokers) != 2 || brokers[0] != "tcp://"+p.options[1-master].Advertise {

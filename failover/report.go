@@ -95,6 +95,9 @@ func (t *Term) note() {
 	defer t.statusMu.Unlock()
 	if role != t.noted {
 		t.role, t.since = role, time.Now()
+		if role.IsMaster() {
+			t.reason = ""
+		}
 		t.keep() // what was committed alone, and what has it now
 		t.copies.Store(t.copiesOf(role))
 		t.logger.Info("role", zap.Stringer("role", role), zap.Uint32("epoch", t.state.Epoch()))

@@ -32,7 +32,7 @@ type Status struct {
 	Lease    float64        `json:"lease_left"` // seconds for which it may dispatch; -1: no end
 	Register RegisterStatus `json:"register"`
 	Alarms   []string       `json:"alarms"` // what an operator must see to: SOLO, ARBITER_SUSPECT, REGISTER_AWAY, …
-	Reason   string         `json:"reason"` // of the last change of role, or of a fault
+	Reason   string         `json:"reason"` // why it is the master no more; empty: it is, or never was
 	Waits    string         `json:"waits"`  // why it is no master though it follows none, and what to do; empty: nothing is wrong
 
 	// Names of the directories in which it keeps what the pair does not have.

@@ -91,6 +91,7 @@ func newTerm(ctx context.Context, n *Node) (*Term, error) {
 		requiring: make(chan struct{}, 1), meeting: make(chan struct{}, 1), probing: make(chan struct{}, 1),
 		faulty: make(chan struct{}), over: make(chan struct{}), forgo: func() {}, turned: make(chan struct{}),
 		roles: make(chan uint32, 1), changed: make(chan struct{}), since: time.Now(),
+		reason: n.last.Reason, // who runs the terms writes it
 	}
 	close(t.turned)
 	t.leaving = ctx
