@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -48,8 +49,9 @@ type Log struct {
 	logger  *zap.Logger
 	journal atomic.Pointer[journal.Journal]
 	buffer  *buffer
-	wake    atomic.Pointer[func()] // of the stream that is connected; nil: none
+	wakes   atomic.Pointer[[]*func()] // of the streams that are connected; of two, one is about to end
 
+	attaching   sync.Mutex // held while wakes is replaced
 	changing    sync.Mutex // held while the journal is cut or replaced
 	remembering sync.Mutex // held while the pair file is written
 
@@ -269,10 +271,12 @@ func (l *Log) durable(seq uint64) {
 	l.opt.OnDurable(seq)
 }
 
-// awake has the stream look for what there is to send.
+// awake has each stream look for what there is to send.
 func (l *Log) awake() {
-	if wake := l.wake.Load(); wake != nil {
-		(*wake)()
+	if wakes := l.wakes.Load(); wakes != nil {
+		for _, wake := range *wakes {
+			(*wake)()
+		}
 	}
 }
 
@@ -402,10 +406,26 @@ func (l *Log) want(change func(*buffer)) {
 	l.buffer.begin(l.End(), change)
 }
 
-// attach says what a stream is woken by, until detach is called.
+// attach says what a stream is woken by, until detach is called. The stream of an old connection may come after that of the new
+// one.
 func (l *Log) attach(wake func()) (detach func()) {
-	l.wake.Store(&wake)
-	return func() { l.wake.CompareAndSwap(&wake, nil) }
+	l.changeWakes(func(all []*func()) []*func() { return append(all, &wake) })
+	return func() {
+		l.changeWakes(func(all []*func()) []*func() {
+			return slices.DeleteFunc(all, func(w *func()) bool { return w == &wake })
+		})
+	}
+}
+
+func (l *Log) changeWakes(change func([]*func()) []*func()) {
+	l.attaching.Lock()
+	defer l.attaching.Unlock()
+	var all []*func()
+	if wakes := l.wakes.Load(); wakes != nil {
+		all = slices.Clone(*wakes)
+	}
+	all = change(all)
+	l.wakes.Store(&all)
 }
 
 // passed notes that everything up to a Seq is durable on the other node. What it lacks is kept, up to LogOptions.Retain;

@@ -496,3 +496,23 @@ func TestCutOfAFailedJournal(t *testing.T) {
 	}
 	_ = l.Close()
 }
+
+// Of two connections the older may begin its stream late, and end it first: the newer is woken all the same.
+func TestStreamsOverlap(t *testing.T) {
+	t.Parallel()
+	var log Log
+	woken := 0
+	endNewer := log.attach(func() { woken++ })
+	endOlder := log.attach(func() {})
+	log.awake()
+	endOlder()
+	log.awake()
+	if woken != 2 {
+		t.Errorf("it was woken %d times of 2", woken)
+	}
+	endNewer()
+	log.awake()
+	if woken != 2 {
+		t.Error("it was woken after its end")
+	}
+}
