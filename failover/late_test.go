@@ -2,6 +2,7 @@ package failover
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -59,6 +60,8 @@ func TestNoPairBeginsBesideAStranger(t *testing.T) {
 	case asksAfter(time.Hour, Event{Kind: OnTick}, Event{Kind: OnStranger}, Event{Kind: OnUnreached}),
 		asksAfter(time.Hour, Event{Kind: OnUnreached}):
 		t.Error("it begins a pair")
+	case !strings.Contains(s.WhyNot(&Reading{}), "not the other node of this pair"):
+		t.Errorf("it waits because %s", s.WhyNot(&Reading{}))
 	case !asksAfter(0, Event{Kind: OnLinked, Link: 1, Peer: peer}):
 		t.Error("it has met the peer, and begins no pair")
 	}

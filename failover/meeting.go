@@ -118,13 +118,10 @@ func (t *Term) seekPeer(within time.Duration) (err error) {
 
 // estranged tells of somebody at the other node's address who is not the other node.
 func (t *Term) estranged(err error) {
-	about := []zap.Field{
-		zap.String("address", t.n.opt.Address), zap.Error(err), zap.String("hint", "failover.name and failover.secret are to be the same on "+
-			"both nodes, failover.node is not, and failover.peer is the other one's failover.listen"),
-	}
 	t.handle(Event{Kind: OnStranger})
-	t.sound(alarmPeerForeign, true, about...)
-	t.n.strangers.warn(t.logger, "the other node cannot be spoken with", about...)
+	t.sound(alarmPeerForeign, true, zap.String("address", t.n.opt.Address), zap.Error(err),
+		zap.String("hint", "failover.name and failover.secret are to be the same on both nodes, failover.node is not, "+
+			"and failover.peer is the other one's failover.listen"))
 }
 
 // receive takes connections of the other node.

@@ -49,8 +49,11 @@ func (t *turn) whyNot(read *Reading) string {
 
 // whyNotBegin is the reverse of mayBegin, for a register that was never written.
 func (t *turn) whyNotBegin() string {
-	if t.peer.link != 0 && t.peer.says.End > 0 && t.end == 0 {
+	switch {
+	case t.peer.link != 0 && t.peer.says.End > 0 && t.end == 0:
 		return "the other node has messages, and begins the pair"
+	case t.due[timerBootstrap] == forever:
+		return "who answers at failover.peer is not the other node of this pair: see failover.name, failover.node, failover.peer and failover.secret of both"
 	}
 	return "it looks for the other node, which may have messages"
 }
