@@ -262,6 +262,9 @@ func (t *Term) serveLink(l *numberedLink) (again bool) {
 	if t.ctx.Err() != nil {
 		return false
 	}
+	if errors.Is(broken, ErrRefused) {
+		t.refusedBy(broken.Err.Error())
+	}
 	if errors.Is(broken, ErrReplaced) {
 		t.end(fmt.Errorf("%w: %w", errAgain, broken))
 	}
@@ -390,6 +393,7 @@ func (t *Term) follow(link uint64, epoch uint32) {
 			OnReplace: func() error { return t.yield(link) },
 			OnCut:     func(after uint64) error { return t.cuts(link, after) },
 			OnPlanned: func(end journal.Position, cluster ID, epoch uint32) error {
+				t.refusedBy("")
 				t.handle(Event{Kind: OnPlanned, Link: link, Seq: end.Seq, Epoch: epoch, Cluster: cluster})
 				return l.ctx.Err()
 			},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -661,5 +662,52 @@ func TestTwins(t *testing.T) {
 	close(l.ended)
 	if l.keeps(&Hello{Incarnation: "other"}, soon) {
 		t.Error("a connection that has ended does not give way")
+	}
+}
+
+// A node with messages of its own, which the master refuses, says so, and what to do.
+func TestRefusedNodeSaysWhy(t *testing.T) {
+	t.Parallel()
+	p := newTwosome(t)
+	master := p.awaitMaster()
+	p.awaitRole(master, Duplex)
+	close(p.hold[0])
+	close(p.hold[1])
+	other := 1 - master
+	if err := p.stop[other](); err != nil {
+		t.Fatal(err)
+	}
+	p.awaitRole(master, Solo)
+	o := &p.options[other]
+	o.Data, o.Listener = "other", listenLoopback(t)
+	log, err := OpenLog(LogOptions{Data: o.Data, Node: o.Terms.Node, Journal: o.Journal})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := log.Append([]journal.Record{{Seq: 1, Epoch: 1, Type: 1, Body: []byte("its own")}}); err != nil {
+		t.Fatal(err)
+	}
+	log.Sync()
+	if err := errors.Join(log.Flush(t.Context()), log.Close()); err != nil {
+		t.Fatal(err)
+	}
+	p.start(other)
+	<-p.nodes[other].Opened()
+	term, err := p.nodes[other].current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := time.After(30 * time.Second)
+	for {
+		_, changed := term.change()
+		waits := p.nodes[other].Status().Waits
+		if strings.Contains(waits, "shares no epoch with this pair") && strings.Contains(waits, "promote --accept-loss, there") {
+			return
+		}
+		select {
+		case <-changed:
+		case <-late:
+			t.Fatalf("waits: %q", waits)
+		}
 	}
 }

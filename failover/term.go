@@ -81,6 +81,7 @@ type Term struct {
 	pairs     ID // the pair that the peer says it belongs to
 	register  RegisterStatus
 	record    Reading // what the register said last
+	refusal   string  // of the master, when this node was to follow it last; empty: none
 }
 
 // newTerm opens the log. Errors of the journal and of the node's file are told as they are.

@@ -104,14 +104,24 @@ func (t *turn) orAcceptLoss(r *Record) string {
 	return fmt.Sprintf("Node %s has everything: start it.", other.Node) + give
 }
 
-// whyNot is that of the state now.
+// refusedBy notes what a master has refused this node for; empty: it has not.
+func (t *Term) refusedBy(why string) {
+	t.statusMu.Lock()
+	t.refusal = why
+	t.statusMu.Unlock()
+}
+
+// whyNot is that of the state now, or of the master that has refused this node.
 func (t *Term) whyNot() (text string) {
 	t.statusMu.Lock()
-	record, says := t.record, t.register.State
+	record, says, refusal := t.record, t.register.State, t.refusal
 	t.statusMu.Unlock()
 	t.look(func(s *State) {
 		if text = s.WhyNot(&record); s.Suspect() && says != "reachable" && says != "unreachable" {
 			text = says
+		}
+		if s.Role() == Idle && refusal != "" {
+			text = refusal
 		}
 	})
 	return text
