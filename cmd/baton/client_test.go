@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"net"
 	"regexp"
 	"strings"
@@ -9,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/go-stomp/stomp/v3/frame"
+
+	"baton/failover/client"
 )
 
 // A watched is what a command says, and tells of the first of it.
@@ -77,6 +80,23 @@ func TestSendTellsThatItWaits(t *testing.T) {
 		".*\nbaton: connected with " + regexp.QuoteMeta(address) + "\n$")
 	if text := said.text.String(); !want.MatchString(text) {
 		t.Errorf("said %q", text)
+	}
+}
+
+// One line for each time of waiting, however often it was tried in vain.
+func TestVigil(t *testing.T) {
+	t.Parallel()
+	var said bytes.Buffer
+	v := vigil{stderr: &said}
+	v.over(client.Connected{Address: "a:1"}) // at once
+	for range 2 {
+		v.vain(6, errors.New("a:1: refused"))
+		v.vain(12, errors.New("a:1: refused"))
+		v.over(client.Connected{Address: "b:1"})
+	}
+	const once = "baton: no broker serves yet, and it is tried again: a:1: refused\nbaton: connected with b:1\n"
+	if said.String() != once+once {
+		t.Errorf("said %q", said.String())
 	}
 }
 
