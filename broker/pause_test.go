@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/zap/zaptest/observer"
+
 	"baton/destinations"
 	"baton/journal"
 	"baton/journal/memfs"
@@ -281,6 +283,9 @@ func TestLeaveInTime(t *testing.T) {
 		if passed := time.Since(begin); passed < 3*time.Second || passed > 3*time.Second+2*engineGrace {
 			t.Errorf("who does not read was cut after %v", passed)
 		}
+		if n := len(h.sessions); n > 0 {
+			t.Errorf("%d clients are still there", n)
+		}
 	})
 }
 
@@ -315,6 +320,39 @@ func TestLeaveWithoutTheLog(t *testing.T) {
 		}
 		slow.end()
 		h.Wait()
+	})
+}
+
+// Who is being read something for when the log is closed gets the goodbye, and nobody is told of a log that fails.
+func TestLeaveWhileTheLogIsRead(t *testing.T) {
+	over := make(chan struct{})
+	inLittleMemory(t, func(uint64) error {
+		<-over
+		return journal.ErrClosed
+	}, func(t *testing.T, h *host, log *getLog, logged *observer.ObservedLogs) {
+		over = make(chan struct{}) // of this bubble
+		c, consumer := h.connect("1.2"), h.connect("1.2")
+		for range 20 {
+			c.do("SEND\ndestination:/queue/q", strings.Repeat("x", 12<<10))
+		}
+		consumer.do("SUBSCRIBE\nid:s\ndestination:/queue/q\nack:client\nprefetch-count:20")
+		synctest.Wait()
+		h.paused()
+		h.Leave(errMoved)
+		if err := h.ended(); !errors.Is(err, errMoved) {
+			t.Errorf("Serve: %v", err)
+		}
+		close(over)
+		f := consumer.read()
+		for ; f.command == "MESSAGE"; f = consumer.read() {
+		}
+		if f.command != "ERROR" {
+			t.Errorf("got %s", f)
+		}
+		h.Wait()
+		if all := logged.FilterMessageSnippet("cannot be read").All(); len(all) > 0 {
+			t.Errorf("it was logged: %v", all)
+		}
 	})
 }
 
