@@ -603,3 +603,24 @@ func TestBeaconsAloneAreNotEnough(t *testing.T) {
 		}
 	}
 }
+
+// What a standby has and has not synced yet comes before the epoch that it begins, too.
+func TestEpochBeginsAfterWhatIsNotDurable(t *testing.T) {
+	t.Parallel()
+	s, _ := standbyOf(5)
+	master := Peer{Node: "a", Cluster: ID{1}, JournalID: ID{1}, Master: true, Epoch: 5, Promised: 5}
+	s.Step(2, Event{Kind: OnLinked, Link: 1, Peer: &master}, nil)
+	s.Step(2, Event{Kind: OnPlanned, Link: 1, Seq: 5, Epoch: 5, Cluster: ID{1}}, nil)
+	s.Step(2, Event{Kind: OnAppended, Link: 1, Seq: 8, Epoch: 5}, nil)
+	s.Step(2, Event{Kind: OnUnlinked, Link: 1}, nil)
+	later := 1 + 3*time.Second
+	s.Step(later, Event{Kind: OnTick}, nil)
+	s.Step(later, Event{Kind: OnUnreached}, nil)
+	actions := s.Step(later, Event{Kind: OnAnswer, Number: 1, Revision: 8}, nil)
+	if persist := find(actions, DoPersist); persist == nil || persist.Seq != 9 {
+		t.Fatalf("its epoch does not begin with seq 9: %+v", actions)
+	}
+	if s.Commit() > 5 {
+		t.Errorf("it commits up to seq %d, and has 5 durable", s.Commit())
+	}
+}

@@ -391,7 +391,10 @@ func (t *Term) follow(link uint64, epoch uint32) {
 			OnSignal:  t.mastered(l),
 			OnCommit:  t.broker.Durable,
 			OnReplace: func() error { return t.yield(link) },
-			OnCut:     func(after uint64) error { return t.cuts(link, after) },
+			OnStored: func(seq uint64, epoch uint32) {
+				t.handle(Event{Kind: OnAppended, Link: link, Seq: seq, Epoch: epoch})
+			},
+			OnCut: func(after uint64) error { return t.cuts(link, after) },
 			OnPlanned: func(end journal.Position, cluster ID, epoch uint32) error {
 				t.refusedBy("")
 				t.handle(Event{Kind: OnPlanned, Link: link, Seq: end.Seq, Epoch: epoch, Cluster: cluster})

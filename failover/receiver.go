@@ -29,6 +29,9 @@ type ReceiverOptions struct {
 	// nor the cluster are remembered yet, and no record was taken. An error ends the connection. It must not wait for the
 	// Receiver's Close. nil: nobody is told.
 	OnPlanned func(end journal.Position, cluster ID, epoch uint32) error
+	// OnStored is called when the journal has records up to a Seq, of the master's epoch, which may not be durable yet. nil:
+	// nobody is told.
+	OnStored func(seq uint64, epoch uint32)
 	// OnReplace is called when a snapshot is whole, before it takes the place of the journal. An error keeps the journal, and
 	// ends the connection. nil: nobody is asked.
 	OnReplace func() error
@@ -75,6 +78,9 @@ func NewReceiver(log *Log, opt ReceiverOptions) *Receiver {
 	}
 	if opt.OnPlanned == nil {
 		opt.OnPlanned = func(journal.Position, ID, uint32) error { return nil }
+	}
+	if opt.OnStored == nil {
+		opt.OnStored = func(uint64, uint32) {}
 	}
 	if opt.OnReplace == nil {
 		opt.OnReplace = func() error { return nil }
@@ -263,6 +269,7 @@ func (r *Receiver) acceptRecords(f frame) (commit uint64, err error) {
 		return 0, fmt.Errorf("%w: chain %08x after seq %d, the master has %08x", ErrDiverged, end.Chain, end.Seq, a.endChain)
 	}
 	r.appended(end)
+	r.opt.OnStored(end.Seq, f.epoch)
 	r.log.followed(end.Seq, len(body))
 	if f.flags&flagSync != 0 && j.Durable() < end.Seq {
 		j.Sync()

@@ -626,7 +626,10 @@ func (t *simTerm) follow(link uint64, _ uint32) {
 			OnSignal:  t.signalled(link),
 			OnCommit:  t.broker.follow,
 			OnReplace: func() error { return t.yield(link) },
-			OnCut:     func(after uint64) error { return t.shorten(link, after) },
+			OnStored: func(seq uint64, epoch uint32) {
+				t.decide(Event{Kind: OnAppended, Link: link, Seq: seq, Epoch: epoch})
+			},
+			OnCut: func(after uint64) error { return t.shorten(link, after) },
 			OnPlanned: func(end journal.Position, cluster ID, epoch uint32) error {
 				t.decide(Event{Kind: OnPlanned, Link: link, Seq: end.Seq, Epoch: epoch, Cluster: cluster})
 				if l.hung || t.over || t.dead {

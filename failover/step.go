@@ -31,7 +31,7 @@ func (t *turn) take(e *Event) {
 		t.appended(e.Seq, e.Epoch)
 	case OnDurable:
 		t.durable = max(t.durable, e.Seq)
-		t.end = max(t.end, e.Seq) // of a standby, nothing else tells
+		t.end = max(t.end, e.Seq) // what a frame brought while its connection ended
 		t.advance()
 	case OnSignal:
 		t.signal(&e.Signal)
