@@ -51,7 +51,7 @@ test: clients brokers checkers lint ## everything that must hold before a change
 	$(GO) test -timeout 15m ./journal/...
 	$(GO) test ./failover -run '$(EXPLORATIONS)' -count=1 -timeout 15m
 	$(GO) test ./failover -run '^TestModel$$/^stated$$' -count=1 -timeout 15m -model.states=5000000
-	$(MAKE) simulate SEEDS=1200
+	$(MAKE) simulate SEEDS=2000
 
 lint: ## format, vet, staticcheck and the layers of the rooms
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w: $$unformatted"; exit 1; fi

@@ -106,6 +106,14 @@ func (d *simDisk) wait(what string) error {
 	return <-c.granted
 }
 
+// replacing says that the journal's cleaner may be at work on what it has replaced: Retain then waits for it, and it for a
+// call that is not granted while Retain waits.
+func (d *simDisk) replacing() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.ContainsFunc(d.asleep, func(c *simCall) bool { return strings.HasPrefix(c.what, "Remove ") && isSegment(c.what) })
+}
+
 // removeNow removes a file, whatever else is counted or waits.
 func (d *simDisk) removeNow(name string) {
 	d.fs.OnCall(nil)

@@ -345,7 +345,7 @@ func (l *simLink) reap() (any bool) {
 		return false
 	}
 	if l.stream == nil && l.closing == nil {
-		if slices.ContainsFunc(l.waits, func(l *simLink) bool { return !l.ended }) || l.t.broker.busy {
+		if slices.ContainsFunc(l.waits, func(l *simLink) bool { return !l.ended }) || l.t.broker.busy || l.retains() {
 			return false
 		}
 		l.begin()
@@ -355,7 +355,7 @@ func (l *simLink) reap() (any bool) {
 		l.take()
 		any = true
 	}
-	if l.link != nil && l.closing == nil && !l.hung {
+	if l.link != nil && l.closing == nil && !l.hung && !l.retains() {
 		select {
 		case <-l.link.wake:
 			l.pump()
@@ -368,6 +368,12 @@ func (l *simLink) reap() (any bool) {
 		any = true
 	}
 	return any
+}
+
+// retains says that the next step of the stream may have the journal retain what its cleaner is replacing.
+func (l *simLink) retains() bool {
+	plans := l.stream == nil || l.sender != nil && !l.sender.planned
+	return plans && l.t.n.disk.replacing()
 }
 
 // close gives back what the stream has, which may take a standby a while.
