@@ -116,6 +116,7 @@ func (in *intake) hear(size int) (whole bool, err error) {
 		}
 		in.end = at + copy(in.buf[at:], in.buf[after:in.end])
 		in.parted += partBytes
+		in.stream.coming()
 	}
 	return in.end-in.start >= size, nil
 }

@@ -162,9 +162,10 @@ func meet(ctx context.Context, conn net.Conn, opt LinkOptions, dialled bool, min
 	return &Link{opt: opt, conn: conn, peer: peer, seeds: s, wake: make(chan struct{}, 1)}, nil
 }
 
-// tune has small frames go at once, and the system notice a peer that is gone.
+// tune has small frames go at once and not wait long behind large ones, and the system notice a peer that is gone.
 func tune(conn net.Conn) {
 	if tcp, ok := conn.(*net.TCPConn); ok {
+		limitUnsent(tcp)
 		_ = tcp.SetNoDelay(true)
 		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: time.Second, Count: 5})
 	}
@@ -211,6 +212,8 @@ type Stream interface {
 	// Close waits for what goes on and gives back what the Stream holds.
 	Close()
 
+	// coming is called when a part of a long frame has come, which goes on (partBytes).
+	coming()
 	// rest is how long to wait from when the last frame was asked for until Next is called again.
 	rest(asked time.Time) time.Duration
 	bind(s seeds, wake func())

@@ -307,6 +307,7 @@ func (s *listeningStream) Next() ([]byte, error)        { return nil, nil }
 func (s *listeningStream) Close()                       {}
 func (s *listeningStream) bind(x seeds, _ func())       { s.seeds = x }
 func (s *listeningStream) mark() uint64                 { return 0 }
+func (s *listeningStream) coming()                      {}
 func (s *listeningStream) rest(time.Time) time.Duration { return 0 }
 func (s *listeningStream) settled(mark uint64) bool     { return true }
 

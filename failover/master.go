@@ -86,15 +86,20 @@ func (t *turn) appended(seq uint64, epoch uint32) {
 	}
 }
 
+// flushed notes how far the peer's journal is durable. The same once more says that more has come of the record after it, which
+// takes long: the peer is not stalled.
 func (t *turn) flushed(s *Signal) {
-	if !t.role.IsMaster() || s.Epoch != t.epoch || s.Seq <= t.peer.flushed {
+	if !t.role.IsMaster() || s.Epoch != t.epoch || s.Seq < t.peer.flushed {
 		return
 	}
-	t.peer.flushed = s.Seq
 	t.due[timerStall] = 0
 	if s.Seq < t.end && t.Required() {
 		t.set(timerStall, t.terms.DegradeAfter)
 	}
+	if s.Seq == t.peer.flushed {
+		return
+	}
+	t.peer.flushed = s.Seq
 	t.advance()
 	t.caughtUp()
 }

@@ -205,6 +205,34 @@ func TestBlockIsolated(t *testing.T) {
 	l.is(StoodDown)
 }
 
+// A standby that goes on receiving a record is waited for, however long that takes; one that only answers is not.
+func TestRecordThatTakesLong(t *testing.T) {
+	t.Parallel()
+	for _, block := range []bool{false, true} {
+		l := newMaster(t, block)
+		l.joins(ID{2})
+		before := l.writes() - 1
+		passes := func(more bool) {
+			for range 10 {
+				l.pass(ledTerms.DegradeAfter / 2)
+				l.says(Signal{Kind: BeaconAck, Epoch: l.state.Epoch(), Sent: l.now, Lease: ledTerms.Lease})
+				if more {
+					l.says(Signal{Kind: Flushed, Epoch: l.state.Epoch(), Seq: before})
+				}
+			}
+		}
+		passes(true)
+		l.is(Duplex)
+		if l.state.Commit() != before {
+			t.Errorf("%d is committed, and the standby has flushed %d", l.state.Commit(), before)
+		}
+		passes(false)
+		if l.state.peer.link != 0 {
+			t.Error("it waits for a standby that receives nothing")
+		}
+	}
+}
+
 // A master that may goes on alone once the register says so, and not before; nobody is refused.
 func TestDegrade(t *testing.T) {
 	t.Parallel()

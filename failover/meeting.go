@@ -307,6 +307,7 @@ type idle struct {
 func (idle) Next() ([]byte, error)        { return nil, nil }
 func (idle) Close()                       {}
 func (i *idle) bind(s seeds, _ func())    { i.seeds = s }
+func (idle) coming()                      {}
 func (idle) rest(time.Time) time.Duration { return 0 }
 func (idle) mark() uint64                 { return 0 }
 func (idle) settled(uint64) bool          { return true }

@@ -481,6 +481,72 @@ func (r *plainRegister) records() []Record {
 	return slices.Clone(r.all)
 }
 
+// A record that takes longer to cross the network than a standby may be silent comes to be committed, where the master may not
+// go on alone either.
+func TestRecordThatCrossesASlowNetwork(t *testing.T) {
+	t.Parallel()
+	p := newTwosome(t, func(o *NodeOptions) {
+		o.Terms.Block, o.Terms.DegradeAfter, o.Terms.Beacon = true, 500*time.Millisecond, 100*time.Millisecond
+		o.Address = slowly(t, o.Address, 2<<20)
+	})
+	master := p.awaitMaster()
+	term := p.awaitDuplex(master)
+	broker := term.broker.(*quietBroker)
+	end := term.log.End()
+	if err := term.log.Append([]journal.Record{{Seq: end.Seq + 1, Epoch: end.Epoch, Type: 1, Body: make([]byte, 4<<20)}}); err != nil {
+		t.Fatal(err)
+	}
+	term.log.Sync()
+	for late := time.After(30 * time.Second); ; {
+		broker.mu.Lock()
+		durable, changed := broker.durable, broker.changed
+		broker.mu.Unlock()
+		if durable > end.Seq {
+			return
+		}
+		select {
+		case <-changed:
+		case <-late:
+			t.Fatalf("it is not committed: %+v", p.nodes[master].Status())
+		}
+	}
+}
+
+// slowly leads to an address over a network that passes so many octets a second each way, and holds few. It returns its own.
+func slowly(t *testing.T, address string, rate int) string {
+	listener := listenLoopback(t)
+	go func() {
+		for {
+			near, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("tcp", address)
+			if err != nil {
+				_ = near.Close()
+				continue
+			}
+			for _, way := range [][2]net.Conn{{near, far}, {far, near}} {
+				from, to := way[0].(*net.TCPConn), way[1]
+				_ = from.SetReadBuffer(32 << 10)
+				go func() {
+					defer to.Close()
+					defer from.Close()
+					buf := make([]byte, 8<<10)
+					for {
+						n, err := from.Read(buf)
+						time.Sleep(time.Duration(n) * time.Second / time.Duration(rate))
+						if _, e := to.Write(buf[:n]); err != nil || e != nil {
+							return
+						}
+					}
+				}()
+			}
+		}
+	}()
+	return listener.Addr().String()
+}
+
 // What is committed while the standby may take over is kept by both, from before and for ever; what a master commits alone is
 // not, until the standby is in sync again.
 func TestKept(t *testing.T) {

@@ -372,6 +372,19 @@ func (r *Receiver) bind(s seeds, wake func()) {
 	}
 }
 
+// coming has Next say FLUSHED once more, if all that came before the frame is durable: so the master knows that what it waits for
+// is still on its way. While anything waits for the disk that is not said: then the master waits for the disk.
+func (r *Receiver) coming() {
+	r.telling.Lock()
+	r.look()
+	again := r.stream != 0 && len(r.ends) == 0
+	r.news = r.news || again
+	r.telling.Unlock()
+	if again {
+		r.log.awake()
+	}
+}
+
 func (r *Receiver) rest(time.Time) time.Duration { return 0 }
 
 func (r *Receiver) mark() uint64 { return r.log.End().Seq }

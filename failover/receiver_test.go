@@ -95,6 +95,47 @@ func TestFlushedIsDurable(t *testing.T) {
 	}
 }
 
+// While a long frame comes the standby says after each part what is durable: that it is still there. It does not while something
+// waits for its disk.
+func TestFlushedWithinALongFrame(t *testing.T) {
+	t.Parallel()
+	master, standby, c := following(t)
+	at := master.log.End()
+	want := Signal{Kind: Flushed, Epoch: 3, Seq: at.Seq, Chain: at.Chain}
+	part := func() {
+		t.Helper()
+		in := intake{stream: c.receiver}
+		wire := parted(sealed(kindAppend, 0, 3, 1, make([]byte, 2*partBytes)), 0)[:partBytes+1]
+		for len(wire) > 0 {
+			n := copy(in.room(), wire)
+			if wire = wire[n:]; len(wire) == 0 {
+				if s := c.answer(t); s.Kind != 0 {
+					t.Errorf("told %+v before a part has come", s)
+				}
+			}
+			if err := in.took(n); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for range 3 {
+		part()
+		if s := c.answer(t); s != want {
+			t.Errorf("told %+v after a part, want %+v", s, want)
+		}
+	}
+	release := hold(standby.disk)
+	master.append(3, 1, 10)
+	if err := c.receiver.Accept(c.next(t)); err != nil {
+		t.Fatal(err)
+	}
+	part()
+	if s := c.answer(t); s.Kind != 0 {
+		t.Errorf("told %+v after a part, and the disk hangs", s)
+	}
+	release()
+}
+
 // A standby says at once where it stands, also when it has nothing to do.
 func TestFlushedFollowsThePlan(t *testing.T) {
 	t.Parallel()

@@ -350,6 +350,8 @@ func (s *Sender) bind(seeds seeds, wake func()) {
 	s.detach = s.log.attach(wake)
 }
 
+func (s *Sender) coming() {}
+
 func (s *Sender) mark() uint64 { return 0 }
 
 func (s *Sender) settled(uint64) bool { return true }
