@@ -15,8 +15,8 @@ const (
 	spareTemporary = "spare.tmp"   // one in the making, by the housekeeper
 	newName        = "segment.tmp" // one made on the spot, by the writer
 	zeroBytes      = 1 << 20       // written at a time
-	sliceLeast     = 128 << 10     // of a spare, written and synced at a time
-	sliceMost      = 4 << 20
+	sliceBytes     = 128 << 10     // of a spare, written and synced at a time
+	sliceLate      = 4 << 20       // of one that lacks more than so much
 	slicePause     = time.Millisecond
 	slicePauses    = 2 // at most, before each slice
 	spareWhenUsed  = 8 // a spare is made when one part in so many of the active segment is used
@@ -310,7 +310,8 @@ func writeZeros(file File, begin, end int64) error {
 
 // nextSlice makes a pause and returns the bytes of the next slice of a spare, done bytes of which are made; errStopped when
 // the journal is stopping, errBetter when the file of a trimmed segment can be used instead. The spare grows with the active
-// segment, a little faster: in small slices evenly spread, since a batch whose sync meets a large flush waits for all of it.
+// segment, a little faster: in small slices evenly spread, since a batch whose sync meets a large flush waits for all of it,
+// here and in other processes with the same disk. Only where it is far behind are they large.
 func (j *Journal) nextSlice(done int64) (int64, error) {
 	for range slicePauses {
 		if j.giveUp() != nil || j.spareLacks(done) > 0 {
@@ -318,7 +319,10 @@ func (j *Journal) nextSlice(done int64) (int64, error) {
 		}
 		time.Sleep(slicePause)
 	}
-	return min(max(j.spareLacks(done), sliceLeast), sliceMost), j.giveUp()
+	if j.spareLacks(done) > sliceLate {
+		return sliceLate, j.giveUp()
+	}
+	return sliceBytes, j.giveUp()
 }
 
 // giveUp is why a spare of zeros is not made to its end.
@@ -339,7 +343,7 @@ func (j *Journal) spareLacks(done int64) int64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.spare.awaited {
-		return sliceMost
+		return sliceLate + 1
 	}
 	active := j.segments[len(j.segments)-1]
 	used := active.limit.Load() - active.size/spareWhenUsed

@@ -175,4 +175,4 @@ func (p *pair) rejoins(ctx context.Context, s *stage) error {
 }
 
 // quietWindows is how many measurements the load is judged by before the standby comes back.
-const quietWindows = 3
+const quietWindows = 5
