@@ -23,7 +23,7 @@ type Operator interface {
 	// Promote makes this node the master though it may not know all that was acknowledged (R11). Without acceptLoss it only
 	// says what may be lost, in its error.
 	Promote(ctx context.Context, acceptLoss bool) error
-	// Resync has this node put its journal aside and get that of the master.
+	// Resync has this node get a copy of the master's journal in the place of its own.
 	Resync(ctx context.Context) error
 }
 

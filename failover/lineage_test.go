@@ -180,10 +180,22 @@ func TestCoveredPlans(t *testing.T) {
 		"an operator's word since":    {3, Hello{Lineage: lineage, End: journal.Position{Seq: 15, Epoch: 3}}, false},
 		"it has more":                 {0, Hello{Lineage: Lineage{{3, 10}, {4, 15}}, End: journal.Position{Seq: 18, Epoch: 4}}, false},
 		"it shares nothing":           {0, Hello{Lineage: Lineage{{2, 7}}, End: journal.Position{Seq: 15, Epoch: 2}}, false},
-		"it is to be replaced":        {0, Hello{Lineage: lineage, End: journal.Position{Seq: 15, Epoch: 3}, Resync: true}, false},
+		// Its lineage is not enough to go by where it asks for a copy.
+		"resync, all the same":       {0, Hello{Lineage: lineage, End: journal.Position{Seq: 45, Epoch: 5, Chain: 45}, Resync: true}, true},
+		"resync, of another chain":   {0, Hello{Lineage: lineage, End: journal.Position{Seq: 45, Epoch: 5, Chain: 46}, Resync: true}, false},
+		"resync, it has more":        {0, Hello{Lineage: lineage, End: journal.Position{Seq: 61, Epoch: 5, Chain: 61}, Resync: true}, false},
+		"resync, of a lost epoch":    {0, Hello{Lineage: Lineage{{3, 10}, {4, 41}}, End: journal.Position{Seq: 45, Epoch: 4, Chain: 45}, Resync: true}, false},
+		"resync, of another history": {0, Hello{End: journal.Position{Seq: 45, Epoch: 5, Chain: 45}, Resync: true}, false},
+		"resync, nobody knows":       {0, Hello{Lineage: lineage, End: journal.Position{Seq: 15, Epoch: 3, Chain: 15}, Resync: true}, false},
 	} {
 		c.hello.Cluster = ID{1}
-		p := planFor(&history{cluster: ID{1}, lineage: lineage, overruled: c.overruled, end: journal.Position{Seq: 60, Epoch: 5}, from: 20}, &c.hello)
+		p := planFor(&history{cluster: ID{1}, lineage: lineage, overruled: c.overruled, end: journal.Position{Seq: 60, Epoch: 5}, from: 20,
+			at: func(seq uint64) (journal.Position, error) {
+				if seq <= 20 {
+					return journal.Position{}, journal.ErrNotFound
+				}
+				return journal.Position{Seq: seq, Epoch: 5, Chain: uint32(seq)}, nil
+			}}, &c.hello)
 		if !p.Snapshot || p.Covered != c.want {
 			t.Errorf("%s: planned %+v, want covered: %t", name, p, c.want)
 		}

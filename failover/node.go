@@ -223,7 +223,7 @@ func (n *Node) Promote(ctx context.Context, acceptLoss bool) error {
 	return t.promote(ctx, acceptLoss)
 }
 
-// Resync has this node, which must not be the master, put its journal aside and get that of the master.
+// Resync has this node, which must not be the master, get a copy of the master's journal in the place of its own.
 func (n *Node) Resync(context.Context) error {
 	t, err := n.current()
 	if err != nil {

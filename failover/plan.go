@@ -14,7 +14,7 @@ type Plan struct {
 	Snapshot bool             `json:"snapshot,omitempty"` // a whole journal comes, and takes the place of the standby's
 	Cut      bool             `json:"cut,omitempty"`      // the standby has records after From; they go aside
 	Surplus  bool             `json:"surplus,omitempty"`  // what is cut was never acknowledged (S7)
-	Covered  bool             `json:"covered,omitempty"`  // what a snapshot replaces was all in this log: it need not be kept
+	Covered  bool             `json:"covered,omitempty"`  // what a snapshot replaces is a beginning of this log: it need not be kept
 	End      journal.Position `json:"end"`                // where the standby has said that its journal ends: it is for no other. Zero: not told
 	From     journal.Position `json:"from"`               // where the journal ends when the records come; for a snapshot, where that begins
 	Cluster  ID               `json:"cluster"`            // of the pair
@@ -42,13 +42,24 @@ func planFor(mine *history, peer *Hello) Plan {
 		p.Refused = fmt.Sprintf("node %s knows of epoch %d, this master is of epoch %d",
 			peer.Node, peer.Lineage.Last().Epoch, mine.lineage.Last().Epoch)
 	case peer.Resync:
-		p.Snapshot = true
+		p.Snapshot, p.Covered = true, mine.covers(peer)
 	case peer.End.Seq == 0:
 		p.Snapshot = mine.from > 0
 	default:
 		p.join(mine, peer)
 	}
 	return p
+}
+
+// covers says that the journal of a peer is a beginning of mine. That of one that asks for a snapshot may have gone astray, which its
+// lineage does not tell: so the chains must be the same.
+func (h *history) covers(peer *Hello) bool {
+	seq, ok := h.lineage.common(h.end.Seq, peer.Lineage, peer.End.Seq)
+	if !ok || seq != peer.End.Seq {
+		return false
+	}
+	at, err := h.at(seq)
+	return err == nil && at == peer.End
 }
 
 // join plans for a journal that has records.

@@ -237,7 +237,8 @@ func (r *Receiver) acceptSnapshotEnd(f frame) error {
 	}
 	if err == nil {
 		end := r.log.End()
-		err = r.log.replace(r.plan.Cluster, r.plan.Lineage, end.Seq > 0 && !(r.plan.Covered && end == r.plan.End))
+		covered := r.plan.Covered && end == r.plan.End && end.Seq <= e.end.Seq
+		err = r.log.replace(r.plan.Cluster, r.plan.Lineage, end.Seq > 0 && !covered)
 	}
 	if err == nil {
 		err = fmt.Errorf("%w, up to seq %d", ErrReplaced, e.end.Seq)

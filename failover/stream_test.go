@@ -257,6 +257,58 @@ func TestSnapshotOfAStandbyThatIsBehind(t *testing.T) {
 	}
 }
 
+// A standby that asks for a copy keeps its own journal only where that has what the master lacks.
+func TestResyncKeepsWhatTheMasterLacks(t *testing.T) {
+	t.Parallel()
+	for _, more := range []bool{false, true} {
+		master, standby := newNode(t, "a"), newNode(t, "b")
+		master.lead(1)
+		master.append(1, 3, 100)
+		join(t, master, standby, 1)
+		if more {
+			standby.append(1, 1, 100)
+		} else {
+			master.append(1, 1, 100)
+		}
+		master.flush()
+		standby.flush()
+		before := standby.log.ID()
+		standby.log.Resync()
+		join(t, master, standby, 1)
+		checkEqual(t, master, standby, 1)
+		if standby.log.ID() == before {
+			t.Error("it has no copy")
+		}
+		if kept := strings.Contains(strings.Join(standby.disk.Names(), "\n"), divergentPrefix); kept != more {
+			t.Errorf("has it what the master lacks: %t; kept aside: %t", more, kept)
+		}
+	}
+}
+
+// What the master has not made durable yet is in no snapshot of it: the standby, which has, keeps it.
+func TestResyncKeepsWhatIsNotInTheSnapshot(t *testing.T) {
+	t.Parallel()
+	master, standby, c := following(t)
+	release := hold(master.disk)
+	master.append(3, 1, 100)
+	if err := c.receiver.Accept(c.next(t)); err != nil {
+		t.Fatal(err)
+	}
+	standby.flush()
+	c.close()
+	standby.log.Resync()
+	again := connect(master, standby, 3)
+	err := again.settle()
+	again.close()
+	release()
+	if plan := again.sender.Plan(); !errors.Is(err, ErrReplaced) || !plan.Covered || plan.End.Seq <= standby.log.Last() {
+		t.Fatalf("%v after %+v; the log ends with seq %d", err, plan, standby.log.Last())
+	}
+	if !strings.Contains(strings.Join(standby.disk.Names(), "\n"), divergentPrefix) {
+		t.Errorf("what the standby alone has is gone: %v", standby.disk.Names())
+	}
+}
+
 // A crash between any two calls of the file system, while a snapshot takes the place of a journal that has what the pair
 // does not.
 func TestReplaceCrashAnywhere(t *testing.T) {

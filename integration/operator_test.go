@@ -53,9 +53,11 @@ func TestPairOperator(t *testing.T) {
 	c := dialFailover(t, p.url(), client.Options{})
 	must(t, "send", c.Send(within(t), "/queue/a", "", []byte("one")))
 	before, _ := p.status(standby)
-	p.wantTool("resync", standby, 0, "this node gets a copy of that journal, and puts its own aside")
-	p.awaitAside(standby)
+	p.wantTool("resync", standby, 0, "this node gets a copy of that journal in the place of its own")
 	p.await("is in sync with another journal", func(s pairStatus) bool { return s.Role == "standby" && s.Journal != before.Journal })
+	if aside := p.aside(standby); len(aside) > 0 {
+		t.Errorf("kept is what the master has: %v", aside)
+	}
 	p.wantTool("status", p.awaitDuplex(), 0, "peer      "+name(standby)+", connected")
 	p.wantTool("switchover", master, 0, "the standby is the master now")
 	if now := p.awaitDuplex(); now != standby {
@@ -95,15 +97,21 @@ func (p *pair) wantHealth(node int, query, role string, status int) {
 func (p *pair) awaitAside(node int) (dir string) {
 	p.t.Helper()
 	for ctx := within(p.t); ctx.Err() == nil; {
-		found, err := filepath.Glob(filepath.Join(p.nodes[node].options.Data, "divergent-*"))
-		must(p.t, "look", err)
-		if len(found) > 0 {
+		if found := p.aside(node); len(found) > 0 {
 			return found[0]
 		}
 		time.Sleep(askEvery)
 	}
 	p.t.Fatalf("node %d has put nothing aside", node)
 	return ""
+}
+
+// aside are the directories of what a node has put aside.
+func (p *pair) aside(node int) []string {
+	p.t.Helper()
+	found, err := filepath.Glob(filepath.Join(p.nodes[node].options.Data, "divergent-*"))
+	must(p.t, "look", err)
+	return found
 }
 
 func wantMessage(t *testing.T, c *client.Client, queue, body string) {

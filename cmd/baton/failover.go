@@ -97,14 +97,14 @@ lost to the clients; it is kept on the other node when that comes back, in a dir
 }
 
 func failoverResyncCommand() *cobra.Command {
-	return failoverTool("resync", "Have this standby put its journal aside and get that of the master",
-		`Have this standby put its journal aside, in a directory divergent-EPOCH-SEQ, and get a copy of the master's. Until that is
-complete the standby cannot take over.`,
+	return failoverTool("resync", "Have this standby get a copy of the master's journal in the place of its own",
+		`Have this standby get a copy of the master's journal in the place of its own. Until that is complete the standby cannot take over.
+A journal that has what the master's does not is kept, in a directory divergent-EPOCH-SEQ.`,
 		func(ctx context.Context, cmd *cobra.Command, node *failover.Control) error {
 			if err := node.Resync(ctx); err != nil {
 				return err
 			}
-			fmt.Fprintln(cmd.OutOrStdout(), "with its next connection to the master this node gets a copy of that journal, and puts its own aside")
+			fmt.Fprintln(cmd.OutOrStdout(), "with its next connection to the master this node gets a copy of that journal in the place of its own")
 			return nil
 		})
 }
