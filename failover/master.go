@@ -32,7 +32,7 @@ func (s *State) shared() bool { return s.listed != ID{} || s.doubted != ID{} }
 func (t *turn) welcome(p *Peer) {
 	switch {
 	case max(p.Promised, p.Epoch) > t.epoch:
-		t.standDown(Superseded)
+		t.superseded()
 	case p.Master:
 		t.send(Signal{Kind: Fence, Epoch: t.epoch})
 		t.hangup()

@@ -253,6 +253,29 @@ func TestDegrade(t *testing.T) {
 	}
 }
 
+// A standby that has been asked to be the master may say so before the register's answer has come: that is a switchover. Before
+// the register is asked, it is none.
+func TestSwitchoverIsHeardOfBeforeItsAnswer(t *testing.T) {
+	t.Parallel()
+	for _, asked := range []bool{false, true} {
+		l := newMaster(t, false)
+		l.joins(ID{2})
+		l.is(Duplex)
+		l.away = true
+		l.on(Event{Kind: OnSwitchover})
+		if asked {
+			l.step(Event{Kind: OnDrained, Seq: l.state.end})
+		}
+		l.is(HandingOver)
+		want := map[bool]Why{false: Superseded, true: HandedOver}[asked]
+		l.says(Signal{Kind: Fence, Epoch: l.state.Epoch() + 2})
+		l.is(StoodDown)
+		if got := l.did[len(l.did)-1]; got.Kind != DoStandDown || got.Why != want {
+			t.Errorf("it ends with %v, %v, want %v", got.Kind, got.Why, want)
+		}
+	}
+}
+
 // A standby that was left behind becomes the master when an operator says so, and not else, with an epoch above all that it
 // has heard of. The register says that it was forced, until the next change of the master.
 func TestPromote(t *testing.T) {

@@ -168,12 +168,22 @@ func (t *turn) higher(epoch uint32) {
 	switch {
 	case epoch <= t.epoch:
 	case t.role.IsMaster():
-		t.standDown(Superseded)
+		t.superseded()
 	case t.role == Syncing || t.role == Standby:
 		t.send(Signal{Kind: Fence, Epoch: epoch})
 		t.hangup()
 		t.alone()
 	}
+}
+
+// superseded ends a master that hears of a higher epoch. One that has asked for the peer to be master, when all was on both,
+// has what it wanted, though the answer may still be on its way.
+func (t *turn) superseded() {
+	why := Superseded
+	if t.draining == drainAsk {
+		why = HandedOver
+	}
+	t.standDown(why)
 }
 
 func (t *turn) leave() {
