@@ -319,13 +319,31 @@ func (t *Term) promote(ctx context.Context, acceptLoss bool) error {
 		case role == StoodDown, isClosed(t.over):
 			return t.ended()
 		case !asking && role != Activating:
-			return errors.New("the register has not confirmed it: this node has found a master, another change came first, " +
-				"or the answer was lost. Look at the status, and ask again if it is still what you want")
+			return t.notPromoted()
 		}
 		if err := t.await(ctx, changed); err != nil {
 			return t.giveUp(err)
 		}
 	}
+}
+
+// notPromoted is why a promotion is over that the register was to confirm.
+func (t *Term) notPromoted() error {
+	t.statusMu.Lock()
+	read := t.record
+	t.statusMu.Unlock()
+	foreign := false
+	t.look(func(s *State) {
+		t := turn{State: s}
+		foreign = read.Found && t.foreign(&read.Record)
+	})
+	if foreign {
+		return fmt.Errorf("nothing was done, for the register has the record of another pair, whose master is %s, and nobody else "+
+			"writes there: failover.name or failover.register.key is that of the other pair. If this node is to be of that pair, "+
+			"connect it with its other node first", read.Record.Master)
+	}
+	return errors.New("the register has not confirmed it: this node has found a master, another change came first, " +
+		"or the answer was lost. Look at the status, and ask again if it is still what you want")
 }
 
 // giveUp has a promotion that nobody waits for be void, if it can be. It must not come to pass when everybody has forgotten it.

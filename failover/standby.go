@@ -289,7 +289,7 @@ func (t *turn) overrule(r *Reading) {
 		return // until the next look
 	}
 	t.forced = false
-	if r.Found && !t.belongsTo(r.Record.Cluster) && (t.kept.Cluster != (ID{}) || r.Record.Cluster != t.peer.says.Cluster) {
+	if r.Found && t.foreign(&r.Record) {
 		t.doubt() // the register of another pair is not to be touched
 		return
 	}
@@ -306,6 +306,11 @@ func (t *turn) overrule(r *Reading) {
 	record := t.recordFor(epoch, t.me())
 	record.Forced, record.Overruled, record.MinSeq = true, epoch, min(record.MinSeq, t.durable)
 	t.ascend(record)
+}
+
+// foreign says that a record is not of this node's pair nor, where it is of none yet, of the peer's.
+func (t *turn) foreign(r *Record) bool {
+	return !t.belongsTo(r.Cluster) && (t.kept.Cluster != (ID{}) || r.Cluster != t.peer.says.Cluster)
 }
 
 // forgotten is how many epochs there may have been of which nobody here knows, where the register has forgotten.

@@ -318,9 +318,23 @@ func TestPromoteHearsThatTheRegisterSaysNo(t *testing.T) {
 	r := &stubbornRegister{plainRegister{changed: make(chan struct{}), now: Reading{Revision: 4, Found: true, Record: Record{
 		Cluster: ID{1}, Epoch: 3, Master: "b", InSync: []Member{{Node: "b", JournalID: ID{2}}},
 	}}}}
-	n := newLone(t, r, nil)
-	if err := n.Promote(t.Context(), true); err == nil || !strings.Contains(err.Error(), "has not confirmed") {
-		t.Errorf("answered %v", err)
+	for _, c := range []struct {
+		cluster ID // of the node
+		want    string
+	}{
+		{ID{1}, "has not confirmed"},
+		{ID{}, "the register has the record of another pair, whose master is b"},
+		{ID{7}, "the register has the record of another pair, whose master is b"},
+	} {
+		n := newLone(t, r, func(o *NodeOptions) {
+			p := Pair{Node: o.Terms.Node, Cluster: c.cluster}
+			if err := errors.Join(o.Journal.FS.MkdirAll(o.Data), p.Store(o.Journal.FS, o.Data)); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if err := n.Promote(t.Context(), true); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("a node of the pair %v was answered %v", c.cluster, err)
+		}
 	}
 }
 

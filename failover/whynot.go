@@ -84,9 +84,15 @@ func (t *turn) whyNotListed(r *Record) string {
 	case i >= 0:
 		return fmt.Sprintf("the register knows node %s by another journal, %s: this one is new, or another node's. %s",
 			t.terms.Node, r.InSync[i].JournalID, t.orAcceptLoss(r))
-	case t.kept.Cluster == ID{} && r.Cluster != t.peer.says.Cluster:
+	case !t.foreign(r):
+	case t.end == 0:
 		return fmt.Sprintf("this node is new, and the register has a pair whose master is %s: start that, and this node gets a copy. "+
 			"If it is another pair, failover.name or failover.register.key is that of the other one", r.Master)
+	default:
+		return fmt.Sprintf("this node has messages and is in no pair yet, and the register has a pair whose master is %s, which this node "+
+			"does not join with messages of its own: failover.name or failover.register.key is that of another pair, "+
+			"or this node was to be started first. If %s is to be its other node, start that, and this one says what can be done",
+			r.Master, r.Master)
 	}
 	return "it may not have everything, for the register does not list it in sync. " + t.orAcceptLoss(r)
 }

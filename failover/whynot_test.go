@@ -33,7 +33,7 @@ func TestWhyNot(t *testing.T) {
 		{"its own disk is lost", Kept{JournalID: ID{2}}, record(lost), nil, "knows node b by another journal, 09000000000000000000000000000000: this one is new"},
 		{"nobody else has it", Kept{JournalID: ID{2}}, record(lost), nil, "No other node has everything: put the data directory back that was here"},
 		{"rolled back", member, rolledBack, nil, "ends with seq 5 and had seq 6: an old copy of the data directory was put back. Node a has everything"},
-		{"new, and the register another pair's", Kept{JournalID: ID{2}}, foreign, nil, "whose master is a: start that, and this node gets a copy. If it is another pair, failover.name"},
+		{"has data, and the register another pair's", Kept{JournalID: ID{2}}, foreign, nil, "this node has messages and is in no pair yet, and the register has a pair whose master is a"},
 		{"another pair's", member, foreign, nil, otherRecord},
 		{"nothing there", member, Reading{}, nil, noRecord},
 		{"an old copy", member, older, nil, olderRecord},
@@ -62,6 +62,18 @@ func TestWhyNot(t *testing.T) {
 				t.Errorf("%s waits: %s\nwant: %s", s.Role(), got, c.want)
 			}
 		})
+	}
+}
+
+// A node that is new, and the register another pair's, or that of the pair it is to join.
+func TestWhyNotOfANewNode(t *testing.T) {
+	t.Parallel()
+	s := NewState(1, &lateTerms, Start{Kept: Kept{JournalID: ID{2}}})
+	theirs := Reading{Revision: 7, Found: true, Record: Record{Cluster: ID{8}, Epoch: 3, Master: "a", InSync: []Member{{"a", ID{1}}}}}
+	s.Step(2, Event{Kind: OnSeen, Reading: &theirs}, nil)
+	const want = "whose master is a: start that, and this node gets a copy. If it is another pair, failover.name"
+	if got := s.WhyNot(&theirs); !strings.Contains(got, want) {
+		t.Errorf("%s waits: %s", s.Role(), got)
 	}
 }
 

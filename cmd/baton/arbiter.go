@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 
 	"baton/config"
@@ -59,7 +60,7 @@ func runArbiter(ctx context.Context, cfg config.Config, stdout, stderr io.Writer
 	case err != nil && ctx.Err() != nil:
 		return nil // told to stop before it began
 	case err != nil:
-		return err
+		return namingListen(err)
 	}
 	ready := fmt.Sprintf("baton arbiter ready: NATS on %s, data in %s, token %s", a.Address(), cfg.Arbiter.Data, from)
 	logger.Info(ready)
@@ -67,6 +68,15 @@ func runArbiter(ctx context.Context, cfg config.Config, stdout, stderr io.Writer
 	err = errors.Join(a.Wait(ctx), a.Close())
 	if err == nil {
 		logger.Info("baton arbiter stopped")
+	}
+	return err
+}
+
+// namingListen has an error of the address name its key.
+func namingListen(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "listen" {
+		return fmt.Errorf("arbiter.listen: %w", err)
 	}
 	return err
 }

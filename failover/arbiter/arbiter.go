@@ -91,6 +91,9 @@ func start(ctx context.Context, o Options) (*Arbiter, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := mayListen(o.Listen); err != nil {
+		return nil, fmt.Errorf("arbiter: %w", err)
+	}
 	s, err := server.NewServer(options)
 	if err != nil {
 		return nil, fmt.Errorf("arbiter: %w", err)
@@ -104,6 +107,15 @@ func start(ctx context.Context, o Options) (*Arbiter, error) {
 		return nil, err
 	}
 	return a, nil
+}
+
+// mayListen says what is wrong with an address. The server has only words for that.
+func mayListen(address string) error {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	return listener.Close()
 }
 
 func serverOptions(o Options, d *door) (*server.Options, error) {
