@@ -134,6 +134,10 @@ func (l *Log) reopen(committed uint64) error {
 	end := j.End()
 	l.buffer.forget(end)
 	l.mu.Lock()
+	if l.closed { // meanwhile, with the journal that was there before
+		l.mu.Unlock()
+		return errors.Join(j.Close(), journal.ErrClosed)
+	}
 	l.committed = min(l.committed, committed)
 	l.trim, l.census = deferred[uint64]{}, deferred[journal.Census]{}
 	l.growth.reset(end.Seq)
@@ -160,11 +164,16 @@ func (l *Log) Pair() Pair {
 
 // Remember changes what the node remembers of the pair, durably: it is on disk when Remember returns. change must not touch
 // the lineage's entries in place. A promise that falls, or the revision of the register within one, is a programming error and
-// panics (S6).
+// panics (S6). After Close, when another process may have the directory, nothing is changed.
 func (l *Log) Remember(change func(*Pair)) error {
 	l.remembering.Lock()
 	defer l.remembering.Unlock()
-	before := l.Pair()
+	l.mu.Lock()
+	before, closed := l.pair, l.closed
+	l.mu.Unlock()
+	if closed {
+		return journal.ErrClosed
+	}
 	next := before
 	next.Node = l.opt.Node
 	change(&next)
@@ -510,10 +519,12 @@ const noLimit = 1<<64 - 2
 
 // Close ends every wait for the log and closes the journal.
 func (l *Log) Close() error {
+	l.remembering.Lock()
 	l.mu.Lock()
 	l.closed = true
 	l.changed.Broadcast()
 	l.mu.Unlock()
+	l.remembering.Unlock()
 	l.buffer.close()
 	return l.j().Close()
 }

@@ -785,3 +785,74 @@ func TestRefusedNodeSaysWhy(t *testing.T) {
 		}
 	}
 }
+
+// A standby that waits for room on its disk, with a record in hand, ends all the same when it is told to.
+func TestStandbyWithoutRoomEnds(t *testing.T) {
+	t.Parallel()
+	p := newTwosome(t, func(o *NodeOptions) { o.Journal.BufferBytes, o.Terms.DegradeAfter = 64<<10, 700*time.Millisecond })
+	master := p.awaitMaster()
+	term, standby := p.awaitDuplex(master), 1-master
+	p.disks[standby].OnCall(func(c memfs.Call) error {
+		if c.Op == "Create" && strings.HasPrefix(c.Name, "data/journal/") {
+			return errors.Join(errBrokenDisk, syscall.ENOSPC)
+		}
+		return nil
+	})
+	var appended sync.WaitGroup
+	defer appended.Wait()
+	appended.Go(func() {
+		for range 60 { // more than a segment
+			end := term.log.End()
+			if term.log.Append([]journal.Record{{Seq: end.Seq + 1, Epoch: end.Epoch, Type: 1, Body: make([]byte, 50<<10)}}) != nil {
+				return
+			}
+			term.log.Sync()
+		}
+	})
+	for late := time.Now().Add(30 * time.Second); !p.storesNothing(standby); time.Sleep(time.Millisecond) { // nothing tells of it
+		if time.Now().After(late) {
+			t.Fatalf("the standby goes on: %+v", p.nodes[standby].Status())
+		}
+	}
+	close(p.hold[standby])
+	ended := make(chan error, 1)
+	go func() { ended <- p.stop[standby]() }()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("it ends with %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		p.disks[standby].OnCall(nil)
+		t.Error("it does not end")
+	}
+}
+
+// storesNothing says that a standby has a frame in hand that its journal has no room for, beside what is not durable.
+func (p *twosome) storesNothing(i int) bool {
+	term, err := p.nodes[i].current()
+	if err != nil || term.log.Last() == term.log.Durable() {
+		return false
+	}
+	term.linkMu.Lock()
+	l := term.link
+	term.linkMu.Unlock()
+	if l == nil {
+		return false
+	}
+	l.receiving.Lock()
+	r := l.receiver
+	l.receiving.Unlock()
+	last := term.log.Last()
+	for range 5 {
+		if r == nil {
+			return false
+		}
+		if r.mu.TryLock() {
+			r.mu.Unlock()
+			return false
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return term.log.Last() == last
+}

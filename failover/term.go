@@ -167,13 +167,30 @@ func (t *Term) run() error {
 	t.cancel()
 	<-hosted
 	t.n.waiting.Go(t.broker.Wait) // for clients who are slow to go, and nobody else is
-	t.retire()
-	t.finish()
-	err := t.log.Close()
+	err := t.closeLog()
 	if t.cause != nil {
 		return t.cause
 	}
 	return err
+}
+
+// jobGrace is how long the jobs of a term that is over may take to end by themselves.
+const jobGrace = 2 * time.Second
+
+// closeLog closes the log when all jobs have ended. One that has not by then stores what a master has sent, and its disk has no
+// room: it ends with the log.
+func (t *Term) closeLog() error {
+	closed := make(chan error, 1)
+	late := time.AfterFunc(jobGrace, func() {
+		t.finish()
+		closed <- t.log.Close()
+	})
+	t.retire()
+	if late.Stop() {
+		t.finish()
+		return t.log.Close()
+	}
+	return <-closed
 }
 
 // job runs fn in a goroutine that the term waits for, unless that has ended.
