@@ -269,6 +269,7 @@ func (t *Term) serveLink(l *numberedLink) (again bool) {
 		t.end(fmt.Errorf("%w: %w", errAgain, broken))
 	}
 	t.handle(Event{Kind: OnUnlinked, Link: l.number})
+	t.tryMaster()
 	if !current || !t.leads(l.Peer()) {
 		return false
 	}
@@ -438,6 +439,21 @@ func (t *Term) silent(l *numberedLink) {
 	}
 }
 
+// tryMaster has clients led again to a master that is not connected, if this node cannot take its place: then nobody else serves
+// them, and if it lives it does. It is the master of the newest epoch that is known of, so its door does not lead here.
+func (t *Term) tryMaster() {
+	t.statusMu.Lock()
+	master := t.follows
+	t.statusMu.Unlock()
+	leaves := false
+	t.look(func(s *State) { leaves = master != "" && s.LeavesTo(master) })
+	t.linkMu.Lock()
+	defer t.linkMu.Unlock()
+	if leaves && t.link == nil && t.ctx.Err() == nil {
+		t.n.opt.Door.Silent(false)
+	}
+}
+
 // cuts is before the journal is cut after a Seq. What was committed is cut off only where an operator has accepted its loss, and
 // then the broker has applied what is not there any more: it begins anew with the next term.
 func (t *Term) cuts(link, after uint64) error {
@@ -493,6 +509,7 @@ func (t *Term) saw(r Reading, err error) {
 	}
 	t.heard(r, err)
 	t.handle(e)
+	t.tryMaster()
 }
 
 func (t *Term) readRegister() {

@@ -487,7 +487,7 @@ func TestRecordThatCrossesASlowNetwork(t *testing.T) {
 	t.Parallel()
 	p := newTwosome(t, func(o *NodeOptions) {
 		o.Terms.Block, o.Terms.DegradeAfter, o.Terms.Beacon = true, 500*time.Millisecond, 100*time.Millisecond
-		o.Address = slowly(t, o.Address, 2<<20)
+		o.Address = newWire(t, o.Address, 2<<20).address
 	})
 	master := p.awaitMaster()
 	term := p.awaitDuplex(master)
@@ -512,9 +512,18 @@ func TestRecordThatCrossesASlowNetwork(t *testing.T) {
 	}
 }
 
-// slowly leads to an address over a network that passes so many octets a second each way, and holds few. It returns its own.
-func slowly(t *testing.T, address string, rate int) string {
+// A wire leads to an address, as a network does that can be cut.
+type wire struct {
+	address string // of the wire
+	mu      sync.Mutex
+	isCut   bool
+	ends    []net.Conn
+}
+
+// newWire passes so many octets a second each way, and holds few; 0: as fast as it can.
+func newWire(t *testing.T, address string, rate int) *wire {
 	listener := listenLoopback(t)
+	w := &wire{address: listener.Addr().String()}
 	go func() {
 		for {
 			near, err := listener.Accept()
@@ -526,25 +535,82 @@ func slowly(t *testing.T, address string, rate int) string {
 				_ = near.Close()
 				continue
 			}
-			for _, way := range [][2]net.Conn{{near, far}, {far, near}} {
-				from, to := way[0].(*net.TCPConn), way[1]
-				_ = from.SetReadBuffer(32 << 10)
-				go func() {
-					defer to.Close()
-					defer from.Close()
-					buf := make([]byte, 8<<10)
-					for {
-						n, err := from.Read(buf)
-						time.Sleep(time.Duration(n) * time.Second / time.Duration(rate))
-						if _, e := to.Write(buf[:n]); err != nil || e != nil {
-							return
-						}
-					}
-				}()
-			}
+			w.join(near, far, rate)
 		}
 	}()
-	return listener.Addr().String()
+	return w
+}
+
+func (w *wire) join(near, far net.Conn, rate int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.isCut {
+		_ = near.Close()
+		_ = far.Close()
+		return
+	}
+	w.ends = append(w.ends, near, far)
+	go pass(near, far, rate)
+	go pass(far, near, rate)
+}
+
+// pass copies from one end to the other, until one is closed; then it closes both.
+func pass(from, to net.Conn, rate int) {
+	defer to.Close()
+	defer from.Close()
+	_ = from.(*net.TCPConn).SetReadBuffer(32 << 10)
+	buf := make([]byte, 8<<10)
+	for {
+		n, err := from.Read(buf)
+		if rate > 0 {
+			time.Sleep(time.Duration(n) * time.Second / time.Duration(rate))
+		}
+		if _, e := to.Write(buf[:n]); err != nil || e != nil {
+			return
+		}
+	}
+}
+
+// cut closes all that goes over the wire, and all that comes from now on.
+func (w *wire) cut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.isCut = true
+	for _, end := range w.ends {
+		_ = end.Close()
+	}
+}
+
+// Where only the link between both nodes is cut, the standby's door leads to the master again when it is known to go on alone.
+func TestDoorOfAStandbyThatIsCutOff(t *testing.T) {
+	t.Parallel()
+	var wires []*wire
+	p := newTwosome(t, func(o *NodeOptions) {
+		w := newWire(t, o.Address, 0)
+		wires, o.Address = append(wires, w), w.address
+	})
+	master := p.awaitMaster()
+	p.awaitDuplex(master)
+	door := p.nodes[1-master].opt.Door
+	for _, w := range wires {
+		w.cut()
+	}
+	p.awaitRole(master, Solo)
+	for late := time.After(10 * time.Second); ; {
+		w, speaks := door.look()
+		if speaks == nil {
+			if want := p.options[master].Advertise; w.address != want {
+				t.Errorf("it leads to %q, want %q", w.address, want)
+			}
+			return
+		}
+		select {
+		case <-speaks:
+		case <-w.over.Done():
+		case <-late:
+			t.Fatalf("clients wait: %+v", p.nodes[1-master].Status())
+		}
+	}
 }
 
 // What is committed while the standby may take over is kept by both, from before and for ever; what a master commits alone is

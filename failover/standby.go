@@ -255,6 +255,12 @@ func (t *turn) mayTakeOver() bool {
 		t.probed && (t.due[timerPromise] == 0 || t.wasMaster(r))
 }
 
+// LeavesTo says that, as far as the register tells, a node is the master and this one cannot take its place.
+func (s *State) LeavesTo(master string) bool {
+	r := &s.seen.Record
+	return s.known && s.seen.Found && !s.suspect && !s.role.IsMaster() && r.Master == master && !r.Lists(s.me())
+}
+
 // belongsTo says that this node is of that pair. It may be so without knowing: where its process died after the first record
 // was written, and before the answer came.
 func (t *turn) belongsTo(cluster ID) bool {
