@@ -25,7 +25,8 @@ BROKERS = activemq rabbitmq-server
 # What checks the Promela model of failover.
 CHECKERS = spin gcc libc6-dev
 
-# Where one goroutine explores the protocol of the pair there is nothing for the race detector, which would make it ten times slower.
+# Explorations of the protocol of the pair: the race detector would make them ten times slower, and has hardly anything to find there.
+# TestWorkersVisitTheSame is for that.
 EXPLORATIONS = ^Test(Model|Mutants|Liveness|Leases|PackedWorlds|Relax)
 
 .DEFAULT_GOAL := help
@@ -50,6 +51,7 @@ test: clients brokers checkers lint ## everything that must hold before a change
 	$(MAKE) programs PROGRAMS=10000
 	$(GO) test -timeout 15m ./journal/...
 	$(GO) test ./failover -run '$(EXPLORATIONS)' -count=1 -timeout 15m
+	$(GO) test ./failover -run '^TestModel$$/^(small|disks|handover|all)$$' -count=1 -timeout 15m -model.states=1000000
 	$(GO) test ./failover -run '^TestModel$$/^stated$$' -count=1 -timeout 15m -model.states=5000000
 	$(MAKE) simulate SEEDS=2000
 
@@ -71,7 +73,7 @@ fuzz: ## run each fuzz target for FUZZTIME (30s)
 programs: ## give the destinations PROGRAMS (1000000) random programs of commands
 	$(GO) test ./destinations -run '^Test.*Property$$' -count=1 -timeout 72h -rapid.checks=$$(($(PROGRAMS) / 3))
 
-model: ## explore the protocol of the pair to the end of its bounds, or to WORLDS (400 million) states of each, which take 8 GiB
+model: ## explore the protocol of the pair to the end of its bounds, or to WORLDS (200 million) states of each, which take 8 GiB
 	$(GO) test ./failover -run '^(TestModel|TestMutantsAreFound|TestRelaxedWorldsMissNothing|TestLeasesByTheClock|TestLiveness)$$' -count=1 -v -timeout 72h -parallel 1 \
 		-model.states=$(WORLDS)
 

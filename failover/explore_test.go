@@ -268,7 +268,8 @@ func play(t testing.TB, w *world, moves []move) {
 // The bounds that are explored.
 var bounds = map[string]limits{
 	// What must hold, to the end: late, ambiguous and lost CAS, old reads, messages that are late or lost, and crashes.
-	"stated":    {messages: 3, epochs: 3, writes: 3, crashes: unlimited, stale: 1, window: 1},
+	"stated":    {messages: 3, epochs: 3, writes: 3, crashes: unlimited, stale: 1, window: 1, states: 20_276_473},
+	"small":     {messages: 1, epochs: 2, writes: 3, crashes: unlimited, stale: 1, window: 1, states: 236_068},
 	"disks":     {messages: 1, epochs: 3, writes: 3, crashes: unlimited, diskLosses: 1, stale: 1, window: 1},
 	"handover":  {messages: 1, epochs: 3, writes: 3, crashes: unlimited, switchovers: unlimited, faults: unlimited, refreshes: unlimited, stale: 1, window: 1},
 	"bootstrap": {messages: 1, epochs: 3, writes: 3, crashes: unlimited, stale: 1, window: 1},
@@ -293,6 +294,9 @@ func TestModel(t *testing.T) {
 			began := time.Now()
 			x.run(root)
 			t.Logf("%d states in %v, %d moves beyond the bounds, to the end: %v", x.states.Load(), time.Since(began), x.pruned, x.ended)
+			if l.states > 0 && *modelStates > l.states && (!x.ended || x.states.Load() != int64(l.states)) {
+				t.Errorf("README.md says that there are %d states: the model has changed", l.states)
+			}
 			if x.found != "" {
 				t.Error(x.found + "\n" + retell(root, x.trace(root)))
 			}

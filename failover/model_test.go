@@ -35,6 +35,7 @@ type limits struct {
 	window      uint8      // of frames on their way to a standby, when a record joins them
 	exact       bool       // see relax
 	timed       *[2]*Terms // with clocks: see lease_test.go
+	states      int        // within these bounds, where they were explored to the end; 0: they were not
 }
 
 // A disk is what a node has while it is down.
