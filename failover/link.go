@@ -25,12 +25,17 @@ type LinkOptions struct {
 	Silence time.Duration
 	Logger  *zap.Logger // nil: none
 
-	lookup func(ctx context.Context, host string) (addresses []string, err error) // nil: the system's
+	// Nil: the system's.
+	lookup func(ctx context.Context, host string) (addresses []string, err error)
+	dial   func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 func (o *LinkOptions) setDefaults() {
 	if o.lookup == nil {
 		o.lookup = net.DefaultResolver.LookupHost
+	}
+	if o.dial == nil {
+		o.dial = new(net.Dialer).DialContext
 	}
 	if o.Greet <= 0 {
 		o.Greet = 2 * time.Second
@@ -93,41 +98,67 @@ type Link struct {
 }
 
 // Dial connects to the other node and exchanges HELLOs. mine makes this node's. Where nobody listens, at none of the
-// addresses of a name, the error wraps syscall.ECONNREFUSED (R13); others wrap ErrSecret or ErrStranger.
+// addresses of a name that there are, the error wraps syscall.ECONNREFUSED (R13); others wrap ErrSecret or ErrStranger.
 func Dial(ctx context.Context, address string, opt LinkOptions, mine func(peer Hello) Hello) (*Link, error) {
 	opt.setDefaults()
 	ctx, cancel := context.WithTimeout(ctx, opt.Greet)
 	defer cancel()
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
-	if errors.Is(err, syscall.ECONNREFUSED) && !opt.refusedByAll(ctx, address) {
-		return nil, fmt.Errorf("not every address of the name refuses: %v", err) // no reason for R13
-	}
+	conn, err := opt.dial(ctx, "tcp", address)
 	if err != nil {
-		return nil, err
+		return nil, opt.undialled(ctx, address, err)
 	}
 	return meet(ctx, conn, opt, true, mine)
 }
 
-// refusedByAll says whether an address that refuses is the only one of its name, or else they all do: a Dialer tells of one of them.
-func (o *LinkOptions) refusedByAll(ctx context.Context, address string) bool {
+// undialled is the error for an address that could not be dialled, where the Dialer has told of one address of its name.
+func (o *LinkOptions) undialled(ctx context.Context, address string, err error) error {
+	refused := errors.Is(err, syscall.ECONNREFUSED)
+	switch {
+	case !refused && !isMissing(err):
+	case !o.refusedByAll(ctx, address, refused):
+		return fmt.Errorf("not every address of the name refuses: %v", err) // no reason for R13
+	case !refused:
+		return fmt.Errorf("%w: %v", syscall.ECONNREFUSED, err)
+	}
+	return err
+}
+
+// refusedByAll says whether an address refuses and, where a name has several of them, all others do, too, or are loopback
+// addresses that this host does not have, so that no process here listens there. refused is what the first one that was tried has done.
+func (o *LinkOptions) refusedByAll(ctx context.Context, address string, refused bool) bool {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return false
 	}
 	addresses, err := o.lookup(ctx, host)
 	if err != nil || len(addresses) == 1 {
-		return err == nil
+		return err == nil && refused
 	}
+	refused = false
 	for _, a := range addresses {
-		conn, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(a, port))
-		if err == nil {
+		conn, err := o.dial(ctx, "tcp", net.JoinHostPort(a, port))
+		switch {
+		case err == nil:
 			_ = conn.Close()
-		}
-		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return false
+		case errors.Is(err, syscall.ECONNREFUSED):
+			refused = true
+		case !isMissing(err):
 			return false
 		}
 	}
-	return true
+	return refused
+}
+
+// isMissing says that a connection to a loopback address was impossible, because this host does not have it.
+func isMissing(err error) bool {
+	var op *net.OpError
+	if !errors.As(err, &op) {
+		return false
+	}
+	to, ok := op.Addr.(*net.TCPAddr)
+	return ok && to.IP.IsLoopback() && (errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.ENETUNREACH) ||
+		errors.Is(err, syscall.EAFNOSUPPORT))
 }
 
 // Accept exchanges HELLOs on a connection that the other node made; mine makes this node's answer, to a peer that has proved

@@ -372,15 +372,39 @@ func TestDialRefusedByEveryAddress(t *testing.T) {
 	for _, c := range []struct {
 		addresses []string
 		err       error
+		fails     syscall.Errno // how a connection to one of the other family does
 		refused   bool
 	}{
 		{addresses: []string{"127.11.0.1"}, refused: true},
 		{addresses: []string{"127.11.0.1", "127.11.0.3"}, refused: true},
 		{addresses: []string{"127.11.0.1", "127.11.0.2"}},
 		{err: silent},
+		// A loopback address that this host does not have is nobody's.
+		{addresses: []string{"::1", "127.11.0.1"}, fails: syscall.EADDRNOTAVAIL, refused: true},
+		{addresses: []string{"127.11.0.1", "::1"}, fails: syscall.ENETUNREACH, refused: true},
+		{addresses: []string{"127.11.0.1", "::1"}, fails: syscall.EAFNOSUPPORT, refused: true},
+		{addresses: []string{"::1", "127.11.0.2"}, fails: syscall.EADDRNOTAVAIL},
+		{addresses: []string{"::1"}, fails: syscall.EADDRNOTAVAIL},
+		{addresses: []string{"127.11.0.1", "::1"}, fails: syscall.ETIMEDOUT},
+		// Another one may be there, where this host cannot look.
+		{addresses: []string{"127.11.0.1", "2001:db8::1"}, fails: syscall.ENETUNREACH},
 	} {
-		o := LinkOptions{Node: "a", lookup: func(context.Context, string) ([]string, error) { return c.addresses, c.err }}
-		_, err := Dial(t.Context(), net.JoinHostPort("127.11.0.1", port), o, nil)
+		dialler := net.Dialer{}
+		o := LinkOptions{
+			Node:   "a",
+			lookup: func(context.Context, string) ([]string, error) { return c.addresses, c.err },
+			dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+				if to, err := net.ResolveTCPAddr(network, address); err == nil && to.IP.To4() == nil {
+					return nil, &net.OpError{Op: "dial", Net: network, Addr: to, Err: os.NewSyscallError("connect", c.fails)}
+				}
+				return dialler.DialContext(ctx, network, address)
+			},
+		}
+		first := "127.11.0.1" // a Dialer tells of the first
+		if len(c.addresses) > 0 {
+			first = c.addresses[0]
+		}
+		_, err := Dial(t.Context(), net.JoinHostPort(first, port), o, nil)
 		if err == nil || errors.Is(err, syscall.ECONNREFUSED) != c.refused {
 			t.Errorf("of %v: %v", c.addresses, err)
 		}
