@@ -47,13 +47,18 @@ type shell interface {
 }
 
 // handle has an event decided and performed. When it returns, what had to be on disk is.
-func (m *member) handle(e Event) { m.handleUntil(context.Background(), e) }
+func (m *member) handle(e Event) { m.handleIf(func(*State) bool { return true }, e) }
 
 // handleUntil is handle, unless ctx has ended.
 func (m *member) handleUntil(ctx context.Context, e Event) {
+	m.handleIf(func(*State) bool { return ctx.Err() == nil }, e)
+}
+
+// handleIf is handle, if the state is as it is wanted.
+func (m *member) handleIf(wanted func(*State) bool, e Event) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.over || ctx.Err() != nil {
+	if m.over || !wanted(&m.state) {
 		return
 	}
 	required := m.state.Waits()

@@ -852,6 +852,32 @@ func TestRefusedNodeSaysWhy(t *testing.T) {
 	}
 }
 
+// A slowFollower takes a moment to end, as one does that writes a checkpoint.
+type slowFollower struct{ *quietBroker }
+
+func (b slowFollower) Follow(ctx context.Context, log *Log) error {
+	err := b.quietBroker.Follow(ctx, log)
+	time.Sleep(20 * time.Millisecond)
+	return err
+}
+
+// A standby that is told to end tells its master, who does not wait for it.
+func TestStandbyThatEndsIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	p := newTwosome(t, func(o *NodeOptions) {
+		quiet := o.NewBroker
+		o.NewBroker = func(t *Term) Broker { return slowFollower{quiet(t).(*quietBroker)} }
+		o.Terms.DegradeAfter, o.Terms.FenceAfter = time.Minute, time.Hour
+	})
+	master := p.awaitMaster()
+	p.awaitDuplex(master)
+	close(p.hold[1-master])
+	if err := p.stop[1-master](); err != nil {
+		t.Fatal(err)
+	}
+	p.awaitRole(master, Solo)
+}
+
 // A standby that waits for room on its disk, with a record in hand, ends all the same when it is told to.
 func TestStandbyWithoutRoomEnds(t *testing.T) {
 	t.Parallel()

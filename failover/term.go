@@ -226,12 +226,12 @@ func (t *Term) leave(hosted <-chan struct{}) {
 	if t.handOver() {
 		return
 	}
+	// Who follows says so while there is a connection: its master need not wait for it.
+	t.handleIf(func(s *State) bool { return !s.Role().IsMaster() }, Event{Kind: OnLeave})
 	t.goodbye()
-	t.look(func(s *State) {
-		if !s.Role().IsMaster() {
-			t.cancel()
-		}
-	})
+	if role, _ := t.change(); role == StoodDown {
+		return
+	}
 	<-hosted
 	t.handle(Event{Kind: OnLeave})
 }
