@@ -127,10 +127,17 @@ func (t *turn) named(r *Record) {
 }
 
 // lookPast ends the doubt of a node that is not master about its CAS: somebody else's has come to the register, so that its
-// own cannot any more.
+// own cannot any more. So it is, too, where there is a higher epoch than it has asked for: at a later revision, or in a register
+// that was written anew and counts from 1.
 func (t *turn) lookPast() {
-	if !t.role.IsMaster() && t.seen.Revision > t.ask.expect && t.seen.Record.Nonce != t.ask.record.Nonce {
+	if t.role.IsMaster() {
+		return
+	}
+	if t.seen.Revision > t.ask.expect && t.seen.Record.Nonce != t.ask.record.Nonce {
 		t.ask.doubtful = false
+	}
+	if t.seen.Record.Epoch > t.ask.record.Epoch {
+		t.ask.doubtful, t.beaten = false, 0
 	}
 }
 

@@ -133,6 +133,9 @@ func (p *packer) machine(w *world, n int) {
 	num(p, &m.end, 4)
 	p.log(&m.log, m.end)
 	p.flag(&m.up)
+	if w.limits.strangers {
+		p.flag(&m.doubts)
+	}
 	if m.up {
 		p.state(w, n, m)
 	}
@@ -170,12 +173,16 @@ func (p *packer) state(w *world, n int, m *machine) {
 func (p *packer) timers(s *State) {
 	p.flag(&s.suspect)
 	num(p, &s.lastEpoch, 3)
-	promise, bootstrap := s.due[timerPromise] != 0, s.due[timerBootstrap] != 0
+	promise, bootstrap, met := s.due[timerPromise] != 0, s.due[timerBootstrap] != 0, s.due[timerBootstrap] != forever
 	p.flag(&promise)
 	p.flag(&bootstrap)
+	p.flag(&met)
 	if p.reading {
 		setTimer(s, timerPromise, promise)
 		setTimer(s, timerBootstrap, bootstrap)
+		if !met {
+			s.due[timerBootstrap] = forever
+		}
 	}
 }
 
@@ -202,6 +209,7 @@ func setTimer(s *State, timer int, set bool) {
 func (p *packer) master(s *State, n int) {
 	p.flag(&s.serving)
 	p.flag(&s.held)
+	p.flag(&s.leaving)
 	if p.exact {
 		p.flag(&s.solo)
 	}
@@ -283,6 +291,9 @@ func (p *packer) seen(w *world, s *State) {
 	}
 	if s.ask.open || s.ask.doubtful {
 		num(p, &s.ask.expect, 4)
+		if p.exact || p.timed { // in other worlds who is not master has no doubts
+			num(p, &s.ask.record.Epoch, 3)
+		}
 		if p.reading {
 			s.ask.record.Nonce = nodeNames[s.terms.number()]
 		}

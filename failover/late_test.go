@@ -565,6 +565,35 @@ func TestReseedReckonsWithTheStandby(t *testing.T) {
 	}
 }
 
+// A CAS of this node was in doubt, or has lost, when the register was lost: nothing of that is left when there is a higher epoch in
+// the new one, however low its revisions are.
+func TestDoubtsEndWithTheRegister(t *testing.T) {
+	t.Parallel()
+	for _, outcome := range []Outcome{Lost, Unknown} {
+		s, anew := standbyOf(5)
+		later := 1 + 3*time.Second
+		s.Step(later, Event{Kind: OnTick}, nil)
+		if !asks(s.Step(later, Event{Kind: OnUnreached}, nil)) {
+			t.Fatalf("it does not ask for the role: it is %s", s.Role())
+		}
+		s.Step(later, Event{Kind: OnAnswer, Number: 1, Outcome: outcome}, nil)
+		s.Step(later, Event{Kind: OnSeen, Reading: &Reading{}}, nil)
+		master := Peer{Node: "a", Cluster: ID{1}, JournalID: ID{1}, Master: true, Epoch: 1005, Promised: 1005, RegRev: 1}
+		s.Step(later, Event{Kind: OnLinked, Link: 1, Peer: &master}, nil)
+		s.Step(later, Event{Kind: OnPlanned, Link: 1, Seq: 5, Epoch: 1005, Cluster: ID{1}}, nil)
+		anew.Revision, anew.Record.Epoch, anew.Record.Nonce = 2, 1005, "new"
+		s.Step(later, Event{Kind: OnSeen, Reading: &anew}, nil)
+		out := s.Step(later, Event{Kind: OnSignal, Link: 1, Signal: Signal{Kind: Beacon, Epoch: 1005}}, nil)
+		if !slices.ContainsFunc(out, func(a Action) bool { return a.Kind == DoSend && a.Signal.Kind == BeaconAck }) {
+			t.Errorf("its master gets no promise, for ever, after the outcome %d", outcome)
+		}
+		s.Step(later, Event{Kind: OnUnlinked, Link: 1}, nil)
+		if !asks(s.Step(later, Event{Kind: OnUnreached, Dead: true}, nil)) {
+			t.Errorf("it does not take over when that master is dead, after the outcome %d", outcome)
+		}
+	}
+}
+
 // A node that has seen the register empty goes by what is in the new one, also where its revisions and epochs are those of the
 // old.
 func TestNothingIsLeftOfALostRegister(t *testing.T) {

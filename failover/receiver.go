@@ -169,7 +169,8 @@ func (r *Receiver) acceptPlan(f frame) (err error) {
 	case pair.Member() && pair.Cluster != p.Cluster:
 		return fmt.Errorf("%w: it belongs to the pair %s, this node to %s", ErrStranger, p.Cluster, pair.Cluster)
 	}
-	if end := r.log.End(); end != p.End && p.End != (journal.Position{}) { // what an earlier connection still brought may be acknowledged by now
+	empty := p.From.Seq == 0 && !p.Snapshot && !p.Cut                               // the journal that it is for, though not told that
+	if end := r.log.End(); end != p.End && (empty || p.End != journal.Position{}) { // what an earlier connection still brought may be acknowledged by now
 		return fmt.Errorf("the plan is for a journal that ends with seq %d; it has come to seq %d since the HELLO", p.End.Seq, end.Seq)
 	}
 	r.plan, r.epoch = p, f.epoch

@@ -622,6 +622,7 @@ func TestPlanOfAnOldHello(t *testing.T) {
 		{Cluster: ID{1}, End: old.End, From: journal.Position{}, Cut: true},
 		{Cluster: ID{1}, End: old.End, Snapshot: true},
 		{Cluster: ID{1}, End: old.End, From: old.End},
+		{Cluster: ID{1}}, // of a HELLO from before the first record
 	} {
 		text, err := plan.encode()
 		if err != nil {
