@@ -235,7 +235,7 @@ func (x *explorer) trace(root world) (moves []move) {
 // settledPair is a pair at work: a is master of epoch 1, b is in sync with it.
 func settledPair(t testing.TB, l *limits, rules *mutant) world {
 	t.Helper()
-	w := emptyPair()
+	w := emptyPair(l)
 	w.limits, w.rules = &limits{epochs: 1, revisions: 2, writes: 1, stale: 2, window: 1, exact: true}, rules
 	play(t, &w, []move{
 		{kind: moveStart}, {kind: moveUnreached}, {kind: moveSee}, {kind: moveRing, arg: timerBootstrap},
@@ -274,7 +274,8 @@ var bounds = map[string]limits{
 	"handover":  {messages: 1, epochs: 3, writes: 3, crashes: unlimited, switchovers: unlimited, faults: unlimited, refreshes: unlimited, stale: 1, window: 1},
 	"bootstrap": {messages: 1, epochs: 3, writes: 3, crashes: unlimited, stale: 1, window: 1},
 	"all":       {messages: 3, epochs: 3, writes: 3, crashes: unlimited, diskLosses: 1, switchovers: unlimited, faults: unlimited, refreshes: unlimited, stale: 1, window: 1},
-	"exact":     {messages: 1, epochs: 3, revisions: 5, writes: 2, crashes: 1, exact: true, stale: 2, window: 2},
+	"exact":     {messages: 1, epochs: 3, revisions: 5, writes: 2, crashes: 1, switchovers: 1, exact: true, stale: 2, window: 2},
+	"strangers": {epochs: 2, revisions: 3, writes: 2, crashes: 1, strangers: true, exact: true, stale: 1, window: 1},
 }
 
 func TestModel(t *testing.T) {
@@ -284,8 +285,8 @@ func TestModel(t *testing.T) {
 			t.Parallel()
 			rules := &mutant{}
 			root := world{}
-			if name == "bootstrap" {
-				root = emptyPair()
+			if name == "bootstrap" || name == "strangers" {
+				root = emptyPair(&l)
 			} else {
 				root = settledPair(t, &l, rules)
 			}
@@ -305,7 +306,8 @@ func TestModel(t *testing.T) {
 }
 
 // emptyPair are two nodes that have never run.
-func emptyPair() (w world) {
+func emptyPair(l *limits) (w world) {
+	w.limits = l
 	for n := range w.nodes {
 		w.nodes[n].kept.JournalID = journalID(uint8(n), 0)
 	}
@@ -314,7 +316,7 @@ func emptyPair() (w world) {
 
 // retell says what happened.
 func retell(w world, trace []move) string {
-	w.limits, w.rules = &limits{messages: 9, epochs: 7, revisions: maxRev, writes: maxWrites, stale: maxRev, window: 2, exact: w.limits.exact, timed: w.limits.timed}, &mutant{}
+	w.limits, w.rules = &limits{messages: 9, epochs: 7, revisions: maxRev, writes: maxWrites, stale: maxRev, window: 2, exact: w.limits.exact, timed: w.limits.timed, strangers: w.limits.strangers}, &mutant{}
 	text := w.String()
 	for i, v := range trace {
 		w.make(v)

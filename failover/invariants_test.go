@@ -86,8 +86,12 @@ func (w *world) checkPersist(n int, a *Action) {
 	}
 }
 
-// S11: who asks for the role is listed, with this journal, where it asks.
+// S11: who asks for the role is listed, with this journal, where it asks. Who has no data and was answered by a stranger begins
+// no pair.
 func (w *world) checkClaim(n int, a *Action) {
+	if m := &w.nodes[n]; a.Revision == 0 && m.doubts && m.end == 0 {
+		w.violate("S11", "%s begins a pair beside a stranger", nodeNames[n])
+	}
 	if a.Record.Master != nodeNames[n] || a.Record.Epoch == w.nodes[n].s.epoch || a.Revision == 0 {
 		return
 	}

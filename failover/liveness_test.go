@@ -88,7 +88,9 @@ func (s *schedule) ring() {
 			continue // it has beacons
 		}
 		s.w.make(move{kind: kind, node: uint8(n), arg: timerPromise})
-		s.w.make(move{kind: moveRing, node: uint8(n), arg: timerBootstrap})
+		if m.s.due[timerBootstrap] != forever {
+			s.w.make(move{kind: moveRing, node: uint8(n), arg: timerBootstrap})
+		}
 	}
 }
 
@@ -131,6 +133,19 @@ func TestLiveness(t *testing.T) {
 	x.run(settledPair(t, l, rules))
 }
 
+// L2 from two empty nodes, which strangers may have answered: once they have met they come to be a pair.
+func TestLivenessBesideStrangers(t *testing.T) {
+	t.Parallel()
+	l := &limits{epochs: 2, revisions: 2, writes: 2, crashes: 1, strangers: true, stale: 1, window: 1, exact: true}
+	rules := &mutant{}
+	x := explore(l, rules, min(*modelStates, 1_000_000))
+	x.each = func(w *world) {
+		w.limits = &limits{epochs: 7, revisions: maxRev, writes: 3, stale: 1, window: 1, strangers: true, exact: true}
+		heal(t, *w)
+	}
+	x.run(emptyPair(l))
+}
+
 // heal is L2, and L1 for each node that the register lists with its journal.
 func heal(t *testing.T, w world) {
 	t.Helper()
@@ -144,6 +159,9 @@ func heal(t *testing.T, w world) {
 		s := &schedule{w: &one, alone: n, register: true}
 		if one.nodes[1-n].up {
 			one.crash(1-n, int(one.nodes[1-n].s.durable))
+		}
+		if m := &one.nodes[n]; m.s.leaving { // it exits, and begins again
+			one.crash(n, int(m.s.durable))
 		}
 		if one.regs[one.rev].insync[n] != one.nodes[n].gen+1 {
 			continue

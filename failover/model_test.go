@@ -28,9 +28,10 @@ type limits struct {
 	crashes     int
 	diskLosses  int
 	faults      int // of a journal (R12)
-	switchovers int
+	switchovers int // and masters that hand over because they are to exit
 	refreshes   int
 	cuts        int        // of a connection
+	strangers   bool       // somebody else may answer at the peer's address; in exact worlds
 	stale       uint8      // by how many revisions what is read may be old
 	window      uint8      // of frames on their way to a standby, when a record joins them
 	exact       bool       // see relax
@@ -53,6 +54,7 @@ type machine struct {
 	s      State
 	starts uint8  // tells one State from another
 	link   uint64 // the number of the connection that it has said HELLO on
+	doubts bool   // a stranger has answered it, and it has not met the peer since
 }
 
 // A frame on its way.
@@ -205,7 +207,7 @@ func (w *world) violate(name, format string, args ...any) {
 // start has a node's process begin, or begin again in itself.
 func (w *world) start(n int) {
 	m := &w.nodes[n]
-	m.up = true
+	m.up, m.doubts = true, false
 	m.starts++
 	var last uint8
 	if m.end > 0 {
@@ -409,7 +411,7 @@ func (w *world) crash(n, end int) {
 	m := &w.nodes[n]
 	clear(m.log[end+1:])
 	m.end = uint8(end)
-	m.up, m.link = false, 0
+	m.up, m.link, m.doubts = false, 0, false
 	m.s = State{}
 	w.dialed = [2]uint8{}
 	w.hangup(n)

@@ -26,6 +26,7 @@ const (
 	moveUnlinked                  // node sees that the connection has ended
 	moveCut                       // the connection breaks
 	moveUnreached                 // node finds that the peer does not answer
+	moveStranger                  // node finds that somebody else answers at the peer's address
 	moveSend                      // the master sends the next record
 	moveAppend                    // the master's broker writes a record
 	moveDurable                   // the journal of node is synced
@@ -45,6 +46,7 @@ const (
 	moveDrained
 	moveTooLate
 	moveSwitchover
+	moveLeaving // the process of node is to exit, and hands over first; it exits by moveLeave or as if it crashed
 	moveFault
 	moveCrash // arg: how much of what was not durable is lost
 	moveDiskLoss
@@ -54,8 +56,8 @@ const (
 )
 
 var moveNames = [moveKinds]string{
-	"start", "connect", "dial", "hello", "read", "planned", "unlinked", "cut", "unreached", "send", "append", "durable", "activated", "near", "see",
-	"apply", "stale", "answer", "unknown", "lose", "ring", "beacon", "missed", "isolated", "refresh", "drained", "too-late", "switchover", "fault", "crash",
+	"start", "connect", "dial", "hello", "read", "planned", "unlinked", "cut", "unreached", "stranger", "send", "append", "durable", "activated", "near", "see",
+	"apply", "stale", "answer", "unknown", "lose", "ring", "beacon", "missed", "isolated", "refresh", "drained", "too-late", "switchover", "leaving", "fault", "crash",
 	"disk-loss", "leave", "time",
 }
 
@@ -161,6 +163,9 @@ func (w *world) eachOfNode(n uint8, m *machine, fn func(v move)) {
 	if !master && !s.probed {
 		at(moveUnreached)
 	}
+	if w.limits.strangers && !master {
+		at(moveStranger)
+	}
 	if s.durable < s.end {
 		at(moveDurable)
 	}
@@ -171,7 +176,7 @@ func (w *world) eachOfNode(n uint8, m *machine, fn func(v move)) {
 		fn(move{kind: moveSee, node: n, arg: rev})
 	}
 	for timer := uint8(0); timer < timers; timer++ {
-		if w.limits.exact && s.due[timer] != 0 && (timer == timerPromise || timer == timerBootstrap) {
+		if w.limits.exact && s.due[timer] != 0 && s.due[timer] != forever && (timer == timerPromise || timer == timerBootstrap) {
 			fn(move{kind: moveRing, node: n, arg: timer})
 		}
 	}
@@ -208,7 +213,7 @@ func (w *world) eachOfMaster(n uint8, m *machine, at func(moveKind)) {
 	if d.sending && !s.peer.near {
 		at(moveNear)
 	}
-	if s.peer.link != 0 && (!s.peer.promised || !w.limits.exact && w.limits.timed != nil) {
+	if s.peer.link != 0 && (!s.peer.promised || s.peer.unread || !w.limits.exact && w.limits.timed != nil) {
 		at(moveBeacon)
 	}
 	if s.Required() {
@@ -225,6 +230,9 @@ func (w *world) eachOfMaster(n uint8, m *machine, at func(moveKind)) {
 	}
 	if s.role == Duplex && int(w.switchovers) < w.limits.switchovers {
 		at(moveSwitchover)
+	}
+	if (s.role == Duplex || s.role == HandingOver && !s.leaving) && (s.leaving || int(w.switchovers) < w.limits.switchovers) {
+		at(moveLeaving)
 	}
 	if int(w.refreshes) < w.limits.refreshes {
 		at(moveRefresh)
@@ -291,6 +299,10 @@ func (w *world) perhaps(v move) (actions int, ok bool) {
 		return 0, true
 	case moveUnreached:
 		return w.step(n, Event{Kind: OnUnreached}, crash), true
+	case moveStranger:
+		w.step(n, Event{Kind: OnStranger}, -1)
+		m.doubts = m.s.peer.link == 0 // or it has met the peer, as far as it knows
+		return w.step(n, Event{Kind: OnUnreached}, crash), true
 	case moveSend:
 		d := &w.sides[n]
 		d.sent++
@@ -330,6 +342,11 @@ func (w *world) perhaps(v move) (actions int, ok bool) {
 	case moveSwitchover:
 		spend(&w.switchovers, w.limits.switchovers)
 		return w.step(n, Event{Kind: OnSwitchover}, crash), m.s.role == HandingOver
+	case moveLeaving:
+		if !m.s.leaving { // it says so again until it exits
+			spend(&w.switchovers, w.limits.switchovers)
+		}
+		return w.step(n, Event{Kind: OnLeaving}, crash), m.s.role == HandingOver
 	case moveFault:
 		spend(&w.faults, w.limits.faults)
 		return w.step(n, Event{Kind: OnFault}, crash), true
@@ -398,7 +415,7 @@ func (m *machine) hello() Peer {
 
 func (w *world) greet(n, crash int) int {
 	d, s := &w.sides[n], &w.nodes[n].s
-	d.phase = sideLinked
+	d.phase, w.nodes[n].doubts = sideLinked, false
 	w.nodes[n].link = s.peer.last + 1
 	hello := d.hello
 	return w.step(n, Event{Kind: OnLinked, Link: w.nodes[n].link, Peer: &hello}, crash)
@@ -577,7 +594,7 @@ func (w *world) ring(v move, crash int) int {
 		timer = timerDrain
 	}
 	for i := range s.due { // it alone
-		if s.due[i] != 0 && w.limits.timed == nil {
+		if s.due[i] != 0 && s.due[i] != forever && w.limits.timed == nil {
 			s.due[i] = never
 		}
 	}

@@ -147,14 +147,35 @@ var mutants = map[string]struct {
 			return min(w.nodes[n].end, uint8(w.sides[n].hello.End))
 		}}},
 	"takes a PLAN that answers an old HELLO (R4b)": {"at work", "S7", mutant{anyPlan: true}},
+	"exits, and leaves its place to whoever is connected": {"at work", "S2", mutant{
+		after: func(_ *world, s *State, e *Event, out []Action) []Action {
+			t := turn{State: s, now: 1, out: out}
+			if e.Kind != OnLeaving || s.role != Duplex || s.peer.link == 0 || !t.readable() {
+				return out
+			}
+			t.draining = drainAsk
+			t.stand()
+			r := t.recordFor(s.epoch+1, Member{Node: t.partner(), JournalID: s.peer.says.JournalID})
+			r.Master = t.partner()
+			t.claim(askHandover, r)
+			return t.out
+		}}},
+	"begins a pair beside a stranger": {"empty", "S11", mutant{
+		after: func(_ *world, s *State, e *Event, out []Action) []Action {
+			if e.Kind == OnStranger {
+				s.due[timerBootstrap] = never
+			}
+			return out
+		}}},
 }
 
 // The bounds within which they are looked for.
-var mutantBounds = limits{messages: 1, epochs: 3, revisions: 6, writes: 2, crashes: 1, diskLosses: 1, stale: 1, window: 1}
+var mutantBounds = limits{messages: 1, epochs: 3, revisions: 6, writes: 2, crashes: 1, diskLosses: 1, switchovers: 1, stale: 1, window: 1}
 
 // Where an exploration begins, as what has happened since the pair came to be.
 var roots = map[string][]move{
 	"at work": nil,
+	"empty":   nil, // two nodes that have never run
 	// a has taken b out, which has come back.
 	"alone": {
 		{kind: moveMissed}, {kind: moveApply}, {kind: moveAnswer}, {kind: moveConnect, node: 1},
@@ -174,8 +195,13 @@ func TestMutantsAreFound(t *testing.T) {
 			t.Parallel()
 			m := mutants[name]
 			l, rules := mutantBounds, m.mutant
-			root := settledPair(t, &l, &mutant{})
-			play(t, &root, roots[m.root])
+			root := emptyPair(&l)
+			if m.root == "empty" {
+				l = bounds["strangers"]
+			} else {
+				root = settledPair(t, &l, &mutant{})
+				play(t, &root, roots[m.root])
+			}
 			x := explore(&l, &rules, 300_000)
 			x.run(root)
 			if x.found == "" || !strings.HasPrefix(x.found, m.violates) {

@@ -45,6 +45,7 @@ func (w *world) relaxState(n int, s *State) {
 			s.role = Duplex
 		}
 		s.held = false
+		s.leaving = s.leaving && s.draining != drainNot // it says so again
 	}
 	if w.limits.timed != nil {
 		s.due[timerPromise] = promise

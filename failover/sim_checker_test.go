@@ -138,8 +138,12 @@ func (c *simChecker) activates(t *simTerm, epoch uint32) {
 	}
 }
 
-// S11: who asks for the role is listed where it asks, and has a journal that is not empty.
+// S11: who asks for the role is listed where it asks, and has a journal that is not empty. One that is empty begins no pair
+// beside a stranger.
 func (c *simChecker) claims(t *simTerm, revision uint64, r *Record) {
+	if revision == 0 && t.doubts && t.log.Last() == 0 && r.Overruled != r.Epoch {
+		c.s.violate("S11", "%s begins a pair beside a stranger", t.n.name)
+	}
 	if r.Master != t.n.name || r.Epoch == t.state.epoch && t.state.role.IsMaster() || revision == 0 || r.Overruled == r.Epoch {
 		return
 	}

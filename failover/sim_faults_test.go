@@ -37,7 +37,7 @@ func (s *sim) fault() {
 		special(s)
 		return
 	}
-	switch s.rng.IntN(19) {
+	switch s.rng.IntN(20) {
 	case 0, 1, 2:
 		s.kill(n, simKilled)
 	case 3, 4:
@@ -70,6 +70,8 @@ func (s *sim) fault() {
 		if s.reckless {
 			s.promote(n)
 		}
+	case 19:
+		s.impersonate(n)
 	}
 }
 
@@ -221,29 +223,33 @@ func (s *sim) troubleDisk(n *simNode) {
 	n.disk.mu.Unlock()
 }
 
-// leave is SIGTERM.
+// leave is SIGTERM. The process or its host may die before it has left, and the other one may be told to leave, too.
 func (s *sim) leave(n *simNode) {
 	t := n.term
-	if t == nil || n.paused || t.over || t.state.role == StoodDown {
+	if t == nil || n.paused || t.over || t.leaves || t.state.role == StoodDown {
 		return
 	}
-	s.note("%s leaves", n.name)
-	t.broker.leave()
-	t.broker.stop()
-	t.permit.extend(0) // no client is connected any more
-	t.decide(Event{Kind: OnLeave})
-	t.over, t.failed = true, true
-	if t.link != nil && !t.link.hung {
-		t.link.hangup()
+	s.note("%s is to leave", n.name)
+	t.leaves = true
+	t.leave(s.now + s.between(0, simTerms.HoldTimeout))
+	soon := s.between(0, 50*time.Millisecond)
+	switch s.rng.IntN(6) {
+	case 0:
+		s.after(soon, func() { s.kill(n, simKilled) })
+	case 1:
+		s.after(soon, func() { s.kill(n, s.hostCrash()) })
+	case 2:
+		s.after(soon, func() { s.kill(n.other(), simKilled) })
+	case 3:
+		s.after(soon, func() { s.leave(n.other()) })
 	}
-	s.settle()
-	if n.up {
-		s.after(s.between(0, 5*time.Millisecond), func() {
-			if n.term == t {
-				s.kill(n, simKilled)
-			}
-		})
-	}
+}
+
+// impersonate has somebody else answer at a node's address for a while.
+func (s *sim) impersonate(n *simNode) {
+	s.note("a stranger has the address of %s", n.name)
+	n.stranger = true
+	s.after(s.between(500*time.Millisecond, 5*time.Second), func() { n.stranger = false })
 }
 
 // promote is what an operator says who accepts a loss (R11), and who waits for a while.
@@ -409,7 +415,7 @@ func (s *sim) appease() {
 	s.register.restore()
 	s.heal()
 	for _, n := range s.nodes {
-		n.slow = 0
+		n.slow, n.stranger = 0, false
 		n.resume()
 		if n.up {
 			n.disk.mu.Lock()

@@ -176,6 +176,8 @@ func (t *simTerm) seekPeer(refused int) {
 	s.after(s.latency(), func() {
 		switch {
 		case !s.reach[t.n.i][peer.i] || !s.reach[peer.i][t.n.i] || !peer.hostUp:
+		case peer.stranger:
+			t.after(s.latency(), func() { met = true; t.estranged() })
 		case !peer.up:
 			t.after(s.latency(), func() { met = true; t.refused(refused + 1) })
 		default:
@@ -202,6 +204,13 @@ func (t *simTerm) refused(times int) {
 		return
 	}
 	t.unreached(t.closed && t.link == nil)
+}
+
+// estranged is Term.estranged.
+func (t *simTerm) estranged() {
+	t.doubts = t.link == nil
+	t.decide(Event{Kind: OnStranger})
+	t.unreached(false)
 }
 
 func (t *simTerm) unreached(dead bool) {
@@ -318,7 +327,7 @@ func (t *simTerm) linked(l *simLink, h Hello) {
 	l.link = &Link{peer: h, seeds: l.conn.seeds(l.side), wake: make(chan struct{}, 1)}
 	l.stream = nil
 	old := t.link
-	t.link, t.closed = l, false
+	t.link, t.closed, t.doubts = l, false, false
 	if old != nil {
 		old.hangup()
 	}

@@ -34,6 +34,8 @@ type simNode struct {
 	rate   float64
 	slow   time.Duration // that a sync takes more
 
+	stranger bool // somebody else answers at its address
+
 	doing sync.Mutex
 	done  []func() // what goroutines have come to
 
@@ -302,7 +304,8 @@ type simTerm struct {
 	broker simBroker
 	dead   bool // nothing of it counts any more
 	over   bool // it ends
-	failed bool // and the process with it
+	leaves bool // and the process with it, by SIGTERM
+	doubts bool // a stranger has answered in the peer's place, and it has not been met since
 	todo   []func()
 
 	incarnation ID
@@ -498,7 +501,6 @@ func (t *simTerm) fault(err error) {
 	}
 	if t.state.role != StoodDown && t.n.s.chance(50) { // the process may stay until the peer has taken over (R12)
 		t.after(2*time.Second, func() { t.n.fail(err) })
-		t.failed = true
 		return
 	}
 	t.n.fail(err)
@@ -525,7 +527,27 @@ func (t *simTerm) end() {
 	}
 }
 
-// finish closes the log once all connections have ended, and begins another term.
+// leave is Term.leave: a standby in sync is to be the master first, until then.
+func (t *simTerm) leave(until time.Duration) {
+	if t.hasStandby() && t.n.s.now < until {
+		t.decide(Event{Kind: OnLeaving})
+		t.after(switchoverRetry, func() { t.leave(until) })
+		return
+	}
+	t.n.s.note("%s leaves", t.n.name)
+	t.broker.leave()
+	t.broker.stop()
+	t.permit.extend(0) // no client is connected any more
+	t.decide(Event{Kind: OnLeave})
+	t.end()
+}
+
+// hasStandby is Term.hasStandby.
+func (t *simTerm) hasStandby() bool {
+	return t.state.role == HandingOver || t.state.role == Duplex && t.state.Joined()
+}
+
+// finish closes the log once all connections have ended, and begins another term, unless the process ends.
 func (t *simTerm) finish() (any bool) {
 	for _, l := range slices.Clone(t.all) {
 		any = l.reap() || any
@@ -543,6 +565,8 @@ func (t *simTerm) finish() (any bool) {
 			case t.life != n.life || n.disk.dead():
 			case err != nil:
 				n.fail(err)
+			case t.leaves:
+				n.s.schedule(0, n, func() { n.s.kill(n, simKilled) })
 			default:
 				n.open()
 			}
@@ -573,7 +597,7 @@ func (t *simTerm) now() time.Duration { return t.n.clock() }
 func (t *simTerm) gone() bool { return t.dead || t.n.disk.dead() }
 
 func (t *simTerm) alarm(at time.Duration, ok bool) {
-	if !ok {
+	if ok = ok && at != forever; !ok {
 		at = 0
 	}
 	if at == t.due || t.gone() {

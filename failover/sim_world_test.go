@@ -206,6 +206,9 @@ func (s *sim) play() {
 		s.schedule(s.between(0, time.Second), n, n.start)
 	}
 	s.clients.begin(s)
+	if s.chance(5) {
+		s.impersonate(s.nodes[s.rng.IntN(2)])
+	}
 	s.faultLater()
 	s.run(simFaults, func() bool { return false })
 	if s.broken != "" {
