@@ -48,7 +48,7 @@ test: clients brokers checkers lint ## everything that must hold before a change
 	@[ -e /dev/loop-control ] && [ "$$(id -u)" = 0 ] || echo "ATTENTION: power loss is NOT tested here, it needs Linux, root and loop devices"
 	@unshare --net true 2>/dev/null || echo "ATTENTION: partitions are NOT tested here, they need Linux, root and network namespaces"
 	$(GO) test -race -timeout 30m -skip '$(EXPLORATIONS)' ./...
-	$(MAKE) programs PROGRAMS=10000
+	$(MAKE) programs PROGRAMS=10200
 	$(GO) test -timeout 15m ./journal/...
 	$(GO) test ./failover -run '$(EXPLORATIONS)' -count=1 -timeout 15m
 	$(GO) test ./failover -run '^TestModel$$/^(small|disks|handover|all)$$' -count=1 -timeout 15m -model.states=1000000

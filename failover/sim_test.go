@@ -11,7 +11,7 @@ import (
 
 var (
 	simSeed  = flag.Uint64("sim.seed", 0, "simulate this seed alone, and print its trace")
-	simSeeds = flag.Uint64("sim.seeds", 20, "how many seeds are simulated")
+	simSeeds = flag.Uint64("sim.seeds", 100, "how many seeds are simulated")
 	simFrom  = flag.Uint64("sim.from", 1, "the first of them")
 )
 
