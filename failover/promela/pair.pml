@@ -241,7 +241,7 @@ inline ask(who, goal)
 	:: else -> i = 1
 	fi;
 	cas[i].used = true; cas[i].heard = true; cas[i].by = who; cas[i].why = goal; cas[i].expect = node[who].seen;
-	cas[i].to.term = term; cas[i].to.lead = who; cas[i].to.insync = list;
+	cas[i].to.term = term; cas[i].to.lead = (goal == handover -> 1 - who : who); cas[i].to.insync = list;
 	cas[i].to.by = who; cas[i].is = flying;
 	node[who].asks = true;
 	i = 0; list = 0; term = 0
@@ -435,7 +435,8 @@ proctype turns(byte n; byte o)
 		list = me(n); term = node[n].epoch;
 		ask(n, members) }
 
-	/* Switchover: clients rest, everything is on both, and the register is asked. From then on only a newer CAS goes back. */
+	/* Switchover, or an exit that hands over: clients rest, everything is on both, and the register is asked. From then on only a
+	   newer CAS goes back. */
 	:: atomic { leads(n) && in_step(n) && node[n].drain == no && node[n].must == me(1 - n) && node[n].doubt == 0 &&
 	      !node[n].asks && switchovers < SWITCHOVERS ->
 		switchovers++; node[n].drain = resting }
@@ -443,7 +444,11 @@ proctype turns(byte n; byte o)
 	:: atomic { leads(n) && node[n].drain == resting && in_step(n) && knows(n) && node[n].commit == node[n].end &&
 	      node[n].epoch < EPOCHS ->
 		node[n].drain = asked;
-		list = me(n) | me(1 - n); term = node[n].epoch + 1;
+		if
+		:: true -> list = me(n) | me(1 - n)
+		:: true -> list = me(1 - n)		/* the process is to exit: nobody is to wait for it */
+		fi;
+		term = node[n].epoch + 1;
 		ask(n, handover) }
 	:: atomic { leads(n) && node[n].drain == asked && knows(n) ->
 		list = me(n) | node[n].must; term = node[n].epoch;

@@ -54,6 +54,9 @@ func TestSpinFindsNothing(t *testing.T) {
 	}{
 		"takeover": {370_005, []string{"-DEPOCHS=2", "-DSEQS=1", "-DREVS=2", "-DCRASHES=1"}},
 		"leases":   {236_071, []string{"-DEPOCHS=2", "-DSEQS=0", "-DREVS=2", "-DCRASHES=1", "-DLEASES"}},
+		// One switchover, or exit that hands over, and what the new master does then.
+		"handover":               {787_337, []string{"-DEPOCHS=3", "-DSEQS=0", "-DREVS=3", "-DCRASHES=1", "-DSWITCHOVERS=1"}},
+		"handover with a record": {1_124_360, []string{"-DEPOCHS=2", "-DSEQS=1", "-DREVS=2", "-DCRASHES=1", "-DSWITCHOVERS=1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
