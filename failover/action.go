@@ -75,12 +75,14 @@ const (
 	HandedOver                   // the peer is master now
 	JournalFailed                // R12
 	Reseeded                     // the register was written anew (R9)
+	NoRoom                       // the disk is full, and that of the peer is not
 )
 
 // String is the reason in words.
 func (w Why) String() string {
 	return [...]string{"", "another epoch has begun", "neither the peer nor the register can be reached",
-		"the peer is master now", "the journal failed", "the register was written anew"}[w]
+		"the peer is master now", "the journal failed", "the register was written anew",
+		"its disk is full, and that of the other node is not"}[w]
 }
 
 // Alarm is something that an operator must know.
@@ -91,9 +93,11 @@ const (
 	AlarmSolo           Alarm = iota + 1 // this node acknowledges alone
 	AlarmArbiterSuspect                  // the register says what it cannot say (R9)
 	AlarmRolledBack                      // a journal that is in sync lacks what it had: somebody has put an old copy there (A4)
+	AlarmDiskFull                        // the disk of this node is nearly full, or full
+	AlarmPeerDiskFull                    // that of the peer is, as it said last
 )
 
 // String is the word of the protocol.
 func (a Alarm) String() string {
-	return [...]string{"", "SOLO", "ARBITER_SUSPECT", "ROLLED_BACK"}[a]
+	return [...]string{"", "SOLO", "ARBITER_SUSPECT", "ROLLED_BACK", "DISK_FULL", "PEER_DISK_FULL"}[a]
 }

@@ -37,6 +37,8 @@ const (
 	OnDurable
 	// OnRead: the log was read to its end, and is whole (R4); see Start.Unread.
 	OnRead
+	// OnSpace: the disk of the journal has Space from now on.
+	OnSpace
 	// OnActivated: the broker serves.
 	OnActivated
 	// OnSwitchover: an operator wants the standby to be the master.
@@ -69,6 +71,7 @@ type Event struct {
 	Revision uint64
 	Failed   bool
 	Dead     bool
+	Space    Space
 	Signal   Signal
 	Peer     *Peer
 	Reading  *Reading

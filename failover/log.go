@@ -126,6 +126,14 @@ func (l *Log) open() error {
 func (l *Log) reopen(committed uint64) error {
 	opt := l.opt.Journal
 	opt.Dir, opt.OnDurable, opt.OnFatal = l.path(journalName), l.durable, func(err error) { _ = l.fatal(err) }
+	if l.journal.Load() != nil { // each says anew what it sees of the disk
+		if opt.OnSpace != nil {
+			opt.OnSpace(false, -1)
+		}
+		if opt.OnFull != nil {
+			opt.OnFull(false)
+		}
+	}
 	j, err := journal.Open(opt)
 	if err != nil {
 		return err

@@ -162,6 +162,7 @@ func (t *turn) beaconAck(s *Signal) {
 	if t.Required() && t.peer.flushed > 0 { // one that answers and follows not is of no use
 		t.set(timerSilence, t.terms.DegradeAfter)
 	}
+	t.peerSpaceIs(min(Space(s.Chain), SpaceNone))
 	t.grant()
 	t.caughtUp()
 }
@@ -258,7 +259,7 @@ func (t *turn) settle() {
 		return
 	}
 	switch {
-	case t.draining == drainAsk && t.inStep():
+	case t.draining == drainAsk && t.mayLead():
 		t.claim(askHandover, t.handoverRecord())
 	case t.draining == drainAsk:
 		t.askMembers(t.members()) // take it back

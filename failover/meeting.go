@@ -522,8 +522,10 @@ func (t *Term) changeRegister(number, revision uint64, record Record) {
 	t.job(func() {
 		// Who cannot write down that it is the master must not be named as such.
 		if candidate {
-			if err := t.log.Remember(func(*Pair) {}); err != nil {
-				t.fail(err)
+			if err := t.writable(); err != nil {
+				if t.ctx.Err() == nil {
+					t.fail(err)
+				}
 				return
 			}
 		}

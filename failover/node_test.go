@@ -68,6 +68,7 @@ func (r *plainRegister) Watch(ctx context.Context, fn func(Reading, error)) {
 type quietBroker struct {
 	serves  chan struct{} // has one when Serve has begun
 	hold    chan struct{} // clients are gone when it is closed
+	start   int           // octets of what begins an epoch
 	mu      sync.Mutex
 	durable uint64
 	changed chan struct{}
@@ -84,7 +85,7 @@ func (b *quietBroker) Follow(ctx context.Context, _ *Log) error {
 
 func (b *quietBroker) Recover(ctx context.Context, log *Log, _ string, epoch uint32) error {
 	seq := log.Last() + 1
-	if err := log.Append([]journal.Record{{Seq: seq, Epoch: epoch, Type: 1, Body: []byte("start")}}); err != nil {
+	if err := log.Append([]journal.Record{{Seq: seq, Epoch: epoch, Type: 1, Body: make([]byte, max(b.start, 1))}}); err != nil {
 		return err
 	}
 	log.Sync()

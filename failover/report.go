@@ -230,6 +230,10 @@ func (t *Term) beginSwitchover(ctx context.Context) error {
 		if role, _ := t.change(); role != Duplex {
 			return fmt.Errorf("this node is %s: a switchover begins at a master whose standby is in sync", role)
 		}
+		var space Space
+		if t.look(func(s *State) { space = s.PeerSpace() }); space == SpaceNone {
+			return errors.New("there was no switchover: the disk of the standby is full. Make room there first")
+		}
 		t.handle(Event{Kind: OnSwitchover})
 		if role, _ := t.change(); role != Duplex {
 			return nil

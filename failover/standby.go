@@ -119,7 +119,7 @@ func (t *turn) beacon(s *Signal) {
 	}
 	t.probed = false
 	t.promise()
-	ack := Signal{Kind: BeaconAck, Epoch: s.Epoch, Sent: s.Sent, Lease: t.terms.Lease}
+	ack := Signal{Kind: BeaconAck, Epoch: s.Epoch, Sent: s.Sent, Lease: t.terms.Lease, Chain: uint32(t.space)}
 	if t.unread || !t.known {
 		ack.Seq = 1 // it could not take over
 	}
@@ -252,6 +252,7 @@ func (t *turn) mayTakeOver() bool {
 	return t.belongsTo(r.Cluster) && r.Lists(t.me()) && // this journal holds everything
 		t.end >= r.MinSeq && t.lastEpoch <= r.Epoch && // and was not rolled back
 		(!t.unread || r.Master == t.terms.Node) && // and is whole, or who else is in sync stays so
+		(t.space != SpaceNone || r.other(t.terms.Node) == Member{}) && // and can be written, or nobody else can be the master
 		t.probed && (t.due[timerPromise] == 0 || t.wasMaster(r))
 }
 

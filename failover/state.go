@@ -83,15 +83,17 @@ type State struct {
 	forced  bool   // an operator wants this node to be master
 	yielded bool   // the journal makes way for another: it is nobody's any more
 	unread  bool   // the log may be damaged, for all that is known: this node makes itself by no means the only one in sync
+	space   Space  // on the disk of the journal
 
 	end       uint64
 	durable   uint64
 	commit    uint64
 	lastEpoch uint32
 
-	peer   peer
-	met    ID   // the incarnation of the peer on the last connection
-	probed bool // the peer was asked since the last connection, and is no master (R4b)
+	peer      peer
+	peerSpace Space // on the disk of the peer, as it said last
+	met       ID    // the incarnation of the peer on the last connection
+	probed    bool  // the peer was asked since the last connection, and is no master (R4b)
 
 	seen    Reading // the newest, by epoch and revision
 	known   bool    // seen was seen; else it is the zero Reading
@@ -205,6 +207,9 @@ func (s *State) Seen() (reading Reading, known, silent bool) { return s.seen, s.
 
 // Flushed is what the peer on the current connection has made durable, in this epoch.
 func (s *State) Flushed() uint64 { return s.peer.flushed }
+
+// PeerSpace is how much room the disk of the standby has, as it said last.
+func (s *State) PeerSpace() Space { return s.peerSpace }
 
 // Accepts says whether records of a master of this epoch may be stored (R7).
 func (s *State) Accepts(epoch uint32) bool {

@@ -57,6 +57,8 @@ func (t *turn) take(e *Event) {
 		t.needsSnapshot()
 	case OnRead:
 		t.read()
+	case OnSpace:
+		t.spaceIs(e.Space)
 	case OnActivated:
 		t.activated()
 	case OnSwitchover:

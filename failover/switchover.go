@@ -14,7 +14,7 @@ const (
 
 // switchover begins one if the peer is in sync; Role tells.
 func (t *turn) switchover() {
-	if t.role != Duplex || !t.inStep() || t.doubted != (ID{}) || t.suspect {
+	if t.role != Duplex || !t.mayLead() || t.doubted != (ID{}) || t.suspect {
 		return
 	}
 	t.draining = drainPause
@@ -90,7 +90,7 @@ func (t *turn) fault() {
 		t.standDown(JournalFailed)
 		return
 	}
-	if !t.shared() || !t.counts() || !t.inStep() || !t.readable() {
+	if !t.shared() || !t.counts() || !t.mayLead() || !t.readable() {
 		t.standDown(JournalFailed)
 		return
 	}

@@ -44,6 +44,8 @@ type Term struct {
 	epoch       atomic.Uint32 // as note saw it last
 	kept        atomic.Uint64 // up to here the other node has, too, what is committed
 
+	space spaceWatch // of the disk of the journal
+
 	fault  atomic.Pointer[error] // the first of the journal, or of the disk
 	faulty chan struct{}         // closed when there is one
 	over   chan struct{}         // closed when the term is to end, for cause
@@ -87,8 +89,9 @@ type Term struct {
 // newTerm opens the log. Errors of the journal and of the node's file are told as they are.
 func newTerm(ctx context.Context, n *Node) (*Term, error) {
 	t := &Term{
-		rest: newRest(),
-		n:    n, logger: n.logger, permit: newPermit(bootTime), incarnation: randomID(),
+		rest:  newRest(),
+		space: newSpaceWatch(),
+		n:     n, logger: n.logger, permit: newPermit(bootTime), incarnation: randomID(),
 		requiring: make(chan struct{}, 1), meeting: make(chan struct{}, 1), probing: make(chan struct{}, 1),
 		faulty: make(chan struct{}), over: make(chan struct{}), forgo: func() {}, turned: make(chan struct{}),
 		roles: make(chan uint32, 1), changed: make(chan struct{}), since: time.Now(),
@@ -107,6 +110,7 @@ func newTerm(ctx context.Context, n *Node) (*Term, error) {
 		OnAppended: t.appended, OnDurable: t.durable, Rest: t.rest.begin,
 	}
 	o.Journal.OnFatal = t.fail
+	t.space.watch(&o.Journal)
 	t.broker = n.opt.NewBroker(t)
 	log, err := OpenLog(o)
 	if err != nil {
@@ -146,6 +150,7 @@ func (m *member) recollect() (Kept, Lineage, error) {
 func (t *Term) run() error {
 	t.job(t.demand)
 	t.job(t.heed)
+	t.job(t.watchSpace)
 	t.job(t.readLog)
 	t.job(t.watchRegister)
 	t.job(t.tellWhyNot)
@@ -254,9 +259,11 @@ func (t *Term) handOver() bool {
 	return isClosed(t.over)
 }
 
-// hasStandby says that this node is a master whose standby is connected and in sync, or soon master itself.
+// hasStandby says that this node is a master whose standby is connected and in sync, and can write, or is soon master itself.
 func (t *Term) hasStandby() (has bool) {
-	t.look(func(s *State) { has = s.Role() == HandingOver || s.Role() == Duplex && s.Joined() })
+	t.look(func(s *State) {
+		has = s.Role() == HandingOver || s.Role() == Duplex && s.Joined() && s.PeerSpace() != SpaceNone
+	})
 	return has
 }
 

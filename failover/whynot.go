@@ -31,6 +31,8 @@ func (t *turn) whyNot(read *Reading) string {
 	switch {
 	case t.suspect:
 		return t.flaw(read)
+	case t.space == SpaceNone && (t.role == Candidate || t.role == Activating):
+		return "its disk is full: it becomes the master as soon as there is room"
 	case t.role == Candidate:
 		return "it has asked the register for the role of the master, and waits for the answer"
 	case t.role != Idle:
@@ -69,6 +71,9 @@ func (t *turn) whyNotTakeOver() string {
 			t.end, r.MinSeq, t.orAcceptLoss(r))
 	case t.lastEpoch > r.Epoch:
 		return fmt.Sprintf("its journal is of epoch %d, of which the register does not know. %s", t.lastEpoch, t.orAcceptLoss(r))
+	case t.space == SpaceNone && r.other(t.terms.Node) != Member{}:
+		return fmt.Sprintf("its disk is full: it takes over as soon as there is room. Node %s has everything, too: start it",
+			r.other(t.terms.Node).Node)
 	case t.unread && r.Master != t.terms.Node:
 		return "it reads its journal, to see whether that is whole"
 	case !t.probed:

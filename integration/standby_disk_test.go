@@ -2,10 +2,12 @@ package integration
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -47,6 +49,29 @@ func TestStandbyDisk(t *testing.T) {
 	p.awaitSync()
 	p.rest()
 	p.judge()
+}
+
+// A standby whose disk is nearly full raises an alarm, and its master another one, until there is room.
+func TestStandbyDiskLow(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	master := p.awaitSync()
+	standby := p.nodes[1-master]
+	enough := standby.options.Env
+	for _, low := range []bool{true, false} {
+		p.leaveAlone(master)
+		if standby.options.Env = enough; low {
+			standby.options.Env = append(slices.Clone(enough), "BATON_JOURNAL_LOW_WATER=1000000GiB")
+		}
+		p.start(1 - master)
+		p.awaitSync()
+		for alarm, node := range map[string]int{"DISK_FULL": 1 - master, "PEER_DISK_FULL": master} {
+			p.await(fmt.Sprintf("has the alarm %s: %t", alarm, low), func(pairStatus) bool {
+				is, ok := p.status(node)
+				return ok && slices.Contains(is.Alarms, alarm) == low
+			})
+		}
+	}
 }
 
 func (p *pair) journalOf(node int) string {

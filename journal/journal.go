@@ -32,9 +32,12 @@ type Options struct {
 	// and again when there is more than LowWater and a tenth. It runs on a goroutine of its own: the disk is looked at
 	// each second, at once after a file found no room, and the first time when Open returns. It must not call Close. The
 	// journal logs nothing of it: only who is told knows what that means.
-	OnSpace  func(low bool, free int64) // free: bytes, -1 where that is not known
-	LowWater int64                      // bytes; 0: only when no room is found
-	Stall    time.Duration              // a write or sync that takes longer is reported while it lasts; 0: 5 s
+	OnSpace func(low bool, free int64) // free: bytes, -1 where that is not known
+	// OnFull is called when what is appended waits for room, or nearly all is used that there is without another file, and again
+	// when there is room. It is called as OnSpace is.
+	OnFull   func(full bool)
+	LowWater int64         // bytes; 0: only when no room is found
+	Stall    time.Duration // a write or sync that takes longer is reported while it lasts; 0: 5 s
 	// Shared has the lock of the directory looked at again before anything is changed in it, for directories that other
 	// machines reach too: one that lost it stops, as after a write that failed. FS implementations whose locks have no method
 	// Held are trusted.

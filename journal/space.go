@@ -16,7 +16,16 @@ type space struct {
 	low   bool  // as OnSpace was told
 	short bool  // the last file that was to be made found no room
 	wait  bool  // the writer waits for room
+	full  bool  // as OnFull was told
 }
+
+const (
+	// nearlyFull bytes are left in the last segment that there is room for, at the most an eighth of one, when the journal is full:
+	// enough for somebody to end what he is at.
+	nearlyFull = 256 << 10
+	// scantBytes of room are none: not even a small file beside the journal can be written safely.
+	scantBytes = 64 << 10
+)
 
 // becomes tells whether low is true from now on: below the mark, or while a file finds no room. It ends well above the mark.
 func (s *space) becomes(mark int64) bool {
@@ -49,7 +58,7 @@ func (j *Journal) watchSpace() {
 
 func (j *Journal) lookAtSpace() {
 	j.mu.Lock()
-	idle := j.opt.OnSpace == nil && !j.space.short && !j.space.low
+	idle := j.opt.OnSpace == nil && j.opt.OnFull == nil && !j.space.short && !j.space.low
 	j.mu.Unlock()
 	if idle {
 		return
@@ -64,7 +73,10 @@ func (j *Journal) lookAtSpace() {
 	low := j.space.becomes(j.opt.LowWater)
 	changed := low != j.space.low
 	j.space.low = low
-	room := free < 0 || free >= segmentSize(j.opt.SegmentBytes, 0)
+	full := j.isFull()
+	filled := full != j.space.full
+	j.space.full = full
+	room := free < 0 || free >= j.spareSize()
 	retry := j.space.short && !j.space.wait && room && j.spare.again()
 	j.mu.Unlock()
 	if unknown {
@@ -76,6 +88,20 @@ func (j *Journal) lookAtSpace() {
 	if changed && j.opt.OnSpace != nil {
 		j.opt.OnSpace(low, free)
 	}
+	if filled && j.opt.OnFull != nil {
+		j.opt.OnFull(full)
+	}
+}
+
+// isFull tells whether what is appended waits for room, or soon will: there is no file for the next segment, and little left of this
+// one. The caller holds mu.
+func (j *Journal) isFull() bool {
+	s := &j.space
+	if s.wait || s.free >= 0 && s.free < scantBytes {
+		return true
+	}
+	next := j.spare.file != nil || j.spare.making || j.spare.taken || !s.short && (s.free < 0 || s.free >= j.spareSize())
+	return !next && j.tail.segment.size-j.tail.offset < min(nearlyFull, j.spareSize()/8)
 }
 
 // ampleBytes of room are so much that it does not matter how much exactly.

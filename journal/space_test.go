@@ -519,3 +519,71 @@ func TestDirectoryInThePlaceOfTheSpare(t *testing.T) {
 	}
 	mustClose(t, open(t, opt))
 }
+
+// fullness returns a journal with segments of 1 MiB, and what OnFull says.
+func fullness(t *testing.T, disk *memfs.FS) (*journal.Journal, *watch, *[]bool) {
+	w, told := newWatch(), new([]bool)
+	opt := w.options(disk)
+	opt.SegmentBytes = 1 << 20
+	opt.OnFull = func(full bool) { w.set(func() { *told = append(*told, full) }) }
+	return open(t, opt), w, told
+}
+
+// A journal whose last file is nearly used up, and for which there is no other one, says so before anything waits, and while it does.
+func TestOnFullTellsBeforeAnythingWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		disk := memfs.New()
+		j, w, told := fullness(t, disk)
+		disk.SetSize(disk.Used() + 128<<10)
+		said := func(want ...bool) {
+			t.Helper()
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if !slices.Equal(*told, want) {
+				t.Fatalf("with %d segments, seq %d durable of %d: OnFull said %v, want %v", j.Stats().Segments, j.Durable(), j.Last(), *told, want)
+			}
+		}
+		said() // the first segment is empty
+		for len(*told) == 0 {
+			put(t, j, w, 10)
+			time.Sleep(time.Second)
+			synctest.Wait()
+		}
+		said(true)
+		fill(t, j)
+		said(true)
+		disk.SetSize(disk.Used() + 2<<20)
+		said(true, false)
+		if j.Durable() < j.Last() {
+			t.Errorf("with room, %d of %d is durable", j.Durable(), j.Last())
+		}
+		disk.SetSize(disk.Used() + 10<<10) // no room for anything beside the journal, which has its spare
+		said(true, false, true)
+	})
+}
+
+// Who has no more of a quota, of which the file system does not tell, is full when he waits.
+func TestOnFullTellsOfAQuota(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		disk := memfs.New()
+		j, _, told := fullness(t, disk)
+		disk.OnCall(func(c memfs.Call) error {
+			if c.Op == "Allocate" {
+				return syscall.EDQUOT
+			}
+			return nil
+		})
+		fill(t, j)
+		if want := []bool{true}; !slices.Equal(*told, want) {
+			t.Errorf("OnFull said %v, want %v", *told, want)
+		}
+		disk.OnCall(nil)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if want := []bool{true, false}; !slices.Equal(*told, want) || j.Durable() < j.Last() {
+			t.Errorf("OnFull said %v, want %v; %d of %d is durable", *told, want, j.Durable(), j.Last())
+		}
+	})
+}

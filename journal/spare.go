@@ -195,6 +195,7 @@ func (j *Journal) setWaiting(waiting bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.space.wait = waiting
+	signal(j.scarce)
 }
 
 // takeFile returns a file of size bytes, the spare or a new one.
