@@ -41,7 +41,7 @@ const (
 	// DoResume.
 	DoPause
 	DoResume
-	// DoStandDown: serve no more, for Why; at once, save that a broker that HandedOver takes leave of its clients. This State
+	// DoStandDown: serve no more, for Why; at once, save that a broker that HandedOver, or is Leaving, takes leave of its clients. This State
 	// does nothing any more: the node begins again with a new one, unless its journal failed.
 	DoStandDown
 	// DoRaise and DoClear: Alarm begins and ends.
@@ -76,13 +76,14 @@ const (
 	JournalFailed                // R12
 	Reseeded                     // the register was written anew (R9)
 	NoRoom                       // the disk is full, and that of the peer is not
+	Leaving                      // the process exits, and the peer has everything
 )
 
 // String is the reason in words.
 func (w Why) String() string {
 	return [...]string{"", "another epoch has begun", "neither the peer nor the register can be reached",
 		"the peer is master now", "the journal failed", "the register was written anew",
-		"its disk is full, and that of the other node is not"}[w]
+		"its disk is full, and that of the other node is not", "this process ends"}[w]
 }
 
 // Alarm is something that an operator must know.

@@ -26,6 +26,7 @@ func (t *turn) look(e *Event) {
 	t.silent = e.Failed
 	switch {
 	case e.Failed:
+		t.goAway()
 	case t.forced:
 		t.overrule(e.Reading)
 	case t.suspicious(e.Reading):
@@ -246,6 +247,8 @@ func (t *turn) failed(outcome Outcome) {
 	switch {
 	case t.draining == drainFault:
 		t.standDown(JournalFailed)
+	case t.draining == drainAsk:
+		t.goAway()
 	case t.role == Candidate:
 		t.role = t.following()
 	}

@@ -172,6 +172,7 @@ func (p *packer) state(w *world, n int, m *machine) {
 
 func (p *packer) timers(s *State) {
 	p.flag(&s.suspect)
+	p.flag(&s.silent)
 	num(p, &s.lastEpoch, 3)
 	promise, bootstrap, met := s.due[timerPromise] != 0, s.due[timerBootstrap] != 0, s.due[timerBootstrap] != forever
 	p.flag(&promise)

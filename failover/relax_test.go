@@ -32,7 +32,7 @@ func (w *world) relax() {
 // relaxState forgets what only ever keeps a node from asking the register: probes, promises, beacons and their answers, a
 // register that cannot be believed, what has lost before. And of who is not master, what it has read: it can read it again.
 func (w *world) relaxState(n int, s *State) {
-	s.kept.RegRev, s.probed, s.suspect, s.beaten, s.refused = 0, true, false, 0, false
+	s.kept.RegRev, s.probed, s.suspect, s.silent, s.beaten, s.refused = 0, true, false, false, 0, false
 	if s.peer.says.Promised, s.peer.says.RegRev = 0, 0; s.peer.link == 0 {
 		s.peer.says = Peer{}
 	}

@@ -231,8 +231,16 @@ func (t *Term) beginSwitchover(ctx context.Context) error {
 			return fmt.Errorf("this node is %s: a switchover begins at a master whose standby is in sync", role)
 		}
 		var space Space
-		if t.look(func(s *State) { space = s.PeerSpace() }); space == SpaceNone {
+		var silent bool
+		t.look(func(s *State) {
+			space = s.PeerSpace()
+			_, _, silent = s.Seen()
+		})
+		switch {
+		case space == SpaceNone:
 			return errors.New("there was no switchover: the disk of the standby is full. Make room there first")
+		case silent:
+			return errors.New("there was no switchover: the register does not answer")
 		}
 		t.handle(Event{Kind: OnSwitchover})
 		if role, _ := t.change(); role != Duplex {

@@ -211,6 +211,12 @@ func (s *State) Flushed() uint64 { return s.peer.flushed }
 // PeerSpace is how much room the disk of the standby has, as it said last.
 func (s *State) PeerSpace() Space { return s.peerSpace }
 
+// HasHeir says that a master which exits does best to wait a little, and to hand over: it is at that, or its standby is in sync and can
+// write, or was so a moment ago and may be connecting again.
+func (s *State) HasHeir() bool {
+	return s.role == HandingOver || s.role == Duplex && (s.counts() || s.peer.link == 0) && s.peerSpace != SpaceNone
+}
+
 // Accepts says whether records of a master of this epoch may be stored (R7).
 func (s *State) Accepts(epoch uint32) bool {
 	return epoch >= s.kept.Promised && (s.role == Syncing || s.role == Standby || s.role == Candidate) && epoch == s.epoch

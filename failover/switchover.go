@@ -12,9 +12,9 @@ const (
 	drainFault // as drainAsk, and there is no way back
 )
 
-// switchover begins one if the peer is in sync; Role tells.
+// switchover begins one if the peer is in sync; Role tells. While the register does not answer only who exits begins one.
 func (t *turn) switchover() {
-	if t.role != Duplex || !t.mayLead() || t.doubted != (ID{}) || t.suspect {
+	if t.role != Duplex || !t.mayLead() || t.doubted != (ID{}) || t.suspect || t.silent && !t.leaving {
 		return
 	}
 	t.draining = drainPause
@@ -37,7 +37,19 @@ func (t *turn) handOver() {
 	}
 	t.draining = drainAsk
 	t.grant()
-	t.settle()
+	if t.goAway(); t.role == HandingOver {
+		t.settle()
+	}
+}
+
+// goAway is for a process that is to exit, and a register that does not answer: the peer has everything, nothing more is acknowledged
+// or given to clients, and as soon as the register is back the peer asks by itself. Whether what was asked is done, or will be, makes
+// no difference to it.
+func (t *turn) goAway() {
+	if t.draining == drainAsk && t.leaving && t.silent && !t.ask.open {
+		t.send(Signal{Kind: Release, Epoch: t.epoch})
+		t.standDown(Leaving)
+	}
 }
 
 // handoverRecord has this node stay in sync, unless it exits: then the new master would wait for it.

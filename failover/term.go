@@ -242,10 +242,10 @@ func (t *Term) leave(hosted <-chan struct{}) {
 }
 
 // handOver has a standby that is in sync be the master before clients are told that this process ends, for some may be slow to
-// take that. It says whether this node has stood down.
+// take that. One that has just lost its connection has until it is given up to be back. It says whether this node has stood down.
 func (t *Term) handOver() bool {
 	late := time.After(t.n.opt.HandOver)
-	for t.hasStandby() {
+	for t.hasHeir() {
 		t.handle(Event{Kind: OnLeaving})
 		_, changed := t.change()
 		select {
@@ -259,11 +259,9 @@ func (t *Term) handOver() bool {
 	return isClosed(t.over)
 }
 
-// hasStandby says that this node is a master whose standby is connected and in sync, and can write, or is soon master itself.
-func (t *Term) hasStandby() (has bool) {
-	t.look(func(s *State) {
-		has = s.Role() == HandingOver || s.Role() == Duplex && s.Joined() && s.PeerSpace() != SpaceNone
-	})
+// hasHeir is State.HasHeir.
+func (t *Term) hasHeir() (has bool) {
+	t.look(func(s *State) { has = s.HasHeir() })
 	return has
 }
 
@@ -483,7 +481,7 @@ func (t *Term) standDown(why Why) {
 	t.reason, t.stoodDown = why.String(), why
 	t.statusMu.Unlock()
 	t.logger.Warn("this node stands down", zap.Stringer("why", why))
-	if why == HandedOver {
+	if why == HandedOver || why == Leaving {
 		t.broker.Leave(err)
 	} else {
 		t.broker.Fail(err)
