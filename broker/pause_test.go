@@ -455,3 +455,28 @@ func TestShutdownWithoutTheOther(t *testing.T) {
 		})
 	}
 }
+
+// Who has left by the time it would serve, or leaves and is told to end at once, has left: that is no shutdown in peace.
+func TestLeaveBeforeTheEnd(t *testing.T) {
+	t.Parallel()
+	for range 20 { // of two channels that are ready, select takes any
+		s := New(Options{})
+		log, err := journal.Open(journal.Options{Dir: "journal", FS: memfs.New(), SegmentBytes: 256 << 10, OnDurable: s.Durable, OnFatal: s.Fail})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Recover(t.Context(), log, "b1", 1); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		s.Leave(errMoved)
+		cancel()
+		if err := s.Serve(ctx, newPipes()); !errors.Is(err, errMoved) {
+			t.Errorf("Serve: %v", err)
+		}
+		s.Wait()
+		if err := log.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

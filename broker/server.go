@@ -169,6 +169,19 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	left := false
 	select {
 	case <-ctx.Done():
+	case <-s.failed:
+	case <-s.leaves:
+	case err = <-accepted:
+	}
+	switch { // whoever is told to leave, or fails, is soon told to end as well: in peace that would take as long as the slowest client
+	case isClosed(s.failed):
+		err, grace = s.cause, time.After(engineGrace)
+	case isClosed(s.leaves):
+		s.dismiss(listener, s.movedError())
+		err, grace, left = s.parting, time.After(engineGrace), true
+	case err != nil:
+		err = fmt.Errorf("accept connections: %w", err)
+	default:
 		if s.engine.halt.Load() != nil {
 			s.dismiss(listener, errShutdown)
 			s.awaitClients()
@@ -176,13 +189,6 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		} else {
 			relent = s.shutdown(listener, giveUp)
 		}
-	case <-s.failed:
-		err, grace = s.cause, time.After(engineGrace)
-	case <-s.leaves:
-		s.dismiss(listener, s.movedError())
-		err, grace, left = s.parting, time.After(engineGrace), true
-	case err = <-accepted:
-		err = fmt.Errorf("accept connections: %w", err)
 	}
 	if left {
 		s.goodbyes.Go(func() {
@@ -445,4 +451,13 @@ func hostOf(conn net.Conn) string {
 		return conn.RemoteAddr().String()
 	}
 	return host
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }

@@ -111,11 +111,13 @@ func (b *quietBroker) Serve(ctx context.Context, clients net.Listener) error {
 	defer clients.Close()
 	select {
 	case <-ctx.Done():
-		<-b.hold
-		return nil
 	case <-b.failed:
+	}
+	if isClosed(b.failed) { // of both, this counts
 		return b.cause
 	}
+	<-b.hold
+	return nil
 }
 
 func (b *quietBroker) Durable(seq uint64) {
