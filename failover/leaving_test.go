@@ -131,3 +131,31 @@ func TestNodeHandsOverToWhoConnectsAgain(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Where nothing is acknowledged alone, a node that has handed over follows the other one as long as its own clients take to go, though its
+// process is to end: else nothing would be acknowledged meanwhile. It is not the master again.
+func TestNodeFollowsUntilItsClientsHaveGone(t *testing.T) {
+	t.Parallel()
+	p := newTwosome(t, func(o *NodeOptions) { o.Terms.Block, o.HandOver = true, 500*time.Millisecond })
+	master := p.awaitMaster()
+	p.awaitDuplex(master)
+	stopped := make(chan error, 1)
+	go func() { stopped <- p.stop[master]() }()
+	if got := p.awaitMaster(); got != 1-master {
+		t.Fatalf("node %d serves", got)
+	}
+	p.awaitRole(master, Standby)
+	p.awaitRole(1-master, Duplex)
+	close(p.hold[1-master])
+	if err := p.stop[1-master](); err != nil { // which would hand over to another one
+		t.Fatal(err)
+	}
+	close(p.hold[master])
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+	records := p.register.records()
+	if last := records[len(records)-1]; last.Master != p.options[1-master].Terms.Node || len(last.InSync) != 2 {
+		t.Errorf("with a node whose process is to end the register says %+v", last)
+	}
+}

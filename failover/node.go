@@ -74,6 +74,9 @@ type Node struct {
 	meets atomic.Pointer[string] // the host of the other node, as it spoke last
 	whole ID                     // the journal that this process has read to its end; of the term that there is
 
+	leaving bool          // the process is to exit, and this node not to be the master any more; this, and
+	gone    chan struct{} // closed when the clients of the last term have gone; whoever runs the terms uses it
+
 	mu      sync.Mutex
 	term    *Term // nil: between two
 	last    Status
@@ -113,9 +116,33 @@ func (n *Node) Run(ctx context.Context) error {
 		case !errors.Is(err, errAgain):
 			return err
 		case ctx.Err() != nil:
-			return nil
+			return n.follow()
 		}
 	}
+}
+
+// follow is the last term of a process that has handed over, and has clients who take their time to go. A new master that must not
+// acknowledge alone would do nothing until this node is started again: it has its standby until they have gone.
+func (n *Node) follow() error {
+	if !n.opt.Terms.Block || isClosed(n.gone) {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	gone := n.gone
+	go func() {
+		<-gone
+		cancel()
+	}()
+	n.leaving = true
+	var err error
+	for err = errAgain; errors.Is(err, errAgain) && ctx.Err() == nil; {
+		err = n.serveTerm(ctx)
+	}
+	if errors.Is(err, errAgain) {
+		return nil
+	}
+	return err
 }
 
 // accept hands connections of the other node to the term that there is. Between two it leaves them waiting: the process is

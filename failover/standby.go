@@ -120,7 +120,7 @@ func (t *turn) beacon(s *Signal) {
 	t.probed = false
 	t.promise()
 	ack := Signal{Kind: BeaconAck, Epoch: s.Epoch, Sent: s.Sent, Lease: t.terms.Lease, Chain: uint32(t.space)}
-	if t.unread || !t.known {
+	if t.unread || !t.known || t.leaving {
 		ack.Seq = 1 // it could not take over
 	}
 	t.send(ack)
@@ -214,7 +214,7 @@ func (t *turn) released() {
 
 // seek asks the register for the role of a master, if this node may have it.
 func (t *turn) seek() {
-	if t.role != Idle || t.yielded || !t.readable() {
+	if t.role != Idle || t.yielded || t.leaving || !t.readable() {
 		return
 	}
 	switch {

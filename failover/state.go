@@ -64,6 +64,7 @@ type Start struct {
 	End         uint64 // Seq of the last record, all durable
 	LastEpoch   uint32 // of the lineage
 	Unread      bool   // whether the log can be read to its end is not known yet: OnRead tells
+	Leaving     bool   // the process is to exit: this node is not to be the master any more
 }
 
 // State is the part of a node that decides: who may be master, and what is committed. It is a value: it does nothing but
@@ -124,7 +125,7 @@ type peer struct {
 	join     uint64        // the end when near began
 	lease    time.Duration // what its promises come to
 	promised bool          // it has answered a beacon of this epoch (R8)
-	unread   bool          // and has not read its log yet, or the register
+	unread   bool          // and could not take over: it has not read its log yet, or the register, or its process is to end
 	copyless uint64        // it waits for a snapshot, and that for a CAS with a higher number than this; 0: it does not
 }
 
@@ -150,7 +151,7 @@ const forever = time.Duration(math.MaxInt64)
 func NewState(now time.Duration, terms *Terms, start Start) State {
 	s := State{
 		terms: terms, kept: start.Kept, incarnation: start.Incarnation,
-		end: start.End, durable: start.End, lastEpoch: start.LastEpoch, unread: start.Unread,
+		end: start.End, durable: start.End, lastEpoch: start.LastEpoch, unread: start.Unread, leaving: start.Leaving,
 	}
 	s.due[timerPromise] = now + terms.Lease // what a process before this one has promised
 	s.due[timerBootstrap] = now + terms.Bootstrap

@@ -52,10 +52,11 @@ func (t *turn) goAway() {
 	}
 }
 
-// handoverRecord has this node stay in sync, unless it exits: then the new master would wait for it.
+// handoverRecord has this node stay in sync, unless it exits: then the new master would wait for it. One that must not acknowledge
+// alone does so in any case, and this node follows it as long as it takes leave of its clients.
 func (t *turn) handoverRecord() Record {
 	members := t.members()
-	if t.leaving {
+	if t.leaving && !t.terms.Block {
 		members = members[1:]
 	}
 	r := t.recordFor(t.epoch+1, members...)

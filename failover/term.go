@@ -127,7 +127,7 @@ func newTerm(ctx context.Context, n *Node) (*Term, error) {
 	end := log.End()
 	t.state = NewState(bootTime(), &n.opt.Terms, Start{
 		Kept: kept, Incarnation: t.incarnation, End: end.Seq, LastEpoch: max(lineage.Last().Epoch, end.Epoch),
-		Unread: n.whole != log.ID(),
+		Unread: n.whole != log.ID(), Leaving: n.leaving,
 	})
 	t.begun.Store(true)
 	return t, nil
@@ -171,7 +171,12 @@ func (t *Term) run() error {
 	t.timer.Stop()
 	t.cancel()
 	<-hosted
-	t.n.waiting.Go(t.broker.Wait) // for clients who are slow to go, and nobody else is
+	gone := make(chan struct{})
+	t.n.gone = gone
+	t.n.waiting.Go(func() { // for clients who are slow to go, and nobody else is
+		defer close(gone)
+		t.broker.Wait()
+	})
 	err := t.closeLog()
 	if t.cause != nil {
 		return t.cause

@@ -135,7 +135,7 @@ type SignalKind uint8
 const (
 	Flushed   = SignalKind(kindFlushed)   // the standby has made everything durable up to Seq, where the chain is Chain; again: more is coming in
 	Beacon    = SignalKind(kindBeacon)    // the master lives; sent at Sent, committed up to Seq (R8)
-	BeaconAck = SignalKind(kindBeaconAck) // the answer to the beacon of Sent: no takeover for Lease (R8); Seq is 1 while the log or the register is unread; Chain is the Space on the disk
+	BeaconAck = SignalKind(kindBeaconAck) // the answer to the beacon of Sent: no takeover for Lease (R8); Seq is 1 of a node that could not take over, as while the log or the register is unread; Chain is the Space on the disk
 	Handoff   = SignalKind(kindHandoff)   // the master has made the standby the master, in Epoch, after Seq
 	Release   = SignalKind(kindRelease)   // a clean exit: whatever was promised is void
 	Fence     = SignalKind(kindFence)     // there is a higher epoch: Epoch
