@@ -529,7 +529,7 @@ func (t *simTerm) end() {
 
 // leave is Term.leave: a standby in sync is to be the master first, until then.
 func (t *simTerm) leave(until time.Duration) {
-	if t.hasStandby() && t.n.s.now < until {
+	if t.state.HasHeir() && t.n.s.now < until {
 		t.decide(Event{Kind: OnLeaving})
 		t.after(switchoverRetry, func() { t.leave(until) })
 		return
@@ -540,11 +540,6 @@ func (t *simTerm) leave(until time.Duration) {
 	t.permit.extend(0) // no client is connected any more
 	t.decide(Event{Kind: OnLeave})
 	t.end()
-}
-
-// hasStandby is Term.hasStandby.
-func (t *simTerm) hasStandby() bool {
-	return t.state.role == HandingOver || t.state.role == Duplex && t.state.Joined()
 }
 
 // finish closes the log once all connections have ended, and begins another term, unless the process ends.
