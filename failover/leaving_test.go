@@ -159,3 +159,48 @@ func TestNodeFollowsUntilItsClientsHaveGone(t *testing.T) {
 		t.Errorf("with a node whose process is to end the register says %+v", last)
 	}
 }
+
+// A standby whose master was killed is told to end when it has asked for the role, and both are started again. The register names it, or
+// does so only later; whoever is in sync serves as soon as the two have met, and at the latest when what an earlier process may have
+// promised is over.
+func TestExitDuringATakeover(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		applied bool // what it asked for is done
+		met     bool // the other node is there again, too
+		after   time.Duration
+	}{
+		{"named, and the other node is there", true, true, 0},
+		{"named, and alone", true, false, lateTerms.Lease},
+		{"not named, and the other node is there", false, true, lateTerms.Bias},
+		{"not named, and alone", false, false, lateTerms.Lease + lateTerms.Bias},
+	} {
+		s, reading := standbyOf(5)
+		later := 1 + 3*time.Second
+		s.Step(later, Event{Kind: OnTick}, nil)
+		ask := find(s.Step(later, Event{Kind: OnUnreached, Dead: true}, nil), DoCAS)
+		if ask == nil {
+			t.Fatalf("%s: it has not asked, as %s", c.name, s.Role())
+		}
+		s.Step(later, Event{Kind: OnLeave}, nil)
+		if c.applied {
+			reading = Reading{Revision: 8, Found: true, Record: *ask.Record}
+		}
+		next := NewState(later, &lateTerms, Start{Kept: s.Kept(), Incarnation: ID{12}, End: 5, LastEpoch: 5})
+		out := next.Step(later, Event{Kind: OnSeen, Reading: &reading}, nil)
+		if c.met {
+			out = next.Step(later, Event{Kind: OnLinked, Link: 1, Peer: &Peer{Node: "a", Cluster: ID{1}, JournalID: ID{1}, Promised: 5, End: 5}}, out)
+		} else {
+			out = next.Step(later, Event{Kind: OnUnreached}, out)
+		}
+		if c.after > 0 && asks(out) {
+			t.Errorf("%s: it asks too early", c.name)
+		}
+		now := later + c.after
+		out = next.Step(now, Event{Kind: OnTick}, out)
+		if !asks(out) {
+			t.Errorf("%s: after %v it is %s: %s", c.name, c.after, next.Role(), next.WhyNot(&reading))
+		}
+	}
+}
