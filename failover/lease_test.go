@@ -167,6 +167,9 @@ func clocked(t *testing.T, l *limits) (w world) {
 	return w
 }
 
+// leaseStates is how many worlds there are with these clocks.
+const leaseStates = 4_109_510
+
 // S10, and what is found when a rule of R8 is left out. With enough -model.states it comes to the end.
 func TestLeasesByTheClock(t *testing.T) {
 	t.Parallel()
@@ -194,9 +197,12 @@ func TestLeasesByTheClock(t *testing.T) {
 			t.Parallel()
 			l := &limits{epochs: 2, writes: 2, crashes: unlimited, window: 1, timed: shortTerms(c.guard)}
 			root := clocked(t, l)
-			x := explore(l, &c.mutant, 600_000)
+			x := explore(l, &c.mutant, max(*modelStates, 600_000))
 			x.run(root)
 			t.Logf("%d states, to the end: %v; %s", x.states.Load(), x.ended, x.found)
+			if !c.broken && *modelStates > leaseStates && (!x.ended || x.states.Load() != leaseStates) {
+				t.Errorf("README.md says that there are %d states: the model has changed", leaseStates)
+			}
 			switch {
 			case !c.broken && x.found != "":
 				t.Errorf("%s\n%s", x.found, retell(root, x.trace(root)))
