@@ -498,6 +498,7 @@ func (t *Term) sendSnapshot(link uint64) {
 
 // saw is told what the register says.
 func (t *Term) saw(r Reading, err error) {
+	r, err = t.fresh(r, err)
 	e := Event{Kind: OnSeen, Reading: &r}
 	switch {
 	case errors.Is(err, ErrNoRegister):
@@ -510,6 +511,21 @@ func (t *Term) saw(r Reading, err error) {
 	t.heard(r, err)
 	t.handle(e)
 	t.tryMaster()
+}
+
+// fresh reads once more where a reading is older than what this node knows by now, as long as it learns more meanwhile: it may have
+// been on its way when a CAS was answered. That somebody has put the register back, only a read tells that began after that.
+func (t *Term) fresh(r Reading, err error) (Reading, error) {
+	for known := (Reading{}); err == nil; {
+		var now Reading
+		t.look(func(s *State) { now, _, _ = s.Seen() })
+		if !older(&r, now.Record.Epoch, now.Revision) || !older(&known, now.Record.Epoch, now.Revision) {
+			break
+		}
+		known = now
+		r, err = t.n.opt.Register.Read(t.ctx)
+	}
+	return r, err
 }
 
 func (t *Term) readRegister() {

@@ -2,6 +2,7 @@ package failover
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 )
@@ -40,6 +41,54 @@ func TestRegisterWrittenAnew(t *testing.T) {
 	if got := p.awaitMaster(); got != 1-master {
 		t.Fatalf("node %d serves, and is gone", got)
 	}
+}
+
+// A lateRegister tells its watcher what a test wants it to have seen.
+type lateRegister struct {
+	*plainRegister
+	watcher chan func(Reading, error)
+}
+
+func (r *lateRegister) Watch(ctx context.Context, fn func(Reading, error)) {
+	select {
+	case r.watcher <- fn:
+	default: // of a later term
+	}
+	r.plainRegister.Watch(ctx, fn)
+}
+
+// What a watch or a read tells may have been on its way when the answer to a CAS overtook it: no alarm is due to that. One that is
+// read once more, and is as old, tells of a register that was put back.
+func TestLateReadingIsNotSuspicious(t *testing.T) {
+	t.Parallel()
+	var registers []*lateRegister
+	p := newTwosome(t, func(o *NodeOptions) {
+		r := &lateRegister{o.Register.(*plainRegister), make(chan func(Reading, error), 1)}
+		registers, o.Register = append(registers, r), r
+	})
+	master := p.awaitMaster()
+	p.awaitDuplex(master)
+	p.awaitRole(1-master, Standby)
+	tell := <-registers[master].watcher
+	now, _ := p.register.look()
+	old := now
+	old.Revision--
+	for _, put := range []bool{false, true} {
+		if put {
+			p.register.put(old)
+		}
+		tell(old, nil)
+		if got := slices.Contains(p.nodes[master].Status().Alarms, AlarmArbiterSuspect.String()); got != put {
+			t.Errorf("put back: %t; ARBITER_SUSPECT: %t", put, got)
+		}
+	}
+}
+
+// put writes what no node has asked for, and tells nobody.
+func (r *plainRegister) put(reading Reading) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.now = reading
 }
 
 // empty is what an arbiter has after its disk is lost.
