@@ -73,12 +73,16 @@ func ServeControl(ctx context.Context, listener net.Listener, o Operator, logger
 }
 
 // ServeHealth answers load balancers until ctx ends, and closes the listener: GET /health is 200 where clients are served,
-// and else 503; with ?role=any, 200 on a standby that can take over too. The body is the role.
+// and else 503; with ?role=any, 200 on a standby that can take over too. The body is the role. Another role is answered with 400.
 func ServeHealth(ctx context.Context, listener net.Listener, status func() Status, logger *zap.Logger) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, r *http.Request) {
-		s := status()
-		if !s.Serving && !(r.FormValue("role") == "any" && s.Role == Standby.String()) {
+		s, role := status(), r.FormValue("role")
+		if role != "" && role != "any" {
+			http.Error(w, fmt.Sprintf("role=%q: it may be any, or be left out for the master", role), http.StatusBadRequest)
+			return
+		}
+		if !s.Serving && !(role == "any" && s.Role == Standby.String()) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 		fmt.Fprintln(w, s.Role)

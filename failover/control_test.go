@@ -161,6 +161,7 @@ func TestHealth(t *testing.T) {
 		{Status{Role: Standby.String()}, "", http.StatusServiceUnavailable},
 		{Status{Role: Standby.String()}, "?role=any", http.StatusOK},
 		{Status{Role: Syncing.String()}, "?role=any", http.StatusServiceUnavailable},
+		{Status{Role: Solo.String(), Serving: true}, "?role=mater", http.StatusBadRequest},
 	} {
 		t.Run(c.status.Role+c.query, func(t *testing.T) {
 			t.Parallel()
@@ -176,7 +177,11 @@ func TestHealth(t *testing.T) {
 			}
 			body, _ := io.ReadAll(response.Body)
 			_ = response.Body.Close()
-			if response.StatusCode != c.want || string(body) != c.status.Role+"\n" {
+			role := c.status.Role + "\n"
+			if c.want == http.StatusBadRequest {
+				role = `role="mater": it may be any, or be left out for the master` + "\n"
+			}
+			if response.StatusCode != c.want || string(body) != role {
 				t.Errorf("answered %d %q, want %d", response.StatusCode, body, c.want)
 			}
 			cancel()
