@@ -15,6 +15,8 @@ const (
 	alarmRegisterForeign = "REGISTER_FOREIGN"
 	// alarmPeerForeign: who answers at the address of the other node is not the other node of this pair.
 	alarmPeerForeign = "PEER_FOREIGN"
+	// alarmBlocked: this node is the master, and acknowledges nothing: the status says what it waits for.
+	alarmBlocked = "BLOCKED"
 	// alarmDivergentKept: what may have been acknowledged was moved aside.
 	alarmDivergentKept = "DIVERGENT_KEPT"
 )

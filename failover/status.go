@@ -31,7 +31,7 @@ type Status struct {
 	Peer     PeerStatus     `json:"peer"`
 	Lease    float64        `json:"lease_left"` // seconds for which it may dispatch; -1: no end
 	Register RegisterStatus `json:"register"`
-	Alarms   []string       `json:"alarms"` // what an operator must see to: SOLO, ARBITER_SUSPECT, REGISTER_AWAY, DISK_FULL, …
+	Alarms   []string       `json:"alarms"` // what an operator must see to: SOLO, BLOCKED, ARBITER_SUSPECT, REGISTER_AWAY, DISK_FULL, …
 	Reason   string         `json:"reason"` // why it is the master no more; empty: it is, or never was
 	Waits    string         `json:"waits"`  // why it is no master though it follows none, or does not serve yet, and what to do; empty: nothing is wrong
 

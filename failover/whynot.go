@@ -20,8 +20,8 @@ const (
 		"If the newer one is lost for good, have it written anew: baton failover promote --accept-loss, at the node that has seen it"
 )
 
-// WhyNot says in words why a node that follows nobody does not become the master, or why it does not believe the register, and what
-// to do about it; empty: there is nothing to say. read is what the register said last.
+// WhyNot says in words why a node that follows nobody does not become the master, why a master stands still that must not acknowledge
+// alone, or why a node does not believe the register, and what to do about it; empty: there is nothing to say. read is what the register said last.
 func (s *State) WhyNot(read *Reading) string {
 	t := turn{State: s}
 	return t.whyNot(read)
@@ -33,6 +33,8 @@ func (t *turn) whyNot(read *Reading) string {
 		return t.flaw(read)
 	case t.space == SpaceNone && (t.role == Candidate || t.role == Activating):
 		return "its disk is full: it becomes the master as soon as there is room"
+	case t.lacksCopy():
+		return t.whyNotServe()
 	case t.role == Candidate:
 		return "it has asked the register for the role of the master, and waits for the answer"
 	case t.role != Idle:
@@ -47,6 +49,29 @@ func (t *turn) whyNot(read *Reading) string {
 		return t.whyNotBegin()
 	}
 	return t.whyNotTakeOver()
+}
+
+// Blocked says that this node is the master and acknowledges nothing, until something happens that WhyNot tells.
+func (s *State) Blocked() bool {
+	t := turn{State: s}
+	return t.lacksCopy() || t.role == Activating && t.space == SpaceNone
+}
+
+// lacksCopy says that this node is a master which must not acknowledge alone, and has to.
+func (t *turn) lacksCopy() bool {
+	return t.role.IsMaster() && t.terms.Block && (t.role == Held || !t.keepsPace())
+}
+
+// whyNotServe is for a master that must not acknowledge alone, and is alone.
+func (t *turn) whyNotServe() string {
+	const still = "failover.on_standby_loss is block: nothing is acknowledged until "
+	switch {
+	case t.peer.link == 0:
+		return still + "the standby is back"
+	case t.peerSpace == SpaceNone:
+		return still + "there is room on the disk of the standby, which is full"
+	}
+	return still + "the standby has everything"
 }
 
 // whyNotBegin is the reverse of mayBegin, for a register that was never written.
@@ -141,17 +166,26 @@ func (t *Term) whyNot() (text string) {
 // whyNotPatience is how long a reason must hold to be one for the log: what passes is no trouble.
 const whyNotPatience = 5 * time.Second
 
-// tellWhyNot logs what keeps this node from being the master, once for each reason that lasts.
+// tellWhyNot logs what keeps this node from being the master, once for each reason that lasts, and raises the alarm of a master that
+// stands still.
 func (t *Term) tellWhyNot() {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	l := lasting{patience: whyNotPatience}
+	serves := time.Now()
 	for {
 		select {
 		case now := <-ticker.C:
-			if text := t.whyNot(); l.lasts(now, text) {
+			text := t.whyNot()
+			if l.lasts(now, text) {
 				t.logger.Warn("this node waits", zap.String("because", text))
 			}
+			t.look(func(s *State) {
+				if !s.Blocked() {
+					serves = now
+				}
+			})
+			t.sound(alarmBlocked, now.Sub(serves) >= whyNotPatience)
 		case <-t.ctx.Done():
 			return
 		}

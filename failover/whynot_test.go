@@ -65,6 +65,33 @@ func TestWhyNot(t *testing.T) {
 	}
 }
 
+// A master that must not acknowledge alone says what it stands still for, and one that may does not.
+func TestWhyNotServe(t *testing.T) {
+	t.Parallel()
+	for _, block := range []bool{false, true} {
+		m := newMaster(t, block)
+		says := func(want string) {
+			t.Helper()
+			if !block {
+				want = ""
+			}
+			if got := m.state.WhyNot(&m.register); (got == "") != (want == "") || !strings.Contains(got, want) {
+				t.Errorf("block %t: it waits: %q, want %q", block, got, want)
+			}
+		}
+		says("until the standby is back")
+		m.on(Event{Kind: OnLinked, Link: 1, Peer: &Peer{Node: "b", Cluster: m.state.Kept().Cluster, JournalID: ID{2}}})
+		says("until the standby has everything")
+		m.links = 1
+		m.says(Signal{Kind: BeaconAck, Epoch: m.state.Epoch(), Sent: m.now, Lease: ledTerms.Lease, Chain: uint32(SpaceNone)})
+		says("until there is room on the disk of the standby")
+		m.joins(ID{2})
+		if got := m.state.WhyNot(&m.register); got != "" {
+			t.Errorf("block %t: with its standby it waits: %q", block, got)
+		}
+	}
+}
+
 // A node that is new, and the register another pair's, or that of the pair it is to join.
 func TestWhyNotOfANewNode(t *testing.T) {
 	t.Parallel()

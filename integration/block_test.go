@@ -41,6 +41,9 @@ func TestPairBlocks(t *testing.T) {
 	must(t, "the engine goes on", other.Call("BEGIN", nil, "transaction", "t"))
 	_, err = client.Dial(within(t), b.Addr, client.Options{})
 	p.wantsCopies(err, "0", "")
+	p.await("says what it stands still for", func(s pairStatus) bool {
+		return slices.Equal(s.Alarms, []string{"BLOCKED"}) && s.Waits == "failover.on_standby_loss is block: nothing is acknowledged until the standby is back"
+	})
 
 	p.start(1 - master)
 	if got := p.awaitDuplex(); got != master {
@@ -66,14 +69,7 @@ func TestPairBlocks(t *testing.T) {
 	if string(f.Body) != "both" {
 		t.Errorf("got %s, which was acknowledged", f)
 	}
-	if alarms := p.alarms(1 - master); len(alarms) != 0 {
-		t.Errorf("alarms: %v", alarms)
-	}
-}
-
-func (p *pair) alarms(node int) []string {
-	s, _ := p.status(node)
-	return s.Alarms
+	p.await("has no alarm", func(s pairStatus) bool { return s.Serving && len(s.Alarms) == 0 })
 }
 
 // wantsCopies holds that an answer is the ERROR that fewer brokers than wanted have stored something.

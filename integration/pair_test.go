@@ -148,6 +148,7 @@ type pairStatus struct {
 	Last    uint64   `json:"last"`
 	Alarms  []string `json:"alarms"`
 	Reason  string   `json:"reason"`
+	Waits   string   `json:"waits"`
 
 	Divergent []string `json:"divergent"`
 	Surplus   []string `json:"surplus"`
