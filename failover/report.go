@@ -264,7 +264,8 @@ func (t *Term) switchover(ctx context.Context) error {
 		case role == StoodDown, isClosed(t.over):
 			return fmt.Errorf("there was no switchover: %w", t.ended())
 		case role != HandingOver:
-			return errors.New("there was no switchover: the standby was lost meanwhile, or the register did not answer")
+			return errors.New("there was no switchover: within failover.hold_timeout the standby did not come to have everything, " +
+				"or was lost, or the register did not answer")
 		}
 		if err := t.await(ctx, changed); err != nil {
 			return fmt.Errorf("the switchover goes on: %w", err)
