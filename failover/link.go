@@ -245,13 +245,17 @@ type Stream interface {
 
 	// coming is called when a part of a long frame has come, which goes on (partBytes).
 	coming()
-	// rest is how long to wait from when the last frame was asked for until Next is called again.
+	// rest is how long to wait from when the last frame was asked for until Next is called again. It is asked once for each frame,
+	// whose parts are spread over that time.
 	rest(asked time.Time) time.Duration
 	bind(s seeds, wake func())
 	// mark stands for all that was accepted so far; what lies behind it may be overwritten once it is settled.
 	mark() uint64
 	settled(mark uint64) bool
 }
+
+// maxPartRest is how long signals wait at the most for the next part of a frame that is held to a rate.
+const maxPartRest = 50 * time.Millisecond
 
 // lastWords is how long the end of a context waits for the last signals to be taken.
 const lastWords = 250 * time.Millisecond
@@ -310,18 +314,24 @@ func (l *Link) write(ctx context.Context, s Stream) error {
 			if len(out)+len(frame) == 0 {
 				break
 			}
+			rest, size := s.rest(asked), len(frame)
 			for len(frame) > partBytes {
 				deadline.renew(ctx)
 				if err := writeBoth(l.conn, out, frame[:partBytes]); err != nil {
 					return err
 				}
-				out, frame = l.takeBetween(out[:0]), frame[partBytes:]
+				frame = frame[partBytes:]
+				if rest > 0 { // evenly: megabytes at once are a burst of work on both sides
+					part := float64(size-len(frame)) / float64(size)
+					sleep(ctx, min(maxPartRest, time.Until(asked.Add(time.Duration(part*float64(rest))))))
+				}
+				out = l.takeBetween(out[:0])
 			}
 			deadline.renew(ctx)
 			if err := writeBoth(l.conn, out, frame); err != nil {
 				return err
 			}
-			if rest := s.rest(asked); rest > 0 {
+			if rest > 0 {
 				rested = asked.Add(rest)
 				time.AfterFunc(rest, l.awake)
 			}

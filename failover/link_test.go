@@ -284,11 +284,51 @@ func TestSignalsPassALongFrame(t *testing.T) {
 	}
 }
 
+// The parts of a long frame that is held to a rate are spread over its time, and signals do not wait long for one however slow the
+// rate is.
+func TestPartsAreSpread(t *testing.T) {
+	t.Parallel()
+	for rest, want := range map[time.Duration]time.Duration{0: 0, 90 * time.Millisecond: 30 * time.Millisecond, time.Hour: maxPartRest} {
+		synctest.Test(t, func(t *testing.T) {
+			ours, theirs := net.Pipe()
+			l := &Link{conn: ours, wake: make(chan struct{}, 1), opt: LinkOptions{Silence: time.Minute}}
+			ctx, cancel := context.WithCancel(t.Context())
+			var writer sync.WaitGroup
+			defer writer.Wait()
+			defer theirs.Close()
+			defer cancel()
+			writer.Go(func() { _ = l.write(ctx, &oneFrame{frame: make([]byte, 3*partBytes), pause: rest}) })
+			l.awake()
+			b := make([]byte, partBytes)
+			for part := range 3 {
+				began := time.Now()
+				if _, err := io.ReadFull(theirs, b[:1]); err != nil { // how many signals there are, but for the first
+					t.Fatal(err)
+				}
+				got := time.Since(began)
+				if part > 0 && got != want || part == 0 && got != 0 {
+					t.Errorf("rest %v: part %d comes after %v, want %v", rest, part, got, want)
+				}
+				left := partBytes
+				if part == 0 {
+					left--
+				}
+				if _, err := io.ReadFull(theirs, b[:left]); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // oneFrame is a Stream that has one frame to send.
 type oneFrame struct {
 	listeningStream
 	frame []byte
+	pause time.Duration // after it
 }
+
+func (s *oneFrame) rest(time.Time) time.Duration { return s.pause }
 
 func (s *oneFrame) Next() (frame []byte, err error) {
 	frame, s.frame = s.frame, nil

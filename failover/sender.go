@@ -13,6 +13,9 @@ const (
 	// catchUpBytes is about how much of the journal is read back for one frame. The standby syncs each: where both nodes share a
 	// disk, a few large syncs would have the master's wait for milliseconds, and many small ones do not.
 	catchUpBytes = 64 << 10
+	// keptBytes is how large a buffer may have grown to be used again: a batch is sent whole, and may be longer than catchUpBytes.
+	// Were it made anew for each frame, the garbage would have the collector run often, and clients wait for that.
+	keptBytes = 16 << 20
 	// frameRoom is what is before the records in an APPEND.
 	frameRoom = frameHeaderBytes + appendFixedBytes
 )
@@ -171,7 +174,7 @@ func (s *Sender) nextPlan() ([]byte, error) {
 
 // begin empties buf but for room.
 func (s *Sender) begin(room int) {
-	if cap(s.buf) > 4*catchUpBytes || cap(s.buf) < room {
+	if cap(s.buf) > keptBytes || cap(s.buf) < room {
 		s.buf = make([]byte, catchUpBytes+catchUpBytes/4)
 	}
 	s.buf = s.buf[:room]
@@ -216,7 +219,9 @@ func (s *Sender) nextOfSnapshot() ([]byte, error) {
 func (s *Sender) nextRecords() ([]byte, error) {
 	c, sync, upto := s.log.buffer.take(s.at, s.log.Durable())
 	if c != nil {
-		s.hand = c
+		if s.hand = c; cap(s.buf) > 4*catchUpBytes { // what comes from the disk has come to its end
+			s.buf = nil
+		}
 		return s.sealRecords(c.frame, c.end, c.count, sync), nil
 	}
 	if upto > s.at.Seq {
