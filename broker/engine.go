@@ -369,9 +369,10 @@ func (e *engine) output(o destinations.Output) {
 }
 
 // appendBytes is the size from which what one batch made is appended in parts:
-// the log bounds what it takes at once. A transaction is never parted; the
-// machine refuses one that would be too large.
-const appendBytes = 4 << 20
+// a standby that was away is sent whole Appends, and is to be sent a steady
+// trickle. A transaction is never parted; the machine refuses one that would be
+// too large for the log.
+const appendBytes = 64 << 10
 
 // recordOverhead is about what the log adds to an entry.
 const recordOverhead = 36

@@ -58,6 +58,55 @@ func TestAppendsPendingTogetherShareOneSync(t *testing.T) {
 	}
 }
 
+// What is written at once may be long. Who follows the log gets it in batches that are not, and none parts an Append.
+func TestBatchesOfOneWriteAreShort(t *testing.T) {
+	t.Parallel()
+	disk, w, g := memfs.New(), newWatch(), &gate{}
+	opt := w.options(disk)
+	opt.SegmentBytes = 4 << 20
+	j := open(t, opt)
+	g.mu.Lock()
+	g.watch(disk)
+	const each, size, n = 3, 10 << 10, 40 // of an Append, of a record, Appends
+	for range n {
+		var recs []journal.Record
+		for range each {
+			recs = append(recs, journal.Record{Seq: j.Last() + uint64(len(recs)) + 1, Type: 1, Body: make([]byte, size)})
+		}
+		if err := j.Append(recs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	j.Sync()
+	g.mu.Unlock()
+	w.await(n * each)
+	if n := g.syncs.Load(); n > 2 {
+		t.Errorf("%d syncs", n)
+	}
+	if left := j.Unsynced(); left != 0 {
+		t.Errorf("%d octets count as not durable", left)
+	}
+	mustClose(t, j)
+	j = open(t, opt)
+	defer mustClose(t, j)
+	octets, last := 0, uint64(0)
+	err := j.Read(1, func(r journal.Record) error {
+		octets, last = octets+len(r.Body), r.Seq
+		switch {
+		case r.Ends && r.Seq%each != 0:
+			t.Errorf("a batch ends with seq %d, within an Append", r.Seq)
+		case r.Ends:
+			octets = 0
+		case octets >= 64<<10+each*size:
+			t.Errorf("at seq %d a batch has %d octets and goes on", r.Seq, octets)
+		}
+		return nil
+	})
+	if err != nil || last != n*each {
+		t.Errorf("read up to seq %d: %v", last, err)
+	}
+}
+
 func TestLazySyncWaitsNoLongerAndIdleDoesNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

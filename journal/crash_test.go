@@ -35,6 +35,7 @@ type story struct {
 	resting func(operations int, disk *memfs.FS) // called, if not nil, when the journal is closed for a restart
 	logger  *zap.Logger
 	keep    time.Duration // of trimmed segments
+	batches int64         // from how many octets on a batch takes no further Append
 	opening atomic.Bool   // Open is at work
 	left    atomic.Int64  // operations that tell still makes
 	sparse  int           // most sparse segments at a time
@@ -75,6 +76,9 @@ func newStory(seed uint64) *story {
 	if seed%2 == 1 {
 		s.keep = -1
 	}
+	if seed%4 < 2 {
+		s.batches = 1 // what is synced together is many
+	}
 	s.left.Store(math.MaxInt64)
 	return s
 }
@@ -83,7 +87,7 @@ func (s *story) options(disk *memfs.FS) journal.Options {
 	opt := s.watch.options(disk)
 	opt.SegmentBytes, opt.Logger = 8<<10, s.logger
 	opt.CleanRate, opt.ScrubEvery = 1<<40, -1
-	return journal.KeepTrimmed(opt, s.keep)
+	return journal.EndBatches(journal.KeepTrimmed(opt, s.keep), s.batches)
 }
 
 // fork returns a story that goes on as s does.
@@ -93,7 +97,7 @@ func (s *story) fork() *story {
 	defer s.mu.Unlock()
 	*f.source = *s.source
 	f.ends, f.floor, f.tallied, f.begun, f.written = slices.Clone(s.ends), s.floor, s.tallied, maps.Clone(s.begun), s.written
-	f.durable, f.keep = s.reported(), s.keep
+	f.durable, f.keep, f.batches = s.reported(), s.keep, s.batches
 	return f
 }
 

@@ -18,6 +18,19 @@ func KeepTrimmed(o Options, keep time.Duration) Options {
 	return o
 }
 
+// EndBatches sets from which size on a batch takes no further Append.
+func EndBatches(o Options, size int64) Options {
+	o.batchBytes = size
+	return o
+}
+
+// Unsynced is how many octets count as appended and not yet durable.
+func (j *Journal) Unsynced() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.unsynced
+}
+
 // Quiesce waits until the housekeeper has nothing to do.
 func (j *Journal) Quiesce() {
 	j.mu.Lock()
@@ -151,13 +164,13 @@ func EncodedIndex() []byte {
 // time: promised[i] says how many batches were durable when batch i was written. ends are the offsets after each batch.
 func SegmentImage(size int64, batches [][]Record, promised []int) (name string, image []byte, ends []int64) {
 	h := segmentHeader{version: formatVersion, lastID: 1, journalID: [16]byte{7}, id: 1, firstSeq: 1, size: size, salt: 77}
-	j := &Journal{id: h.journalID, pending: new(batch)}
+	j := &Journal{id: h.journalID, pending: new(group)}
 	j.tail.enter(h)
 	ends = []int64{segmentHeaderBytes}
 	lasts := []uint64{0}
 	image = h.encode()
 	for i, recs := range batches {
-		j.pending = &batch{offset: j.tail.offset, firstSeq: j.tail.seq + 1}
+		j.pending = &group{offset: j.tail.offset, firstSeq: j.tail.seq + 1, batchSeq: j.tail.seq + 1}
 		_, copied, _ := batchSize(recs)
 		j.pending.buf = make([]byte, 0, copied+markBytes)
 		for k := range recs {

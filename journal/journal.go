@@ -55,6 +55,7 @@ type Options struct {
 	FS     FS          // nil: OS
 
 	random      io.Reader     // of identities and salts; nil: crypto/rand
+	batchBytes  int64         // from which size on a batch takes no further Append; 0: 64 KiB
 	keepTrimmed time.Duration // how long the file of a trimmed segment waits to be recycled; 0: 5 s
 }
 
@@ -64,6 +65,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.BufferBytes <= 0 {
 		o.BufferBytes = 16 << 20
+	}
+	if o.batchBytes <= 0 {
+		o.batchBytes = batchBytes
 	}
 	if o.LazySync <= 0 {
 		o.LazySync = 100 * time.Millisecond
@@ -131,9 +135,9 @@ type Journal struct {
 	changed     *sync.Cond  // something below changed that Append, roll or Close may wait for
 	segments    []*segment  // in order, the active one last; changed by setSegments, never in place
 	tail        tail        // where the next record goes
-	pending     *batch      // appended and not taken by the writer
+	pending     *group      // appended and not taken by the writer
 	encoding    bool        // an Append has pending and tail to itself, without mu
-	idle        *batch      // the other buffer, nil while the writer has it
+	idle        *group      // the other buffer, nil while the writer has it
 	unsynced    int         // bytes appended and not yet durable
 	waiting     int         // callers of Append that wait for room
 	wanted      bool        // Sync was called for what is pending
@@ -216,7 +220,7 @@ func newJournal(opt Options) *Journal {
 	}
 	j.changed = sync.NewCond(&j.mu)
 	j.limit, j.retained = noLimit, noLimit
-	j.pending, j.idle = new(batch), new(batch)
+	j.pending, j.idle = new(group), new(group)
 	j.space.free = -1
 	j.calls = newWatchdog(j.log, opt.Stall)
 	if opt.Shared {

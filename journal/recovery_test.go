@@ -3,9 +3,11 @@ package journal_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"baton/journal"
 	"baton/journal/memfs"
@@ -123,14 +125,24 @@ func TestSealIsWrittenAgainAfterAFailedSync(t *testing.T) {
 // However full a segment is: after a clean end all of it is promised, and damage is not taken for a torn tail.
 func TestCleanEndOfAFullSegmentIsPromised(t *testing.T) {
 	t.Parallel()
-	for size := 12 << 10; ; size -= 8 {
-		disk, w := memfs.New(), newWatch()
-		j := open(t, w.options(disk))
-		appendOne(t, j, w, size)
-		mustClose(t, j)
-		if names := segmentNames(disk); len(names) == 1 { // the largest that fits
-			wantCorrupt(t, copyDisk(disk, func(files map[string][]byte) { files[names[0]][6000] ^= 1 }), "one bit flipped")
-			return
+	for _, batches := range []int{1, 2} { // that are written at once
+		for size := 12 << 10; ; size -= 8 {
+			disk, w := memfs.New(), newWatch()
+			opt := journal.EndBatches(w.options(disk), 1)
+			opt.LazySync = time.Hour
+			j := open(t, opt)
+			if batches == 2 {
+				if err := j.Append(records(1, 1)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			appendOne(t, j, w, size)
+			mustClose(t, j)
+			if names := segmentNames(disk); len(names) == 1 { // the largest that fits
+				damaged := copyDisk(disk, func(files map[string][]byte) { files[names[0]][6000] ^= 1 })
+				wantCorrupt(t, damaged, fmt.Sprintf("one bit flipped, batches: %d", batches))
+				break
+			}
 		}
 	}
 }

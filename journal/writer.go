@@ -11,8 +11,8 @@ import (
 // slowSync is when a sync is worth a line in the log.
 const slowSync = time.Second
 
-// write is the writer goroutine: the only one that writes to segments and syncs them. A batch is written only when the
-// one before is durable, so a mark can promise everything that precedes its batch.
+// write is the writer goroutine: the only one that writes to segments and syncs them. A group is written only when the
+// one before is durable, so its marks can promise everything that precedes it.
 func (j *Journal) write() {
 	if err := j.writeAll(); err != nil {
 		j.fail(err)
@@ -23,24 +23,24 @@ func (j *Journal) writeAll() error {
 	lazy := time.NewTimer(j.opt.LazySync)
 	defer lazy.Stop()
 	for {
-		b, err := j.take(lazy)
+		g, err := j.take(lazy)
 		if err != nil {
 			return err
 		}
-		if b == nil {
+		if g == nil {
 			return j.promiseAll()
 		}
-		if err := j.commit(b); err != nil {
+		if err := j.commit(g); err != nil {
 			return err
 		}
-		if err := j.publish(b); err != nil {
+		if err := j.publish(g); err != nil {
 			return err
 		}
 	}
 }
 
-// take waits until a batch is due and takes it; nil when the journal is closing and nothing is left.
-func (j *Journal) take(lazy *time.Timer) (*batch, error) {
+// take waits until a group is due and takes it; nil when the journal is closing and nothing is left.
+func (j *Journal) take(lazy *time.Timer) (*group, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for j.doubt == nil && (j.encoding || !j.due()) {
@@ -56,14 +56,14 @@ func (j *Journal) take(lazy *time.Timer) (*batch, error) {
 		return nil, err
 	}
 	j.finish()
-	b := j.pending
+	g := j.pending
 	j.pending, j.idle = j.idle, nil
 	j.wanted, j.trimDue, j.promiseDue = false, false, false
 	j.changed.Broadcast()
-	return b, nil
+	return g, nil
 }
 
-// due tells whether the pending batch must be written now; the caller holds mu.
+// due tells whether the pending group must be written now; the caller holds mu.
 func (j *Journal) due() bool {
 	if j.pending.empty() {
 		return j.trimDue || j.promiseDue && j.unpromised && j.tail.fits(0)
@@ -96,15 +96,15 @@ func (j *Journal) await(lazy *time.Timer) {
 	}
 }
 
-// commit makes b durable.
-func (j *Journal) commit(b *batch) error {
-	if b.opens != nil {
-		if err := j.roll(*b.opens); err != nil {
-			return fmt.Errorf("begin segment %s: %w", b.opens.name(), err)
+// commit makes g durable.
+func (j *Journal) commit(g *group) error {
+	if g.opens != nil {
+		if err := j.roll(*g.opens); err != nil {
+			return fmt.Errorf("begin segment %s: %w", g.opens.name(), err)
 		}
 	}
 	s := j.active
-	if _, err := s.file.WriteVectors(b.gather(), b.offset); err != nil {
+	if _, err := s.file.WriteVectors(g.gather(), g.offset); err != nil {
 		return fmt.Errorf("write segment %s: %w", s.name(), err)
 	}
 	begun := time.Now()
@@ -112,9 +112,9 @@ func (j *Journal) commit(b *batch) error {
 		return fmt.Errorf("sync segment %s: %w", s.name(), err)
 	}
 	if took := time.Since(begun); took >= slowSync {
-		j.log.Warn("slow sync", zap.Duration("took", took), zap.Int("bytes", b.size))
+		j.log.Warn("slow sync", zap.Duration("took", took), zap.Int("bytes", g.size))
 	}
-	s.end, s.digest = b.offset+int64(b.size), b.digest
+	s.end, s.digest = g.offset+int64(g.size), g.digest
 	return nil
 }
 
@@ -198,28 +198,28 @@ func (j *Journal) promiseAll() error {
 	}
 	err := j.begin(0)
 	j.finish()
-	b := j.pending
+	g := j.pending
 	j.mu.Unlock()
-	return firstError(err, j.commit(b))
+	return firstError(err, j.commit(g))
 }
 
-// publish tells the world that b is durable, unless that has come into doubt.
-func (j *Journal) publish(b *batch) error {
+// publish tells the world that g is durable, unless that has come into doubt.
+func (j *Journal) publish(g *group) error {
 	j.mu.Lock()
 	if j.doubt != nil {
 		defer j.mu.Unlock()
 		return j.doubt
 	}
 	s := j.segments[len(j.segments)-1]
-	advanced := b.lastSeq > s.lastSeq.Load()
-	j.unpromised = b.lastSeq >= b.firstSeq
-	s.advance(b.lastSeq, b.offset+int64(b.size), b.index)
-	j.durable.Store(b.lastSeq)
-	j.unsynced -= b.size - markBytes
-	doomed := j.doom(b.floor)
+	advanced := g.lastSeq > s.lastSeq.Load()
+	j.unpromised = g.lastSeq >= g.firstSeq
+	s.advance(g.lastSeq, g.offset+int64(g.size), g.index)
+	j.durable.Store(g.lastSeq)
+	j.unsynced -= g.size - markBytes
+	doomed := j.doom(g.floor)
 	j.spare.want(s)
-	b.reset()
-	j.idle = b
+	g.reset()
+	j.idle = g
 	if j.censusDue { // and perhaps all that it knows of is durable now
 		signal(j.tidy)
 	}

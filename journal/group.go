@@ -15,11 +15,15 @@ const (
 	// lentBytes is the size from which a Body is written from where it lies. A smaller one is copied faster than the system
 	// takes up one vector more.
 	lentBytes = 4 << 10
+
+	// batchBytes is from which size on a batch takes no further Append. A standby that was away is sent whole batches
+	// (Record.Ends), and each of megabytes would be a burst of work on both nodes, for which the master's clients wait.
+	batchBytes = 64 << 10
 )
 
-// batch is what goes to disk with one write and one sync: the records of one or more Appends, of one segment, and the
-// mark that makes all of them count.
-type batch struct {
+// A group is what goes to disk with one write and one sync: batches of one segment. A batch is the records of one or more
+// Appends, and the mark that makes all of them count.
+type group struct {
 	opens    *segmentHeader // the segment that must be made first, or nil
 	offset   int64          // in its segment
 	size     int            // bytes there
@@ -30,6 +34,8 @@ type batch struct {
 	digest   uint32 // of all records of the segment so far
 	firstSeq uint64
 	lastSeq  uint64
+	batchSeq uint64    // the first of the batch that is not marked yet
+	batchAt  int64     // and where it begins in the segment
 	floor    uint64    // as noted in the mark
 	since    time.Time // of the first Append
 }
@@ -40,33 +46,33 @@ type lentBody struct {
 	body []byte
 }
 
-func (b *batch) empty() bool { return b.size == 0 }
+func (g *group) empty() bool { return g.size == 0 }
 
-// reset empties b and lets go of what was lent.
-func (b *batch) reset() {
-	clear(b.lent)
-	clear(b.vectors)
-	*b = batch{buf: b.buf[:0], lent: b.lent[:0], vectors: b.vectors[:0], index: b.index[:0]}
+// reset empties g and lets go of what was lent.
+func (g *group) reset() {
+	clear(g.lent)
+	clear(g.vectors)
+	*g = group{buf: g.buf[:0], lent: g.lent[:0], vectors: g.vectors[:0], index: g.index[:0]}
 }
 
-// gather returns what b holds, in the order of the segment. No vector is empty.
-func (b *batch) gather() [][]byte {
+// gather returns what g holds, in the order of the segment. No vector is empty.
+func (g *group) gather() [][]byte {
 	at := 0
-	for _, l := range b.lent {
-		b.vectors = append(b.vectors, b.buf[at:l.at], l.body)
+	for _, l := range g.lent {
+		g.vectors = append(g.vectors, g.buf[at:l.at], l.body)
 		at = l.at
 	}
-	b.vectors = append(b.vectors, b.buf[at:])
-	return b.vectors
+	g.vectors = append(g.vectors, g.buf[at:])
+	return g.vectors
 }
 
-// large tells whether b keeps what a burst left behind.
-func (b *batch) large() bool { return cap(b.buf)+cap(b.vectors)*int(unsafe.Sizeof(b.buf)) > keepBytes }
+// large tells whether g keeps what a burst left behind.
+func (g *group) large() bool { return cap(g.buf)+cap(g.vectors)*int(unsafe.Sizeof(g.buf)) > keepBytes }
 
 // shrink gives that back.
-func (b *batch) shrink() {
-	if b.large() {
-		b.buf, b.lent, b.vectors, b.index = nil, nil, nil, nil
+func (g *group) shrink() {
+	if g.large() {
+		g.buf, g.lent, g.vectors, g.index = nil, nil, nil, nil
 	}
 }
 
@@ -98,7 +104,6 @@ func (j *Journal) Append(recs []Record) error {
 	}
 	first := j.pending.empty()
 	j.encode(recs, copied)
-	j.unsynced += size
 	if first || j.due() { // to arm the writer's timer, or it waits for what was encoded
 		signal(j.wake)
 	}
@@ -164,7 +169,7 @@ func (j *Journal) hasRoom(size int) bool {
 		return false
 	}
 	// A batch lies in one segment, so what is pending goes before the next segment begins.
-	return j.pending.empty() || j.tail.fits(size)
+	return j.pending.empty() || j.tail.fits(markBytes+size)
 }
 
 // begin prepares pending for size more bytes; the caller holds mu.
@@ -172,18 +177,19 @@ func (j *Journal) begin(size int) error {
 	if !j.pending.empty() {
 		return nil
 	}
-	b := j.pending
+	g := j.pending
 	if !j.tail.fits(size) {
 		next, err := j.nextSegment(size)
 		if err != nil {
 			return err
 		}
-		b.opens = next
+		g.opens = next
 		j.tail.enter(*next)
 	}
-	b.offset, b.firstSeq, b.lastSeq = j.tail.offset, j.tail.seq+1, j.tail.seq
+	g.offset, g.firstSeq, g.lastSeq = j.tail.offset, j.tail.seq+1, j.tail.seq
+	g.batchSeq, g.batchAt = g.firstSeq, g.offset
 	if size > 0 {
-		b.since = time.Now()
+		g.since = time.Now()
 	}
 	return nil
 }
@@ -219,45 +225,49 @@ func (t *tail) enter(h segmentHeader) {
 	t.segment, t.seed, t.offset, t.indexed, t.digest = h, h.seed(), segmentHeaderBytes, segmentHeaderBytes, 0
 }
 
-// encode adds recs to the pending batch, and makes room for the bytes that are copied. The caller holds mu, which is free
-// meanwhile, so that the writer can report the batch before: while encoding is set, nobody else touches the pending batch
+// encode adds recs to the pending group, and makes room for the bytes that are copied. The caller holds mu, which is free
+// meanwhile, so that the writer can report the group before: while encoding is set, nobody else touches the pending group
 // and the tail.
 func (j *Journal) encode(recs []Record, copied int) {
-	b, t := *j.pending, j.tail
+	g, t, floor := *j.pending, j.tail, j.floor
 	j.encoding = true
 	j.mu.Unlock()
-	b.buf = slices.Grow(b.buf, copied+markBytes)
-	for i := range recs {
-		b.add(&recs[i], &t)
+	g.buf = slices.Grow(g.buf, copied+2*markBytes)
+	if t.offset-g.batchAt >= j.opt.batchBytes {
+		g.mark(&t, floor)
 	}
-	b.lastSeq = t.seq
+	for i := range recs {
+		g.add(&recs[i], &t)
+	}
+	g.lastSeq = t.seq
 	j.mu.Lock()
-	*j.pending, j.tail = b, t
+	j.unsynced += g.size - j.pending.size
+	*j.pending, j.tail = g, t
 	j.encoding = false
 	j.changed.Broadcast()
 }
 
-// add adds r to b, where there is room, and moves t on.
-func (b *batch) add(r *Record, t *tail) {
+// add adds r to g, where there is room, and moves t on.
+func (g *group) add(r *Record, t *tail) {
 	size := len(r.Head) + len(r.Body)
-	at := len(b.buf)
-	b.buf = b.buf[:at+recordHeaderBytes]
+	at := len(g.buf)
+	g.buf = g.buf[:at+recordHeaderBytes]
 	h := recordHeader{
 		typ:        r.Type,
 		size:       uint32(size),
 		seq:        r.Seq,
 		epoch:      r.Epoch,
-		payloadCRC: b.addPayload(r),
+		payloadCRC: g.addPayload(r),
 		prevChain:  t.chain,
 	}
 	if t.offset-t.indexed >= indexEvery {
-		b.index = append(b.index, indexEntry{r.Seq, t.offset})
+		g.index = append(g.index, indexEntry{r.Seq, t.offset})
 		t.indexed = t.offset
 	}
-	t.chain = h.put(b.buf[at:], t.seed)
-	t.digest = crc32.Update(t.digest, castagnoli, b.buf[at+recordHeaderBytes-4:at+recordHeaderBytes])
-	b.buf = append(b.buf, zeros[:recordBytes(size)-recordHeaderBytes-size]...)
-	b.size += recordBytes(size)
+	t.chain = h.put(g.buf[at:], t.seed)
+	t.digest = crc32.Update(t.digest, castagnoli, g.buf[at+recordHeaderBytes-4:at+recordHeaderBytes])
+	g.buf = append(g.buf, zeros[:recordBytes(size)-recordHeaderBytes-size]...)
+	g.size += recordBytes(size)
 	t.offset += int64(recordBytes(size))
 	t.seq, t.epoch = r.Seq, r.Epoch
 }
@@ -266,30 +276,36 @@ func (b *batch) add(r *Record, t *tail) {
 func (r *Record) lends() bool { return len(r.Body) >= lentBytes }
 
 // addPayload adds the payload of r and returns its checksum.
-func (b *batch) addPayload(r *Record) (crc uint32) {
-	at := len(b.buf)
-	b.buf = append(b.buf, r.Head...)
+func (g *group) addPayload(r *Record) (crc uint32) {
+	at := len(g.buf)
+	g.buf = append(g.buf, r.Head...)
 	if !r.lends() {
-		b.buf = append(b.buf, r.Body...)
-		return crc32.Checksum(b.buf[at:], castagnoli)
+		g.buf = append(g.buf, r.Body...)
+		return crc32.Checksum(g.buf[at:], castagnoli)
 	}
-	b.lent = append(b.lent, lentBody{len(b.buf), r.Body})
+	g.lent = append(g.lent, lentBody{len(g.buf), r.Body})
 	return crc32.Update(crc32.Checksum(r.Head, castagnoli), castagnoli, r.Body)
 }
 
-// finish ends the pending batch with its mark; the caller holds mu.
+// finish ends the last batch of the pending group; the caller holds mu.
 func (j *Journal) finish() {
-	b, t := j.pending, &j.tail
-	b.floor, b.digest = j.floor, t.digest
+	g := j.pending
+	g.floor, g.digest = j.floor, j.tail.digest
+	g.mark(&j.tail, j.floor)
+}
+
+// mark ends a batch. It promises what precedes the group: that was durable before anything of the group is written.
+func (g *group) mark(t *tail, floor uint64) {
 	m := mark{
-		firstSeq:      b.firstSeq,
-		promiseSeq:    b.firstSeq - 1,
-		promiseOffset: b.offset,
-		floor:         b.floor,
+		firstSeq:      g.batchSeq,
+		promiseSeq:    g.firstSeq - 1,
+		promiseOffset: g.offset,
+		floor:         floor,
 		salt:          t.segment.salt,
 	}
 	h := recordHeader{seq: t.seq, epoch: t.epoch, prevChain: t.chain}
-	b.buf = m.append(b.buf, h, t.seed)
-	b.size += markBytes
+	g.buf = m.append(g.buf, h, t.seed)
+	g.size += markBytes
 	t.offset += markBytes
+	g.batchSeq, g.batchAt = t.seq+1, t.offset
 }
