@@ -63,8 +63,7 @@ func divergent(data string) (names []string) {
 	return names
 }
 
-// asideFor is a name for what is cut off a journal that ends there. That of surplus is remembered, and the oldest of those
-// before is removed when there are too many.
+// asideFor is a name for what is cut off a journal that ends there. That of surplus is remembered.
 func (l *Log) asideFor(end journal.Position, surplus bool) (string, error) {
 	if !surplus {
 		return l.asideName(divergentPrefix, end)
@@ -75,12 +74,21 @@ func (l *Log) asideFor(end journal.Position, surplus bool) (string, error) {
 	}
 	names := slices.DeleteFunc(slices.Clone(l.Pair().Surplus), func(old string) bool { return old == name })
 	names = append(names, name)
+	return name, l.Remember(func(p *Pair) { p.Surplus = names })
+}
+
+// forgetSurplus removes the oldest of what was never acknowledged when there is too much of it.
+func (l *Log) forgetSurplus() error {
+	names := l.surplus()
+	if len(names) <= keptSurplus {
+		return nil
+	}
 	for ; len(names) > keptSurplus; names = names[1:] {
 		if err := removeDir(l.fs, l.path(names[0])); err != nil {
 			l.logger.Warn("what was never acknowledged cannot be removed", zap.String("directory", names[0]), zap.Error(err))
 		}
 	}
-	return name, l.Remember(func(p *Pair) { p.Surplus = names })
+	return l.Remember(func(p *Pair) { p.Surplus = names })
 }
 
 // surplus are the names of what is kept, and was never acknowledged.
@@ -125,7 +133,10 @@ func (l *Log) cut(at journal.Position, surplus bool, agree func() error) error {
 	if refused != nil { // and nothing is changed
 		l.Resync()
 	}
-	return errors.Join(disagreed, refused)
+	if err := errors.Join(disagreed, refused); err != nil {
+		return err
+	}
+	return l.forgetSurplus()
 }
 
 // mayHaveCommitted says whether this node was ever told that something after a Seq is committed, as far as it remembers: the

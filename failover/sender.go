@@ -110,7 +110,7 @@ func (s *Sender) beginSnapshot() error {
 	}
 	s.snapshot, s.plan.From, s.at = snapshot, snapshot.Begin(), snapshot.End()
 	s.seen = s.plan.From.Seq
-	s.log.copying()
+	s.log.copying(s)
 	s.joinOn()
 	return nil
 }
@@ -211,7 +211,7 @@ func (s *Sender) nextOfSnapshot() ([]byte, error) {
 	end.put(s.buf[frameHeaderBytes:])
 	s.snapshot.Close()
 	s.snapshot = nil
-	s.log.copied()
+	s.log.copied(s)
 	return s.seal(kindSnapshotEnd, 0), nil
 }
 
@@ -342,7 +342,7 @@ func (s *Sender) Close() {
 	if s.snapshot != nil {
 		s.snapshot.Close()
 		s.snapshot = nil
-		s.log.grant(0)
+		s.log.revoke(s)
 	}
 	if s.detach != nil {
 		s.detach()
