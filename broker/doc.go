@@ -11,7 +11,7 @@
 // A connection is a session with two goroutines: one reads frames and puts
 // commands into the mailbox, one takes outputs from the session's outbox and
 // writes them. One engine goroutine takes the whole mailbox, steps the machine
-// for each command, appends the entries to the log as one batch and pushes the
+// for each command, appends the entries to the log and pushes the
 // outputs into the outboxes. Each output names the entry that must be durable
 // before it leaves (destinations.Output.After); the writer does not see it
 // earlier. That is the one place where "nothing leaves before it is safe" is

@@ -573,7 +573,7 @@ func (e *engine) tend(now time.Time) {
 	e.beginCheckpoint(now)
 	if last != e.promised {
 		// When nothing more comes, this is how the log learns that its last
-		// batch is durable, and can tell damage to it from a torn write. While
+		// records are durable, and can tell damage to them from a torn write. While
 		// something is not durable yet, it is a Sync like others.
 		if e.durable.Load() >= last {
 			e.promised = last

@@ -72,23 +72,17 @@ func (l *Log) asideFor(end journal.Position, surplus bool) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	names := slices.DeleteFunc(slices.Clone(l.Pair().Surplus), func(old string) bool { return old == name })
-	names = append(names, name)
+	names := append(l.surplus(), name)
 	return name, l.Remember(func(p *Pair) { p.Surplus = names })
 }
 
 // forgetSurplus removes the oldest of what was never acknowledged when there is too much of it.
-func (l *Log) forgetSurplus() error {
-	names := l.surplus()
-	if len(names) <= keptSurplus {
-		return nil
-	}
-	for ; len(names) > keptSurplus; names = names[1:] {
+func (l *Log) forgetSurplus() {
+	for names := l.surplus(); len(names) > keptSurplus; names = names[1:] {
 		if err := removeDir(l.fs, l.path(names[0])); err != nil {
 			l.logger.Warn("what was never acknowledged cannot be removed", zap.String("directory", names[0]), zap.Error(err))
 		}
 	}
-	return l.Remember(func(p *Pair) { p.Surplus = names })
 }
 
 // surplus are the names of what is kept, and was never acknowledged.
@@ -136,7 +130,8 @@ func (l *Log) cut(at journal.Position, surplus bool, agree func() error) error {
 	if err := errors.Join(disagreed, refused); err != nil {
 		return err
 	}
-	return l.forgetSurplus()
+	l.forgetSurplus()
+	return nil
 }
 
 // mayHaveCommitted says whether this node was ever told that something after a Seq is committed, as far as it remembers: the

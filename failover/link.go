@@ -333,7 +333,7 @@ func (l *Link) write(ctx context.Context, s Stream) error {
 			}
 			if rest > 0 {
 				rested = asked.Add(rest)
-				time.AfterFunc(rest, l.awake)
+				time.AfterFunc(time.Until(rested), l.awake)
 			}
 		}
 	}

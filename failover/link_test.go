@@ -254,7 +254,7 @@ func TestSignalsPassALongFrame(t *testing.T) {
 	defer writer.Wait()
 	defer theirs.Close()
 	defer cancel()
-	writer.Go(func() { _ = l.write(ctx, &oneFrame{frame: frame}) })
+	writer.Go(func() { _ = l.write(ctx, &frames{left: [][]byte{frame}}) })
 	l.awake()
 	heard := &hoarder{}
 	in := intake{stream: heard}
@@ -291,47 +291,62 @@ func TestPartsAreSpread(t *testing.T) {
 	for rest, want := range map[time.Duration]time.Duration{0: 0, 90 * time.Millisecond: 30 * time.Millisecond, time.Hour: maxPartRest} {
 		synctest.Test(t, func(t *testing.T) {
 			ours, theirs := net.Pipe()
-			l := &Link{conn: ours, wake: make(chan struct{}, 1), opt: LinkOptions{Silence: time.Minute}}
+			l := &Link{conn: ours, wake: make(chan struct{}, 1), opt: LinkOptions{Silence: 24 * time.Hour}}
 			ctx, cancel := context.WithCancel(t.Context())
 			var writer sync.WaitGroup
 			defer writer.Wait()
 			defer theirs.Close()
 			defer cancel()
-			writer.Go(func() { _ = l.write(ctx, &oneFrame{frame: make([]byte, 3*partBytes), pause: rest}) })
+			writer.Go(func() {
+				_ = l.write(ctx, &frames{left: [][]byte{make([]byte, 3*partBytes), make([]byte, 3*partBytes)}, pause: rest})
+			})
 			l.awake()
-			b := make([]byte, partBytes)
-			for part := range 3 {
-				began := time.Now()
-				if _, err := io.ReadFull(theirs, b[:1]); err != nil { // how many signals there are, but for the first
+			read := func(n int) []byte {
+				b := make([]byte, n)
+				if _, err := io.ReadFull(theirs, b); err != nil {
 					t.Fatal(err)
 				}
-				got := time.Since(began)
-				if part > 0 && got != want || part == 0 && got != 0 {
-					t.Errorf("rest %v: part %d comes after %v, want %v", rest, part, got, want)
-				}
-				left := partBytes
-				if part == 0 {
-					left--
-				}
-				if _, err := io.ReadFull(theirs, b[:left]); err != nil {
-					t.Fatal(err)
-				}
+				return b
 			}
+			began := time.Now()
+			read(partBytes)
+			if got := time.Since(began); got != 0 {
+				t.Errorf("rest %v: the first part comes after %v", rest, got)
+			}
+			for part := range 2 {
+				l.Send(Signal{Kind: Beacon}) // while the part waits for its turn
+				before := time.Now()
+				signals := int(read(1)[0])
+				if got := time.Since(before); got != want {
+					t.Errorf("rest %v: part %d comes after %v, want %v", rest, part+1, got, want)
+				}
+				if rest > 0 && signals != 1 {
+					t.Errorf("rest %v: with part %d come %d signals, one had waited", rest, part+1, signals)
+				}
+				read(signals*signalFrameBytes + partBytes)
+			}
+			read(1)
+			if got := time.Since(began); rest > 0 && got != rest {
+				t.Errorf("rest %v: the next frame comes after %v", rest, got)
+			}
+			read(3*partBytes + 1) // a count of signals goes before each part but the first
 		})
 	}
 }
 
-// oneFrame is a Stream that has one frame to send.
-type oneFrame struct {
+// frames is a Stream that has some to send.
+type frames struct {
 	listeningStream
-	frame []byte
-	pause time.Duration // after it
+	left  [][]byte
+	pause time.Duration // after each
 }
 
-func (s *oneFrame) rest(time.Time) time.Duration { return s.pause }
+func (s *frames) rest(time.Time) time.Duration { return s.pause }
 
-func (s *oneFrame) Next() (frame []byte, err error) {
-	frame, s.frame = s.frame, nil
+func (s *frames) Next() (frame []byte, err error) {
+	if len(s.left) > 0 {
+		frame, s.left = s.left[0], s.left[1:]
+	}
 	return frame, nil
 }
 

@@ -70,7 +70,7 @@ type Log struct {
 	growth    growth
 	peer      uint64  // everything up to here is durable on the other node
 	leeway    int64   // octets that are retained beyond LogOptions.Retain, for a snapshot to be worth its while
-	grantee   *Sender // of that snapshot
+	grantee   *Sender // of that snapshot; nil: it is sent
 
 	retaining sync.Mutex // held while the journal is told what to retain
 }
@@ -504,27 +504,27 @@ func (l *Log) retain() {
 // everything is a leeway that no log uses up.
 const everything = math.MaxInt64
 
-// copying has all retained that comes while a Sender sends a snapshot.
-func (l *Log) copying(s *Sender) { l.grant(s, everything) }
-
-// copied has retained, when a snapshot was sent, as much again as came meanwhile, in which time the standby is to come back.
-func (l *Log) copied(s *Sender) {
+// copying has all retained that comes while a Sender sends a snapshot, until the newest that does has sent it or ends.
+func (l *Log) copying(s *Sender) {
 	l.mu.Lock()
-	behind, _ := l.growth.since(l.peer)
-	l.mu.Unlock()
-	l.grant(s, 2*behind)
-}
-
-// grant says how much is retained beyond the usual, for a Sender.
-func (l *Log) grant(s *Sender, leeway int64) {
-	l.mu.Lock()
-	l.leeway, l.grantee = leeway, s
+	l.leeway, l.grantee = everything, s
 	l.mu.Unlock()
 	l.retain()
 }
 
-// revoke takes back what a Sender was granted, if no later one was granted anything.
-func (l *Log) revoke(s *Sender) {
+// copied has retained, when a snapshot was sent, as much again as came meanwhile, in which time the standby is to come back.
+func (l *Log) copied(s *Sender) {
+	l.mu.Lock()
+	if l.grantee == s {
+		behind, _ := l.growth.since(l.peer)
+		l.leeway, l.grantee = 2*behind, nil
+	}
+	l.mu.Unlock()
+	l.retain()
+}
+
+// copiedNot is for a Sender that ends before.
+func (l *Log) copiedNot(s *Sender) {
 	l.mu.Lock()
 	if l.grantee == s {
 		l.leeway, l.grantee = 0, nil

@@ -158,37 +158,50 @@ func TestRetain(t *testing.T) {
 // While a snapshot is sent all that comes is retained, also when the connection before ends late, in which one was sent too.
 func TestSnapshotIsGrantedToTheNewestSender(t *testing.T) {
 	t.Parallel()
-	n := newNode(t, "a")
-	n.retain = 10 << 10
-	n.crash(memfs.All)
-	n.lead(1)
-	grow := func() (first uint64) {
-		for range 80 {
-			n.append(1, 1, 900)
-		}
-		n.flush()
-		n.log.Commit(n.log.Last())
-		n.log.Trim(n.log.Last())
-		return firstAfter(n)
+	for name, sent := range map[string]bool{"the snapshot before is not whole": false, "it is": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := newNode(t, "a")
+			n.retain = 10 << 10
+			n.crash(memfs.All)
+			n.lead(1)
+			grow := func() (first uint64) {
+				for range 80 {
+					n.append(1, 1, 900)
+				}
+				n.flush()
+				n.log.Commit(n.log.Last())
+				n.log.Trim(n.log.Last())
+				return firstAfter(n)
+			}
+			grow()
+			older, newer := sendsSnapshot(t, n.log), sendsSnapshot(t, n.log)
+			for sent && older.snapshot != nil {
+				if _, err := older.Next(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			older.Close()
+			from := n.log.Last() + 1
+			if first := grow(); first > from {
+				t.Errorf("the log begins with seq %d, the snapshot ends before %d", first, from)
+			}
+			newer.Close()
+			if first := grow(); first <= from {
+				t.Errorf("the log begins with seq %d, when no snapshot is sent any more", first)
+			}
+		})
 	}
-	grow()
-	var senders []*Sender
-	for range 2 {
-		s := NewSender(n.log, 1, Hello{}, SenderOptions{OnSignal: func(Signal) {}})
-		if frame, err := s.Next(); err != nil || frame == nil || !s.Plan().Snapshot {
-			t.Fatalf("no snapshot begins: %v, %v", s.Plan(), err)
-		}
-		senders = append(senders, s)
+}
+
+// sendsSnapshot is a Sender that has begun to send a snapshot.
+func sendsSnapshot(t *testing.T, log *Log) *Sender {
+	t.Helper()
+	s := NewSender(log, 1, Hello{}, SenderOptions{OnSignal: func(Signal) {}})
+	if _, err := s.Next(); err != nil || s.snapshot == nil {
+		t.Fatalf("no snapshot begins: %+v, %v", s.Plan(), err)
 	}
-	senders[0].Close()
-	from := n.log.Last() + 1
-	if first := grow(); first > from {
-		t.Errorf("the log begins with seq %d, the snapshot ends before %d", first, from)
-	}
-	senders[1].Close()
-	if first := grow(); first <= from {
-		t.Errorf("the log begins with seq %d, when no snapshot is sent any more", first)
-	}
+	return s
 }
 
 // The master has what its standby has: that one keeps nothing for it.

@@ -342,7 +342,7 @@ func (s *Sender) Close() {
 	if s.snapshot != nil {
 		s.snapshot.Close()
 		s.snapshot = nil
-		s.log.revoke(s)
+		s.log.copiedNot(s)
 	}
 	if s.detach != nil {
 		s.detach()

@@ -109,7 +109,7 @@ func (c *simChecker) holds(name string, t *simTerm, seq uint64) {
 	if seq == 0 {
 		return
 	}
-	want := c.committed[seq]
+	want, known := c.committed[seq]
 	if t.log.Durable() < seq {
 		c.s.violate(name, "%s has seq %d durable, %d is acknowledged", t.n.name, t.log.Durable(), seq)
 		return
@@ -118,7 +118,7 @@ func (c *simChecker) holds(name string, t *simTerm, seq uint64) {
 	if err != nil && !t.n.damaged && !errors.Is(err, journal.ErrNotFound) && !errors.Is(err, journal.ErrTrimmed) {
 		c.s.violate(name, "%s cannot tell its seq %d: %v", t.n.name, seq, err)
 	}
-	if err == nil && at != want {
+	if err == nil && known && at != want {
 		c.s.violate(name, "%s has another seq %d: epoch %d, where epoch %d is acknowledged", t.n.name, seq, at.Epoch, want.Epoch)
 	}
 }
@@ -187,14 +187,18 @@ func (c *simChecker) agree(t *simTerm, seq uint64) {
 func (c *simChecker) receipts(t *simTerm, r simReceipt) {
 	c.stats.receipts++
 	at, err := t.log.j().PositionAt(r.seq)
-	if err != nil {
+	switch old, ok := c.committed[r.seq]; {
+	case errors.Is(err, journal.ErrNotFound) && r.seq <= t.log.Committed(): // nobody needs it, and it is cleaned away already
+		at.Epoch = t.broker.epoch
+	case err != nil:
 		c.s.violate("S2", "%s confirms seq %d: %v", t.n.name, r.seq, err)
 		return
-	}
-	if old, ok := c.committed[r.seq]; ok && old != at {
+	case ok && old != at:
 		c.s.violate("S5", "%s confirms seq %d of epoch %d, %d was committed", t.n.name, r.seq, at.Epoch, old.Epoch)
+		fallthrough
+	default:
+		c.committed[r.seq] = at
 	}
-	c.committed[r.seq] = at
 	c.receipted[r.seq] = at.Epoch
 	c.newest = max(c.newest, r.seq)
 	head := c.s.register.head().Record

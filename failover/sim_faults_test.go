@@ -67,7 +67,7 @@ func (s *sim) fault() {
 	case 17:
 		s.emptyRegister()
 	case 18:
-		if s.reckless {
+		if s.reckless && s.register.head().Found { // else reseed sees to it, and an operator who knows where that may be done
 			s.promote(n)
 		}
 	case 19:
@@ -279,7 +279,7 @@ func (s *sim) reseed() {
 		return
 	}
 	s.after(s.between(2*time.Second, 4*time.Second), s.reseed)
-	if s.register.asked > 0 || slices.ContainsFunc(s.nodes[:], func(n *simNode) bool {
+	if s.register.asked > 0 || len(s.register.late) > 0 || slices.ContainsFunc(s.nodes[:], func(n *simNode) bool {
 		return n.paused || n.term != nil && !n.term.state.Suspect()
 	}) {
 		return

@@ -205,7 +205,8 @@ func (s *source) reach(p Position) {
 	}
 }
 
-// makeSafe notes that the batch from first to last, if all of it is there, was committed.
+// makeSafe notes that the batch from first to last, if all of it is there, counts. So it does behind a batch of the same group that
+// is torn: nothing says that the group was not acknowledged, and Repair keeps what can be kept.
 func makeSafe(batch []legible, first, last uint64) {
 	n := int(last + 1 - first)
 	if n < 0 || n > len(batch) {

@@ -36,7 +36,7 @@ type group struct {
 	lastSeq  uint64
 	batchSeq uint64    // the first of the batch that is not marked yet
 	batchAt  int64     // and where it begins in the segment
-	floor    uint64    // as noted in the mark
+	floor    uint64    // as noted in the last mark
 	since    time.Time // of the first Append
 }
 
@@ -76,7 +76,7 @@ func (g *group) shrink() {
 	}
 }
 
-// Append adds records to the log as one batch: after a crash all of them are there or none. It returns before they are
+// Append adds records to the log as one: after a crash all of them are there or none. It returns before they are
 // safe; Durable tells when they are. It waits while the buffer is full (a batch larger than the buffer is taken alone).
 //
 // A Head is copied, and so is recs. A Body may be written from where it lies: it must not change until its record is
@@ -168,7 +168,7 @@ func (j *Journal) hasRoom(size int) bool {
 	if j.unsynced > 0 && j.unsynced+size > j.opt.BufferBytes {
 		return false
 	}
-	// A batch lies in one segment, so what is pending goes before the next segment begins.
+	// A group lies in one segment, so what is pending goes before the next segment begins.
 	return j.pending.empty() || j.tail.fits(markBytes+size)
 }
 

@@ -290,7 +290,7 @@ func (j *Journal) Durable() uint64 { return j.durable.Load() }
 
 // Sync asks that everything appended so far be written and synced as soon as possible. It does not wait: Durable and
 // Options.OnDurable tell when. Where all is durable already, it asks that this be noted in the log: until then, damage to
-// the last batch passes for a torn write.
+// the last group passes for a torn write.
 func (j *Journal) Sync() {
 	j.mu.Lock()
 	if j.pending.empty() {

@@ -189,7 +189,7 @@ func sealSegment(s *segment, next segmentHeader) error {
 	return s.file.Truncate(s.end)
 }
 
-// promiseAll notes on closing that everything is durable, so that damage to the last batch will not pass for a torn tail.
+// promiseAll notes on closing that everything is durable, so that damage to the last group will not pass for a torn tail.
 func (j *Journal) promiseAll() error {
 	j.mu.Lock()
 	if !j.unpromised || !j.tail.fits(0) {
