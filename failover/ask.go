@@ -149,11 +149,11 @@ func (t *turn) keepRevision(revision uint64) {
 	}
 }
 
-// unsee has a node that is not master go by nothing that it has read before, nor by where it was beaten: the next reading may be
-// of a register that was written anew, whose revisions are others.
+// unsee has a node that is not master go by nothing that it has read before: the next reading may be of a register that was
+// written anew, whose revisions are others.
 func (t *turn) unsee() {
 	if !t.role.IsMaster() {
-		t.seen, t.known, t.beaten = Reading{}, false, 0
+		t.seen, t.known = Reading{}, false
 	}
 }
 

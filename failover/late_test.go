@@ -303,6 +303,36 @@ func TestDoneEndsADefeat(t *testing.T) {
 	}
 }
 
+// A node that was promoted in a new register, and never got the answer, sees there that it was done, and asks for the role again.
+func TestPromotionWithoutAnAnswer(t *testing.T) {
+	t.Parallel()
+	for name, first := range map[string]bool{"the register is seen empty first": true, "when the operator says so": false} {
+		s, _ := standbyOf(5)
+		later := 1 + 3*time.Second
+		s.Step(later, Event{Kind: OnTick}, nil)
+		if !asks(s.Step(later, Event{Kind: OnUnreached}, nil)) {
+			t.Fatalf("%s: it does not ask for the role: it is %s", name, s.Role())
+		}
+		s.Step(later, Event{Kind: OnAnswer, Number: 1, Outcome: Lost}, nil)
+		if first {
+			s.Step(later, Event{Kind: OnSeen, Reading: &Reading{}}, nil)
+		}
+		s.Step(later, Event{Kind: OnPromote}, nil)
+		out := s.Step(later, Event{Kind: OnSeen, Reading: &Reading{}}, nil)
+		at := slices.IndexFunc(out, func(a Action) bool { return a.Kind == DoCAS })
+		if at < 0 {
+			t.Fatalf("%s: it does not take the role when it is told to", name)
+		}
+		done := Reading{Revision: 1, Found: true, Record: *out[at].Record}
+		s.Step(later, Event{Kind: OnAnswer, Number: 2, Outcome: Unknown}, nil)
+		s.Step(later, Event{Kind: OnPromoteOver}, nil)
+		out = s.Step(later, Event{Kind: OnSeen, Reading: &done}, nil)
+		if out = s.Step(later+lateTerms.Retry, Event{Kind: OnTick}, out); !asks(out) {
+			t.Errorf("%s: it sees its own promotion, and is %s for ever", name, s.Role())
+		}
+	}
+}
+
 // Revisions of a register that was written anew are lower than before, which is no reason to doubt it.
 func TestLowRevisionsOfANewRegister(t *testing.T) {
 	t.Parallel()

@@ -300,7 +300,7 @@ func (t *turn) overrule(r *Reading) {
 		t.doubt() // the register of another pair is not to be touched
 		return
 	}
-	t.seen, t.known = *r, true
+	t.seen, t.known, t.beaten = *r, true, 0 // whatever has beaten it, perhaps in another register
 	epoch := t.nextEpoch(r)
 	if t.role.IsMaster() {
 		members := t.members()
