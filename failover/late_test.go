@@ -333,6 +333,21 @@ func TestPromotionWithoutAnAnswer(t *testing.T) {
 	}
 }
 
+// A promotion reaches a master that is none any more: it does not take from the new one, as if nothing were lost by that, what was
+// acknowledged there.
+func TestPromotionOfAMasterThatIsNone(t *testing.T) {
+	t.Parallel()
+	terms := lateTerms
+	terms.Node = "a"
+	m, _ := masterWith(&terms)
+	seen, _, _ := m.Seen()
+	seen.Revision, seen.Record.Epoch, seen.Record.Master, seen.Record.Nonce = seen.Revision+1, seen.Record.Epoch+1, "b", "b-1"
+	out := m.Step(2, Event{Kind: OnPromote}, nil)
+	if out = m.Step(2, Event{Kind: OnSeen, Reading: &seen}, out); asks(out) || m.Role() != StoodDown {
+		t.Errorf("it asks for the role: %t, and is %s", asks(out), m.Role())
+	}
+}
+
 // Revisions of a register that was written anew are lower than before, which is no reason to doubt it.
 func TestLowRevisionsOfANewRegister(t *testing.T) {
 	t.Parallel()

@@ -69,14 +69,14 @@ func (b *Broken) Error() string { return b.Err.Error() }
 func (b *Broken) Unwrap() error { return b.Err }
 
 func broken(err error) *Broken {
-	var timeout net.Error
+	var network *net.OpError // a syscall.Errno of the disk is a net.Error too
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, net.ErrClosed):
 		return &Broken{Ended, err}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.ErrClosedPipe),
 		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return &Broken{Closed, fmt.Errorf("the peer closed the connection: %w", err)}
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout):
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &network):
 		return &Broken{Silent, fmt.Errorf("the peer is silent: %w", err)}
 	}
 	return &Broken{Invalid, err}

@@ -322,6 +322,16 @@ func (l *Log) Flush(ctx context.Context) error {
 	return nil
 }
 
+// begins notes that this node's epoch begins after all that there is. A node that is promoted by force may follow until then: what
+// came since it became the master is of the epoch before.
+func (l *Log) begins(epoch uint32) error {
+	first := l.Last() + 1
+	if old := l.Pair().Lineage; old.Last() == old.from(epoch, first).Last() {
+		return nil
+	}
+	return l.Remember(func(p *Pair) { p.Lineage = p.Lineage.from(epoch, first) })
+}
+
 // Read is journal.Journal.Read: it gives what is durable on this node.
 func (l *Log) Read(from uint64, fn func(journal.Record) error) error { return l.j().Read(from, fn) }
 
@@ -458,6 +468,7 @@ func (l *Log) passed(seq uint64) {
 type Lag struct {
 	Records uint64
 	Bytes   int64 // of their content; an estimate where the standby has not been seen for long
+	Copying bool  // it is sent a copy of the journal, and lacks all of it until that is whole
 }
 
 // grown is how many octets of content the log has grown by since it was opened.
@@ -473,7 +484,10 @@ func (l *Log) Lag() Lag {
 	first := l.j().First()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.peer >= end.Seq {
+	switch {
+	case l.grantee != nil:
+		return Lag{Records: end.Seq + 1 - min(first, end.Seq), Bytes: bytes, Copying: true}
+	case l.peer >= end.Seq:
 		return Lag{}
 	}
 	lag := Lag{Records: end.Seq - l.peer}

@@ -176,6 +176,9 @@ func TestSnapshotIsGrantedToTheNewestSender(t *testing.T) {
 			}
 			grow()
 			older, newer := sendsSnapshot(t, n.log), sendsSnapshot(t, n.log)
+			if lag := n.log.Lag(); !lag.Copying || lag.Records != n.log.Last()+1-n.log.j().First() || lag.Bytes == 0 {
+				t.Errorf("while a copy is sent the standby lacks %+v of a log of %d records", lag, n.log.Last())
+			}
 			for sent && older.snapshot != nil {
 				if _, err := older.Next(); err != nil {
 					t.Fatal(err)
@@ -187,6 +190,9 @@ func TestSnapshotIsGrantedToTheNewestSender(t *testing.T) {
 				t.Errorf("the log begins with seq %d, the snapshot ends before %d", first, from)
 			}
 			newer.Close()
+			if n.log.Lag().Copying {
+				t.Error("the standby gets a copy that nobody sends")
+			}
 			if first := grow(); first <= from {
 				t.Errorf("the log begins with seq %d, when no snapshot is sent any more", first)
 			}

@@ -15,8 +15,14 @@ type pace struct {
 	growth int64     // a second
 }
 
-// paceLooks is how often the growth of the log is looked at.
-const paceLooks = time.Second
+const (
+	// paceLooks is how often the growth of the log is looked at.
+	paceLooks = time.Second
+	// paceLate is what may be made up for: a busy machine wakes nobody in time, and each frame takes its while.
+	paceLate = 100 * time.Millisecond
+	// paceShortest is the shortest rest that is worth a timer. Shorter ones add up.
+	paceShortest = time.Millisecond
+)
 
 // sent notes a frame from the disk.
 func (p *pace) sent(octets int) { p.owed += int64(octets) }
@@ -33,10 +39,13 @@ func (p *pace) rest(asked time.Time, grown int64) time.Duration {
 		}
 		p.looked, p.grown = asked, grown
 	}
-	if p.until.Before(asked) {
+	if asked.Sub(p.until) > paceLate {
 		p.until = asked
 	}
 	p.until = p.until.Add(time.Duration(float64(p.owed) / float64(max(p.rate, 2*p.growth)) * float64(time.Second)))
 	p.owed = 0
-	return p.until.Sub(asked)
+	if rest := p.until.Sub(asked); rest >= paceShortest {
+		return rest
+	}
+	return 0
 }

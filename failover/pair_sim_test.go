@@ -111,7 +111,14 @@ type connection struct {
 	flushed         uint64 // what the master was told
 }
 
+// connect begins when all that either has is durable.
 func connect(master, standby *node, epoch uint32) *connection {
+	master.flush()
+	return reconnect(master, standby, epoch)
+}
+
+// reconnect begins while the master's disk may still be at work.
+func reconnect(master, standby *node, epoch uint32) *connection {
 	standby.flush()
 	c := &connection{master: master, standby: standby}
 	c.sender = NewSender(master.log, epoch, standby.log.Hello(Hello{}), SenderOptions{OnSignal: func(s Signal) {

@@ -51,9 +51,11 @@ type Sender struct {
 	near   atomic.Bool // OnNear was called; whoever reads the peer writes it, and Next reads it
 	free   atomic.Bool // a snapshot may be sent
 
-	plan     Plan
-	told     bool // OnSnapshot was called
-	planned  bool // the plan was sent
+	peer     Hello
+	shared   uint64 // what both have ends here at the latest
+	plan     *Plan  // nil: it is not known yet
+	told     bool   // OnSnapshot was called
+	planned  bool   // the plan was sent
 	refused  bool
 	at       journal.Position // the standby has, or will have, everything up to here
 	synced   uint64           // up to here it was asked to sync
@@ -70,15 +72,32 @@ func NewSender(log *Log, epoch uint32, peer Hello, opt SenderOptions) *Sender {
 	if opt.OnNear == nil {
 		opt.OnNear = func() {}
 	}
-	s := &Sender{log: log, epoch: epoch, opt: opt, pace: pace{rate: log.opt.SyncRate}}
+	s := &Sender{log: log, epoch: epoch, peer: peer, opt: opt, pace: pace{rate: log.opt.SyncRate}}
+	if !peer.Resync {
+		s.shared = min(peer.End.Seq, log.Last())
+	}
 	s.free.Store(opt.OnSnapshot == nil)
 	log.want(func(b *buffer) { b.streams++ })
-	s.plan = planFor(log.history(), &peer)
+	s.mayTell()
+	return s
+}
+
+// mayTell says that there is a plan, and makes it as soon as it can be made: when the log can tell what is in it of what the peer
+// has. After a short interruption that may be durable there, and not here yet.
+func (s *Sender) mayTell() bool {
+	if s.plan != nil {
+		return true
+	}
+	if j := s.log.j(); j.Durable() < s.shared {
+		j.Sync()
+		return false
+	}
+	s.plan = new(planFor(s.log.history(), &s.peer))
 	s.at, s.refused = s.plan.From, s.plan.Refused != ""
 	if !s.plan.Snapshot && !s.refused {
 		s.joinOn()
 	}
-	return s
+	return true
 }
 
 // joinOn has what follows kept for the peer.
@@ -95,6 +114,9 @@ func (s *Sender) SendSnapshot() {
 
 // mayPlan says that nothing keeps the plan back.
 func (s *Sender) mayPlan() bool {
+	if !s.mayTell() {
+		return false
+	}
 	if s.plan.Snapshot && !s.told && s.opt.OnSnapshot != nil {
 		s.told = true
 		s.opt.OnSnapshot()
@@ -123,8 +145,8 @@ func (l *Log) history() *history {
 	}
 }
 
-// Plan is what the peer is told to do; where a snapshot begins is known when it is sent.
-func (s *Sender) Plan() Plan { return s.plan }
+// Plan is what the peer is told to do; where a snapshot begins is known when it is sent. Before Next has told it, it may be nil.
+func (s *Sender) Plan() *Plan { return s.plan }
 
 func (s *Sender) rest(asked time.Time) time.Duration {
 	if !s.pace.due() {

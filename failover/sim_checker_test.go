@@ -186,6 +186,9 @@ func (c *simChecker) agree(t *simTerm, seq uint64) {
 // S2, S4: what is acknowledged is durable on all that are in sync, and known to whoever is master by now.
 func (c *simChecker) receipts(t *simTerm, r simReceipt) {
 	c.stats.receipts++
+	if c.void(t) {
+		return
+	}
 	at, err := t.log.j().PositionAt(r.seq)
 	switch old, ok := c.committed[r.seq]; {
 	case errors.Is(err, journal.ErrNotFound) && r.seq <= t.log.Committed(): // nobody needs it, and it is cleaned away already

@@ -667,8 +667,9 @@ func (t *simTerm) replicate(link uint64, epoch uint32) {
 			OnNear:     func() { t.decide(Event{Kind: OnNear, Link: link}) },
 			OnSnapshot: func() { t.decide(Event{Kind: OnSnapshot, Link: link}) },
 		})
-		plan := l.sender.Plan()
-		t.n.s.note("%s plans from %d, cut %t, snapshot %t, refused %q", t.n.name, plan.From.Seq, plan.Cut, plan.Snapshot, plan.Refused)
+		if plan := l.sender.Plan(); plan != nil {
+			t.n.s.note("%s plans from %d, cut %t, snapshot %t, refused %q", t.n.name, plan.From.Seq, plan.Cut, plan.Snapshot, plan.Refused)
+		}
 		return l.sender, nil
 	}
 }

@@ -228,7 +228,8 @@ func (s *sim) play() {
 // whole says that the pair is as it should be, and that clients get on.
 func (s *sim) whole() bool {
 	for _, n := range s.nodes {
-		if n.serves() && n.term.state.Role() == Duplex && s.clients.receiptedSince > 2 {
+		newest := n.serves() && n.term.state.Epoch() == s.register.head().Record.Epoch // not one that does not know yet that it is none
+		if newest && n.term.state.Role() == Duplex && s.clients.receiptedSince > 2 {
 			return true
 		}
 	}

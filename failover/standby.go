@@ -300,6 +300,10 @@ func (t *turn) overrule(r *Reading) {
 		t.doubt() // the register of another pair is not to be touched
 		return
 	}
+	if t.role.IsMaster() && r.Found && r.Record.Epoch > t.epoch {
+		t.consider(r) // it is none any more: whoever wants it back in spite of what was acknowledged since says so once more
+		return
+	}
 	t.seen, t.known, t.beaten = *r, true, 0 // whatever has beaten it, perhaps in another register
 	epoch := t.nextEpoch(r)
 	if t.role.IsMaster() {

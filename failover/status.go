@@ -49,6 +49,7 @@ type PeerStatus struct {
 	Flushed     uint64    `json:"flushed"`      // up to this Seq it said that it is safe there
 	LagMessages uint64    `json:"lag_messages"` // records that it lacks, seen from the master
 	LagBytes    int64     `json:"lag_bytes"`
+	Copying     bool      `json:"copying"` // it gets a copy of the journal: until that is whole it lacks all
 }
 
 // RegisterStatus is about the register.
@@ -101,7 +102,11 @@ func (p *PeerStatus) text(master bool) string {
 	case !master:
 		return p.Node + ", connected" + since(p.Since)
 	}
-	return fmt.Sprintf("%s, connected%s, flushed %d, lacks %d records, %d octets", p.Node, since(p.Since), p.Flushed, p.LagMessages, p.LagBytes)
+	text := fmt.Sprintf("%s, connected%s, flushed %d, lacks %d records, %d octets", p.Node, since(p.Since), p.Flushed, p.LagMessages, p.LagBytes)
+	if p.Copying {
+		text += ", until its copy of the journal is whole"
+	}
+	return text
 }
 
 func orNobody(who, address string) string {

@@ -206,6 +206,39 @@ func (n *node) fill() {
 	}
 }
 
+// After a short interruption a standby may have more on its disk than its master, which has appended it: it goes on there, when the
+// master can tell.
+func TestStandbyIsAheadOnItsDisk(t *testing.T) {
+	t.Parallel()
+	master, standby, c := following(t)
+	release := sync.OnceFunc(hold(master.disk))
+	defer release()
+	master.append(3, 1, 10)
+	had := master.log.Last()
+	for standby.log.Last() < had {
+		master.log.Sync()
+		if _, err := c.step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.close()
+	master.append(3, 1, 10)
+	c = reconnect(master, standby, 3)
+	defer c.close()
+	if frame, err := c.sender.Next(); frame != nil || err != nil {
+		t.Fatalf("it plans what it cannot know: %+v, %v", c.sender.Plan(), err)
+	}
+	release()
+	master.flush()
+	if err := c.settle(); err != nil {
+		t.Fatal(err)
+	}
+	if p := c.sender.Plan(); p.Snapshot || p.Cut || p.From.Seq != had {
+		t.Errorf("planned %+v, want that it goes on from seq %d", p, had)
+	}
+	checkEqual(t, master, standby, master.log.Last())
+}
+
 func TestSnapshotCutAnywhere(t *testing.T) {
 	t.Parallel()
 	master := filled(t)
@@ -297,7 +330,7 @@ func TestResyncKeepsWhatIsNotInTheSnapshot(t *testing.T) {
 	standby.flush()
 	c.close()
 	standby.log.Resync()
-	again := connect(master, standby, 3)
+	again := reconnect(master, standby, 3)
 	err := again.settle()
 	again.close()
 	release()

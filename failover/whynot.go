@@ -137,7 +137,7 @@ func (t *turn) orAcceptLoss(r *Record) string {
 	case t.peer.link != 0 && p.Node == other.Node && p.JournalID != other.JournalID:
 		return fmt.Sprintf("Node %s alone had everything, and has another journal now: put its data directory back.", other.Node) + give
 	}
-	return fmt.Sprintf("Node %s has everything: start it.", other.Node) + give
+	return fmt.Sprintf("Node %s has everything: see that it runs, and that the two reach each other.", other.Node) + give
 }
 
 // refusedBy notes what a master has refused this node for; empty: it has not.

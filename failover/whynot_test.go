@@ -28,7 +28,7 @@ func TestWhyNot(t *testing.T) {
 		peer    *Peer // nil: it is not reached
 		want    string
 	}{
-		{"not listed", member, record(a), nil, "does not list it in sync. Node a has everything: start it. If that is lost for good: baton failover promote"},
+		{"not listed", member, record(a), nil, "does not list it in sync. Node a has everything: see that it runs, and that the two reach each other. If that is lost for good: baton failover promote"},
 		{"the other's disk is lost", member, record(a), journal2, "Node a alone had everything, and has another journal now: put its data directory back"},
 		{"its own disk is lost", Kept{JournalID: ID{2}}, record(lost), nil, "knows node b by another journal, 09000000000000000000000000000000: this one is new"},
 		{"nobody else has it", Kept{JournalID: ID{2}}, record(lost), nil, "No other node has everything: put the data directory back that was here"},
