@@ -169,7 +169,10 @@ func (j *Journal) hasRoom(size int) bool {
 		return false
 	}
 	// A group lies in one segment, so what is pending goes before the next segment begins.
-	return j.pending.empty() || j.tail.fits(markBytes+size)
+	if j.pending.takesNoMore(&j.tail, j.opt.batchBytes) {
+		size += markBytes
+	}
+	return j.pending.empty() || j.tail.fits(size)
 }
 
 // begin prepares pending for size more bytes; the caller holds mu.
@@ -233,7 +236,7 @@ func (j *Journal) encode(recs []Record, copied int) {
 	j.encoding = true
 	j.mu.Unlock()
 	g.buf = slices.Grow(g.buf, copied+2*markBytes)
-	if t.offset-g.batchAt >= j.opt.batchBytes {
+	if g.takesNoMore(&t, j.opt.batchBytes) {
 		g.mark(&t, floor)
 	}
 	for i := range recs {
@@ -246,6 +249,9 @@ func (j *Journal) encode(recs []Record, copied int) {
 	j.encoding = false
 	j.changed.Broadcast()
 }
+
+// takesNoMore says that the last batch of g is so long that it ends before the next Append.
+func (g *group) takesNoMore(t *tail, batchBytes int64) bool { return t.offset-g.batchAt >= batchBytes }
 
 // add adds r to g, where there is room, and moves t on.
 func (g *group) add(r *Record, t *tail) {
