@@ -40,14 +40,6 @@ func (l Lineage) With(epoch uint32, first uint64) Lineage {
 	return next[max(0, len(next)-MaxLineage):]
 }
 
-// from returns the lineage where its last epoch, if it is this one, begins at Seq first and no sooner.
-func (l Lineage) from(epoch uint32, first uint64) Lineage {
-	if last := l.Last(); last.Epoch != epoch || last.First >= first {
-		return l
-	}
-	return append(slices.Clone(l[:len(l)-1]), LineageEntry{epoch, first})
-}
-
 // check says what is wrong with a lineage that came from a disk or a peer.
 func (l Lineage) check() error {
 	if len(l) > MaxLineage {

@@ -202,26 +202,6 @@ func TestCoveredPlans(t *testing.T) {
 	}
 }
 
-// What came from the master before since this node was promoted is none of its own epoch.
-func TestEpochBeginsLater(t *testing.T) {
-	t.Parallel()
-	n := newNode(t, "a")
-	n.lead(3)
-	n.append(3, 2, 10)
-	n.flush()
-	if err := n.log.Remember(func(p *Pair) { p.Lineage = p.Lineage.With(4, 2) }); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		if err := n.log.begins(4); err != nil {
-			t.Fatal(err)
-		}
-		if want := (Lineage{{3, 1}, {4, n.log.Last() + 1}}); !slices.Equal(n.log.Pair().Lineage, want) {
-			t.Errorf("the lineage is %v, want %v", n.log.Pair().Lineage, want)
-		}
-	}
-}
-
 func TestLineageIsBounded(t *testing.T) {
 	t.Parallel()
 	var l Lineage

@@ -322,16 +322,6 @@ func (l *Log) Flush(ctx context.Context) error {
 	return nil
 }
 
-// begins notes that this node's epoch begins after all that there is. A node that is promoted by force may follow until then: what
-// came since it became the master is of the epoch before.
-func (l *Log) begins(epoch uint32) error {
-	first := l.Last() + 1
-	if old := l.Pair().Lineage; old.Last() == old.from(epoch, first).Last() {
-		return nil
-	}
-	return l.Remember(func(p *Pair) { p.Lineage = p.Lineage.from(epoch, first) })
-}
-
 // Read is journal.Journal.Read: it gives what is durable on this node.
 func (l *Log) Read(from uint64, fn func(journal.Record) error) error { return l.j().Read(from, fn) }
 

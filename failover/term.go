@@ -363,9 +363,6 @@ func (t *Term) lead(epoch uint32) error {
 	}
 	err := t.log.Flush(t.serving)
 	if err == nil {
-		err = t.log.begins(epoch)
-	}
-	if err == nil {
 		cluster := t.log.Pair().Cluster
 		err = t.broker.Recover(t.serving, t.log, hex.EncodeToString(cluster[:4]), epoch)
 	}
