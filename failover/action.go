@@ -8,8 +8,7 @@ type ActionKind uint8
 // The kinds of actions, with the fields that each has. They are performed in order, and a process that dies in between has
 // performed those before.
 const (
-	// DoPersist: write Kept to the disk, and the beginning of Epoch at Seq to the lineage if Epoch is not 0. It is durable
-	// before the next action begins.
+	// DoPersist: write Kept to the disk. It is durable before the next action begins.
 	DoPersist ActionKind = iota
 	// DoRead: read the register, and tell what it says with OnSeen.
 	DoRead
@@ -28,7 +27,8 @@ const (
 	DoHangup
 	// DoProbe: try to reach the peer over a new connection, soon and briefly: OnLinked or OnUnreached tells (R4b).
 	DoProbe
-	// DoActivate: be the master of Epoch: recover the broker, and tell with OnActivated when it serves.
+	// DoActivate: be the master of Epoch: have it begin where the journal ends once nothing of a master's comes to it any more,
+	// recover the broker, and tell with OnActivated when it serves.
 	DoActivate
 	// DoCommit: everything up to Seq is committed (R1): the broker's Durable.
 	DoCommit

@@ -216,6 +216,9 @@ func (p *packer) master(s *State, n int) {
 	}
 	num(p, &s.commit, 4)
 	p.id(&s.listed, 1-n)
+	if p.reading && s.listed != (ID{}) {
+		s.partner = nodeNames[1-n]
+	}
 	p.id(&s.doubted, 1-n)
 	num(p, &s.draining, 3)
 	if s.draining != drainNot {

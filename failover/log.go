@@ -322,6 +322,17 @@ func (l *Log) Flush(ctx context.Context) error {
 	return nil
 }
 
+// Begin notes, durably, that an epoch of which this node is the master begins after all that there is: nobody else appends any more.
+// Before that no standby is told of a plan.
+func (l *Log) Begin(epoch uint32) error {
+	first := l.Last() + 1
+	err := l.Remember(func(p *Pair) { p.Lineage = p.Lineage.With(epoch, first) })
+	if err == nil {
+		l.awake()
+	}
+	return err
+}
+
 // Read is journal.Journal.Read: it gives what is durable on this node.
 func (l *Log) Read(from uint64, fn func(journal.Record) error) error { return l.j().Read(from, fn) }
 
@@ -508,10 +519,10 @@ func (l *Log) retain() {
 // everything is a leeway that no log uses up.
 const everything = math.MaxInt64
 
-// copying has all retained that comes while a Sender sends a snapshot, until the newest that does has sent it or ends.
-func (l *Log) copying(s *Sender) {
+// copying has all retained from a Seq on that comes while a Sender sends a snapshot, until the newest that does has sent it or ends.
+func (l *Log) copying(s *Sender, from uint64) {
 	l.mu.Lock()
-	l.leeway, l.grantee = everything, s
+	l.leeway, l.grantee, l.peer = everything, s, from
 	l.mu.Unlock()
 	l.retain()
 }

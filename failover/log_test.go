@@ -3,6 +3,7 @@ package failover
 import (
 	"errors"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -153,6 +154,44 @@ func TestRetain(t *testing.T) {
 	}
 	join(t, n, standby, 1)
 	checkEqual(t, n, standby, n.log.Last())
+}
+
+// What a master before has sent may come to the journal until the epoch begins: it is of none of its records, and no standby is told
+// where it begins before that is known.
+func TestEpochBeginsAfterAllThatCame(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, "a")
+	n.lead(1)
+	n.flush()
+	had := n.log.End()
+	s := NewSender(n.log, 2, Hello{Cluster: ID{1}, Lineage: n.log.Pair().Lineage, End: had}, SenderOptions{OnSignal: func(Signal) {}})
+	defer s.Close()
+	woken := make(chan struct{}, 1)
+	s.bind(seeds{}, func() { signal(woken) })
+	if b, err := s.Next(); b != nil || err != nil {
+		t.Fatalf("a standby is told %q of an epoch that has not begun, %v", b, err)
+	}
+	n.append(1, 1, 100)
+	n.flush()
+	for len(woken) > 0 {
+		<-woken
+	}
+	if err := n.log.Begin(2); err != nil {
+		t.Fatal(err)
+	}
+	if len(woken) == 0 {
+		t.Error("who waits for the epoch to begin is not woken")
+	}
+	if _, err := s.Next(); err != nil {
+		t.Fatal(err)
+	}
+	want := Lineage{{1, 1}, {2, n.log.Last() + 1}}
+	if plan := s.Plan(); !slices.Equal(plan.Lineage, want) || plan.From != had || plan.Cut {
+		t.Errorf("the plan is %+v, want the lineage %v and to go on after seq %d", plan, want, had.Seq)
+	}
+	if got := n.log.Pair().Lineage; !slices.Equal(got, want) {
+		t.Errorf("the lineage is %v, want %v", got, want)
+	}
 }
 
 // While a snapshot is sent all that comes is retained, also when the connection before ends late, in which one was sent too.

@@ -278,22 +278,19 @@ func (t *turn) mayBeAlone() bool { return !t.terms.Block && !t.unread }
 
 // members are who is in sync, as it ought to be in the register.
 func (t *turn) members() []Member {
-	id := t.listed
+	other := Member{Node: t.partner, JournalID: t.listed}
 	if t.inStep() {
-		id = t.peer.says.JournalID
+		other = t.linkedMember()
 	}
-	if id == (ID{}) {
+	if other == (Member{}) {
 		return []Member{t.me()}
 	}
-	return []Member{t.me(), {Node: t.partner(), JournalID: id}}
+	return []Member{t.me(), other}
 }
 
-// partner is the name of the other node: of the one that is connected, or else of the one that is in sync.
-func (t *turn) partner() string {
-	if t.peer.link != 0 {
-		return t.peer.says.Node
-	}
-	return t.seen.Record.other(t.terms.Node).Node
+// linkedMember is the other node, as it is connected.
+func (t *turn) linkedMember() Member {
+	return Member{Node: t.peer.says.Node, JournalID: t.peer.says.JournalID}
 }
 
 func (t *turn) askMembers(members []Member) {
@@ -325,7 +322,7 @@ func (t *turn) refresh() {
 func (t *turn) settled() {
 	m := t.seen.Record.other(t.terms.Node)
 	changed := t.listed != m.JournalID
-	t.listed, t.doubted = m.JournalID, ID{}
+	t.listed, t.partner, t.doubted = m.JournalID, m.Node, ID{}
 	if changed && t.seen.Record.Epoch == t.kept.Promised {
 		t.kept.RegRev, t.kept.Alone = max(t.kept.RegRev, t.seen.Revision), t.listed == ID{}
 		t.persist() // before anything is acknowledged alone

@@ -388,6 +388,37 @@ func TestReseed(t *testing.T) {
 	}
 }
 
+// So it is where the other node, which is in sync, is not connected, or never was since this process has begun; and where the
+// register does not answer the first time.
+func TestReseedWithoutTheStandby(t *testing.T) {
+	t.Parallel()
+	for name, connected := range map[string]bool{"it was connected": true, "it never was": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			record := Record{Cluster: ID{9}, Epoch: 7, Master: "a", InSync: []Member{{"a", ID{1}}, {"b", ID{2}}}, Nonce: "x"}
+			l := newLed(t, true, Kept{Cluster: ID{9}, Promised: 7, RegRev: 3}, Reading{Revision: 8, Found: true, Record: record})
+			l.pass(ledTerms.Lease)
+			l.on(Event{Kind: OnUnreached, Dead: true})
+			if connected {
+				l.joins(ID{2})
+				l.on(Event{Kind: OnUnlinked, Link: l.links})
+			}
+			l.pass(ledTerms.DegradeAfter)
+			l.is(Held)
+			l.register, l.away = Reading{}, true
+			l.on(Event{Kind: OnPromote})
+			l.on(Event{Kind: OnSeen, Reading: &Reading{}})
+			if l.done(DoCAS) != 1 {
+				t.Fatalf("the register is not asked: %+v", l.did)
+			}
+			l.away = false
+			l.on(Event{Kind: OnPromote})
+			l.is(StoodDown)
+			l.insync("a", "b")
+		})
+	}
+}
+
 // keepsAlone goes through what was done, and says what the node remembers of being alone. It must do so before it acknowledges alone.
 func (l *led) keepsAlone(before bool) (alone bool) {
 	l.t.Helper()

@@ -265,9 +265,6 @@ func (t *Term) serveLink(l *numberedLink) (again bool) {
 	if errors.Is(broken, ErrRefused) {
 		t.refusedBy(broken.Err.Error())
 	}
-	if errors.Is(broken, ErrReplaced) {
-		t.end(fmt.Errorf("%w: %w", errAgain, broken))
-	}
 	t.handle(Event{Kind: OnUnlinked, Link: l.number})
 	t.tryMaster()
 	if !current || !t.leads(l.Peer()) {
@@ -393,6 +390,9 @@ func (t *Term) follow(link uint64, epoch uint32) {
 			OnSignal:  t.mastered(l),
 			OnCommit:  t.broker.Durable,
 			OnReplace: func() error { return t.yield(link) },
+			OnReplaced: func() {
+				t.end(fmt.Errorf("%w: %w", errAgain, ErrReplaced))
+			},
 			OnStored: func(seq uint64, epoch uint32) {
 				t.handle(Event{Kind: OnAppended, Link: link, Seq: seq, Epoch: epoch})
 			},

@@ -155,7 +155,4 @@ func (m *member) perform(a *Action) error {
 func (a *Action) remember(p *Pair) {
 	p.Cluster, p.Journal, p.Promised, p.RegRev = a.Kept.Cluster, a.Kept.JournalID, a.Kept.Promised, a.Kept.RegRev
 	p.Overruled, p.Alone = a.Kept.Overruled, a.Kept.Alone
-	if a.Epoch != 0 {
-		p.Lineage = p.Lineage.With(a.Epoch, a.Seq)
-	}
 }

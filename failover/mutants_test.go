@@ -155,8 +155,8 @@ var mutants = map[string]struct {
 			}
 			t.draining = drainAsk
 			t.stand()
-			r := t.recordFor(s.epoch+1, Member{Node: t.partner(), JournalID: s.peer.says.JournalID})
-			r.Master = t.partner()
+			r := t.recordFor(s.epoch+1, t.linkedMember())
+			r.Master = s.peer.says.Node
 			t.claim(askHandover, r)
 			return t.out
 		}}},

@@ -881,6 +881,57 @@ func TestStandbyThatEndsIsNotWaitedFor(t *testing.T) {
 	p.awaitRole(master, Solo)
 }
 
+// A partingFollower ends, when it is told to rest, the connection that its node follows over.
+type partingFollower struct {
+	*quietBroker
+	term  *Term
+	parts *atomic.Bool // once
+}
+
+func (b partingFollower) Follow(ctx context.Context, log *Log) error {
+	err := b.quietBroker.Follow(ctx, log)
+	b.term.linkMu.Lock()
+	defer b.term.linkMu.Unlock()
+	if l := b.term.link; l != nil && b.parts.CompareAndSwap(true, false) {
+		l.hangup()
+	}
+	return err
+}
+
+// A node whose connection ends for another reason while a snapshot takes the place of its journal begins anew with that, too: else
+// it would not know its own journal when it is its turn.
+func TestSnapshotWhoseConnectionEnds(t *testing.T) {
+	t.Parallel()
+	var parts atomic.Bool
+	p := newTwosome(t, func(o *NodeOptions) {
+		quiet := o.NewBroker
+		o.NewBroker = func(t *Term) Broker { return partingFollower{quiet(t).(*quietBroker), t, &parts} }
+	})
+	master := p.awaitMaster()
+	p.awaitDuplex(master)
+	before, err := p.nodes[1-master].current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts.Store(true)
+	if err := p.nodes[1-master].Resync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-before.ctx.Done():
+	case <-time.After(30 * time.Second):
+		t.Fatalf("its term goes on; no connection was ended: %t", parts.Load())
+	}
+	p.awaitDuplex(master)
+	close(p.hold[master])
+	if err := p.stop[master](); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.awaitMaster(); got == master {
+		t.Error("who has ended serves")
+	}
+}
+
 // A standby that waits for room on its disk, with a record in hand, ends all the same when it is told to.
 func TestStandbyWithoutRoomEnds(t *testing.T) {
 	t.Parallel()

@@ -58,8 +58,10 @@ func (n *node) lead(epoch uint32) {
 			p.Cluster = ID{1}
 		}
 		p.Journal, p.Promised = ID(n.log.ID()), epoch
-		p.Lineage = p.Lineage.With(epoch, n.log.Last()+1)
 	})
+	if err == nil {
+		err = n.log.Begin(epoch)
+	}
 	if err != nil {
 		n.t.Fatal(err)
 	}

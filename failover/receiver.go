@@ -12,7 +12,7 @@ import (
 var (
 	// ErrRefused is wrapped when the master does not take this node's journal; the text says why.
 	ErrRefused = errors.New("the master refuses this node")
-	// ErrReplaced is wrapped when a snapshot has taken the place of the journal: the node begins anew with that.
+	// ErrReplaced is wrapped when a snapshot has taken the place of the journal, which ends the connection.
 	ErrReplaced = errors.New("the journal was replaced by a snapshot of the master's")
 	// ErrStale is wrapped when a frame came of an epoch below the one promised (R7).
 	ErrStale = errors.New("the peer is of an epoch that is over")
@@ -35,6 +35,9 @@ type ReceiverOptions struct {
 	// OnReplace is called when a snapshot is whole, before it takes the place of the journal. An error keeps the journal, and
 	// ends the connection. nil: nobody is asked.
 	OnReplace func() error
+	// OnReplaced is called when it has taken the place of the journal: the node begins anew with that, whatever the connection
+	// ends by. It must not wait for the Receiver's Close. nil: nobody is told.
+	OnReplaced func()
 	// OnCommit is called with the Seq up to which everything is committed, as far as it is durable here. It grows. Calls do
 	// not overlap; it must not call the Receiver.
 	OnCommit func(seq uint64)
@@ -84,6 +87,9 @@ func NewReceiver(log *Log, opt ReceiverOptions) *Receiver {
 	}
 	if opt.OnReplace == nil {
 		opt.OnReplace = func() error { return nil }
+	}
+	if opt.OnReplaced == nil {
+		opt.OnReplaced = func() {}
 	}
 	return &Receiver{log: log, opt: opt}
 }
@@ -242,6 +248,7 @@ func (r *Receiver) acceptSnapshotEnd(f frame) error {
 		err = r.log.replace(r.plan.Cluster, r.plan.Lineage, end.Seq > 0 && !covered)
 	}
 	if err == nil {
+		r.opt.OnReplaced()
 		err = fmt.Errorf("%w, up to seq %d", ErrReplaced, e.end.Seq)
 	}
 	return err

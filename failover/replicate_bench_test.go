@@ -76,9 +76,10 @@ func (l *benchLog) note(what *uint64, seq uint64) {
 // newBenchPair is the log of a master with a standby that follows over loopback.
 func newBenchPair(b *testing.B) *benchLog {
 	master, standby := newBenchLog(b, "a"), newBenchLog(b, "b")
-	err := master.log.Remember(func(p *Pair) {
-		p.Cluster, p.Journal, p.Lineage = ID{1}, ID(master.log.ID()), p.Lineage.With(1, 1)
-	})
+	err := master.log.Remember(func(p *Pair) { p.Cluster, p.Journal = ID{1}, ID(master.log.ID()) })
+	if err == nil {
+		err = master.log.Begin(1)
+	}
 	if err != nil {
 		b.Fatal(err)
 	}

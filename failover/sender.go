@@ -82,11 +82,14 @@ func NewSender(log *Log, epoch uint32, peer Hello, opt SenderOptions) *Sender {
 	return s
 }
 
-// mayTell says that there is a plan, and makes it as soon as it can be made: when the log can tell what is in it of what the peer
-// has. After a short interruption that may be durable there, and not here yet.
+// mayTell says that there is a plan, and makes it as soon as it can be made: when the epoch has begun, and the log can tell what is
+// in it of what the peer has. After a short interruption that may be durable there, and not here yet.
 func (s *Sender) mayTell() bool {
-	if s.plan != nil {
+	switch {
+	case s.plan != nil:
 		return true
+	case s.log.Pair().Lineage.Last().Epoch < s.epoch:
+		return false
 	}
 	if j := s.log.j(); j.Durable() < s.shared {
 		j.Sync()
@@ -95,15 +98,10 @@ func (s *Sender) mayTell() bool {
 	s.plan = new(planFor(s.log.history(), &s.peer))
 	s.at, s.refused = s.plan.From, s.plan.Refused != ""
 	if !s.plan.Snapshot && !s.refused {
-		s.joinOn()
+		s.log.passed(s.at.Seq) // what follows is kept for the peer
+		s.log.retain()
 	}
 	return true
-}
-
-// joinOn has what follows kept for the peer.
-func (s *Sender) joinOn() {
-	s.log.passed(s.at.Seq)
-	s.log.retain()
 }
 
 // SendSnapshot lets the snapshot go that OnSnapshot has spoken of.
@@ -132,8 +130,7 @@ func (s *Sender) beginSnapshot() error {
 	}
 	s.snapshot, s.plan.From, s.at = snapshot, snapshot.Begin(), snapshot.End()
 	s.seen = s.plan.From.Seq
-	s.log.copying(s)
-	s.joinOn()
+	s.log.copying(s, s.at.Seq)
 	return nil
 }
 

@@ -26,6 +26,7 @@ type simBroker struct {
 	paused  bool
 	busy    bool // an entry is on its way to the log
 	stopped bool
+	resting bool         // the journal is closed, to be cut or replaced
 	given   map[int]bool // to a client of this master
 	waiting []simReceipt // in order
 	tended  uint64
@@ -51,9 +52,20 @@ func (b *simBroker) follow(seq uint64) {
 	b.t.later(b.look)
 }
 
+// rest is LogOptions.Rest.
+func (b *simBroker) rest() (resume func()) {
+	defer b.t.n.catchUp()
+	b.resting = true
+	return func() {
+		defer b.t.n.catchUp()
+		b.resting = false
+		b.t.later(b.look)
+	}
+}
+
 // look does what a commit allows.
 func (b *simBroker) look() {
-	if b.stopped || b.t.dead {
+	if b.stopped || b.resting || b.t.dead {
 		return
 	}
 	if err := b.apply(b.commit); err != nil {
@@ -237,17 +249,16 @@ func (b *simBroker) stop() { b.stopped, b.serving, b.waiting = true, false, nil 
 
 // simClients send, receive and settle. What they know is what a user may rely on.
 type simClients struct {
-	s              *sim
-	next           int
-	sent           map[int]bool // confirmed by a receipt
-	asked          map[int]bool // to be settled
-	settled        map[int]bool // confirmed by a receipt
-	seen           map[int]bool
-	receiptedSince int // since the peace
+	s     *sim
+	next  int
+	asked map[int]bool // to be settled
+	// By message, the first epoch of a master that has confirmed it or its settlement, or given it to a client.
+	sent, settled, seen map[int]uint32
+	receiptedSince      int // since the peace
 }
 
 func (c *simClients) begin(s *sim) {
-	*c = simClients{s: s, sent: map[int]bool{}, asked: map[int]bool{}, settled: map[int]bool{}, seen: map[int]bool{}}
+	*c = simClients{s: s, asked: map[int]bool{}, sent: map[int]uint32{}, settled: map[int]uint32{}, seen: map[int]uint32{}}
 	s.after(0, c.produce)
 	s.after(0, c.consume)
 }
@@ -301,7 +312,7 @@ func (c *simClients) consume() {
 		b.given[id] = true
 		c.s.checker.dispatches(b.t, id)
 		if !c.s.checker.void(b.t) {
-			c.seen[id] = true
+			first(c.seen, id, b.epoch)
 		}
 		if !c.s.chance(10) { // some are never settled by this client
 			b.t.after(c.s.between(0, 300*time.Millisecond), func() { c.settle(b, id) })
@@ -327,11 +338,18 @@ func (c *simClients) receipted(t *simTerm, r simReceipt) {
 	}
 	c.s.checker.receipts(t, r)
 	if r.kind == 'M' {
-		c.sent[r.id] = true
+		first(c.sent, r.id, t.broker.epoch)
 	} else {
-		c.settled[r.id] = true
+		first(c.settled, r.id, t.broker.epoch)
 	}
 	if c.s.calm {
 		c.receiptedSince++
+	}
+}
+
+// first notes an epoch, unless an earlier one is noted.
+func first(in map[int]uint32, id int, epoch uint32) {
+	if before, ok := in[id]; !ok || epoch < before {
+		in[id] = epoch
 	}
 }

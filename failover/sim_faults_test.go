@@ -272,7 +272,7 @@ func (s *sim) emptyRegister() {
 	}
 }
 
-// reseed is done at the master. Where there is none, both nodes are started, and it is done at the one that has the most. It waits
+// reseed is done at the master: where one does not know yet that it is none, at that of the newest epoch. Where there is none, both nodes are started, and it is done at the one that has the most. It waits
 // until no node goes by what it knows of the old register, and until what was asked of that has got lost.
 func (s *sim) reseed() {
 	if s.register.head().Found {
@@ -284,14 +284,16 @@ func (s *sim) reseed() {
 	}) {
 		return
 	}
+	var master *simNode
 	for _, n := range s.nodes {
-		if n.serves() && n.term.state.Role().IsMaster() {
-			s.promote(n)
-			return
+		if n.serves() && n.term.state.Role().IsMaster() && (master == nil || n.term.state.Epoch() > master.term.state.Epoch()) {
+			master = n
 		}
 	}
 	a, b := s.nodes[0], s.nodes[1]
 	switch {
+	case master != nil:
+		s.promote(master)
 	case a.term == nil || b.term == nil:
 	case a.has() > b.has():
 		s.promote(a)

@@ -422,22 +422,20 @@ func (l *simLink) begin() {
 	l.link.awake()
 }
 
-// pump is Link.write.
+// pump is Link.write, for one frame: what the journal does because of that comes before the next.
 func (l *simLink) pump() {
-	for l.closing == nil {
-		if l.full = l.conn.pipes[l.side].octets >= simWindow; l.full || l.stream == nil {
-			return
-		}
-		out := l.link.takeSignals(nil)
-		frame, err := l.stream.Next()
-		if err != nil {
-			l.breakOff(&Broken{Invalid, err})
-			return
-		}
-		if len(out)+len(frame) == 0 {
-			return
-		}
+	if l.full = l.conn.pipes[l.side].octets >= simWindow; l.full || l.stream == nil {
+		return
+	}
+	out := l.link.takeSignals(nil)
+	frame, err := l.stream.Next()
+	if err != nil {
+		l.breakOff(&Broken{Invalid, err})
+		return
+	}
+	if len(out)+len(frame) > 0 {
 		l.conn.write(l.side, append(out, frame...))
+		l.link.awake()
 	}
 }
 
@@ -465,17 +463,18 @@ func (l *simLink) receive(b []byte) {
 	}
 }
 
-// take has the stream accept what has come. What a standby does with it may wait for its disk.
+// take has the stream accept what has come. What a standby does with it may wait for its disk; it is given one thing after the other,
+// so that the writer of its journal takes each when it has come, and not as many as have by chance.
 func (l *simLink) take() {
 	if _, standby := l.stream.(*simReceiver); !standby {
 		l.took(l.feed())
 		return
 	}
 	l.busy = true
-	portions := l.inbox
-	l.inbox = nil
+	portion := l.inbox[:1]
+	l.inbox = l.inbox[1:]
 	l.t.n.job(func() func() {
-		err := l.feedThese(portions)
+		err := l.feedThese(portion)
 		return func() {
 			l.busy = false
 			l.took(err)
@@ -572,10 +571,6 @@ func (l *simLink) finish() {
 	if t.over || t.dead {
 		return
 	}
-	if errors.Is(l.closing, ErrReplaced) {
-		t.end()
-		return
-	}
 	t.decide(Event{Kind: OnUnlinked, Link: l.number})
 	if current && l.link.peer.Master && t.lonely() {
 		t.seekPeer(0)
@@ -638,9 +633,10 @@ func (t *simTerm) follow(link uint64, _ uint32) {
 	t.masters = append(slices.DeleteFunc(t.masters, func(l *simLink) bool { return l.ended }), l)
 	l.made = func() (Stream, error) {
 		return newSimReceiver(l, NewReceiver(t.log, ReceiverOptions{
-			OnSignal:  t.signalled(link),
-			OnCommit:  t.broker.follow,
-			OnReplace: func() error { return t.yield(link) },
+			OnSignal:   t.signalled(link),
+			OnCommit:   t.broker.follow,
+			OnReplace:  func() error { return t.yield(link) },
+			OnReplaced: func() { t.later(t.replaced) },
 			OnStored: func(seq uint64, epoch uint32) {
 				t.decide(Event{Kind: OnAppended, Link: link, Seq: seq, Epoch: epoch})
 			},

@@ -346,6 +346,7 @@ func newSimTerm(n *simNode) *simTerm {
 func (t *simTerm) logOptions() LogOptions {
 	return LogOptions{
 		Data: "data", Node: t.n.name, Retain: simRetain, OnDurable: t.onDurable, OnAppended: t.onAppended,
+		Rest: t.broker.rest,
 		Journal: journal.Options{
 			FS: t.n.disk.fs, SegmentBytes: simSegment, BufferBytes: simBuffer, ScrubEvery: -1, Amplification: 1.1,
 			LazySync: time.Hour, CleanRate: 1 << 50, Stall: time.Hour, OnFatal: t.onFatal,
@@ -527,6 +528,12 @@ func (t *simTerm) end() {
 	}
 }
 
+// replaced is for a snapshot that has taken the place of the journal.
+func (t *simTerm) replaced() {
+	t.n.s.checker.stats.snapshots++
+	t.end()
+}
+
 // leave is Term.leave: a standby in sync is to be the master first, until then.
 func (t *simTerm) leave(until time.Duration) {
 	if t.state.HasHeir() && t.n.s.now < until {
@@ -581,6 +588,10 @@ func (t *simTerm) lead() bool {
 	}
 	epoch := t.leading
 	t.leading = 0
+	if err := t.log.Begin(epoch); err != nil {
+		t.broke(err)
+		return true
+	}
 	t.broker.recover(epoch)
 	return true
 }

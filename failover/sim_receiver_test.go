@@ -47,14 +47,16 @@ func (r *simReceiver) Accept(b []byte) error {
 	if err != nil || b == nil {
 		return err
 	}
-	if kind(b[4]) != kindPlan {
+	f, err := parseFrame(b, r.seeds.in)
+	switch {
+	case err != nil:
+		return err
+	case f.kind == kindAppend:
+		return r.append(f)
+	case f.kind != kindPlan:
 		return r.Receiver.Accept(b)
 	}
 	r.planned = true
-	f, err := parseFrame(b, r.seeds.in)
-	if err != nil {
-		return err
-	}
 	plan, err := parsePlan(f.payload)
 	if err != nil || !plan.Cut || f.epoch < r.log.promised.Load() {
 		return r.Receiver.Accept(b)
@@ -64,6 +66,15 @@ func (r *simReceiver) Accept(b []byte) error {
 	if err == nil {
 		r.bug.cut(r)
 		r.l.t.n.s.checker.cut(r.l.t, tail)
+	}
+	return err
+}
+
+// append is Accept, but for the commit: what that has the journal do comes when the writer of the journal has come to rest.
+func (r *simReceiver) append(f frame) error {
+	commit, err := r.take(f)
+	if err == nil {
+		r.l.t.later(func() { r.advance(commit) })
 	}
 	return err
 }

@@ -346,7 +346,7 @@ func (t *turn) activate() {
 		Cluster: r.Cluster, JournalID: t.kept.JournalID, Promised: r.Epoch, RegRev: t.seen.Revision,
 		Overruled: r.Overruled, Alone: r.other(t.terms.Node) == Member{},
 	}
-	t.do(Action{Kind: DoPersist, Kept: t.kept, Epoch: r.Epoch, Seq: t.end + 1})
+	t.persist()
 	clear(t.due[:])
 	t.role = Activating
 	t.set(timerBeacon, t.terms.Beacon)

@@ -104,8 +104,9 @@ type State struct {
 	numbers uint64
 
 	// As far as the register may ever say, of what this process has done (R2, R3, R5): the peer's journals that count.
-	listed  ID // by the last CAS that is known to be done
-	doubted ID // by any after that
+	listed  ID     // by the last CAS that is known to be done
+	partner string // the node whose journal that is
+	doubted ID     // by any after that
 
 	draining uint8 // of a switchover
 	drained  uint64

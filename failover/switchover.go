@@ -60,7 +60,7 @@ func (t *turn) handoverRecord() Record {
 		members = members[1:]
 	}
 	r := t.recordFor(t.epoch+1, members...)
-	r.Master = t.partner()
+	r.Master = t.peer.says.Node
 	r.MinSeq = max(r.MinSeq, t.commit)
 	return r
 }
@@ -112,7 +112,7 @@ func (t *turn) fault() {
 	t.stand()
 	clear(t.due[:])
 	t.set(timerDrain, t.terms.DegradeAfter)
-	r := t.recordFor(t.epoch+1, Member{Node: t.partner(), JournalID: t.peer.says.JournalID})
-	r.Master = t.partner()
+	r := t.recordFor(t.epoch+1, t.linkedMember())
+	r.Master = t.peer.says.Node
 	t.claim(askHandover, r)
 }

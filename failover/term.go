@@ -363,6 +363,9 @@ func (t *Term) lead(epoch uint32) error {
 	}
 	err := t.log.Flush(t.serving)
 	if err == nil {
+		err = t.log.Begin(epoch)
+	}
+	if err == nil {
 		cluster := t.log.Pair().Cluster
 		err = t.broker.Recover(t.serving, t.log, hex.EncodeToString(cluster[:4]), epoch)
 	}
