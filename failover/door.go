@@ -277,7 +277,7 @@ func (d *Door) guide(ctx context.Context, conn net.Conn) (again bool) {
 		}
 		return true
 	}
-	splice(w.over, conn, onward)
+	relay(w.over, conn, onward.(*net.TCPConn))
 	return false
 }
 
@@ -303,6 +303,40 @@ func await(ctx context.Context, w *way, d time.Duration) {
 	case <-ctx.Done():
 	case <-w.over.Done():
 	case <-timer.C:
+	}
+}
+
+// relay passes on what a client and the master say until both have ended or ctx has, or the master is silent: it may be that the way
+// to it has fallen silent, and a client without heart-beats would wait for ever.
+func relay(ctx context.Context, client net.Conn, master *net.TCPConn) {
+	noticeLoss(master)
+	ctx, giveUp := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		awaitSilence(ctx, silence/silenceLooks, func() bool { return isUnanswered(master) })
+		giveUp()
+	})
+	splice(ctx, client, master)
+	giveUp()
+	watch.Wait()
+}
+
+// silenceLooks is how many times in a row nothing must have been answered: what is on its way at one moment is not yet lost.
+const silenceLooks = 5
+
+// awaitSilence looks again and again, and returns when nothing was answered so often in a row, or ctx has ended.
+func awaitSilence(ctx context.Context, every time.Duration, unanswered func() bool) {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for looks := 0; looks < silenceLooks; {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+		if looks++; !unanswered() {
+			looks = 0
+		}
 	}
 }
 

@@ -30,6 +30,9 @@ type LinkOptions struct {
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
+// silence is after what time without a word the other end of a connection counts as silent.
+const silence = 10 * time.Second
+
 func (o *LinkOptions) setDefaults() {
 	if o.lookup == nil {
 		o.lookup = net.DefaultResolver.LookupHost
@@ -41,7 +44,7 @@ func (o *LinkOptions) setDefaults() {
 		o.Greet = 2 * time.Second
 	}
 	if o.Silence <= 0 {
-		o.Silence = 10 * time.Second
+		o.Silence = silence
 	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
@@ -198,8 +201,13 @@ func tune(conn net.Conn) {
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		limitUnsent(tcp)
 		_ = tcp.SetNoDelay(true)
-		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: time.Second, Count: 5})
+		noticeLoss(tcp)
 	}
+}
+
+// noticeLoss has the system end a connection on which nothing is said when the other end has been gone for silence.
+func noticeLoss(conn *net.TCPConn) {
+	_ = conn.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: silence / 2, Interval: silence / 10, Count: 5})
 }
 
 // Peer is what the other node said of itself.

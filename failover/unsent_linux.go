@@ -19,3 +19,17 @@ func limitUnsent(conn *net.TCPConn) {
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentBytes)
 	})
 }
+
+// isUnanswered says that the other end has not answered what was sent to it again. One that does not want more at present has: a
+// broker may have a client wait for long. TCP_USER_TIMEOUT would end its connection.
+func isUnanswered(conn *net.TCPConn) (unanswered bool) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return false // it is closed
+	}
+	_ = raw.Control(func(fd uintptr) {
+		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		unanswered = err == nil && info.Retransmits+info.Probes > 0
+	})
+	return unanswered
+}

@@ -36,6 +36,13 @@ type islandPair struct {
 
 func newIslandPair(t *testing.T, rng *rand.Rand) *islandPair {
 	t.Helper()
+	p, n := newPairOnHosts(t, expiryPolicy, refusing)
+	return &islandPair{network: n, busyPair: newBusyPair(p, rng)}
+}
+
+// newPairOnHosts starts an arbiter and two nodes with a host each; another one is for clients.
+func newPairOnHosts(t *testing.T, env ...string) (*pair, *hosts.Network) {
+	t.Helper()
 	n, err := hosts.New(within(t), 4)
 	if err != nil {
 		t.Fatal(err)
@@ -50,8 +57,7 @@ func newIslandPair(t *testing.T, rng *rand.Rand) *islandPair {
 		from:    n.Hosts[hostClients].Enter,
 		reach:   n.Hosts[hostClients].Dial,
 	}
-	return &islandPair{network: n, busyPair: newBusyPair(newPairAt(t, s, expiryPolicy, refusing,
-		"BATON_STOMP_ALLOW_ANONYMOUS=anywhere", "BATON_FAILOVER_SECRET=a secret that nobody would guess"), rng)}
+	return newPairAt(t, s, append(env, "BATON_STOMP_ALLOW_ANONYMOUS=anywhere", "BATON_FAILOVER_SECRET=a secret that nobody would guess")...), n
 }
 
 // A partition is which of the six ways between the hosts of a pair are cut, seen from who was master before: a bit each.
