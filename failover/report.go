@@ -174,7 +174,7 @@ func (t *Term) Status() Status {
 			s.Cluster = id.String()
 		}
 		r, known, _ := state.Seen()
-		revision = r.Revision
+		revision, s.InSyncKnown = r.Revision, known
 		if known && r.Found {
 			for _, m := range r.Record.InSync {
 				s.InSync = append(s.InSync, m.Node)
@@ -310,10 +310,10 @@ func (t *Term) why() Why {
 func (t *Term) promote(ctx context.Context, acceptLoss bool) error {
 	s := t.Status()
 	if !acceptLoss {
-		return fmt.Errorf("%s: nothing was done. This node has records up to seq %d, of epoch %d; in sync are %v. "+
+		return fmt.Errorf("%s: nothing was done. This node has records up to seq %d, of epoch %d; in sync: %s. "+
 			"Where this node is not among those, what only they have would be lost; if one of them serves clients now, "+
 			"that it still does would be seen too late. Ask with --accept-loss if you accept that",
-			s.Role, s.Last, t.log.End().Epoch, s.InSync)
+			s.Role, s.Last, t.log.End().Epoch, s.inSync())
 	}
 	var master bool
 	t.look(func(s *State) { master = s.Role().IsMaster() })

@@ -22,6 +22,7 @@ type Status struct {
 	Master        string   `json:"master"`         // name of who is, as far as it knows; empty: nobody
 	MasterAddress string   `json:"master_address"` // where that serves clients
 	InSync        []string `json:"insync"`         // names of those that may take over, as far as it knows
+	InSyncKnown   bool     `json:"insync_known"`   // the register has said who, and is believed
 	Forced        bool     `json:"forced"`         // the epoch began with a promotion that accepted a loss
 
 	Last      uint64 `json:"last"`      // Seq of the newest record in the journal
@@ -73,7 +74,7 @@ func (s *Status) Print(w io.Writer) error {
 	}
 	line("epoch", "%d", s.Epoch)
 	line("master", "%s", orNobody(s.Master, s.MasterAddress))
-	line("in sync", "%s", orNobody(strings.Join(s.InSync, ", "), ""))
+	line("in sync", "%s", s.inSync())
 	if s.Forced {
 		line("forced", "the master was promoted with a loss")
 	}
@@ -90,6 +91,14 @@ func (s *Status) Print(w io.Writer) error {
 	slices.Sort(alarms)
 	line("alarms", "%s", orNobody(strings.Join(alarms, ", "), ""))
 	return t.Flush()
+}
+
+// inSync names who may take over.
+func (s *Status) inSync() string {
+	if !s.InSyncKnown {
+		return "not known, for the register has not said it"
+	}
+	return orNobody(strings.Join(s.InSync, ", "), "")
 }
 
 // text says how far the peer is, if this node is its master.
