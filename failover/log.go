@@ -468,7 +468,8 @@ func (l *Log) passed(seq uint64) {
 // A Lag is how far a standby is behind.
 type Lag struct {
 	Records uint64
-	Bytes   int64 // of their content; an estimate where the standby has not been seen for long
+	Bytes   int64 // of their content
+	About   bool  // Bytes is an estimate: some of the records are older than this process, or than what it remembers
 	Copying bool  // it is sent a copy of the journal, and lacks all of it until that is whole
 }
 
@@ -495,6 +496,7 @@ func (l *Log) Lag() Lag {
 	known, before := l.growth.since(l.peer)
 	lag.Bytes = known
 	if before > 0 { // records of an earlier process: about as large as all are
+		lag.About = true
 		lag.Bytes += int64(float64(before) * float64(bytes) / float64(max(1, end.Seq-min(first, end.Seq))))
 	}
 	return lag

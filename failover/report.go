@@ -190,7 +190,7 @@ func (t *Term) Status() Status {
 	if s.Master != "" {
 		s.Lease = t.permit.left().Seconds()
 		lag := t.log.Lag()
-		s.Peer.LagMessages, s.Peer.LagBytes, s.Peer.Copying = lag.Records, lag.Bytes, lag.Copying
+		s.Peer.LagMessages, s.Peer.LagBytes, s.Peer.LagAbout, s.Peer.Copying = lag.Records, lag.Bytes, lag.About, lag.Copying
 		if s.Lease < 0 {
 			s.Lease = -1
 		}

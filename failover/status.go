@@ -50,7 +50,8 @@ type PeerStatus struct {
 	Flushed     uint64    `json:"flushed"`      // up to this Seq it said that it is safe there
 	LagMessages uint64    `json:"lag_messages"` // records that it lacks, seen from the master
 	LagBytes    int64     `json:"lag_bytes"`
-	Copying     bool      `json:"copying"` // it gets a copy of the journal: until that is whole it lacks all
+	LagAbout    bool      `json:"lag_about"` // lag_bytes is an estimate: the master has been started since
+	Copying     bool      `json:"copying"`   // it gets a copy of the journal: until that is whole it lacks all
 }
 
 // RegisterStatus is about the register.
@@ -111,7 +112,12 @@ func (p *PeerStatus) text(master bool) string {
 	case !master:
 		return p.Node + ", connected" + since(p.Since)
 	}
-	text := fmt.Sprintf("%s, connected%s, flushed %d, lacks %d records, %d octets", p.Node, since(p.Since), p.Flushed, p.LagMessages, p.LagBytes)
+	about := ""
+	if p.LagAbout {
+		about = "about "
+	}
+	text := fmt.Sprintf("%s, connected%s, flushed %d, lacks %d records, %s%d octets",
+		p.Node, since(p.Since), p.Flushed, p.LagMessages, about, p.LagBytes)
 	if p.Copying {
 		text += ", until its copy of the journal is whole"
 	}

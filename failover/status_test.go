@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"baton/journal/memfs"
 )
 
 // printed is what a line of the status says; empty: there is none.
@@ -50,5 +52,28 @@ func TestStatusOfWhoIsInSync(t *testing.T) {
 				t.Errorf("who asks what a promotion would lose is told %v", err)
 			}
 		})
+	}
+}
+
+// What a standby lacks of before its master was started is not known to the octet, and not said so.
+func TestStatusOfAnEstimate(t *testing.T) {
+	t.Parallel()
+	before := newNode(t, "a")
+	before.append(1, 50, 300)
+	if lag := before.log.Lag(); lag.Records != 50 || lag.About {
+		t.Errorf("the lag is %+v, all of this process", lag)
+	}
+	before.flush()
+	l := newLone(t, &plainRegister{changed: make(chan struct{})}, func(o *NodeOptions) { o.Journal.FS = before.disk.CrashClone(memfs.All) })
+	<-l.broker.serves
+	s := l.Status()
+	if s.Peer.LagMessages != 51 || !s.Peer.LagAbout {
+		t.Errorf("a standby lacks %+v, most of it of the process before", s.Peer)
+	}
+	s.Peer.Node, s.Peer.Linked, s.Peer.LagBytes = "b", true, 15000
+	for about, want := range map[bool]string{false: ", lacks 51 records, 15000 octets", true: ", lacks 51 records, about 15000 octets"} {
+		if s.Peer.LagAbout = about; !strings.HasSuffix(printed(t, s, "peer"), want) {
+			t.Errorf("it says %q, want %q", printed(t, s, "peer"), want)
+		}
 	}
 }
