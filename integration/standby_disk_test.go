@@ -138,6 +138,9 @@ func flipAndReplace(t *testing.T, p *busyPair, standby int) {
 	if err := p.nodes[standby].Wait(within(t)); !errors.As(err, &exit) || exit.Code != 1 || !strings.Contains(exit.Log, "journal corrupt: "+file) {
 		t.Errorf("with a bit flipped in %s the node ended so: %v", file, err)
 	}
+	if !strings.Contains(exit.Log, "move the directory away and start this node with an empty one") || strings.Contains(exit.Log, "restore the file") {
+		t.Errorf("of what helps it says %s", exit.Log)
+	}
 	said, err = exec.Command(binary, "journal", "repair", "--quarantine", "--data", data).CombinedOutput()
 	if err == nil || !strings.Contains(string(said), "is of a node of a pair") {
 		t.Errorf("the journal of one of a pair was repaired: %s, %v", said, err)

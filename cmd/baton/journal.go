@@ -34,7 +34,7 @@ func journalTool(use, short string, run func(cmd *cobra.Command, dir string) err
 			if err != nil {
 				return err
 			}
-			return run(cmd, dir)
+			return advise(dir, run(cmd, dir))
 		},
 	}
 	cmd.Flags().StringVar(&data, "data", "", "data `DIR` of the broker (default ./baton-data, or BATON_DATA_DIR), or a directory divergent-EPOCH-SEQ or surplus-EPOCH-SEQ in it")
@@ -77,7 +77,7 @@ func printReport(out io.Writer, dir string, r journal.Report) error {
 		fmt.Fprintf(out, "%d bytes after the last whole batch are torn: what a crash left; the next start cuts them\n", r.TornBytes)
 	}
 	for _, damage := range r.Damage {
-		fmt.Fprintln(out, damage)
+		fmt.Fprintln(out, advise(dir, damage))
 	}
 	if len(r.Damage) > 0 {
 		return fmt.Errorf("journal %s is damaged (places: %d)", dir, len(r.Damage))

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"baton/failover"
@@ -39,12 +41,39 @@ checkpoint, are moved into a new directory below DIR/quarantine, together with t
 // notOfAPair refuses the data directory of a node: its journal may be named in the register as one that holds everything, and
 // would be so still with records missing.
 func notOfAPair(data string) error {
-	if _, found, _ := failover.LoadPair(nil, data, ""); !found {
+	if !isOfAPair(data) {
 		return nil
 	}
-	return fmt.Errorf("%s is of a node of a pair, and what is lost here may be whole on the other node: move the directory away and start this node "+
-		"with an empty one, it gets a copy. If the other node has nothing any more, take the file pair out of the directory, repair, "+
-		"start this node and promote it with --accept-loss", data)
+	return fmt.Errorf("%s is of a node of a pair: %s", data, helpOfAPair)
+}
+
+// isOfAPair says that a data directory is that of a node of a pair, as far as it can be read.
+func isOfAPair(data string) bool {
+	_, found, _ := failover.LoadPair(nil, data, "")
+	return found
+}
+
+// helpOfAPair is what an operator can do about a damaged journal of one of a pair.
+const helpOfAPair = "if the other node serves, or served last, it has all that was acknowledged: move the directory away and start this node " +
+	"with an empty one, it gets a copy. If the other node has nothing any more, take the file pair out of the directory, " +
+	"see what `baton journal repair` can save, start this node and promote it with --accept-loss"
+
+// A damaged error is of a journal of one of a pair, which by itself knows of no pairs: whatever it advises, another thing helps.
+type damaged struct {
+	error
+	hint string
+}
+
+func (d damaged) Error() string { return strings.ReplaceAll(d.error.Error(), d.hint, helpOfAPair) }
+func (d damaged) Unwrap() error { return d.error }
+
+// advise has an error of the journal in dir say what helps there. What a node has moved aside no other one has.
+func advise(dir string, err error) error {
+	var damage *journal.CorruptError
+	if data := filepath.Dir(dir); !errors.As(err, &damage) || dir != journalDir(data) || !isOfAPair(data) {
+		return err
+	}
+	return damaged{err, damage.Hint}
 }
 
 // printRepairs also says how far it came when there was an error.

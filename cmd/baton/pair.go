@@ -69,7 +69,7 @@ func servePair(ctx context.Context, cfg config.Config, stdout, stderr io.Writer)
 	}
 	o.Listener, o.Register, o.Door, o.NewBroker = peer, register, door, p.newBroker
 	p.node = failover.NewNode(o)
-	return p.run(ctx, door)
+	return advise(o.Journal.Dir, p.run(ctx, door))
 }
 
 // doorOptions says the configuration in the words of package failover, as the next two do.
