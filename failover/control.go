@@ -18,7 +18,7 @@ import (
 // An Operator is what can be asked of a running node. [Node] is one.
 type Operator interface {
 	Status() Status
-	// Switchover makes the standby the master. It returns when that has happened, or why it cannot.
+	// Switchover makes the standby the master. It returns when that serves clients, or why it does not.
 	Switchover(ctx context.Context) error
 	// Promote makes this node the master though it may not know all that was acknowledged (R11). Without acceptLoss it only
 	// says what may be lost, in its error.

@@ -426,6 +426,7 @@ func (t *Term) speaks(l *numberedLink) {
 	t.linkMu.Lock()
 	defer t.linkMu.Unlock()
 	if t.link == l {
+		signal(t.n.served)
 		t.n.opt.Door.Silent(false)
 		l.quiet.Reset(t.quietTime())
 	}

@@ -68,6 +68,7 @@ type Node struct {
 	incoming  chan net.Conn // from the other node, or who says so
 	opened    chan struct{}
 	opening   sync.Once
+	served    chan struct{} // has one when the master that this node follows has said that it serves
 	strangers warner
 	twins     warner
 
@@ -91,7 +92,7 @@ func NewNode(o NodeOptions) *Node {
 	if o.HandOver == 0 {
 		o.HandOver = o.Terms.HoldTimeout
 	}
-	return &Node{opt: o, logger: o.Logger.Named("failover"), incoming: make(chan net.Conn), opened: make(chan struct{})}
+	return &Node{opt: o, logger: o.Logger.Named("failover"), incoming: make(chan net.Conn), opened: make(chan struct{}), served: make(chan struct{}, 1)}
 }
 
 // Advertise is where this node serves clients.
@@ -231,13 +232,36 @@ func (n *Node) status() Status {
 	return s
 }
 
-// Switchover makes the standby the master. It returns when this node has handed over, or why it did not.
+// heirPatience is how long a switchover waits at the most until the new master serves clients, which takes a fraction of a second.
+const heirPatience = 10 * time.Second
+
+// Switchover makes the standby the master. It returns when that serves clients, or why it does not.
 func (n *Node) Switchover(ctx context.Context) error {
 	t, err := n.current()
 	if err != nil {
 		return err
 	}
-	return t.switchover(ctx)
+	select {
+	case <-n.served: // by another master, before this one
+	default:
+	}
+	if err := t.switchover(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, heirPatience)
+	defer cancel()
+	return n.awaitHeir(ctx)
+}
+
+// awaitHeir waits until the node that this one has handed over to says that it serves clients.
+func (n *Node) awaitHeir(ctx context.Context) error {
+	select {
+	case <-n.served:
+		return nil
+	case <-ctx.Done():
+		return errors.New("this node has handed over, and has not heard yet that the other one serves clients: " +
+			"baton failover status says there whether it does")
+	}
 }
 
 // Promote makes this node the master even if it may lack what was acknowledged (R11). Without acceptLoss the error says what

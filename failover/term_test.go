@@ -597,7 +597,7 @@ func (b slowBroker) Recover(ctx context.Context, log *Log, name string, epoch ui
 	return b.quietBroker.Recover(ctx, log, name, epoch)
 }
 
-// A door leads to a master that serves. One that does not yet might lead clients here, and so on for ever.
+// A door leads to a master that serves, and a switchover waits for that. One that does not yet might lead clients here, and so on for ever.
 func TestDoorWaitsForAMasterThatServes(t *testing.T) {
 	t.Parallel()
 	may := make(chan struct{})
@@ -607,18 +607,30 @@ func TestDoorWaitsForAMasterThatServes(t *testing.T) {
 	})
 	master := p.awaitMaster()
 	p.awaitDuplex(master)
-	if err := p.nodes[master].Switchover(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	switched := make(chan error, 1)
+	go func() { switched <- p.nodes[master].Switchover(t.Context()) }()
 	p.awaitRole(1-master, Activating)
 	p.awaitRole(master, Standby)
 	p.awaitPromise(1 - master)
+	select {
+	case err := <-switched:
+		t.Fatalf("the switchover is over, and nobody serves: %v", err)
+	default:
+	}
+	late, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := p.nodes[master].awaitHeir(late); err == nil || !strings.Contains(err.Error(), "has handed over, and has not heard yet") {
+		t.Errorf("of a master that does not serve in time it is said: %v", err)
+	}
 	w, speaks := p.nodes[master].opt.Door.look()
 	if w.address != p.options[1-master].Advertise || speaks == nil {
 		t.Fatalf("the door leads to %q, at once: %t", w.address, speaks == nil)
 	}
 	close(may)
 	<-speaks
+	if err := <-switched; err != nil {
+		t.Error(err)
+	}
 	if got := p.awaitMaster(); got != 1-master {
 		t.Errorf("node %d serves", got)
 	}

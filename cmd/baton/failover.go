@@ -69,7 +69,8 @@ func failoverStatusCommand() *cobra.Command {
 func failoverSwitchoverCommand() *cobra.Command {
 	return failoverTool("switchover", "Make the standby the master, without loss",
 		`Make the standby the master. Ask the master's node. Nothing is lost and nothing is doubled: the master stops taking messages,
-waits until the standby has everything, and hands over. Clients that know both brokers go on after a fraction of a second.`,
+waits until the standby has everything, and hands over. Clients that know both brokers go on after a fraction of a second. The
+command ends when the new master serves them, or says that this was not heard within 10 s.`,
 		func(ctx context.Context, cmd *cobra.Command, node *failover.Control) error {
 			if err := node.Switchover(ctx); err != nil {
 				return err
