@@ -47,7 +47,7 @@ func (t *Term) meet() {
 		case probe:
 			// The answer must be there before the promise to a silent master is over, and half of the time for it is left.
 			t.seekPeer((t.n.opt.Terms.Lease + t.n.opt.Terms.Bias) / 2)
-		case !t.lonely():
+		case !t.lonely(), t.rests():
 			absent.lasts(time.Now(), "")
 		default:
 			t.missPeer(&absent, t.seekPeer(0))
@@ -65,6 +65,13 @@ func (t *Term) lonely() (lonely bool) {
 	defer t.linkMu.Unlock()
 	// What an old connection still does to the journal comes first: the next HELLO tells of it.
 	return lonely && t.link == nil && !slices.ContainsFunc(t.masters, func(l *numberedLink) bool { return !isClosed(l.ended) })
+}
+
+// rests says that the last copy of the journal found no room on the disk, and the next one is not due yet.
+func (t *Term) rests() bool {
+	t.linkMu.Lock()
+	defer t.linkMu.Unlock()
+	return time.Now().Before(t.redial.due)
 }
 
 // missPeer logs once that the other node cannot be reached, when that has lasted.
@@ -293,7 +300,15 @@ func (t *Term) runLink(l *numberedLink) *Broken {
 		l.Close()
 		return &Broken{Ending: Invalid, Err: err}
 	}
-	return l.Run(l.ctx, stream)
+	broken := l.Run(l.ctx, stream)
+	full := isFull(broken)
+	t.linkMu.Lock()
+	t.redial.room(!full, time.Now())
+	t.linkMu.Unlock()
+	if full {
+		t.refusedBy(noRoomForCopy)
+	}
+	return broken
 }
 
 // idle is the Stream between two nodes of which neither is master: signals alone.

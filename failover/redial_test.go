@@ -35,3 +35,18 @@ func TestRedial(t *testing.T) {
 		t.Errorf("after one that was of use it is due after %v", got)
 	}
 }
+
+// A copy for which there is no room is begun more and more seldom, and nothing else is.
+func TestRedialForWantOfRoom(t *testing.T) {
+	t.Parallel()
+	var r redial
+	now := time.Unix(1000, 0)
+	for _, want := range []int{2, 4, 8, 16, 32, 60, 60} {
+		if r.room(false, now); r.due.Sub(now) != time.Duration(want)*time.Second || r.ended(time.Hour) {
+			t.Errorf("the next copy is due after %v, want %d s", r.due.Sub(now), want)
+		}
+	}
+	if r.room(true, now); r.due.After(now) || !r.ended(time.Hour) {
+		t.Error("a copy is waited for that had room")
+	}
+}

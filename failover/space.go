@@ -122,6 +122,12 @@ func (t *Term) watchSpace() {
 	}
 }
 
+// isFull says that there was no room on the disk.
+func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
+
+// noRoomForCopy is what a node waits for whose disk does not take what the master sends.
+const noRoomForCopy = "its disk has no room for a copy of the master's journal: make room. It is tried again by itself, within a minute"
+
 // roomRetry is how often a file is tried to be written for which there is no room.
 const roomRetry = 250 * time.Millisecond
 
@@ -130,7 +136,7 @@ const roomRetry = 250 * time.Millisecond
 func (t *Term) writable() error {
 	for told := false; ; told = true {
 		err := t.log.Remember(func(*Pair) {})
-		if !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
+		if !isFull(err) {
 			return err
 		}
 		if !told {

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"baton/journal"
+	"baton/journal/memfs"
 )
 
 // alarms are those that actions begin, and end with a minus.
@@ -259,4 +261,40 @@ func TestFullDiskOfWhoIsAlone(t *testing.T) {
 		t.Errorf("node %d serves", got)
 	}
 	awaitNoAlarm(t, p.nodes[master], AlarmDiskFull.String())
+}
+
+// A standby without room for a copy of its master's journal says so, does not begin one after the other, and goes on by itself when there
+// is room.
+func TestCopyWithoutRoom(t *testing.T) {
+	t.Parallel()
+	p := newTwosome(t)
+	master := p.awaitMaster()
+	p.awaitDuplex(master)
+	standby := 1 - master
+	p.awaitRole(standby, Standby)
+	begun := make(chan time.Time, 64)
+	p.disks[standby].OnCall(func(c memfs.Call) error {
+		if c.Op != "Create" || !strings.HasPrefix(c.Name, "data/journal.sync/") {
+			return nil
+		}
+		begun <- time.Now()
+		return syscall.ENOSPC
+	})
+	if err := p.nodes[standby].Resync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	first := <-begun
+	for late := time.Now().Add(30 * time.Second); p.nodes[standby].Status().Waits != noRoomForCopy; time.Sleep(time.Millisecond) { // nothing tells of it
+		if time.Now().After(late) {
+			t.Fatalf("it says %+v", p.nodes[standby].Status())
+		}
+	}
+	if again := (<-begun).Sub(first); again < roomSoon {
+		t.Errorf("the next copy was begun after %v", again)
+	}
+	p.disks[standby].OnCall(nil)
+	p.awaitRole(standby, Standby)
+	if waits := p.nodes[standby].Status().Waits; waits != "" {
+		t.Errorf("with room it waits: %q", waits)
+	}
 }

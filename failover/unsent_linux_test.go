@@ -68,7 +68,7 @@ func TestWhoWaitsForRoomIsNotGivenUp(t *testing.T) {
 	const enough = 10 // of 300 ms: Linux answers no more often than every 500 ms that there is no room
 	looks := 0
 	awaitSilence(ctx, 300*time.Millisecond, func() bool {
-		if isFull(t, client) {
+		if takesNothing(t, client) {
 			if looks++; looks == enough {
 				end()
 			}
@@ -84,8 +84,8 @@ func TestWhoWaitsForRoomIsNotGivenUp(t *testing.T) {
 	}
 }
 
-// isFull says that the other end takes nothing more.
-func isFull(t *testing.T, conn *net.TCPConn) (full bool) {
+// takesNothing says that the other end takes nothing more.
+func takesNothing(t *testing.T, conn *net.TCPConn) (full bool) {
 	t.Helper()
 	raw, err := conn.SyscallConn()
 	if err != nil {
