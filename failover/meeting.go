@@ -119,6 +119,7 @@ func (t *Term) seekPeer(within time.Duration) (err error) {
 	t.linkMu.Lock()
 	dead := refused == 2 && t.closed && t.link == nil
 	t.linkMu.Unlock()
+	t.refusedBy("") // who has refused is not there
 	t.handle(Event{Kind: OnUnreached, Dead: dead})
 	return err
 }
@@ -211,6 +212,7 @@ func (t *Term) linked(link *Link) {
 	l.number = t.links
 	t.link, t.closed = l, false
 	t.met(hello)
+	t.refusedBy("") // it will say so again
 	t.n.meets.Store(new(link.Host()))
 	t.linkMu.Unlock()
 	if old != nil {

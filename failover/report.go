@@ -378,6 +378,7 @@ func (t *Term) resync() error {
 		_, _, silent = s.Seen()
 		if role = s.Role(); role < Candidate && !silent {
 			t.log.Resync()
+			t.refusedBy("")
 		}
 	})
 	switch {
@@ -390,6 +391,7 @@ func (t *Term) resync() error {
 	}
 	t.linkMu.Lock()
 	l := t.link
+	t.redial.due = time.Time{} // it may be that there is room by now
 	t.linkMu.Unlock()
 	if l != nil {
 		l.Close()

@@ -149,3 +149,54 @@ func TestLasting(t *testing.T) {
 		t.Errorf("told %s, want %s", got, want)
 	}
 }
+
+// What a master has refused a node for is not said any more when that has lost its meaning: the node is to get a copy, the master is
+// gone, or has let the node in again.
+func TestRefusalIsForgotten(t *testing.T) {
+	t.Parallel()
+	const refusal = "the master refuses this node"
+	t.Run("resync", func(t *testing.T) {
+		t.Parallel()
+		n := newLone(t, muteRegister{}, nil)
+		n.term(t).refusedBy(refusal)
+		if err := n.Resync(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if waits := n.Status().Waits; waits == refusal {
+			t.Errorf("waits: %q", waits)
+		}
+	})
+	t.Run("nobody is there", func(t *testing.T) {
+		t.Parallel()
+		n := newLone(t, muteRegister{}, nil)
+		n.term(t).refusedBy(refusal)
+		awaitNoRefusal(t, n.Node, refusal)
+	})
+	t.Run("another connection", func(t *testing.T) {
+		t.Parallel()
+		p := newTwosome(t, func(o *NodeOptions) { o.Register, o.Terms.Bootstrap = muteRegister{}, time.Hour })
+		for late := time.Now().Add(30 * time.Second); !p.nodes[0].Status().Peer.Linked; time.Sleep(time.Millisecond) { // nothing tells of it
+			if time.Now().After(late) {
+				t.Fatal("the nodes do not meet")
+			}
+		}
+		term, err := p.nodes[0].current()
+		if err != nil {
+			t.Fatal(err)
+		}
+		term.refusedBy(refusal)
+		term.linkMu.Lock()
+		term.link.Close()
+		term.linkMu.Unlock()
+		awaitNoRefusal(t, p.nodes[0], refusal)
+	})
+}
+
+func awaitNoRefusal(t *testing.T, n *Node, refusal string) {
+	t.Helper()
+	for late := time.Now().Add(20 * time.Second); n.Status().Waits == refusal; time.Sleep(time.Millisecond) { // nothing tells of it
+		if time.Now().After(late) {
+			t.Fatalf("it still waits because %q", refusal)
+		}
+	}
+}
