@@ -521,6 +521,17 @@ func (l *Log) retain() {
 // everything is a leeway that no log uses up.
 const everything = math.MaxInt64
 
+// joined has what follows a Seq retained for the other node, which goes on there: no copy is sent to it, though the Sender of one may
+// not have ended.
+func (l *Log) joined(seq uint64) {
+	l.mu.Lock()
+	if l.peer = seq; l.grantee != nil {
+		l.leeway, l.grantee = 0, nil
+	}
+	l.mu.Unlock()
+	l.retain()
+}
+
 // copying has all retained from a Seq on that comes while a Sender sends a snapshot, until the newest that does has sent it or ends.
 func (l *Log) copying(s *Sender, from uint64) {
 	l.mu.Lock()

@@ -239,6 +239,26 @@ func TestSnapshotIsGrantedToTheNewestSender(t *testing.T) {
 	}
 }
 
+// A standby that goes on where its journal ends gets no copy, though the connection before, over which one was sent, has not ended.
+func TestLagOfAStandbyThatNeedsNoCopyAnyMore(t *testing.T) {
+	t.Parallel()
+	n := trimmable(t)
+	n.log.Trim(n.log.Last())
+	n.log.Commit(n.log.Last())
+	firstAfter(n)
+	older := sendsSnapshot(t, n.log)
+	defer older.Close()
+	pair := n.log.Pair()
+	newer := NewSender(n.log, 1, Hello{Cluster: pair.Cluster, Lineage: pair.Lineage, End: n.log.End()}, SenderOptions{OnSignal: func(Signal) {}})
+	defer newer.Close()
+	if plan := newer.Plan(); plan == nil || plan.Snapshot || plan.Refused != "" {
+		t.Fatalf("the plan is %+v", plan)
+	}
+	if lag := n.log.Lag(); lag != (Lag{}) {
+		t.Errorf("a standby that has everything lacks %+v", lag)
+	}
+}
+
 // sendsSnapshot is a Sender that has begun to send a snapshot.
 func sendsSnapshot(t *testing.T, log *Log) *Sender {
 	t.Helper()

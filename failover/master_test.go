@@ -415,6 +415,9 @@ func TestReseedWithoutTheStandby(t *testing.T) {
 			l.on(Event{Kind: OnPromote})
 			l.is(StoodDown)
 			l.insync("a", "b")
+			if !l.register.Record.Forced {
+				t.Error("nobody is told that what the other node may have acknowledged since is lost")
+			}
 		})
 	}
 }

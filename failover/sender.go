@@ -76,6 +76,9 @@ func NewSender(log *Log, epoch uint32, peer Hello, opt SenderOptions) *Sender {
 	if !peer.Resync {
 		s.shared = min(peer.End.Seq, log.Last())
 	}
+	if log.Durable() < s.shared {
+		log.j().Sync()
+	}
 	s.free.Store(opt.OnSnapshot == nil)
 	log.want(func(b *buffer) { b.streams++ })
 	s.mayTell()
@@ -88,18 +91,13 @@ func (s *Sender) mayTell() bool {
 	switch {
 	case s.plan != nil:
 		return true
-	case s.log.Pair().Lineage.Last().Epoch < s.epoch:
-		return false
-	}
-	if j := s.log.j(); j.Durable() < s.shared {
-		j.Sync()
+	case s.log.Pair().Lineage.Last().Epoch < s.epoch, s.log.Durable() < s.shared:
 		return false
 	}
 	s.plan = new(planFor(s.log.history(), &s.peer))
 	s.at, s.refused = s.plan.From, s.plan.Refused != ""
 	if !s.plan.Snapshot && !s.refused {
-		s.log.passed(s.at.Seq) // what follows is kept for the peer
-		s.log.retain()
+		s.log.joined(s.at.Seq)
 	}
 	return true
 }

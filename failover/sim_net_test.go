@@ -368,6 +368,7 @@ func (l *simLink) reap() (any bool) {
 		select {
 		case <-l.link.wake:
 			l.pump()
+			l.t.n.rest()
 			any = true
 		default:
 		}

@@ -445,6 +445,7 @@ func (t *simTerm) reap() (any bool) {
 	for _, do := range todo {
 		if !t.dead {
 			do()
+			t.n.rest()
 		}
 	}
 	if t.dead {
@@ -457,7 +458,9 @@ func (t *simTerm) reap() (any bool) {
 		any = true
 		t.n.s.note("%s has %d durable", t.n.name, seq)
 		t.decide(Event{Kind: OnDurable, Seq: seq})
+		t.n.rest()
 		t.broker.look()
+		t.n.rest()
 	}
 	if fatal != nil {
 		t.fault(fatal)

@@ -311,6 +311,7 @@ func (t *turn) overrule(r *Reading) {
 		t.reckonWith(members)
 		record := t.recordFor(epoch, members...)
 		record.Master, record.Overruled = t.terms.Node, epoch
+		record.Forced = t.held // the other node may have taken over, and acknowledged what this one does not have
 		t.claim(askReseed, record)
 		return
 	}
