@@ -129,7 +129,7 @@ func (d *Door) Relay(address string) { d.lead(&way{address: address}) }
 func (d *Door) Wait() { d.lead(&way{}) }
 
 // Silent says whether nothing is heard of the master that Relay leads to. As long as that is so, who comes waits, and who is
-// there stays.
+// there stays, but for those to whom the master has answered nothing for 10 s.
 func (d *Door) Silent(silent bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -71,6 +71,7 @@ type Log struct {
 	peer      uint64  // everything up to here is durable on the other node
 	leeway    int64   // octets that are retained beyond LogOptions.Retain, for a snapshot to be worth its while
 	grantee   *Sender // of that snapshot; nil: it is sent
+	sender    *Sender // the newest
 
 	retaining sync.Mutex // held while the journal is told what to retain
 }
@@ -521,12 +522,22 @@ func (l *Log) retain() {
 // everything is a leeway that no log uses up.
 const everything = math.MaxInt64
 
-// joined has what follows a Seq retained for the other node, which goes on there: no copy is sent to it, though the Sender of one may
-// not have ended.
-func (l *Log) joined(seq uint64) {
+// sends notes that a Sender is the newest.
+func (l *Log) sends(s *Sender) {
 	l.mu.Lock()
-	if l.peer = seq; l.grantee != nil {
-		l.leeway, l.grantee = 0, nil
+	l.sender = s
+	l.mu.Unlock()
+}
+
+// joined has what follows a Seq retained for the other node, which goes on there: no copy is sent to it, though an older Sender, which
+// sends one, may not have ended. That one changes nothing any more.
+func (l *Log) joined(s *Sender, seq uint64) {
+	l.mu.Lock()
+	if l.sender == s {
+		l.peer = seq
+		if l.grantee != nil {
+			l.leeway, l.grantee = 0, nil
+		}
 	}
 	l.mu.Unlock()
 	l.retain()

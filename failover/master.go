@@ -282,7 +282,7 @@ func (t *turn) members() []Member {
 	if t.inStep() {
 		other = t.linkedMember()
 	}
-	if other == (Member{}) {
+	if other.JournalID == (ID{}) {
 		return []Member{t.me()}
 	}
 	return []Member{t.me(), other}

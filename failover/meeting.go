@@ -67,11 +67,14 @@ func (t *Term) lonely() (lonely bool) {
 	return lonely && t.link == nil && !slices.ContainsFunc(t.masters, func(l *numberedLink) bool { return !isClosed(l.ended) })
 }
 
-// rests says that the last copy of the journal found no room on the disk, and the next one is not due yet.
+// rests says that the last copy of the journal found no room on the disk, and the next one is not due yet. Who is in sync with the
+// journal that it has looks for the other node all the same: it may have to take over.
 func (t *Term) rests() bool {
+	var listed bool
+	t.look(func(s *State) { listed = s.known && s.seen.Record.Lists(s.me()) })
 	t.linkMu.Lock()
 	defer t.linkMu.Unlock()
-	return time.Now().Before(t.redial.due)
+	return !listed && time.Now().Before(t.redial.due)
 }
 
 // missPeer logs once that the other node cannot be reached, when that has lasted.
@@ -303,7 +306,7 @@ func (t *Term) runLink(l *numberedLink) *Broken {
 		return &Broken{Ending: Invalid, Err: err}
 	}
 	broken := l.Run(l.ctx, stream)
-	full := isFull(broken)
+	full := errors.Is(broken, errCopying) && isFull(broken)
 	t.linkMu.Lock()
 	t.redial.room(!full, time.Now())
 	t.linkMu.Unlock()
@@ -403,8 +406,15 @@ func (t *Term) follow(link uint64, epoch uint32) {
 		for _, before := range earlier { // one at a time changes the journal
 			<-before.ended
 		}
-		return l.admit(NewReceiver(t.log, ReceiverOptions{
-			OnSignal:  t.mastered(l),
+		var r *Receiver
+		signalled, serves := t.signalled(link), hello.Role != Activating.String()
+		r = NewReceiver(t.log, ReceiverOptions{
+			OnSignal: func(s Signal) {
+				if serves = serves || r.serves(&s); serves && s.Kind == Beacon {
+					t.speaks(l)
+				}
+				signalled(s)
+			},
 			OnCommit:  t.broker.Durable,
 			OnReplace: func() error { return t.yield(link) },
 			OnReplaced: func() {
@@ -419,18 +429,8 @@ func (t *Term) follow(link uint64, epoch uint32) {
 				t.handle(Event{Kind: OnPlanned, Link: link, Seq: end.Seq, Epoch: epoch, Cluster: cluster})
 				return l.ctx.Err()
 			},
-		}))
-	}
-}
-
-// mastered gives the member what came from a master.
-func (t *Term) mastered(l *numberedLink) func(Signal) {
-	signalled := t.signalled(l.number)
-	return func(s Signal) {
-		if s.Kind == Beacon && s.Seq > 0 { // something is committed: it serves
-			t.speaks(l)
-		}
-		signalled(s)
+		})
+		return l.admit(r)
 	}
 }
 

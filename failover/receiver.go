@@ -14,6 +14,8 @@ var (
 	ErrRefused = errors.New("the master refuses this node")
 	// ErrReplaced is wrapped when a snapshot has taken the place of the journal, which ends the connection.
 	ErrReplaced = errors.New("the journal was replaced by a snapshot of the master's")
+	// errCopying is wrapped when the snapshot that comes cannot be stored.
+	errCopying = errors.New("store a copy of the master's journal")
 	// ErrStale is wrapped when a frame came of an epoch below the one promised (R7).
 	ErrStale = errors.New("the peer is of an epoch that is over")
 )
@@ -144,6 +146,13 @@ func (r *Receiver) acceptSignal(f frame) error {
 	return nil
 }
 
+// serves says that the master tells, with a BEACON, that the beginning of its epoch is committed: it serves clients from then on. It is
+// for OnSignal alone.
+func (r *Receiver) serves(s *Signal) bool {
+	began := r.plan.Lineage.Last() // none before the plan
+	return s.Kind == Beacon && r.epoch != 0 && s.Epoch == began.Epoch && s.Seq >= began.First
+}
+
 func (r *Receiver) acceptFrame(f frame) (commit uint64, err error) {
 	switch {
 	case f.epoch < r.log.promised.Load(): // promised just now
@@ -182,7 +191,7 @@ func (r *Receiver) acceptPlan(f frame) (err error) {
 	r.plan, r.epoch = p, f.epoch
 	if p.Snapshot {
 		r.importer, err = r.log.receive(p.From)
-		return err
+		return notCopied(err)
 	}
 	if p.Cut {
 		err = r.log.cut(p.From, p.Surplus, func() error { return r.opt.OnCut(p.From.Seq) })
@@ -220,13 +229,20 @@ func (r *Receiver) begin() {
 	r.log.awake()
 }
 
+func notCopied(err error) error {
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errCopying, err)
+	}
+	return err
+}
+
 func (r *Receiver) acceptPlaced(f frame) error {
 	return eachPlaced(f.payload, func(rec journal.Record) error {
 		if rec.Epoch > r.epoch {
 			return fmt.Errorf("its epoch is %d, that of the master %d", rec.Epoch, r.epoch)
 		}
 		r.placed++
-		return r.importer.Add(rec)
+		return notCopied(r.importer.Add(rec))
 	})
 }
 
@@ -236,7 +252,7 @@ func (r *Receiver) acceptSnapshotEnd(f frame) error {
 		err = fmt.Errorf("the snapshot has %d records, %d came", e.records, r.placed)
 	}
 	if err == nil {
-		err = r.importer.Finish(e.end)
+		err = notCopied(r.importer.Finish(e.end))
 		r.importer = nil
 	}
 	if err == nil {

@@ -80,6 +80,7 @@ func NewSender(log *Log, epoch uint32, peer Hello, opt SenderOptions) *Sender {
 		log.j().Sync()
 	}
 	s.free.Store(opt.OnSnapshot == nil)
+	log.sends(s)
 	log.want(func(b *buffer) { b.streams++ })
 	s.mayTell()
 	return s
@@ -97,7 +98,7 @@ func (s *Sender) mayTell() bool {
 	s.plan = new(planFor(s.log.history(), &s.peer))
 	s.at, s.refused = s.plan.From, s.plan.Refused != ""
 	if !s.plan.Snapshot && !s.refused {
-		s.log.joined(s.at.Seq)
+		s.log.joined(s, s.at.Seq)
 	}
 	return true
 }

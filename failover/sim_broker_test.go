@@ -69,7 +69,7 @@ func (b *simBroker) look() {
 		return
 	}
 	if err := b.apply(b.commit); err != nil {
-		b.t.fault(err)
+		b.broke(err)
 		return
 	}
 	b.tend()
@@ -90,6 +90,13 @@ func (b *simBroker) receipt(valid func() bool) {
 	for len(b.waiting) > 0 && b.waiting[0].seq <= upto && valid() {
 		b.t.n.s.clients.receipted(b.t, b.waiting[0])
 		b.waiting = b.waiting[1:]
+	}
+}
+
+// broke is for a log that cannot be read, unless the process has died meanwhile.
+func (b *simBroker) broke(err error) {
+	if !b.t.gone() {
+		b.t.fault(err)
 	}
 }
 
@@ -206,7 +213,7 @@ func (b *simBroker) recover(epoch uint32) {
 		return
 	}
 	if err := b.apply(b.t.log.Last()); err != nil {
-		b.t.fault(err)
+		b.broke(err)
 		return
 	}
 	b.epoch, b.given = epoch, map[int]bool{}

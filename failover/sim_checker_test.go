@@ -39,14 +39,28 @@ func (c *simChecker) init(s *sim) {
 	}
 }
 
-// forced is told of each change of the register.
+// forced is told of each change of the register. Where a master has written it anew, and nobody has been one after it, nothing is lost.
 func (c *simChecker) forced(r *Record) {
-	if r.Forced && r.Epoch > c.overruled {
+	if r.Forced && r.Overruled == r.Epoch && r.Epoch > c.overruled && !c.anew(r) {
 		c.overruled, c.amnesty = r.Epoch, true
 		for _, n := range c.s.nodes {
 			n.spoilt = false
 		}
 	}
+}
+
+// anew says that a record is of the newest master that there was.
+func (c *simChecker) anew(r *Record) bool {
+	t := c.s.nodes[slices.Index(nodeNames[:], r.Master)].term
+	if t == nil || !t.owns(r.Nonce) || !t.state.role.IsMaster() {
+		return false
+	}
+	for epoch := range c.activated {
+		if epoch > t.state.epoch {
+			return false
+		}
+	}
+	return true
 }
 
 // void says that what a term does counts for nothing, because another node was promoted with a loss.
@@ -206,7 +220,7 @@ func (c *simChecker) receipts(t *simTerm, r simReceipt) {
 	c.newest = max(c.newest, r.seq)
 	head := c.s.register.head().Record
 	for _, n := range c.s.nodes {
-		if n.term != nil && head.Lists(Member{n.name, ID(n.term.log.ID())}) {
+		if n.term != nil && !n.rolledBack && head.Lists(Member{n.name, ID(n.term.log.ID())}) {
 			c.holds("S2", n.term, r.seq)
 		}
 	}

@@ -272,8 +272,9 @@ func (s *sim) emptyRegister() {
 	}
 }
 
-// reseed is done at the master: where one does not know yet that it is none, at that of the newest epoch. Where there is none, both nodes are started, and it is done at the one that has the most. It waits
-// until no node goes by what it knows of the old register, and until what was asked of that has got lost.
+// reseed is done at the master: where one does not know yet that it is none, at that of the newest epoch. Where there is none, both
+// nodes are started, and it is done at the one that has the most. It waits until no node goes by what it knows of the old register, and
+// until what was asked of that has got lost.
 func (s *sim) reseed() {
 	if s.register.head().Found {
 		return

@@ -131,8 +131,8 @@ const noRoomForCopy = "its disk has no room for a copy of the master's journal: 
 // roomRetry is how often a file is tried to be written for which there is no room.
 const roomRetry = 250 * time.Millisecond
 
-// writable returns when this node can write down what it is, so that the register may be asked to name it as master: nobody else could
-// serve. On a full disk it waits for room.
+// writable returns when this node can write down what it is, before the register is asked to name it as master: nobody else could
+// serve then. On a full disk it waits for room.
 func (t *Term) writable() error {
 	for told := false; ; told = true {
 		err := t.log.Remember(func(*Pair) {})
@@ -140,7 +140,7 @@ func (t *Term) writable() error {
 			return err
 		}
 		if !told {
-			t.logger.Error("the disk is full: this node waits for room before it asks to be the master", zap.Error(err))
+			t.logger.Error("the disk is full: this node waits for room before it is the master", zap.Error(err))
 		}
 		sleep(t.ctx, roomRetry)
 		if t.ctx.Err() != nil {

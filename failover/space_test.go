@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -296,5 +298,128 @@ func TestCopyWithoutRoom(t *testing.T) {
 	p.awaitRole(standby, Standby)
 	if waits := p.nodes[standby].Status().Waits; waits != "" {
 		t.Errorf("with room it waits: %q", waits)
+	}
+}
+
+// Who is in sync with the journal that it has takes over though the copy that is to replace it finds no room, and however long it waits
+// for the next one.
+func TestTakeoverWithoutRoomForACopy(t *testing.T) {
+	t.Parallel()
+	p := newTwosome(t, func(o *NodeOptions) { o.Terms.Block = true })
+	master := p.awaitMaster()
+	for ; !p.inSync(1 - master); time.Sleep(time.Millisecond) { // the standby is started soon, and nothing tells of it
+	}
+	standby := 1 - master
+	p.awaitRole(standby, Standby)
+	p.disks[standby].OnCall(func(c memfs.Call) error {
+		if c.Op == "Create" && strings.HasPrefix(c.Name, "data/journal.sync/") {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	if err := p.nodes[standby].Resync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for late := time.Now().Add(30 * time.Second); p.nodes[standby].Status().Waits != noRoomForCopy; time.Sleep(time.Millisecond) { // nothing tells of it
+		if time.Now().After(late) {
+			t.Fatalf("it says %+v", p.nodes[standby].Status())
+		}
+	}
+	term, err := p.nodes[standby].current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	term.linkMu.Lock()
+	term.redial.due = time.Now().Add(time.Hour)
+	term.linkMu.Unlock()
+	close(p.hold[master])
+	if err := p.stop[master](); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.awaitMaster(); got != standby {
+		t.Errorf("node %d serves", got)
+	}
+}
+
+// inSync says that the register lists a node.
+func (p *twosome) inSync(i int) bool {
+	now, _ := p.register.look()
+	_, listed := now.Record.Member(p.options[i].Terms.Node)
+	return listed
+}
+
+// A node that finds no room for the beginning of its epoch, when the register has named it, waits for that.
+func TestNoRoomForTheEpoch(t *testing.T) {
+	t.Parallel()
+	disk := memfs.New()
+	l := newLone(t, muteRegister{}, func(o *NodeOptions) { o.Journal.FS = disk })
+	term := l.term(t)
+	var refused atomic.Int32
+	disk.OnCall(func(c memfs.Call) error {
+		if c.Op == "Create" && strings.HasPrefix(c.Name, "data/pair") && refused.Add(1) <= 2 {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	if err := term.beginEpoch(1); err != nil {
+		t.Fatal(err)
+	}
+	if got := term.log.Pair().Lineage.Last().Epoch; got != 1 || refused.Load() < 3 {
+		t.Errorf("the lineage ends with epoch %d after %d attempts", got, refused.Load())
+	}
+}
+
+// The epoch of a new master begins after what was on its way into its journal when it became that.
+func TestEpochBeginsAfterWhatIsInHand(t *testing.T) {
+	t.Parallel()
+	p := newTwosome(t, func(o *NodeOptions) { o.Journal.BufferBytes = 64 << 10 })
+	master := p.awaitMaster()
+	term, standby := p.awaitDuplex(master), 1-master
+	room := make(chan struct{})
+	p.disks[standby].OnCall(func(c memfs.Call) error {
+		if c.Op == "Datasync" && strings.HasPrefix(c.Name, "data/journal/") {
+			<-room
+		}
+		return nil
+	})
+	before := term.log.Last()
+	var appended sync.WaitGroup
+	defer appended.Wait()
+	appended.Go(func() {
+		for range 5 {
+			end := term.log.End()
+			if term.log.Append([]journal.Record{{Seq: end.Seq + 1, Epoch: end.Epoch, Type: 1, Body: make([]byte, 50<<10)}}) != nil {
+				return
+			}
+			term.log.Sync()
+		}
+	})
+	for late := time.Now().Add(30 * time.Second); !p.storesNothing(standby); time.Sleep(time.Millisecond) { // nothing tells of it
+		if time.Now().After(late) {
+			t.Fatalf("the standby goes on: %+v", p.nodes[standby].Status())
+		}
+	}
+	promoted := make(chan error, 1)
+	go func() { promoted <- p.nodes[standby].Promote(t.Context(), true) }()
+	p.awaitRole(standby, Activating)
+	close(room)
+	if err := <-promoted; err != nil {
+		t.Fatal(err)
+	}
+	if got := p.awaitMaster(); got != standby {
+		t.Fatalf("node %d serves", got)
+	}
+	leads, err := p.nodes[standby].current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := leads.log.Pair().Lineage.Last()
+	last, err := leads.log.j().PositionAt(began.First - 1)
+	if first, also := leads.log.j().PositionAt(began.First); errors.Join(err, also) != nil || first.Epoch != began.Epoch || last.Epoch >= began.Epoch {
+		t.Errorf("epoch %d begins with seq %d, which is of epoch %d; the one before is of %d (%v)",
+			began.Epoch, began.First, first.Epoch, last.Epoch, errors.Join(err, also))
+	}
+	if began.First <= before+2 {
+		t.Errorf("nothing was in hand: the epoch begins with seq %d, %d were there before", began.First, before)
 	}
 }

@@ -279,7 +279,9 @@ func (t *turn) wasMaster(r *Record) bool {
 func (t *turn) succession() Record {
 	r := &t.seen.Record
 	if r.Master == t.terms.Node {
-		return t.recordFor(r.Epoch+1, r.InSync...)
+		next := t.recordFor(r.Epoch+1, r.InSync...)
+		next.Forced = r.Forced // until the next change of the master
+		return next
 	}
 	return t.recordFor(r.Epoch+1, t.me())
 }

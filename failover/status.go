@@ -50,7 +50,7 @@ type PeerStatus struct {
 	Flushed     uint64    `json:"flushed"`      // up to this Seq it said that it is safe there
 	LagMessages uint64    `json:"lag_messages"` // records that it lacks, seen from the master
 	LagBytes    int64     `json:"lag_bytes"`
-	LagAbout    bool      `json:"lag_about"` // lag_bytes is an estimate: the master has been started since
+	LagAbout    bool      `json:"lag_about"` // lag_bytes is an estimate: some of it is older than the master's process, or than what that remembers
 	Copying     bool      `json:"copying"`   // it gets a copy of the journal: until that is whole it lacks all
 }
 

@@ -363,7 +363,7 @@ func (t *Term) lead(epoch uint32) error {
 	}
 	err := t.log.Flush(t.serving)
 	if err == nil {
-		err = t.log.Begin(epoch)
+		err = t.beginEpoch(epoch)
 	}
 	if err == nil {
 		cluster := t.log.Pair().Cluster
@@ -383,6 +383,20 @@ func (t *Term) lead(epoch uint32) error {
 	defer clients.Close()
 	t.handle(Event{Kind: OnActivated})
 	return t.broker.Serve(t.serving, clients)
+}
+
+// beginEpoch is Log.Begin, as soon as there is room for it.
+func (t *Term) beginEpoch(epoch uint32) error {
+	for {
+		err := t.log.Begin(epoch)
+		if isFull(err) {
+			err = t.writable()
+			if err == nil {
+				continue
+			}
+		}
+		return err
+	}
 }
 
 // appended is the log's OnAppended.

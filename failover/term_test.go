@@ -612,6 +612,7 @@ func TestDoorWaitsForAMasterThatServes(t *testing.T) {
 	p.awaitRole(1-master, Activating)
 	p.awaitRole(master, Standby)
 	p.awaitPromise(1 - master)
+	p.awaitBeacons(1-master, 2) // that something is committed, which is none of its own
 	select {
 	case err := <-switched:
 		t.Fatalf("the switchover is over, and nobody serves: %v", err)
@@ -633,6 +634,27 @@ func TestDoorWaitsForAMasterThatServes(t *testing.T) {
 	}
 	if got := p.awaitMaster(); got != 1-master {
 		t.Errorf("node %d serves", got)
+	}
+}
+
+// awaitBeacons waits until the other node has answered so many beacons of this one after something was committed.
+func (p *twosome) awaitBeacons(i, count int) {
+	p.t.Helper()
+	term, err := p.nodes[i].current()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var lease time.Duration
+	for late := time.Now().Add(30 * time.Second); count > 0; time.Sleep(time.Millisecond) { // nothing tells of it
+		term.look(func(s *State) {
+			if s.commit > 0 && s.peer.lease > lease {
+				lease = s.peer.lease
+				count--
+			}
+		})
+		if time.Now().After(late) {
+			p.t.Fatalf("node %d: %+v", i, p.nodes[i].Status())
+		}
 	}
 }
 

@@ -70,7 +70,7 @@ func (d damaged) Unwrap() error { return d.error }
 // advise has an error of the journal in dir say what helps there. What a node has moved aside no other one has.
 func advise(dir string, err error) error {
 	var damage *journal.CorruptError
-	if data := filepath.Dir(dir); !errors.As(err, &damage) || dir != journalDir(data) || !isOfAPair(data) {
+	if data := filepath.Dir(dir); !errors.As(err, &damage) || damage.Hint == "" || dir != journalDir(data) || !isOfAPair(data) {
 		return err
 	}
 	return damaged{err, damage.Hint}
