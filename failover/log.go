@@ -71,7 +71,7 @@ type Log struct {
 	peer      uint64  // everything up to here is durable on the other node
 	leeway    int64   // octets that are retained beyond LogOptions.Retain, for a snapshot to be worth its while
 	grantee   *Sender // of that snapshot; nil: it is sent
-	sender    *Sender // the newest
+	sender    *Sender // the newest; nil: it has ended
 
 	retaining sync.Mutex // held while the journal is told what to retain
 }
@@ -529,6 +529,15 @@ func (l *Log) sends(s *Sender) {
 	l.mu.Unlock()
 }
 
+// sendsNot is for a Sender that ends.
+func (l *Log) sendsNot(s *Sender) {
+	l.mu.Lock()
+	if l.sender == s {
+		l.sender = nil
+	}
+	l.mu.Unlock()
+}
+
 // joined has what follows a Seq retained for the other node, which goes on there: no copy is sent to it, though an older Sender, which
 // sends one, may not have ended. That one changes nothing any more.
 func (l *Log) joined(s *Sender, seq uint64) {
@@ -546,7 +555,9 @@ func (l *Log) joined(s *Sender, seq uint64) {
 // copying has all retained from a Seq on that comes while a Sender sends a snapshot, until the newest that does has sent it or ends.
 func (l *Log) copying(s *Sender, from uint64) {
 	l.mu.Lock()
-	l.leeway, l.grantee, l.peer = everything, s, from
+	if l.sender == s {
+		l.leeway, l.grantee, l.peer = everything, s, from
+	}
 	l.mu.Unlock()
 	l.retain()
 }

@@ -261,7 +261,7 @@ func (r *Receiver) acceptSnapshotEnd(f frame) error {
 	if err == nil {
 		end := r.log.End()
 		covered := r.plan.Covered && end == r.plan.End && end.Seq <= e.end.Seq
-		err = r.log.replace(r.plan.Cluster, r.plan.Lineage, end.Seq > 0 && !covered)
+		err = notCopied(r.log.replace(r.plan.Cluster, r.plan.Lineage, end.Seq > 0 && !covered))
 	}
 	if err == nil {
 		r.opt.OnReplaced()

@@ -36,6 +36,7 @@ func (r *redial) room(was bool, now time.Time) {
 // ended is told how long a connection has lasted, and says whether the next one is due at once.
 func (r *redial) ended(lasted time.Duration) (now bool) {
 	if r.rest > 0 {
+		r.vain++ // for one that does not rest, as it may have to take over
 		return false
 	}
 	if lasted >= livedEnough {

@@ -46,6 +46,9 @@ func TestRedialForWantOfRoom(t *testing.T) {
 			t.Errorf("the next copy is due after %v, want %d s", r.due.Sub(now), want)
 		}
 	}
+	if got := r.wait(); got < dialSeldom/2 {
+		t.Errorf("who may not rest makes the next connection after %v", got)
+	}
 	if r.room(true, now); r.due.After(now) || !r.ended(time.Hour) {
 		t.Error("a copy is waited for that had room")
 	}

@@ -362,6 +362,7 @@ func (s *Sender) Close() {
 		s.snapshot = nil
 		s.log.copiedNot(s)
 	}
+	s.log.sendsNot(s)
 	if s.detach != nil {
 		s.detach()
 	}

@@ -140,7 +140,7 @@ func (t *Term) writable() error {
 			return err
 		}
 		if !told {
-			t.logger.Error("the disk is full: this node waits for room before it is the master", zap.Error(err))
+			t.logger.Error("the disk is full: this node waits for room before it asks to be the master", zap.Error(err))
 		}
 		sleep(t.ctx, roomRetry)
 		if t.ctx.Err() != nil {

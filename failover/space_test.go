@@ -307,7 +307,10 @@ func TestTakeoverWithoutRoomForACopy(t *testing.T) {
 	t.Parallel()
 	p := newTwosome(t, func(o *NodeOptions) { o.Terms.Block = true })
 	master := p.awaitMaster()
-	for ; !p.inSync(1 - master); time.Sleep(time.Millisecond) { // the standby is started soon, and nothing tells of it
+	for late := time.Now().Add(30 * time.Second); !p.inSync(1 - master); time.Sleep(time.Millisecond) { // a change of the register tells nobody here
+		if time.Now().After(late) {
+			t.Fatalf("node %d: %+v", 1-master, p.nodes[1-master].Status())
+		}
 	}
 	standby := 1 - master
 	p.awaitRole(standby, Standby)
@@ -369,6 +372,34 @@ func TestNoRoomForTheEpoch(t *testing.T) {
 	}
 }
 
+// It ends all the same when it is told to.
+func TestNoRoomForTheEpochEnds(t *testing.T) {
+	t.Parallel()
+	disk := memfs.New()
+	l := newLone(t, muteRegister{}, func(o *NodeOptions) { o.Journal.FS = disk })
+	term := l.term(t)
+	refused := make(chan struct{}, 1)
+	disk.OnCall(func(c memfs.Call) error {
+		if c.Op == "Create" && strings.HasPrefix(c.Name, "data/pair") {
+			signal(refused)
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	ended := make(chan error, 1)
+	go func() { ended <- term.beginEpoch(1) }()
+	<-refused
+	term.goodbye()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("it ends with %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("it does not end")
+	}
+}
+
 // The epoch of a new master begins after what was on its way into its journal when it became that.
 func TestEpochBeginsAfterWhatIsInHand(t *testing.T) {
 	t.Parallel()
@@ -376,6 +407,7 @@ func TestEpochBeginsAfterWhatIsInHand(t *testing.T) {
 	master := p.awaitMaster()
 	term, standby := p.awaitDuplex(master), 1-master
 	room := make(chan struct{})
+	makeRoom := sync.OnceFunc(func() { close(room) })
 	p.disks[standby].OnCall(func(c memfs.Call) error {
 		if c.Op == "Datasync" && strings.HasPrefix(c.Name, "data/journal/") {
 			<-room
@@ -385,6 +417,7 @@ func TestEpochBeginsAfterWhatIsInHand(t *testing.T) {
 	before := term.log.Last()
 	var appended sync.WaitGroup
 	defer appended.Wait()
+	defer makeRoom()
 	appended.Go(func() {
 		for range 5 {
 			end := term.log.End()
@@ -402,7 +435,7 @@ func TestEpochBeginsAfterWhatIsInHand(t *testing.T) {
 	promoted := make(chan error, 1)
 	go func() { promoted <- p.nodes[standby].Promote(t.Context(), true) }()
 	p.awaitRole(standby, Activating)
-	close(room)
+	makeRoom()
 	if err := <-promoted; err != nil {
 		t.Fatal(err)
 	}

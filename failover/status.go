@@ -23,7 +23,7 @@ type Status struct {
 	MasterAddress string   `json:"master_address"` // where that serves clients
 	InSync        []string `json:"insync"`         // names of those that may take over, as far as it knows
 	InSyncKnown   bool     `json:"insync_known"`   // the register has said who, and is believed
-	Forced        bool     `json:"forced"`         // the epoch began with a promotion that accepted a loss
+	Forced        bool     `json:"forced"`         // the master was promoted, with its first epoch or a later one, by an operator who accepted a loss
 
 	Last      uint64 `json:"last"`      // Seq of the newest record in the journal
 	Durable   uint64 `json:"durable"`   // up to this Seq it is safe here

@@ -385,17 +385,17 @@ func (t *Term) lead(epoch uint32) error {
 	return t.broker.Serve(t.serving, clients)
 }
 
-// beginEpoch is Log.Begin, as soon as there is room for it.
+// beginEpoch is Log.Begin, as soon as there is room for it or the process is to end.
 func (t *Term) beginEpoch(epoch uint32) error {
-	for {
+	for told := false; ; told = true {
 		err := t.log.Begin(epoch)
-		if isFull(err) {
-			err = t.writable()
-			if err == nil {
-				continue
-			}
+		if !isFull(err) || t.serving.Err() != nil {
+			return err
 		}
-		return err
+		if !told {
+			t.logger.Error("the disk is full: this node waits for room for the beginning of its epoch", zap.Error(err))
+		}
+		sleep(t.serving, roomRetry)
 	}
 }
 
