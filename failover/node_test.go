@@ -946,20 +946,7 @@ func TestStandbyWithoutRoomEnds(t *testing.T) {
 	})
 	var appended sync.WaitGroup
 	defer appended.Wait()
-	appended.Go(func() {
-		for range 60 { // more than a segment
-			end := term.log.End()
-			if term.log.Append([]journal.Record{{Seq: end.Seq + 1, Epoch: end.Epoch, Type: 1, Body: make([]byte, 50<<10)}}) != nil {
-				return
-			}
-			term.log.Sync()
-		}
-	})
-	for late := time.Now().Add(30 * time.Second); !p.storesNothing(standby); time.Sleep(time.Millisecond) { // nothing tells of it
-		if time.Now().After(late) {
-			t.Fatalf("the standby goes on: %+v", p.nodes[standby].Status())
-		}
-	}
+	p.appendUntilStuck(&appended, term, standby, 60) // more than a segment
 	close(p.hold[standby])
 	ended := make(chan error, 1)
 	go func() { ended <- p.stop[standby]() }()
@@ -971,6 +958,25 @@ func TestStandbyWithoutRoomEnds(t *testing.T) {
 	case <-time.After(30 * time.Second):
 		p.disks[standby].OnCall(nil)
 		t.Error("it does not end")
+	}
+}
+
+// appendUntilStuck appends records of 50 KiB to a master's log beside the test, and returns when its standby stores nothing any more.
+func (p *twosome) appendUntilStuck(appended *sync.WaitGroup, term *Term, standby, records int) {
+	p.t.Helper()
+	appended.Go(func() {
+		for range records {
+			end := term.log.End()
+			if term.log.Append([]journal.Record{{Seq: end.Seq + 1, Epoch: end.Epoch, Type: 1, Body: make([]byte, 50<<10)}}) != nil {
+				return
+			}
+			term.log.Sync()
+		}
+	})
+	for late := time.Now().Add(30 * time.Second); !p.storesNothing(standby); time.Sleep(time.Millisecond) { // nothing tells of it
+		if time.Now().After(late) {
+			p.t.Fatalf("the standby goes on: %+v", p.nodes[standby].Status())
+		}
 	}
 }
 

@@ -418,20 +418,7 @@ func TestEpochBeginsAfterWhatIsInHand(t *testing.T) {
 	var appended sync.WaitGroup
 	defer appended.Wait()
 	defer makeRoom()
-	appended.Go(func() {
-		for range 5 {
-			end := term.log.End()
-			if term.log.Append([]journal.Record{{Seq: end.Seq + 1, Epoch: end.Epoch, Type: 1, Body: make([]byte, 50<<10)}}) != nil {
-				return
-			}
-			term.log.Sync()
-		}
-	})
-	for late := time.Now().Add(30 * time.Second); !p.storesNothing(standby); time.Sleep(time.Millisecond) { // nothing tells of it
-		if time.Now().After(late) {
-			t.Fatalf("the standby goes on: %+v", p.nodes[standby].Status())
-		}
-	}
+	p.appendUntilStuck(&appended, term, standby, 5)
 	promoted := make(chan error, 1)
 	go func() { promoted <- p.nodes[standby].Promote(t.Context(), true) }()
 	p.awaitRole(standby, Activating)
