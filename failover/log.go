@@ -555,9 +555,7 @@ func (l *Log) joined(s *Sender, seq uint64) {
 // copying has all retained from a Seq on that comes while a Sender sends a snapshot, until the newest that does has sent it or ends.
 func (l *Log) copying(s *Sender, from uint64) {
 	l.mu.Lock()
-	if l.sender == s {
-		l.leeway, l.grantee, l.peer = everything, s, from
-	}
+	l.leeway, l.grantee, l.peer = everything, s, from
 	l.mu.Unlock()
 	l.retain()
 }
