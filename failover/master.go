@@ -30,9 +30,9 @@ func (s *State) shared() bool { return s.listed != ID{} || s.doubted != ID{} }
 
 // welcome begins to replicate to a peer, unless it knows better who is master.
 func (t *turn) welcome(p *Peer) {
-	switch {
-	case max(p.Promised, p.Epoch) > t.epoch:
-		t.superseded()
+	switch epoch := max(p.Promised, p.Epoch); {
+	case epoch > t.epoch:
+		t.superseded(epoch)
 	case p.Master:
 		t.send(Signal{Kind: Fence, Epoch: t.epoch})
 		t.hangup()

@@ -276,6 +276,49 @@ func TestSwitchoverIsHeardOfBeforeItsAnswer(t *testing.T) {
 	}
 }
 
+// The register, or the standby that watches it, may tell of a record that was written anew before its answer has come. It is
+// still what was asked for. Whatever else is of a higher epoch is not, nor what comes of an answer that says no.
+func TestReseedIsHeardOfBeforeItsAnswer(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		answer Outcome
+		hears  Event
+		more   uint32 // than the epoch of the new record
+		want   Why
+	}{
+		"the register":                  {0, Event{Kind: OnSeen}, 0, Reseeded},
+		"the register, after no answer": {Unknown, Event{Kind: OnSeen}, 0, Reseeded},
+		"the standby":                   {0, Event{Kind: OnSignal}, 0, Reseeded},
+		"another epoch":                 {0, Event{Kind: OnSignal}, 1, Superseded},
+		"another's record":              {Lost, Event{Kind: OnSignal}, 0, Superseded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newMaster(t, false)
+			l.joins(ID{2})
+			l.is(Duplex)
+			var did []Action
+			for _, e := range []Event{{Kind: OnPromote}, {Kind: OnSeen, Reading: &l.register}} {
+				did = l.state.Step(l.now, e, did)
+			}
+			i := slices.IndexFunc(did, func(a Action) bool { return a.Kind == DoCAS })
+			if i < 0 {
+				t.Fatal("the register is not asked")
+			}
+			if c.answer != 0 {
+				l.state.Step(l.now, Event{Kind: OnAnswer, Number: did[i].Number, Outcome: c.answer}, nil)
+			}
+			c.hears.Reading = &Reading{Revision: did[i].Revision + 1, Found: true, Record: *did[i].Record}
+			c.hears.Link, c.hears.Signal = l.links, Signal{Kind: Fence, Epoch: did[i].Record.Epoch + c.more}
+			did = l.state.Step(l.now, c.hears, nil)
+			l.is(StoodDown)
+			if got := did[len(did)-1]; got.Kind != DoStandDown || got.Why != c.want {
+				t.Errorf("it ends with %v, %v, want %v", got.Kind, got.Why, c.want)
+			}
+		})
+	}
+}
+
 // A standby that was left behind becomes the master when an operator says so, and not else, with an epoch above all that it
 // has heard of. The register says that it was forced, until the next change of the master.
 func TestPromote(t *testing.T) {

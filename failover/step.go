@@ -170,7 +170,7 @@ func (t *turn) higher(epoch uint32) {
 	switch {
 	case epoch <= t.epoch:
 	case t.role.IsMaster():
-		t.superseded()
+		t.superseded(epoch)
 	case t.role == Syncing || t.role == Standby:
 		t.send(Signal{Kind: Fence, Epoch: epoch})
 		t.hangup()
@@ -178,12 +178,15 @@ func (t *turn) higher(epoch uint32) {
 	}
 }
 
-// superseded ends a master that hears of a higher epoch. One that has asked for the peer to be master, when all was on both,
-// has what it wanted, though the answer may still be on its way.
-func (t *turn) superseded() {
+// superseded ends a master that hears of a higher epoch. One that has asked for the peer to be master, when all was on both, or
+// for the register to be written anew, has what it wanted, though the answer may still be on its way.
+func (t *turn) superseded(epoch uint32) {
 	why := Superseded
-	if t.draining == drainAsk {
+	switch ask := &t.ask; {
+	case t.draining == drainAsk:
 		why = HandedOver
+	case ask.purpose == askReseed && epoch == ask.record.Epoch && (ask.open || t.seen.Record.Nonce == ask.record.Nonce):
+		why = Reseeded
 	}
 	t.standDown(why)
 }
