@@ -21,6 +21,7 @@ type Config struct {
 	Shutdown     Shutdown      `mapstructure:"shutdown"`
 	Failover     Failover      `mapstructure:"failover"`
 	Arbiter      Arbiter       `mapstructure:"arbiter"`
+	Network      Network       `mapstructure:"network"`
 }
 
 // Data says where the broker keeps what must survive.
@@ -169,6 +170,7 @@ func Default() Config {
 		Shutdown: Shutdown{Timeout: 10 * time.Second},
 		Failover: defaultFailover(),
 		Arbiter:  defaultArbiter(),
+		Network:  defaultNetwork(),
 	}
 }
 

@@ -72,11 +72,7 @@ func (v *validation) pairAddresses(f Failover) {
 // advertised checks what clients are told: where they reach this node.
 func (v *validation) advertised(f Failover, listen string) {
 	if f.Advertise != "" {
-		host, ok := v.address("failover.advertise", f.Advertise)
-		_, port, _ := net.SplitHostPort(f.Advertise)
-		if ok && (isAny(host) || strings.Trim(port, "0") == "") {
-			v.add("failover.advertise", "%s is nothing to connect to: want HOST:PORT, such as a.example:61613", f.Advertise)
-		}
+		v.reachable("failover.advertise", f.Advertise, "a.example:61613")
 		return
 	}
 	host, _, err := net.SplitHostPort(listen)
@@ -89,6 +85,15 @@ func (v *validation) advertised(f Failover, listen string) {
 	case isLoopback(host) && !isLoopback(peer):
 		v.add("failover.advertise", "clients would be told %s (stomp.listen), which on another machine is that machine: "+
 			"say under which address they reach this node, such as a.example:61613", listen)
+	}
+}
+
+// reachable checks HOST:PORT of something to connect to.
+func (v *validation) reachable(key, value, example string) {
+	host, ok := v.address(key, value)
+	_, port, _ := net.SplitHostPort(value)
+	if ok && (isAny(host) || strings.Trim(port, "0") == "") {
+		v.add(key, "%s is nothing to connect to: want HOST:PORT, such as %s", value, example)
 	}
 }
 
@@ -114,7 +119,7 @@ func (v *validation) register(r Register) {
 		v.add("failover.register.urls", "%d servers: want 1 to %d, such as [nats://127.0.0.1:61622]", len(r.URLs), maxURLs)
 	}
 	for _, u := range r.URLs {
-		v.url("failover.register.urls", u, r.Token != "" || r.TokenFile != "")
+		v.url("failover.register.urls", u, "failover.register.token", r.Token != "" || r.TokenFile != "")
 	}
 	v.oneSecret("failover.register.token", r.Token, r.TokenFile, "failover.register.token_file")
 	if !bucketName.MatchString(r.Bucket) || len(r.Bucket) > maxNodeBytes {
@@ -127,7 +132,7 @@ func (v *validation) register(r Register) {
 }
 
 // url checks an address of NATS, which is shown without its password.
-func (v *validation) url(key string, u URL, hasToken bool) {
+func (v *validation) url(key string, u URL, tokenKey string, hasToken bool) {
 	parsed, err := url.Parse(u.Reveal())
 	if err != nil || parsed.Scheme != "nats" && parsed.Scheme != "tls" || parsed.Hostname() == "" || parsed.Path != "" || parsed.RawQuery != "" {
 		v.add(key, "%q: want nats://HOST:PORT or tls://HOST:PORT", u)
@@ -139,7 +144,7 @@ func (v *validation) url(key string, u URL, hasToken bool) {
 		}
 	}
 	if parsed.User != nil && hasToken {
-		v.add(key, "%q: there is a token too (failover.register.token): a server takes one of both", u)
+		v.add(key, "%q: there is a token too (%s): a server takes one of both", u, tokenKey)
 	}
 }
 

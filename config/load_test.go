@@ -90,7 +90,7 @@ func valueFor(t *testing.T, key string) string {
 	}
 	for k, value := range entries(defaults) {
 		if k == key {
-			return cmp.Or(strings.Trim(value, `"`), "some text or other")
+			return cmp.Or(strings.Trim(value, `"`), "some-text-or-other")
 		}
 	}
 	t.Fatalf("%s is not described", key)

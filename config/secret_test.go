@@ -18,6 +18,7 @@ func secretConfig() config.Config {
 	cfg := pair()
 	cfg.Failover.Secret, cfg.Failover.Register.Token, cfg.Arbiter.Token = confidential, confidential, confidential
 	cfg.Failover.Register.URLs = []config.URL{"nats://user:" + confidential + "@127.0.0.1", "nats://user:" + confidential + "@127.0.0.1:%"}
+	cfg.Network.Secret, cfg.Network.Token, cfg.Network.URLs = confidential, confidential, cfg.Failover.Register.URLs
 	return cfg
 }
 

@@ -43,6 +43,7 @@ func (c Config) problems() Problems {
 	v.positive("shutdown.timeout", int64(c.Shutdown.Timeout))
 	v.failover(c.Failover, c.STOMP.Listen)
 	v.arbiter(c.Arbiter)
+	v.network(c.Network)
 	return v.problems
 }
 

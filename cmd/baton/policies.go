@@ -45,6 +45,7 @@ func checkDestinations(cfg config.Config) config.Problems {
 			c.add(fmt.Sprintf("routes[%d].selector", i), "%s", err)
 		}
 	}
+	c.network(cfg.Network)
 	return c.problems
 }
 
@@ -72,6 +73,22 @@ func (c *nameCheck) destination(key, text string) destinations.Destination {
 		c.add(key, "%s", err)
 	}
 	return d
+}
+
+// network checks what a member forwards; a broker without a network may have anything there.
+func (c *nameCheck) network(n config.Network) {
+	if !n.Enabled() {
+		return
+	}
+	for i, text := range n.Include {
+		c.pattern(fmt.Sprintf("network.include[%d]", i), text)
+	}
+	for i, text := range n.Exclude {
+		c.pattern(fmt.Sprintf("network.exclude[%d]", i), text)
+	}
+	for i, static := range n.Static {
+		c.destination(fmt.Sprintf("network.static[%d].destination", i), static.Destination)
+	}
 }
 
 // queue checks the name of a queue that may be left out, or empty for none.

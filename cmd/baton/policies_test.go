@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -117,6 +118,34 @@ func TestRoutesAreWired(t *testing.T) {
 	want := []string{"/queue/a.> [/queue/b /topic/c] false x = 1", "/topic/d [/queue/e] true "}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%q\nwant\n%q", got, want)
+	}
+}
+
+// What a member forwards is checked as other patterns and names are; a broker without a network may have anything there.
+func TestPatternsOfANetworkAreChecked(t *testing.T) {
+	t.Parallel()
+	env := []string{
+		"BATON_NETWORK_INCLUDE=[/queue/a.>, /queue/a*b]", "BATON_NETWORK_EXCLUDE=[a]",
+		"BATON_NETWORK_STATIC=[{destination: /queue/a, to: paris}, {destination: '/queue/a.*', to: paris}]",
+	}
+	if _, err := config.Load(config.Sources{Check: checkDestinations, Env: env}); err != nil {
+		t.Errorf("without a network: %v", err)
+	}
+	_, err := config.Load(config.Sources{Check: checkDestinations, Env: append(env, "BATON_NETWORK_NAME=berlin")})
+	var problems config.Problems
+	if !errors.As(err, &problems) {
+		t.Fatalf("got %v", err)
+	}
+	var got []string
+	for _, problem := range problems {
+		got = append(got, problem.Source+" "+problem.Key)
+	}
+	want := []string{
+		"BATON_NETWORK_INCLUDE network.include[1]", "BATON_NETWORK_EXCLUDE network.exclude[0]",
+		"BATON_NETWORK_STATIC network.static[1].destination",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%q\nwant\n%q\n%v", got, want, err)
 	}
 }
 

@@ -1,0 +1,116 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"time"
+)
+
+const (
+	maxMemberBytes   = 64
+	maxNetworkRoutes = 64
+	maxHops          = 255
+	minSilence       = time.Second // members are heard of several times in it
+)
+
+// memberName has no dot: the name is one part of a subject of NATS.
+var memberName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+
+// network checks what a member needs; of a broker without a name it reads nothing.
+func (v *validation) network(n Network) {
+	if !n.Enabled() {
+		return
+	}
+	v.member("network.name", n.Name)
+	v.secret("network.secret", n.Secret, n.SecretFile, "network.secret_file")
+	v.oneSecret("network.token", n.Token, n.TokenFile, "network.token_file")
+	if len(n.URLs) > 0 {
+		v.networkServers(n)
+	} else {
+		v.networkRoutes(n)
+	}
+	v.networkTLS(n)
+	for i, s := range n.Static {
+		v.static(fmt.Sprintf("network.static[%d].", i), s, n.Name)
+	}
+	v.patterns("network.include", n.Include)
+	v.patterns("network.exclude", n.Exclude)
+	v.between("network.max_hops", n.MaxHops, 1, maxHops)
+	v.amount("network.replay_delay", n.ReplayDelay)
+	v.positive("network.transfer_timeout", int64(n.TransferTimeout))
+	v.longEnough("network.silence", n.Silence, "members are heard of several times in it", minSilence)
+}
+
+// networkServers checks a network that meets on NATS servers of its own.
+func (v *validation) networkServers(n Network) {
+	if len(n.Routes) > 0 {
+		v.add("network.routes", "there are network.urls too: brokers meet on NATS servers of their own, or connect to each other by routes")
+	}
+	if len(n.URLs) > maxURLs {
+		v.add("network.urls", "%d servers: want at most %d", len(n.URLs), maxURLs)
+	}
+	for _, u := range n.URLs {
+		v.url("network.urls", u, "network.token", n.Token != "" || n.TokenFile != "")
+	}
+}
+
+// networkRoutes checks where brokers connect to each other, and that nobody unknown can come between them.
+func (v *validation) networkRoutes(n Network) {
+	hasSecret := n.Secret != "" || n.SecretFile != ""
+	const prove = "who speaks there has to prove who it is: set network.secret or network.secret_file to the same secret on all brokers"
+	if host, ok := v.address("network.listen", n.Listen); ok && !isLoopback(host) && !hasSecret {
+		v.add("network.listen", "%s is not on this machine alone, and "+prove, n.Listen)
+	}
+	if len(n.Routes) > 0 && !hasSecret {
+		v.add("network.secret", "network.routes lead to other brokers, and "+prove)
+	}
+	if n.Token != "" || n.TokenFile != "" {
+		v.add("network.token", "is for network.urls, and there are none: what brokers with routes know is network.secret")
+	}
+	if n.Advertise != "" {
+		v.reachable("network.advertise", n.Advertise, "a.example:61633")
+	}
+	if len(n.Routes) > maxNetworkRoutes {
+		v.add("network.routes", "%d brokers: want at most %d; a route to one is enough to find the others", len(n.Routes), maxNetworkRoutes)
+	}
+	for i, route := range n.Routes {
+		at := fmt.Sprintf("network.routes[%d]", i)
+		v.reachable(at, route, "b.example:61633")
+		if slices.Index(n.Routes, route) < i {
+			v.add(at, "%s is there twice", route)
+		}
+	}
+}
+
+func (v *validation) networkTLS(n Network) {
+	t := n.TLS
+	if (t.Cert == "") != (t.Key == "") {
+		v.add("network.tls", "want cert and key, or neither: the one is nothing without the other")
+		return
+	}
+	if len(n.URLs) == 0 && t != (NetworkTLS{}) && (t.CA == "" || t.Cert == "") {
+		v.add("network.tls", "want ca, cert and key: on a route each broker proves to the other who it is")
+	}
+}
+
+func (v *validation) static(at string, s StaticRoute, self string) {
+	v.text(at+"destination", s.Destination)
+	v.member(at+"to", s.To)
+	if s.To == self {
+		v.add(at+"to", "%s is the name of this member itself (network.name)", s.To)
+	}
+}
+
+// patterns leaves their syntax to who knows it ([Sources.Check]).
+func (v *validation) patterns(key string, list []string) {
+	for i, pattern := range list {
+		v.text(fmt.Sprintf("%s[%d]", key, i), pattern)
+	}
+}
+
+func (v *validation) member(key, value string) {
+	if !memberName.MatchString(value) || len(value) > maxMemberBytes {
+		v.add(key, `%q: want 1 to %d letters, digits, "_" and "-"`, value, maxMemberBytes)
+	}
+}
