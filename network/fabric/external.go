@@ -1,0 +1,69 @@
+package fabric
+
+import (
+	"net"
+	"net/url"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
+)
+
+// dial connects to external servers, in the background.
+func (f *Fabric) dial(o Options) error {
+	tlsConfig, err := o.TLS.client()
+	if err != nil {
+		return err
+	}
+	options := connectionOptions(f.logger)
+	options.Servers = o.URLs
+	options.Token = o.Token
+	options.Name = "baton " + o.Name
+	if tlsConfig != nil { // who has given a CA wants no connection without TLS
+		options.Secure, options.TLSConfig = true, tlsConfig
+	}
+	options.ConnectedCB = f.connected
+	options.ReconnectedCB = f.connected
+	options.DisconnectedErrCB = f.lost
+	options.ReconnectErrCB = func(_ *nats.Conn, err error) { f.peers.refused(err, f.logger) }
+	f.peers.external(o.URLs, time.Now())
+	f.conn, err = options.Connect()
+	return err
+}
+
+func (f *Fabric) connected(nc *nats.Conn) {
+	f.peers.moved(nil, time.Now())
+	f.logger.Info("connected to a NATS server of the network", zap.String("server", nc.ConnectedUrlRedacted()))
+}
+
+func (f *Fabric) lost(_ *nats.Conn, err error) {
+	select {
+	case <-f.stop:
+		return
+	default:
+	}
+	f.peers.moved(err, time.Now())
+	f.logger.Warn("lost the NATS server of the network", zap.Error(err))
+}
+
+// complain logs what goes wrong on a connection that stays, such as a subscriber that is too slow.
+func complain(logger *zap.Logger, s *nats.Subscription, err error) {
+	if s == nil {
+		logger.Warn("the network complains", zap.Error(err))
+		return
+	}
+	logger.Warn("the network complains", zap.String("subject", s.Subject), zap.Error(err))
+}
+
+// redacted is an address without its login, and with its port.
+func redacted(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return "(hidden)" // what is no URL may have a password anywhere
+	}
+	u.User = nil
+	if u.Port() == "" {
+		u.Host = net.JoinHostPort(u.Hostname(), "4222") // as nats.go has it
+	}
+	return u.String()
+}
