@@ -23,6 +23,10 @@ const (
 	clusterName = "baton"
 	routeUser   = "baton"
 
+	// nats-server begins with routes only after it has tried to listen for clients (with DontListen it never does), whether it could
+	// or not. There is no such port, so it cannot.
+	noHost, noPort = "127.0.0.1", 65536
+
 	// Brokers found by gossip are dialled once a second for so long. Who is configured is dialled for ever.
 	gossipRetries = 24 * 60 * 60
 )
@@ -56,11 +60,11 @@ func (f *Fabric) embed(o Options) error {
 // join waits until the server listens, and connects within this process.
 func (f *Fabric) join(failed <-chan string) error {
 	deadline := time.Now().Add(startTimeout)
-	for !f.server.ReadyForConnections(50 * time.Millisecond) {
+	for f.server.ClusterAddr() == nil {
 		select {
 		case text := <-failed:
 			return errors.New(text)
-		default:
+		case <-time.After(5 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
 			return errors.New("the server of the network does not start")
@@ -129,7 +133,8 @@ func serverOptions(o Options) (*server.Options, error) {
 	}
 	return &server.Options{
 		ServerName:            nameOfServer(o.Name, port),
-		DontListen:            true,
+		Host:                  noHost,
+		Port:                  noPort,
 		Cluster:               cluster,
 		Routes:                routeURLs(o.Routes, cluster),
 		MaxPayload:            maxPayloadBytes,

@@ -117,6 +117,9 @@ func TestLineBecomesAMesh(t *testing.T) {
 	until(t, "a mesh", func() bool {
 		return slices.Equal(a.named(), []string{"b", "c"}) && slices.Equal(b.named(), []string{"a", "c"}) && slices.Equal(c.named(), []string{"a", "b"})
 	})
+	if at := a.ClientAddr(); at != nil {
+		t.Errorf("clients of NATS can connect at %s", at)
+	}
 	c.echo(t, "to.c")
 	until(t, "an answer of c to a", func() bool { return a.answers("to.c") })
 	until(t, "the news", func() bool { return a.logged("connected to another broker of the network") && a.logged("member=c") })

@@ -44,8 +44,12 @@ func (l *logger) Warnf(format string, args ...any)   { l.wrong(l.text(format, ar
 func (l *logger) Errorf(format string, args ...any)  { l.wrong(l.text(format, args)) }
 
 func (l *logger) Fatalf(format string, args ...any) {
+	text := l.text(format, args)
+	if strings.HasPrefix(text, noClients) {
+		return // as it shall be
+	}
 	select {
-	case l.failed <- l.text(format, args): // whoever is told reports it
+	case l.failed <- text: // whoever is told reports it
 	default:
 	}
 }
@@ -56,6 +60,9 @@ func (l *logger) text(format string, args []any) string {
 
 // origin is how nats-server begins a line that is about a route, or about an attempt to make one.
 var origin = regexp.MustCompile(`^(\S+ - rid:\d+ - |Error trying to connect to route \(attempt \d+\): )`)
+
+// noClients is how nats-server says that it cannot listen for clients.
+var noClients = fmt.Sprintf("Error listening on port: %s:%d,", noHost, noPort)
 
 var number = regexp.MustCompile(`\d+`)
 
