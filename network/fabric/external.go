@@ -25,10 +25,33 @@ func (f *Fabric) dial(o Options) error {
 	options.ConnectedCB = f.connected
 	options.ReconnectedCB = f.connected
 	options.DisconnectedErrCB = f.lost
-	options.ReconnectErrCB = func(_ *nats.Conn, err error) { f.peers.refused(err, f.logger) }
+	options.ReconnectErrCB = func(_ *nats.Conn, err error) { f.peers.refused(err) }
 	f.peers.external(o.URLs, time.Now())
-	f.conn, err = options.Connect()
-	return err
+	if f.conn, err = options.Connect(); err != nil {
+		return err
+	}
+	f.work.Go(f.watchServers)
+	return nil
+}
+
+// watchServers logs why there is no connection, each reason once a minute. Not of all of them nats.go calls back.
+func (f *Fabric) watchServers() {
+	lines := newLogger(f.logger, nil, nil)
+	ticker := time.NewTicker(watchInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-f.stop:
+			return
+		case now := <-ticker.C:
+			if err := f.conn.LastError(); err != nil && !f.conn.IsConnected() {
+				f.peers.refused(err)
+				if lines.isNew(err.Error(), now) {
+					f.logger.Warn("no connection to the NATS servers of the network", zap.Error(err))
+				}
+			}
+		}
+	}
 }
 
 func (f *Fabric) connected(nc *nats.Conn) {

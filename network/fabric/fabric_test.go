@@ -1,6 +1,7 @@
 package fabric_test
 
 import (
+	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -101,9 +102,7 @@ func line(e observer.LoggedEntry) string {
 	out.WriteString(e.Message)
 	for key, value := range e.ContextMap() {
 		out.WriteString(" " + key + "=")
-		if text, ok := value.(string); ok {
-			out.WriteString(text)
-		}
+		fmt.Fprint(&out, value)
 	}
 	return out.String()
 }

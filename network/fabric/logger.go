@@ -37,11 +37,18 @@ func newLogger(log *zap.Logger, failed chan<- string, told func(line, err string
 	return &logger{log: log, failed: failed, told: told, hide: strings.NewReplacer(pairs...), said: map[string]time.Time{}}
 }
 
-func (l *logger) Noticef(format string, args ...any) { l.log.Debug(l.text(format, args)) }
-func (l *logger) Debugf(format string, args ...any)  { l.log.Debug(l.text(format, args)) }
-func (l *logger) Tracef(format string, args ...any)  { l.log.Debug(l.text(format, args)) }
-func (l *logger) Warnf(format string, args ...any)   { l.wrong(l.text(format, args)) }
-func (l *logger) Errorf(format string, args ...any)  { l.wrong(l.text(format, args)) }
+func (l *logger) Debugf(format string, args ...any) { l.log.Debug(l.text(format, args)) }
+func (l *logger) Tracef(format string, args ...any) { l.log.Debug(l.text(format, args)) }
+func (l *logger) Warnf(format string, args ...any)  { l.wrong(l.text(format, args)) }
+func (l *logger) Errorf(format string, args ...any) { l.wrong(l.text(format, args)) }
+
+func (l *logger) Noticef(format string, args ...any) {
+	line := l.text(format, args)
+	if strings.Contains(line, connectionClosed) {
+		l.told(line, origin.ReplaceAllString(line, ""))
+	}
+	l.log.Debug(line)
+}
 
 func (l *logger) Fatalf(format string, args ...any) {
 	text := l.text(format, args)
@@ -60,6 +67,9 @@ func (l *logger) text(format string, args []any) string {
 
 // origin is how nats-server begins a line that is about a route, or about an attempt to make one.
 var origin = regexp.MustCompile(`^(\S+ - rid:\d+ - |Error trying to connect to route \(attempt \d+\): )`)
+
+// connectionClosed is in what nats-server says at the end of a route.
+const connectionClosed = "connection closed: "
 
 // noClients is how nats-server says that it cannot listen for clients.
 var noClients = fmt.Sprintf("Error listening on port: %s:%d,", noHost, noPort)

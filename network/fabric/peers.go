@@ -18,6 +18,7 @@ import (
 const (
 	resolveEvery   = 5 * time.Second
 	resolveTimeout = time.Second
+	betterReason   = 3 * time.Second // longer than from one attempt to the next
 )
 
 // peers know who was configured, who is connected and why others are not.
@@ -38,6 +39,7 @@ type peer struct {
 	member  string   // its name, also when it is lost
 	since   time.Time
 	failure string
+	failed  time.Time // when failure was told
 }
 
 // remote is a server that has a route with this one.
@@ -169,17 +171,25 @@ func (k *peer) is(r remote) bool {
 	return slices.Contains(k.places, address)
 }
 
-// failed notes what nats-server says of an attempt to connect to a configured address.
+// failed notes what nats-server says of an attempt to connect to a configured address. That it was closed, which it says after
+// any failure, is a reason where there is no better one.
 func (p *peers) failed(line, failure string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	now, closed := time.Now(), strings.Contains(failure, connectionClosed)
 	for _, known := range p.configured {
 		host, _, _ := net.SplitHostPort(known.address)
 		about := func(place string) bool {
 			return strings.HasPrefix(line, place+" - rid:") || strings.Contains(line, " "+place+":")
 		}
-		if slices.ContainsFunc(known.places, about) || strings.Contains(line, "lookup "+host) {
+		if !slices.ContainsFunc(known.places, about) && !strings.Contains(line, "lookup "+host) {
+			continue
+		}
+		if !closed || now.Sub(known.failed) > betterReason {
 			known.failure = failure
+		}
+		if !closed {
+			known.failed = now
 		}
 	}
 }
@@ -199,15 +209,11 @@ func (p *peers) moved(failure error, now time.Time) {
 	p.since, p.failure = now, failure
 }
 
-// refused notes why there is no connection; it is logged when it is another reason than before.
-func (p *peers) refused(failure error, logger *zap.Logger) {
+// refused notes why there is no connection.
+func (p *peers) refused(failure error) {
 	p.mu.Lock()
-	same := p.failure != nil && p.failure.Error() == failure.Error()
+	defer p.mu.Unlock()
 	p.failure = failure
-	p.mu.Unlock()
-	if !same {
-		logger.Warn("no connection to the NATS servers of the network", zap.Error(failure))
-	}
 }
 
 // servers are the external ones. We are connected to one of them, which may be one that the others have told of.

