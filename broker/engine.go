@@ -92,6 +92,8 @@ type engine struct {
 	checkpoints checkpointer
 	examiner    *examiner
 
+	curious *session // an agent that wants to know of demands; nil: none does
+
 	reports  reports
 	observed atomic.Bool // somebody subscribes to reports
 
@@ -225,6 +227,7 @@ func (e *engine) batch(posts []*post) error {
 		return err
 	}
 	e.deliver()
+	e.tellDemands()
 	if e.grown >= relieveBytes {
 		e.relieve(now)
 	}
@@ -289,6 +292,9 @@ func (e *engine) stepAll(now time.Time, s *session, mails []mail) (taken int) {
 // still taken note of.
 func (e *engine) step(now time.Time, s *session, m *mail) {
 	switch m.command.Op {
+	case opTell:
+		e.tell(s)
+		return
 	case opOpened:
 		e.opened(s)
 		return
@@ -324,7 +330,10 @@ func (e *engine) step(now time.Time, s *session, m *mail) {
 		e.park(s, m)
 		return
 	}
-	if err != nil {
+	switch {
+	case err != nil && s.agent != nil:
+		e.output(destinations.Output{Kind: destinations.Refused, Session: s.id, ReceiptID: m.command.Receipt, Err: err})
+	case err != nil:
 		s.refused = true
 		e.output(destinations.Output{Kind: destinations.Evict, Session: s.id, Err: whyRefused(err, &m.command, s)})
 	}
@@ -354,6 +363,10 @@ func (e *engine) end(now time.Time, s *session, m *mail) {
 	}
 	e.dropParked(s)
 	s.ended = true
+	if s.agent != nil && s.agent.listening {
+		e.curious = nil
+		e.machine.TellDemands(false)
+	}
 	s.cause = m.err
 	e.sessions[s.id] = s
 	if s.refused {

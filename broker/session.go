@@ -20,6 +20,7 @@ import (
 // Fields without a remark belong to the reading one.
 type session struct {
 	server *Server
+	agent  *Agent // that this is the session of; nil: of a connection
 	id     uint64
 	mark   string // ends what names it, and tells it from any other, of all epochs
 	conn   net.Conn

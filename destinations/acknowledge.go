@@ -160,6 +160,7 @@ func (m *Machine) Finish(out *Effects) { m.recordSettle(out) }
 func (m *Machine) land(s *subscription, tag uint64) ref {
 	fl := s.flights.get(tag)
 	q, at := fl.queue, fl.at
+	m.stir(q)
 	if fl.tx == nil {
 		s.out--
 		s.outBytes -= int64(at.slot().size)

@@ -29,6 +29,7 @@ const (
 	Tick           // DiskLow: what is due by now happens, see Machine.NextTick; Session is 0
 	Examined       // Examination, with its answer; DiskLow
 	Cancel         // Delivery.ID: of a message that waits for its time, see Delivery.Job; it will not come any more
+	Grant          // Subscription, of a Consumer with Network; Grant: it is to get so many messages from now on
 	Note           // nothing but the receipt: keeps receipts in order for what the machine need not know
 )
 
@@ -60,6 +61,7 @@ type More struct {
 	Sources []Pattern     // in place of one Destination: several, or with wildcards
 	Refusal Refusal
 	Extend  time.Duration // Nack: nothing is refused, only more time is taken from now on; 0: no
+	Grant   int           // Grant: messages
 	Tx      string        // transaction; empty: none
 	Sends   []Outgoing
 
@@ -104,6 +106,9 @@ type Outgoing struct {
 	Also        []Destination
 	Existing    bool // they must be there
 	Message     *Message
+	Forwarded   bool // to one queue, by another broker: it was accepted there, and nothing is to be added
+	Returned    bool // that delivered it before
+	Attempts    int  // so often in vain
 }
 
 // An AckMode says how the deliveries of a subscription are settled.
@@ -125,6 +130,7 @@ type Consumer struct {
 	Priority      int                // consumers of lower priority only get what this one has no credit for
 	Exclusive     bool               // of the consumers of a queue that say so, only one gets messages
 	NoLocal       bool               // not what its own session sent
+	Network       bool               // it is for the consumers of another broker, see network.go: it gets what Grant says; Priority and AckTimeout are not read
 	Browse        bool               // a copy of what is in a queue, and nothing else
 	Selector      *selector.Selector // only what matches; nil: everything
 	Redelivery    *Redelivery        // of what it refuses, where it differs from the policy: fields that are 0 do not, a negative Delay is none; nil: none do

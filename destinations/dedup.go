@@ -65,6 +65,9 @@ func (m *Machine) onlyDuplicates(sends []Outgoing) bool {
 	any := false
 	for i := range sends {
 		o := &sends[i]
+		if o.Forwarded { // each is on its own
+			return false
+		}
 		if m.dedupID(o) == "" {
 			continue
 		}

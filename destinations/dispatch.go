@@ -134,7 +134,9 @@ func (m *Machine) deliver(src *source, at ref, out *Effects) {
 		m.expect(s, due)
 	}
 	s.out++
+	s.granted--
 	s.outBytes += int64(sl.size)
+	m.stir(src.queue)
 	if s.byID != nil {
 		s.remember(m.id(sl), tag)
 	}

@@ -89,6 +89,7 @@ const (
 	Browsed            // a browser has seen everything: Delivery names the subscription and its queue
 	Examine            // Examination is to be answered by a command; Session is 0
 	Evict              // answer ERROR with Err and close
+	Refused            // to a session that is no connection: the command with ReceiptID was refused, for Err
 	Mark               // send nothing, but see Copies: it was asked for without a receipt
 )
 

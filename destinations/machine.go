@@ -104,6 +104,8 @@ type Machine struct {
 
 	whole   bool       // the Step in progress is a transaction
 	joined  bool       // and has an entry already
+	telling bool       // Demands are wanted
+	stirred []*queue   // of which the demand may have changed since they were told
 	touched []*queue   // by the Step in progress: have something new to dispatch
 	seqs    []uint64   // to be settled by recordSettle
 	refs    []ref      // their places, where all of them are known
@@ -222,6 +224,9 @@ func (m *Machine) do(c *Command, out *Effects) error {
 		return nil
 	case Cancel:
 		m.cancel(c, out)
+		return nil
+	case Grant:
+		m.grant(c)
 		return nil
 	case Note:
 		return nil
@@ -584,6 +589,7 @@ func (m *Machine) queue(name string) *queue {
 	q := m.find(name)
 	if q == nil {
 		q = &queue{destination: Queue(name), policy: m.policies.of(Queue(name))}
+		q.shared = q.visible() && !m.policies.isDeadLetterQueue(q.destination) && !q.destination.Temporary()
 		m.archiveOf(q)
 		q.plain = q.policy.plain() && q.archive == nil && !q.destination.virtual() && !q.destination.Temporary()
 		m.queues[name], m.recent = q, q
@@ -648,6 +654,7 @@ func (m *Machine) lingers(q *queue) bool {
 
 // touch remembers to dispatch q at the end of the Step.
 func (m *Machine) touch(q *queue) {
+	m.stir(q)
 	if q.members.empty() {
 		return
 	}

@@ -247,7 +247,7 @@ func newPolicyBook(o Options) policyBook {
 
 // of returns the policy of d. It stays as it is.
 func (b *policyBook) of(d Destination) *Policy {
-	if len(b.policies.Rules(d)) == 0 {
+	if strings.HasPrefix(d.Name, NetworkPrefix) || len(b.policies.Rules(d)) == 0 {
 		return b.plain
 	}
 	policy := b.policies.For(d, *b.plain)

@@ -1,6 +1,9 @@
 package destinations
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // A queue is a backlog and its consumers. A subscription to topics has one too,
 // with itself as the only consumer.
@@ -9,6 +12,8 @@ type queue struct {
 	policy      *Policy
 	durable     *durable // nil: it takes only what is sent to it
 	archive     *archive // nil: it is none
+	shared      bool     // other brokers may be told of the demand for it
+	stirred     bool     // it is in Machine.stirred
 	plain       bool     // it takes what asks for nothing as it is, see Machine.plain
 	backlog
 	consumers int               // those that keep the queue: all but those that came by a wildcard
@@ -54,7 +59,9 @@ type source struct {
 func (src *source) seat() *int { return &src.place }
 
 // exclusive says that src wants to be the only one, or that its queue wants that.
-func (src *source) exclusive() bool { return src.sub.consumer.Exclusive || src.queue.policy.Exclusive }
+func (src *source) exclusive() bool {
+	return src.sub.consumer.Exclusive || src.queue.policy.Exclusive && !src.sub.consumer.Network
+}
 
 // enter makes src a consumer of its queue.
 func (q *queue) enter(src *source) {
@@ -211,7 +218,7 @@ type rank struct {
 }
 
 func (t *turns) find(priority int) (int, bool) {
-	return slices.BinarySearchFunc(t.ranks, priority, func(r *rank, p int) int { return p - r.priority })
+	return slices.BinarySearchFunc(t.ranks, priority, func(r *rank, p int) int { return cmp.Compare(p, r.priority) })
 }
 
 // open counts a member, and returns its rank.

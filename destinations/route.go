@@ -26,6 +26,9 @@ func newRoutes(all []Route) (routes patternSet[*Route]) {
 // routed is o with the destinations that routes add, and without those that they
 // take away. Each counts once.
 func (m *Machine) routed(o *Outgoing) *Outgoing {
+	if o.Forwarded {
+		return o
+	}
 	if len(m.opts.Routes) == 0 {
 		return o
 	}

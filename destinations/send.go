@@ -100,7 +100,9 @@ func (m *Machine) admit(size int64) error {
 
 // accept puts a message where it belongs.
 func (m *Machine) accept(c *Command, o *Outgoing, out *Effects) {
-	m.resolve(o.Message, m.policyOf(o.Destination))
+	if !o.Forwarded {
+		m.resolve(o.Message, m.policyOf(o.Destination))
+	}
 	if o.Message.level() == levelWaiting {
 		m.schedule(c, *o, out)
 		return

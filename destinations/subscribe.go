@@ -61,6 +61,9 @@ func (m *Machine) source(c *Command, out *Effects) (*queue, error) {
 func (m *Machine) newSubscription(ses *session, c *Command) *subscription {
 	ses.lastSub++
 	s := &subscription{session: ses, id: c.Subscription, number: ses.lastSub, consumer: *c.Consumer}
+	if s.consumer.Network {
+		s.consumer.Priority = networkPriority
+	}
 	if s.consumer.ByMessageID {
 		s.byID = map[MessageID]uint64{}
 	}
@@ -115,6 +118,7 @@ func (m *Machine) consume(s *subscription, q *queue, wild bool) {
 	}
 	s.sources = append(s.sources, src)
 	q.enter(src)
+	m.stir(q)
 	m.rebalance(src)
 	m.touch(q)
 }
@@ -164,6 +168,7 @@ func (m *Machine) retire(s *subscription) {
 	for _, src := range s.sources {
 		active := src.queue.active
 		src.queue.leave(src)
+		m.stir(src.queue)
 		m.forgetView(src.view)
 		m.orphan(src)
 		if src.queue.active != active {

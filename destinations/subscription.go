@@ -79,6 +79,7 @@ type subscription struct {
 	consumer Consumer
 	out      int   // deliveries that use up credit
 	outBytes int64 // their size
+	granted  int   // of one with Consumer.Network: messages that it may still be given
 	flights  flights
 	byID     map[MessageID]uint64   // tag of each flight, the oldest with that id, if the client acknowledges by message id
 	twins    map[MessageID][]uint64 // the further ones, by age: copies of one message in several of its queues
@@ -93,6 +94,9 @@ func (s *subscription) seat() *int { return &s.place }
 // hasCredit says whether a further message may be sent. A message larger than
 // what is left of the window still goes, so that none is too large to go.
 func (s *subscription) hasCredit() bool {
+	if s.consumer.Network && s.granted <= 0 {
+		return false
+	}
 	return s.out < s.consumer.Prefetch && s.outBytes < s.consumer.PrefetchBytes
 }
 

@@ -66,7 +66,11 @@ func (m *Machine) commit(c *Command, out *Effects) error {
 	}
 	repeated := m.onlyDuplicates(sends)
 	for i := range sends {
+		last, number := m.last, m.unstored
 		m.acceptOnce(c, &sends[i], repeated, out)
+		if sends[i].Returned {
+			m.comesReturned(&sends[i], last, number, out)
+		}
 	}
 	m.whole, m.joined, m.reserved = false, false, 0
 	return nil

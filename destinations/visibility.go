@@ -9,7 +9,7 @@ func (m *Machine) ackDue(s *subscription, q *queue) int64 {
 	if timeout == 0 {
 		timeout = q.policy.AckTimeout
 	}
-	if timeout <= 0 || s.consumer.Ack == AckAuto || q == s.copies {
+	if timeout <= 0 || s.consumer.Network || s.consumer.Ack == AckAuto || q == s.copies {
 		return 0
 	}
 	return m.millis + timeout.Milliseconds()

@@ -1,0 +1,164 @@
+package destinations
+
+import (
+	"math"
+	"slices"
+)
+
+// Brokers of a network forward messages to where their consumers are. To the
+// Machine another broker is a subscription of one session, with Consumer.Network:
+// it comes after all consumers of this broker, gets as many messages as it was
+// granted and no more, has all the time it wants to settle them, and is no demand
+// of its own, so that two brokers never want messages for each other.
+//
+// The other way round, a Demand says what the consumers here want of a queue. The
+// Machine notes of which queues that may have changed; Machine.Demands tells.
+
+// NetworkPrefix begins the names of queues in which the network keeps what it is
+// about: no policy is for them.
+const NetworkPrefix = "$network."
+
+// networkPriority is below what any client can ask for.
+const networkPriority = math.MinInt
+
+// MaxDemandSelectors bounds those of one Demand: where there are more, it says
+// that everything is wanted, and what comes in vain goes on to somebody else.
+const MaxDemandSelectors = 32
+
+// A Demand is what the consumers of a queue of this broker want, and what waits
+// for them.
+type Demand struct {
+	Queue     string
+	Consumers int      // of this broker
+	Window    int      // messages that they may have in flight together
+	Free      int      // and of these, how many more they could be given now
+	Ready     int      // messages that wait
+	Flying    int      // messages that somebody has, and has not settled
+	Selectors []string // what they want, sorted; nil: everything, if there are Consumers
+}
+
+// stir notes that the demand for q may have changed.
+func (m *Machine) stir(q *queue) {
+	if m.telling && q.shared && !q.stirred {
+		q.stirred = true
+		m.stirred = append(m.stirred, q)
+	}
+}
+
+// TellDemands has Demands tell of all queues, and of what changes from now on;
+// or of nothing any more.
+func (m *Machine) TellDemands(tell bool) {
+	for _, q := range m.stirred {
+		q.stirred = false
+	}
+	m.stirred, m.telling = nil, tell
+	for _, q := range m.roster.places {
+		if q != nil {
+			m.stir(q)
+		}
+	}
+}
+
+// Stirred says that Demands has something to tell.
+func (m *Machine) Stirred() bool { return len(m.stirred) > 0 }
+
+// Demands appends the demand for those queues of which it may have changed since
+// they were told last, in the order of that, but at most so many. One that is gone
+// has no Consumers.
+func (m *Machine) Demands(dst []Demand, most int) []Demand {
+	n := min(most, len(m.stirred))
+	for _, q := range m.stirred[:n] {
+		q.stirred = false
+		dst = append(dst, q.demand())
+	}
+	m.stirred = slices.Delete(m.stirred, 0, n)
+	return dst
+}
+
+// demand is that of q as it is now.
+func (q *queue) demand() Demand {
+	d := Demand{Queue: q.destination.Name, Ready: q.ready, Flying: q.live - q.ready - q.held.messages}
+	everything := false
+	for _, src := range q.members.places {
+		if src == nil || src.sub.consumer.Network {
+			continue
+		}
+		d.Consumers++
+		if q.active != nil && q.active != src {
+			continue
+		}
+		s := src.sub
+		d.Window += s.consumer.Prefetch
+		if s.hasCredit() {
+			d.Free += s.consumer.Prefetch - s.out
+		}
+		if sel := s.consumer.Selector; sel == nil {
+			everything = true
+		} else if text := sel.String(); !everything && !slices.Contains(d.Selectors, text) {
+			d.Selectors = append(d.Selectors, text)
+		}
+	}
+	if everything || len(d.Selectors) > MaxDemandSelectors {
+		d.Selectors = nil
+	}
+	slices.Sort(d.Selectors)
+	return d
+}
+
+// grant says how many messages a subscription of another broker may get from now
+// on.
+func (m *Machine) grant(c *Command) {
+	ses := m.sessions[c.Session]
+	if ses == nil {
+		return
+	}
+	s := ses.named(c.Subscription)
+	if s == nil || !s.consumer.Network {
+		return
+	}
+	s.granted = c.more().Grant
+	m.replenish(s)
+}
+
+// comesReturned marks what o put into a queue as delivered before, so often in vain:
+// the broker that had it before says so. before is the newest entry, and number
+// the newest message that was not stored, before o.
+func (m *Machine) comesReturned(o *Outgoing, before, number uint64, out *Effects) {
+	q := m.find(o.Destination.Name)
+	if !o.Returned || o.Destination.Topic || q == nil {
+		return
+	}
+	at, ok := ref{}, false
+	if o.Message.n > number {
+		at, ok = q.find(m.last, o.Message.n)
+	}
+	for seq := before + 1; !ok && seq <= m.last; seq++ {
+		at, ok = q.find(seq, 0)
+	}
+	if !ok {
+		return
+	}
+	at.slot().marks |= markReturned
+	if o.Attempts > 0 {
+		m.attempt(q, at, min(o.Attempts, maxAttempts), 0, out)
+	}
+}
+
+// AppendForward appends a message of a queue as it goes to another broker. What
+// it was to wait for is over, and stays behind.
+func AppendForward(dst []byte, m *Message) []byte {
+	own := *m
+	if p := m.Props; p != nil {
+		props := *p
+		props.Deliver, props.Delay, props.Period, props.Repeat, props.Cron, props.TTL = 0, 0, 0, 0, "", 0
+		props.Job, props.Sent, props.Client, props.sender, props.topic = MessageID{}, 0, "", 0, ""
+		own.Props = &props
+	}
+	r := record{kind: KindEnqueue, msg: &own}
+	return append(r.encode(dst), m.Content...)
+}
+
+// ReadForward reads what AppendForward appended. The message shares memory with b.
+func ReadForward(b []byte) (*Message, error) {
+	return Entry{Kind: KindEnqueue, Body: b}.Message()
+}

@@ -1,0 +1,476 @@
+package network
+
+import (
+	"container/heap"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"baton/destinations"
+	"baton/destinations/selector"
+)
+
+var (
+	simSeed  = flag.Uint64("sim.seed", 0, "simulate this seed alone")
+	simFrom  = flag.Uint64("sim.from", 1, "the first seed")
+	simSeeds = flag.Int("sim.seeds", 300, "how many seeds")
+)
+
+// TestSimulation lets brokers forward to each other: real machines and exchanges
+// on a clock, a network and disks of their own. Brokers crash and come back with
+// what was durable, frames are late and lost, links are cut, consumers wander. No
+// message whose ACK was confirmed is delivered again, none is delivered twice
+// without saying so, and in the end, with the network whole and one consumer for each
+// queue, all that was confirmed has been consumed and nothing is left anywhere.
+func TestSimulation(t *testing.T) {
+	t.Parallel()
+	if *simSeed != 0 {
+		newSim(t, *simSeed).run()
+		return
+	}
+	for seed := *simFrom; seed < *simFrom+uint64(*simSeeds); seed++ {
+		newSim(t, seed).run()
+		if t.Failed() {
+			t.Fatalf("go test ./network -run TestSimulation -sim.seed=%d", seed)
+		}
+	}
+}
+
+type sim struct {
+	t      *testing.T
+	seed   uint64
+	rand   *rand.Rand
+	now    time.Time
+	events simEvents
+	order  uint64
+	nodes  []*simNode
+	cut    map[[2]string]bool
+	loss   float64
+	queues []string
+	calm   bool
+
+	sent     map[string]bool // bodies whose SEND was confirmed
+	acked    map[string]bool // those whose ACK was
+	answered map[string]bool // those with an ACK
+	seen     map[string]int  // deliveries
+	serial   int
+	stats    struct{ crashes, frames, lost, moved int }
+	traceOut []string
+}
+
+type simEvent struct {
+	at    time.Time
+	order uint64
+	do    func()
+}
+
+type simEvents []simEvent
+
+func (e simEvents) Len() int { return len(e) }
+func (e simEvents) Less(i, j int) bool {
+	if e[i].at.Equal(e[j].at) {
+		return e[i].order < e[j].order
+	}
+	return e[i].at.Before(e[j].at)
+}
+func (e simEvents) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
+func (e *simEvents) Push(x any)   { *e = append(*e, x.(simEvent)) }
+func (e *simEvents) Pop() any {
+	last := (*e)[len(*e)-1]
+	*e = (*e)[:len(*e)-1]
+	return last
+}
+
+// A simNode is a broker: its disk outlives its crashes.
+type simNode struct {
+	sim      *sim
+	member   string
+	log      []destinations.Entry
+	durable  int
+	life     int // counts starts; events of an earlier one are void
+	up       bool
+	machine  *destinations.Machine
+	effects  destinations.Effects
+	exchange *exchange
+	outputs  []destinations.Output
+	syncing  bool
+	sessions uint64
+	clients  map[uint64]func(*destinations.Output)
+}
+
+const simAgent = 1
+
+func newSim(t *testing.T, seed uint64) *sim {
+	s := &sim{
+		t: t, seed: seed, rand: rand.New(rand.NewPCG(seed, 7)), now: time.Unix(1_800_000_000, 0), cut: map[[2]string]bool{},
+		sent: map[string]bool{}, acked: map[string]bool{}, answered: map[string]bool{}, seen: map[string]int{},
+	}
+	s.loss = []float64{0, 0.02, 0.2}[s.rand.IntN(3)]
+	for i := range 2 + s.rand.IntN(3) {
+		s.nodes = append(s.nodes, &simNode{sim: s, member: string(rune('A' + i))})
+	}
+	for i := range 1 + s.rand.IntN(3) {
+		s.queues = append(s.queues, fmt.Sprintf("q%d", i))
+	}
+	return s
+}
+
+func (s *sim) trace(format string, args ...any) {
+	if *simSeed != 0 {
+		s.t.Logf(s.now.Format("05.000 ")+format, args...)
+	}
+}
+
+func (s *sim) after(d time.Duration, do func()) {
+	s.order++
+	heap.Push(&s.events, simEvent{s.now.Add(d), s.order, do})
+}
+
+func (s *sim) between(low, high time.Duration) time.Duration {
+	return low + time.Duration(s.rand.Int64N(int64(high-low)))
+}
+
+func (s *sim) runFor(d time.Duration) {
+	end := s.now.Add(d)
+	for len(s.events) > 0 && !s.events[0].at.After(end) && !s.t.Failed() {
+		e := heap.Pop(&s.events).(simEvent)
+		s.now = e.at
+		e.do()
+	}
+	s.now = end
+}
+
+func (s *sim) run() {
+	for _, n := range s.nodes {
+		n.start()
+	}
+	s.after(time.Second, s.mischief)
+	for range 3 {
+		s.produce(s.rand.IntN(len(s.nodes)), s.queues[s.rand.IntN(len(s.queues))])
+	}
+	for range 1 + s.rand.IntN(4) {
+		s.wander()
+	}
+	s.runFor(20 * time.Second)
+	s.calm, s.loss = true, 0
+	clear(s.cut)
+	for _, n := range s.nodes {
+		if !n.up {
+			n.start()
+		}
+	}
+	s.runFor(2 * time.Second)
+	for _, q := range s.queues {
+		s.nodes[s.rand.IntN(len(s.nodes))].consume(q, "", -1)
+	}
+	s.runFor(20 * time.Second)
+	for body := range s.sent {
+		if !s.answered[body] {
+			s.t.Errorf("seed %d: %s was confirmed and never consumed", s.seed, body)
+		}
+	}
+	for _, n := range s.nodes {
+		if stats := n.machine.Stats(); stats.Messages > 0 {
+			s.t.Errorf("seed %d: %d messages are left at %s", s.seed, stats.Messages, n.member)
+		}
+		if x := n.exchange; len(x.sent)+len(x.held)+len(x.parts) > 0 {
+			s.t.Errorf("seed %d: %s still has %d transfers and holds %d", s.seed, n.member, len(x.sent), len(x.held))
+		}
+	}
+	s.trace("sent %d, %+v", len(s.sent), s.stats)
+	if len(s.sent) == 0 {
+		s.t.Errorf("seed %d: nothing was sent", s.seed)
+	}
+}
+
+// mischief crashes, cuts and heals.
+func (s *sim) mischief() {
+	if s.calm {
+		return
+	}
+	n := s.nodes[s.rand.IntN(len(s.nodes))]
+	switch s.rand.IntN(4) {
+	case 0:
+		if n.up {
+			n.crash()
+			s.after(s.between(10*time.Millisecond, 5*time.Second), func() {
+				if !n.up {
+					n.start()
+				}
+			})
+		}
+	case 1:
+		o := s.nodes[s.rand.IntN(len(s.nodes))]
+		s.cut[[2]string{n.member, o.member}] = true
+		if s.rand.IntN(2) == 0 {
+			s.cut[[2]string{o.member, n.member}] = true
+		}
+		s.trace("cut %s %s", n.member, o.member)
+	default:
+		clear(s.cut)
+	}
+	s.after(s.between(50*time.Millisecond, 2*time.Second), s.mischief)
+}
+
+// produce sends messages to a node, one after another.
+func (s *sim) produce(node int, queue string) {
+	if s.calm {
+		return
+	}
+	n := s.nodes[node]
+	if n.up {
+		n.sessions++
+		id := n.sessions
+		body := fmt.Sprintf("m%d", s.serial)
+		s.serial++
+		n.clients[id] = func(o *destinations.Output) {
+			if o.Kind == destinations.Receipt {
+				s.sent[body] = true
+			}
+		}
+		head := "colour:" + []string{"red", "blue"}[s.rand.IntN(2)] + "\n"
+		n.do(destinations.Command{
+			Op: destinations.Send, Session: id, WantReceipt: true, Receipt: body, Destination: destinations.Queue(queue),
+			Message: &destinations.Message{Content: []byte(head + "\n" + body), HeaderBytes: int32(len(head)), Persistent: true},
+		})
+	}
+	if s.rand.IntN(20) == 0 {
+		node = s.rand.IntN(len(s.nodes))
+	}
+	s.after(s.between(time.Millisecond, 20*time.Millisecond), func() { s.produce(node, queue) })
+}
+
+// wander consumes somewhere for a while, and then elsewhere.
+func (s *sim) wander() {
+	if s.calm {
+		return
+	}
+	n := s.nodes[s.rand.IntN(len(s.nodes))]
+	if n.up {
+		sel := []string{"", "", "colour = 'red'", "colour = 'blue'"}[s.rand.IntN(4)]
+		n.consume(s.queues[s.rand.IntN(len(s.queues))], sel, s.between(50*time.Millisecond, 3*time.Second))
+	}
+	s.after(s.between(50*time.Millisecond, 3*time.Second), s.wander)
+}
+
+func (n *simNode) start() {
+	s := n.sim
+	n.life++
+	n.up, n.syncing = true, false
+	n.machine = destinations.New(destinations.Options{Fields: simFields})
+	for _, e := range n.log {
+		if err := n.machine.Replay(e); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	if len(n.log) > 0 {
+		if err := n.machine.Resume(n.log[len(n.log)-1].Seq); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	n.outputs, n.clients, n.sessions = nil, map[uint64]func(*destinations.Output){}, simAgent
+	n.effects = destinations.Effects{}
+	n.exchange = newExchange(Settings{
+		Member: n.member, Incarnation: fmt.Sprintf("%08d-%s", n.life, n.member), Hello: 300 * time.Millisecond, Silence: 2 * time.Second,
+		Timeout: time.Second, Retry: 200 * time.Millisecond, Forwards: func(q string) bool { return !strings.HasPrefix(q, "$") },
+	})
+	s.trace("%s starts, life %d", n.member, n.life)
+	n.do(destinations.Command{Op: destinations.Start})
+	n.machine.TellDemands(true)
+	n.act(func(out *actions) { n.exchange.begin(s.now, out) })
+	n.later(10*time.Millisecond, n.tick)
+}
+
+func simFields(m *destinations.Message) selector.Fields { return simMessage{m} }
+
+type simMessage struct{ *destinations.Message }
+
+func (m simMessage) Field(name string) ([]byte, bool) {
+	for line := range strings.Lines(string(m.Content[:m.HeaderBytes])) {
+		if field, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":"); field == name {
+			return []byte(value), true
+		}
+	}
+	return nil, false
+}
+
+func (n *simNode) crash() {
+	s := n.sim
+	s.stats.crashes++
+	s.trace("%s crashes", n.member)
+	n.up = false
+	n.life++
+	kept := n.durable + s.rand.IntN(len(n.log)-n.durable+1)
+	for kept > n.durable && kept < len(n.log) && n.log[kept].Joined {
+		kept--
+	}
+	n.log = n.log[:kept]
+	n.durable = kept
+}
+
+// later does something unless the node has crashed by then.
+func (n *simNode) later(d time.Duration, do func()) {
+	life := n.life
+	n.sim.after(d, func() {
+		if n.life == life {
+			do()
+		}
+	})
+}
+
+func (n *simNode) tick() {
+	n.act(func(out *actions) { n.exchange.tick(n.sim.now, out) })
+	n.later(10*time.Millisecond, n.tick)
+}
+
+// act has the exchange do something, and carries out what it wants.
+func (n *simNode) act(do func(out *actions)) {
+	var out actions
+	do(&out)
+	for _, f := range out.frames {
+		n.send(f)
+	}
+	for _, c := range out.commands {
+		c.Session = simAgent
+		n.do(c)
+	}
+}
+
+func (n *simNode) send(f outgoing) {
+	s := n.sim
+	b := f.encode()
+	for _, o := range s.nodes {
+		if o == n || f.to != "" && f.to != o.member {
+			continue
+		}
+		s.stats.frames++
+		if s.cut[[2]string{n.member, o.member}] || s.rand.Float64() < s.loss {
+			s.stats.lost++
+			continue
+		}
+		delay := s.between(100*time.Microsecond, 2*time.Millisecond)
+		if s.rand.IntN(100) == 0 {
+			delay = s.between(time.Millisecond, 3*time.Second)
+		}
+		s.after(delay, func() {
+			if !o.up {
+				return
+			}
+			got, err := decodeFrame(b)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			s.trace("%s <- %s %s %s %s %s", o.member, n.member, got.Kind, got.Transfer, got.Queue, got.Reason)
+			o.act(func(out *actions) { o.exchange.hears(s.now, &got, out) })
+		})
+	}
+}
+
+// do carries out a command.
+func (n *simNode) do(c destinations.Command) {
+	n.effects.Reset()
+	err := n.machine.Step(n.sim.now, &c, &n.effects)
+	if err != nil {
+		if c.Session != simAgent {
+			n.sim.t.Fatalf("seed %d: %v", n.sim.seed, err)
+		}
+		n.outputs = append(n.outputs, destinations.Output{Kind: destinations.Refused, Session: simAgent, ReceiptID: c.Receipt, Err: err})
+	}
+	for _, e := range n.effects.Entries {
+		e.Head, e.Body = slices.Clone(e.Head), slices.Clone(e.Body)
+		n.log = append(n.log, e)
+	}
+	n.outputs = append(n.outputs, n.effects.Outputs...)
+	if !n.syncing {
+		n.syncing = true
+		n.later(n.sim.between(100*time.Microsecond, 5*time.Millisecond), n.sync)
+	}
+}
+
+// sync makes what there is durable, and lets out what waited for it.
+func (n *simNode) sync() {
+	n.syncing = false
+	n.durable = len(n.log)
+	last := uint64(0)
+	if n.durable > 0 {
+		last = n.log[n.durable-1].Seq
+	}
+	outputs := n.outputs
+	n.outputs = nil
+	for i := range outputs {
+		o := &outputs[i]
+		if o.After > last {
+			n.sim.t.Fatalf("seed %d: an output waits for %d of %d", n.sim.seed, o.After, last)
+		}
+		if o.Session == simAgent {
+			n.act(func(out *actions) { n.exchange.takes(n.sim.now, o, out) })
+		} else if client := n.clients[o.Session]; client != nil {
+			client(o)
+		}
+	}
+	n.act(func(out *actions) { n.exchange.flush(n.sim.now, out) })
+	if n.machine.Stirred() {
+		n.act(func(out *actions) { n.exchange.wants(n.sim.now, n.machine.Demands(nil, 100), out) })
+	}
+}
+
+// consume takes messages of a queue for a while; for ever if that is negative.
+func (n *simNode) consume(queue, sel string, d time.Duration) {
+	s := n.sim
+	n.sessions++
+	id := n.sessions
+	consumer := destinations.Consumer{Ack: destinations.AckIndividual, Prefetch: 1 + s.rand.IntN(20)}
+	if d < 0 {
+		consumer.Prefetch = 50
+	}
+	if sel != "" {
+		consumer.Selector, _ = selector.Parse(sel)
+	}
+	s.trace("%s consumes %s %q for %v", n.member, queue, sel, d)
+	n.clients[id] = func(o *destinations.Output) {
+		switch o.Kind {
+		case destinations.Deliver:
+			m := o.Delivery.Message
+			body := string(m.Content[m.HeaderBytes+1:])
+			s.trace("%s delivers %s (%v)", n.member, body, o.Delivery.Redelivered)
+			switch {
+			case s.acked[body]:
+				s.t.Errorf("seed %d: %s is delivered at %s after its ACK was confirmed", s.seed, body, n.member)
+			case s.seen[body] > 0 && !o.Delivery.Redelivered:
+				s.t.Errorf("seed %d: %s is delivered again at %s, and nothing says so", s.seed, body, n.member)
+			}
+			if len(pathOf(m)) > 0 {
+				s.stats.moved++
+			}
+			s.seen[body]++
+			tag := o.Delivery.Tag
+			n.later(s.between(time.Millisecond, 30*time.Millisecond), func() {
+				if n.clients[id] != nil {
+					s.answered[body] = true
+					n.do(destinations.Command{
+						Op: destinations.Ack, Session: id, WantReceipt: true, Receipt: "ack " + body,
+						Delivery: destinations.DeliveryID{Sub: o.Delivery.Sub, Tag: tag},
+					})
+				}
+			})
+		case destinations.Receipt:
+			if body, ok := strings.CutPrefix(o.ReceiptID, "ack "); ok {
+				s.acked[body] = true
+			}
+		}
+	}
+	n.do(destinations.Command{
+		Op: destinations.Subscribe, Session: id, Subscription: strconv.Itoa(int(id)), Destination: destinations.Queue(queue), Consumer: &consumer,
+	})
+	if d >= 0 {
+		n.later(d, func() {
+			delete(n.clients, id)
+			n.do(destinations.Command{Op: destinations.Disconnect, Session: id, Clean: true})
+		})
+	}
+}
