@@ -106,7 +106,7 @@ type Outgoing struct {
 	Also        []Destination
 	Existing    bool // they must be there
 	Message     *Message
-	Forwarded   bool // to one queue, by another broker: it was accepted there, and nothing is to be added
+	Forwarded   bool // by another broker, to one destination: it was accepted there, and nothing is to be added; on a topic, for subscribers that are there
 	Returned    bool // that delivered it before
 	Attempts    int  // so often in vain
 }
@@ -130,7 +130,7 @@ type Consumer struct {
 	Priority      int                // consumers of lower priority only get what this one has no credit for
 	Exclusive     bool               // of the consumers of a queue that say so, only one gets messages
 	NoLocal       bool               // not what its own session sent
-	Network       bool               // it is for the consumers of another broker, see network.go: it gets what Grant says; Priority and AckTimeout are not read
+	Network       bool               // it is for the consumers of another broker, see network.go: of a queue it gets what Grant says; Priority and AckTimeout are not read
 	Browse        bool               // a copy of what is in a queue, and nothing else
 	Selector      *selector.Selector // only what matches; nil: everything
 	Redelivery    *Redelivery        // of what it refuses, where it differs from the policy: fields that are 0 do not, a negative Delay is none; nil: none do

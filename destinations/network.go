@@ -1,6 +1,7 @@
 package destinations
 
 import (
+	"maps"
 	"math"
 	"slices"
 )
@@ -29,6 +30,7 @@ const MaxDemandSelectors = 32
 // for them.
 type Demand struct {
 	Queue     string
+	Topic     string   // instead of Queue, perhaps with wildcards: whether it has subscribers is all that is said
 	Consumers int      // of this broker
 	Window    int      // messages that they may have in flight together
 	Free      int      // and of these, how many more they could be given now
@@ -51,7 +53,10 @@ func (m *Machine) TellDemands(tell bool) {
 	for _, q := range m.stirred {
 		q.stirred = false
 	}
-	m.stirred, m.telling = nil, tell
+	m.stirred, m.stirredTopics, m.telling = nil, nil, tell
+	if tell {
+		m.stirredTopics = slices.Sorted(maps.Keys(m.listeners))
+	}
 	for _, q := range m.roster.places {
 		if q != nil {
 			m.stir(q)
@@ -60,13 +65,37 @@ func (m *Machine) TellDemands(tell bool) {
 }
 
 // Stirred says that Demands has something to tell.
-func (m *Machine) Stirred() bool { return len(m.stirred) > 0 }
+func (m *Machine) Stirred() bool { return len(m.stirred)+len(m.stirredTopics) > 0 }
+
+// listens counts the subscribers of topics, and notes where there are some first or
+// none any more. Those of temporary topics and of the broker's reports are for
+// this broker alone.
+func (m *Machine) listens(s *subscription, topic Destination, more int) {
+	if s.consumer.Network || topic.Temporary() || topic.reports() {
+		return
+	}
+	if m.listeners == nil {
+		m.listeners = map[string]int{}
+	}
+	n := m.listeners[topic.Name] + more
+	if m.listeners[topic.Name] = n; n == 0 {
+		delete(m.listeners, topic.Name)
+	}
+	if m.telling && (n == 0 || n == 1 && more > 0) && !slices.Contains(m.stirredTopics, topic.Name) {
+		m.stirredTopics = append(m.stirredTopics, topic.Name)
+	}
+}
 
 // Demands appends the demand for those queues of which it may have changed since
 // they were told last, in the order of that, but at most so many. One that is gone
 // has no Consumers.
 func (m *Machine) Demands(dst []Demand, most int) []Demand {
-	n := min(most, len(m.stirred))
+	n := min(most, len(m.stirredTopics))
+	for _, topic := range m.stirredTopics[:n] {
+		dst = append(dst, Demand{Topic: topic, Consumers: m.listeners[topic]})
+	}
+	m.stirredTopics = slices.Delete(m.stirredTopics, 0, n)
+	n = min(most-n, len(m.stirred))
 	for _, q := range m.stirred[:n] {
 		q.stirred = false
 		dst = append(dst, q.demand())

@@ -14,7 +14,9 @@ import (
 // subscriptions there is an entry for each; they are joined.
 func (m *Machine) publish(c *Command, o Outgoing, out *Effects) {
 	before := m.unstored
-	m.placeAll(c, &o, out)
+	if !o.Forwarded { // else it was stored for all where it was published
+		m.placeAll(c, &o, out)
+	}
 	m.showAll(&o, before, out)
 }
 

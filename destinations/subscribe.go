@@ -97,6 +97,7 @@ func (m *Machine) listen(s *subscription, q *queue) {
 		m.noteDestination(DestinationMade, d)
 	}
 	t.add(s)
+	m.listens(s, d, 1)
 	if d.reports() {
 		m.observers++
 	}
@@ -182,6 +183,7 @@ func (m *Machine) retire(s *subscription) {
 			delete(m.topics, s.topic.Name)
 			m.noteDestination(DestinationGone, s.topic)
 		}
+		m.listens(s, s.topic, -1)
 		if s.topic.reports() {
 			m.observers--
 		}

@@ -94,7 +94,7 @@ func (s *subscription) seat() *int { return &s.place }
 // hasCredit says whether a further message may be sent. A message larger than
 // what is left of the window still goes, so that none is too large to go.
 func (s *subscription) hasCredit() bool {
-	if s.consumer.Network && s.granted <= 0 {
+	if s.consumer.Network && s.copies == nil && s.granted <= 0 {
 		return false
 	}
 	return s.out < s.consumer.Prefetch && s.outBytes < s.consumer.PrefetchBytes

@@ -40,6 +40,9 @@ func (m *Machine) consumeNamed(s *subscription, name string, out *Effects) {
 func (m *Machine) watchFor(s *subscription, p Pattern) {
 	m.watchers.add(p, s)
 	m.watching++
+	if p.named.Topic {
+		m.listens(s, p.named, 1)
+	}
 	if p.named.reports() {
 		m.observers++
 	}
@@ -51,6 +54,9 @@ func (m *Machine) unwatch(s *subscription) {
 		if p.named.Topic || p.Wild() {
 			m.watchers.remove(p, s)
 			m.watching--
+			if p.named.Topic {
+				m.listens(s, p.named, -1)
+			}
 			if p.named.reports() {
 				m.observers--
 			}

@@ -84,8 +84,8 @@ func pathOf(m *destinations.Message) []string {
 
 var errBatch = errors.New("the batch is cut short")
 
-// readBatch reads the messages of a batch for a queue. They share memory with b.
-func readBatch(queue string, b []byte) ([]destinations.Outgoing, error) {
+// readBatch reads the messages of a batch for d. They share memory with b.
+func readBatch(d destinations.Destination, b []byte) ([]destinations.Outgoing, error) {
 	var all []destinations.Outgoing
 	for len(b) > 0 {
 		size, n := binary.Uvarint(b)
@@ -109,7 +109,7 @@ func readBatch(queue string, b []byte) ([]destinations.Outgoing, error) {
 		}
 		m.Persistent = flags&flagPersistent != 0
 		all = append(all, destinations.Outgoing{
-			Destination: destinations.Queue(queue), Message: m, Forwarded: true, Returned: flags&flagReturned != 0, Attempts: int(attempts),
+			Destination: d, Message: m, Forwarded: true, Returned: flags&flagReturned != 0, Attempts: int(attempts),
 		})
 	}
 	return all, nil

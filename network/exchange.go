@@ -33,7 +33,7 @@ type Settings struct {
 	Silence     time.Duration // after which a peer has no demand
 	Timeout     time.Duration // for a peer to hold a batch
 	Retry       time.Duration // after which it is said again what was not answered
-	Forwards    func(queue string) bool
+	Forwards    func(destinations.Destination) bool
 }
 
 // actions are what an exchange wants done, in order: commands first.
@@ -59,19 +59,24 @@ type exchange struct {
 	ready   bool   // what was held and decided before the start is known
 	closing bool
 
-	peers   map[string]*peer
-	local   map[string]*want     // what consumers here want, by queue, as it is
-	fresh   map[string]bool      // of these, what may have to be told
-	links   map[string]*link     // by subscription
-	bySub   map[uint32]string    // subscriptions by their numbers, as deliveries have them
-	sent    map[string]*transfer // by name
-	held    map[string]*holding  // by name
-	parts   map[string]*assembly // of what is on its way here
-	hello   time.Time            // when the last was said
-	told    time.Time            // when demand was
-	filled  []*link              // those with something that may be offered
-	resting []*link              // those that wait for their rest to end
-	full    bool                 // somebody wants all of it
+	peers      map[string]*peer
+	topics     map[string]bool      // that consumers here listen to, as the peers know it; false: not any more, and they do not know
+	relays     map[string]*relay    // of topics that peers listen to, by pattern
+	relayed    map[uint32]uint64    // newest delivery of each subscription that has left
+	publishing []*peer              // with messages that were relayed and have not left
+	local      map[string]*want     // what consumers here want, by queue, as it is
+	fresh      map[string]bool      // of these, what may have to be told
+	freshTopic map[string]bool      // the same of topics
+	links      map[string]*link     // by subscription
+	bySub      map[uint32]string    // subscriptions by their numbers, as deliveries have them
+	sent       map[string]*transfer // by name
+	held       map[string]*holding  // by name
+	parts      map[string]*assembly // of what is on its way here
+	hello      time.Time            // when the last was said
+	told       time.Time            // when demand was
+	filled     []*link              // those with something that may be offered
+	resting    []*link              // those that wait for their rest to end
+	full       bool                 // somebody wants all of it
 }
 
 // A want is what the consumers here want of a queue.
@@ -89,8 +94,10 @@ type peer struct {
 	asked       time.Time
 	known       bool // all of its demand is
 	demands     map[string]*link
-	transfers   int     // under way to it
-	waiting     []*link // that have something to offer, when one of these ends
+	topics      map[string]destinations.Pattern // that its consumers listen to
+	transfers   int                             // under way to it
+	publish     *frame                          // that has not left; nil: none
+	waiting     []*link                         // that have something to offer, when one of these ends
 	stale       map[string]bool
 }
 
@@ -149,7 +156,7 @@ type assembly struct {
 
 func newExchange(s Settings) *exchange {
 	return &exchange{
-		Settings: s, peers: map[string]*peer{}, local: map[string]*want{}, fresh: map[string]bool{},
+		Settings: s, peers: map[string]*peer{}, topics: map[string]bool{}, relays: map[string]*relay{}, relayed: map[uint32]uint64{}, local: map[string]*want{}, fresh: map[string]bool{}, freshTopic: map[string]bool{},
 		links: map[string]*link{}, bySub: map[uint32]string{}, sent: map[string]*transfer{}, held: map[string]*holding{}, parts: map[string]*assembly{},
 	}
 }
@@ -248,7 +255,11 @@ func (x *exchange) sortedPeers() (all []*peer) {
 func (x *exchange) wants(now time.Time, demands []destinations.Demand, out *actions) {
 	x.now, x.out = now, out
 	for _, d := range demands {
-		if !x.Forwards(d.Queue) {
+		if d.Topic != "" {
+			x.listens(d.Topic, d.Consumers > 0)
+			continue
+		}
+		if !x.Forwards(destinations.Queue(d.Queue)) {
 			continue
 		}
 		w := x.local[d.Queue]
@@ -288,10 +299,10 @@ func (x *exchange) tell() {
 		x.tellAll()
 		return
 	}
-	if len(x.fresh) == 0 || x.now.Sub(x.told) < tellEvery {
+	if len(x.fresh)+len(x.freshTopic) == 0 || x.now.Sub(x.told) < tellEvery {
 		return
 	}
-	var changed []demand
+	changed := x.freshTopics()
 	for _, queue := range sortedKeys(x.fresh) {
 		w := x.local[queue]
 		d := w.demand()
@@ -321,6 +332,7 @@ func (x *exchange) tellAll() {
 		}
 	}
 	clear(x.fresh)
+	all = append(all, x.allTopics()...)
 	for first := 0; ; first += maxTold {
 		last := min(first+maxTold, len(all))
 		x.version++
@@ -379,6 +391,10 @@ func (x *exchange) delivered(d *destinations.Delivery) {
 		x.decidedBefore(d)
 		return
 	}
+	if r := x.relayOf(d); r != nil {
+		x.relay(r, d)
+		return
+	}
 	l := x.links[d.Subscription]
 	if l == nil {
 		return // it was given up, and so the message is back
@@ -402,6 +418,7 @@ func (x *exchange) flush(now time.Time, out *actions) {
 		x.offer(l)
 	}
 	x.filled = x.filled[:0]
+	x.publish()
 }
 
 // offer has the peer hold what was delivered for it.
@@ -617,6 +634,8 @@ func (x *exchange) hears(now time.Time, f *frame, out *actions) {
 		x.dropped(f)
 	case frameAsk:
 		x.answer(f)
+	case framePublish:
+		x.shows(f)
 	}
 }
 
@@ -631,7 +650,7 @@ func (x *exchange) peer(f *frame) *peer {
 		p = nil
 	}
 	if p == nil {
-		p = &peer{member: f.From, incarnation: f.Incarnation, demands: map[string]*link{}}
+		p = &peer{member: f.From, incarnation: f.Incarnation, demands: map[string]*link{}, topics: map[string]destinations.Pattern{}}
 		x.peers[f.From] = p
 		x.sayHello()
 	}
@@ -644,6 +663,9 @@ func (x *exchange) lose(p *peer) {
 	delete(x.peers, p.member)
 	for _, queue := range sortedKeys(p.demands) {
 		x.leave(p.demands[queue])
+	}
+	for _, topic := range sortedKeys(p.topics) {
+		x.unlisten(p, topic)
 	}
 	for _, name := range sortedKeys(x.sent) {
 		if t := x.sent[name]; t.link != nil && t.link.peer == p && t.state == offered {
@@ -668,7 +690,10 @@ func (x *exchange) learn(p *peer, f *frame) {
 		p.known = true
 		p.stale = map[string]bool{}
 		for queue := range p.demands {
-			p.stale[queue] = true
+			p.stale[demand{Queue: queue}.key()] = true
+		}
+		for topic := range p.topics {
+			p.stale[demand{Topic: topic}.key()] = true
 		}
 	case !p.known || f.Version != p.version+1:
 		p.known = false
@@ -677,18 +702,22 @@ func (x *exchange) learn(p *peer, f *frame) {
 	}
 	p.version = f.Version
 	for i := range f.Demand {
-		delete(p.stale, f.Demand[i].Queue)
+		delete(p.stale, f.Demand[i].key())
 		x.learnOne(p, &f.Demand[i])
 	}
 	if f.Done {
-		for _, queue := range sortedKeys(p.stale) {
-			x.learnOne(p, &demand{Queue: queue})
+		for _, key := range sortedKeys(p.stale) {
+			x.learnOne(p, demandOf(key))
 		}
 		p.stale = nil
 	}
 }
 
 func (x *exchange) learnOne(p *peer, d *demand) {
+	if d.Topic != "" {
+		x.learnTopic(p, d)
+		return
+	}
 	l := p.demands[d.Queue]
 	if d.Consumers == 0 {
 		if l != nil {
@@ -697,7 +726,7 @@ func (x *exchange) learnOne(p *peer, d *demand) {
 		}
 		return
 	}
-	if !x.Forwards(d.Queue) {
+	if !x.Forwards(destinations.Queue(d.Queue)) {
 		return
 	}
 	if l == nil {
@@ -780,7 +809,7 @@ func (x *exchange) assemble(f *frame) {
 		return
 	}
 	delete(x.parts, f.Transfer)
-	if _, err := readBatch(a.Queue, a.batch); err != nil {
+	if _, err := readBatch(destinations.Queue(a.Queue), a.batch); err != nil {
 		x.say(f.From, frame{Kind: frameRefused, Transfer: f.Transfer, Reason: err.Error()})
 		return
 	}
@@ -812,7 +841,7 @@ func (x *exchange) takeOver(f *frame) {
 	case h == nil, h.releasing:
 		return
 	}
-	sends, err := readBatch(h.queue, h.batch)
+	sends, err := readBatch(destinations.Queue(h.queue), h.batch)
 	if err != nil {
 		return // BUG: it was read before it was held
 	}

@@ -21,6 +21,7 @@ const (
 	frameReleased frameKind = "released" // it is in its queue, and durable
 	frameDrop     frameKind = "drop"     // it is not
 	frameAsk      frameKind = "ask"      // I hold this: whose is it?
+	framePublish  frameKind = "publish"  // messages for the subscribers of a topic
 )
 
 // A frame is what one broker says to another, or to all of its network.
@@ -30,6 +31,7 @@ type frame struct {
 	Incarnation string    `json:"i"` // of From: another one after each start and takeover
 	Transfer    string    `json:"t,omitempty"`
 	Queue       string    `json:"q,omitempty"`
+	Topic       string    `json:"b,omitempty"` // of a publish
 	Messages    int       `json:"n,omitempty"`
 	Persistent  bool      `json:"d,omitempty"` // some of the batch is
 	Part        int       `json:"p,omitempty"` // of a hold, from 0
@@ -40,15 +42,17 @@ type frame struct {
 	Done        bool      `json:"z,omitempty"`
 	Demand      []demand  `json:"e,omitempty"`
 
-	body []byte // of a hold: that part of the batch
+	body []byte // of a hold: that part of the batch; of a publish: all of it
 }
 
-// A demand is what the consumers of one broker want of one queue.
+// A demand is what the consumers of one broker want of one queue; of a topic, only
+// whether there are some.
 type demand struct {
-	Queue     string   `json:"q"`
+	Queue     string   `json:"q,omitempty"`
+	Topic     string   `json:"b,omitempty"` // perhaps with wildcards
 	Consumers int      `json:"c"`           // 0: there is none any more
-	Window    int      `json:"w"`           // messages that they may have in flight
-	Free      int      `json:"f"`           // of these, how many more they could take now
+	Window    int      `json:"w,omitempty"` // messages that they may have in flight
+	Free      int      `json:"f,omitempty"` // of these, how many more they could take now
 	Ready     int      `json:"r,omitempty"` // messages that wait for them already
 	Selectors []string `json:"s,omitempty"` // nil: everything
 }

@@ -277,7 +277,7 @@ func (n *simNode) start() {
 	n.effects = destinations.Effects{}
 	n.exchange = newExchange(Settings{
 		Member: n.member, Incarnation: fmt.Sprintf("%08d-%s", n.life, n.member), Hello: 300 * time.Millisecond, Silence: 2 * time.Second,
-		Timeout: time.Second, Retry: 200 * time.Millisecond, Forwards: func(q string) bool { return !strings.HasPrefix(q, "$") },
+		Timeout: time.Second, Retry: 200 * time.Millisecond, Forwards: func(destinations.Destination) bool { return true },
 	})
 	s.trace("%s starts, life %d", n.member, n.life)
 	n.do(destinations.Command{Op: destinations.Start})

@@ -1,0 +1,61 @@
+package network
+
+import (
+	"slices"
+	"time"
+)
+
+// A Status is what a broker knows of its network.
+type Status struct {
+	Member      string       `json:"member"`
+	Incarnation string       `json:"incarnation"`
+	Ready       bool         `json:"ready"` // what was under way before the start is known
+	Peers       []PeerStatus `json:"peers"`
+	Held        int          `json:"held"` // batches that are kept here for a peer that has not decided
+	Sent        int          `json:"sent"` // batches on their way from here
+}
+
+// A PeerStatus is what is known of another broker.
+type PeerStatus struct {
+	Member    string       `json:"member"`
+	Heard     string       `json:"heard"` // how long ago
+	Known     bool         `json:"known"` // all of its demand is
+	Transfers int          `json:"transfers"`
+	Links     []LinkStatus `json:"links"`
+}
+
+// A LinkStatus is what a peer wants of a queue, and how that stands.
+type LinkStatus struct {
+	Queue     string   `json:"queue"`
+	Consumers int      `json:"consumers"`
+	Room      int      `json:"room"` // messages
+	Selectors []string `json:"selectors,omitempty"`
+	Granted   int      `json:"granted"`
+	UnderWay  int      `json:"under_way"`
+	Failed    int      `json:"failed"` // transfers in a row
+}
+
+// status is that of the exchange.
+func (x *exchange) status(now time.Time) Status {
+	s := Status{Member: x.Member, Incarnation: x.Incarnation, Ready: x.ready, Held: len(x.held), Sent: len(x.sent), Peers: []PeerStatus{}}
+	for _, p := range x.sortedPeers() {
+		ps := PeerStatus{
+			Member: p.member, Heard: now.Sub(p.heard).Round(time.Millisecond).String(), Known: p.known, Transfers: p.transfers, Links: []LinkStatus{},
+		}
+		for _, queue := range sortedKeys(p.demands) {
+			l := p.demands[queue]
+			w := x.local[queue]
+			ps.Links = append(ps.Links, LinkStatus{
+				Queue: queue, Consumers: l.demand.Consumers, Room: l.demand.room(w == nil || w.now.Consumers == 0),
+				Selectors: slices.Clone(l.demand.Selectors), Granted: l.granted, UnderWay: l.out + len(l.pending), Failed: l.failed,
+			})
+		}
+		s.Peers = append(s.Peers, ps)
+	}
+	return s
+}
+
+// busy says that something is due soon.
+func (x *exchange) busy() bool {
+	return len(x.fresh)+len(x.freshTopic)+len(x.sent)+len(x.held)+len(x.parts)+len(x.resting) > 0 || x.full
+}
