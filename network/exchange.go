@@ -58,6 +58,7 @@ type exchange struct {
 	version uint64 // of what was told of demand
 	ready   bool   // what was held and decided before the start is known
 	closing bool
+	mode    Mode
 
 	peers      map[string]*peer
 	topics     map[string]bool      // that consumers here listen to, as the peers know it; false: not any more, and they do not know
@@ -113,6 +114,7 @@ type link struct {
 	out     int       // messages of its transfers
 	rest    time.Time // none until then: something went wrong
 	failed  int       // times in a row
+	why     string    // it failed last
 }
 
 // A transfer is a batch on its way from here.
@@ -156,7 +158,7 @@ type assembly struct {
 
 func newExchange(s Settings) *exchange {
 	return &exchange{
-		Settings: s, peers: map[string]*peer{}, topics: map[string]bool{}, relays: map[string]*relay{}, relayed: map[uint32]uint64{}, local: map[string]*want{}, fresh: map[string]bool{}, freshTopic: map[string]bool{},
+		Settings: s, mode: Running, peers: map[string]*peer{}, topics: map[string]bool{}, relays: map[string]*relay{}, relayed: map[uint32]uint64{}, local: map[string]*want{}, fresh: map[string]bool{}, freshTopic: map[string]bool{},
 		links: map[string]*link{}, bySub: map[uint32]string{}, sent: map[string]*transfer{}, held: map[string]*holding{}, parts: map[string]*assembly{},
 	}
 }
@@ -259,9 +261,6 @@ func (x *exchange) wants(now time.Time, demands []destinations.Demand, out *acti
 			x.listens(d.Topic, d.Consumers > 0)
 			continue
 		}
-		if !x.Forwards(destinations.Queue(d.Queue)) {
-			continue
-		}
 		w := x.local[d.Queue]
 		if w == nil {
 			w = &want{}
@@ -305,14 +304,14 @@ func (x *exchange) tell() {
 	changed := x.freshTopics()
 	for _, queue := range sortedKeys(x.fresh) {
 		w := x.local[queue]
-		d := w.demand()
+		d := x.demandFor(w)
 		delete(x.fresh, queue)
 		if !d.differs(&w.told) {
 			continue
 		}
 		w.told = d
 		changed = append(changed, d)
-		if d.Consumers == 0 && w.now.Ready+w.now.Flying == 0 {
+		if w.now.Consumers+w.now.Ready+w.now.Flying == 0 {
 			delete(x.local, queue)
 		}
 	}
@@ -327,7 +326,7 @@ func (x *exchange) tellAll() {
 	var all []demand
 	for _, queue := range sortedKeys(x.local) {
 		w := x.local[queue]
-		if w.told = w.demand(); w.told.Consumers > 0 {
+		if w.told = x.demandFor(w); w.told.Consumers > 0 {
 			all = append(all, w.told)
 		}
 	}
@@ -344,9 +343,12 @@ func (x *exchange) tellAll() {
 	x.told = x.now
 }
 
-// demand is what peers are told.
-func (w *want) demand() demand {
+// demandFor is what peers are told.
+func (x *exchange) demandFor(w *want) demand {
 	d := &w.now
+	if x.mode != Running || !x.Forwards(destinations.Queue(d.Queue)) {
+		return demand{Queue: d.Queue}
+	}
 	return demand{Queue: d.Queue, Consumers: d.Consumers, Window: d.Window, Free: d.Free, Ready: d.Ready, Selectors: d.Selectors}
 }
 
@@ -474,7 +476,7 @@ func (x *exchange) takeBack(t *transfer, why string) {
 	x.do(destinations.Command{Op: destinations.Abort, More: &destinations.More{Tx: t.name}})
 	x.say(t.peer, frame{Kind: frameDrop, Transfer: t.name, Reason: why})
 	l := t.link
-	l.failed = min(l.failed+1, 6)
+	l.failed, l.why = min(l.failed+1, 6), why
 	l.rest = x.now.Add(x.Retry << (l.failed - 1))
 	x.leave(l)
 	x.serve(l)
@@ -568,7 +570,7 @@ func (x *exchange) confirmed(receipt string) {
 			delete(x.held, name)
 			f := frame{Kind: frameReleased, Transfer: name}
 			if w := x.local[h.queue]; w != nil {
-				f.Demand = []demand{w.demand()}
+				f.Demand = []demand{x.demandFor(w)}
 			}
 			x.say(h.from, f)
 		}
@@ -743,7 +745,7 @@ func (x *exchange) learnOne(p *peer, d *demand) {
 // serve gives a link its subscription, and as much credit as the peer has room.
 func (x *exchange) serve(l *link) {
 	switch {
-	case x.closing || x.peers[l.peer.member] != l.peer || l.peer.demands[l.demand.Queue] != l:
+	case x.closing || x.mode == Stopped || x.peers[l.peer.member] != l.peer || l.peer.demands[l.demand.Queue] != l:
 		return
 	case l.id == "" && (!x.ready || x.now.Before(l.rest)):
 		if !slices.Contains(x.resting, l) {

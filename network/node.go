@@ -2,9 +2,11 @@ package network
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -55,7 +57,7 @@ type Node struct {
 	logger   *zap.Logger
 	exchange *exchange
 	events   chan event
-	asks     chan chan Status
+	asks     chan func(x *exchange, out *actions)
 	ended    chan struct{}
 }
 
@@ -68,8 +70,9 @@ type event struct {
 
 // Subjects of the network. Both hold frames.
 const (
-	subjectAll    = "baton.network.all"
-	subjectMember = "baton.network.to." // and the member
+	subjectAll     = "baton.network.all"
+	subjectMember  = "baton.network.to."     // and the member
+	subjectExplain = "baton.network.explain" // a queue, to be answered
 )
 
 // Bounds of what waits for a Node.
@@ -89,7 +92,7 @@ func NewNode(o Options) *Node {
 	}
 	return &Node{
 		opts: o, logger: o.Logger, exchange: newExchange(o.Settings), events: make(chan event, maxEvents),
-		asks: make(chan chan Status), ended: make(chan struct{}),
+		asks: make(chan func(*exchange, *actions)), ended: make(chan struct{}),
 	}
 }
 
@@ -105,8 +108,11 @@ func (n *Node) Run(ctx context.Context) (err error) {
 			_ = s.Unsubscribe() // the connection may be closed
 		}
 	}()
-	for _, subject := range []string{subjectAll, subjectMember + n.opts.Member} {
-		s, err := n.opts.Conn.Subscribe(subject, func(m *nats.Msg) { n.hear(ctx, m) })
+	hear := func(m *nats.Msg) { n.hear(ctx, m) }
+	for subject, fn := range map[string]nats.MsgHandler{
+		subjectAll: hear, subjectMember + n.opts.Member: hear, subjectExplain: func(m *nats.Msg) { n.explains(ctx, m) },
+	} {
+		s, err := n.opts.Conn.Subscribe(subject, fn)
 		if err != nil {
 			return fmt.Errorf("join the network: %w", err)
 		}
@@ -164,7 +170,7 @@ func (n *Node) loop(ctx context.Context, ended <-chan error) error {
 			}
 			return fmt.Errorf("the network ends with its broker: %w", err)
 		case ask := <-n.asks:
-			ask <- x.status(time.Now())
+			ask(x, &out)
 		case e := <-n.events:
 			n.handle(e, &out)
 			for range maxEventsPass {
@@ -248,13 +254,90 @@ func (n *Node) say(f *outgoing) {
 	}
 }
 
-// Status says what this broker knows of its network; ok is false when Run has ended.
-func (n *Node) Status() (s Status, ok bool) {
-	ask := make(chan Status, 1)
+// errEnded says that Run has ended.
+var errEnded = errors.New("this broker takes no part in the network at the moment: it does not serve clients")
+
+// ask has the loop do something, and waits for that.
+func (n *Node) ask(ctx context.Context, fn func(x *exchange, out *actions)) error {
+	done := make(chan struct{})
 	select {
-	case n.asks <- ask:
-		return <-ask, true
+	case n.asks <- func(x *exchange, out *actions) {
+		x.now = time.Now()
+		fn(x, out)
+		close(done)
+	}:
+		<-done
+		return nil
 	case <-n.ended:
-		return s, false
+		return errEnded
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Status says what this broker knows of its network.
+func (n *Node) Status(ctx context.Context) (s Status, err error) {
+	return s, n.ask(ctx, func(x *exchange, _ *actions) { s = x.status(x.now) })
+}
+
+// SetMode changes what this broker takes part in, until it ends.
+func (n *Node) SetMode(ctx context.Context, m Mode) error {
+	var refused error
+	if err := n.ask(ctx, func(x *exchange, out *actions) { refused = x.setMode(m, out) }); err != nil {
+		return err
+	}
+	return refused
+}
+
+// explainWithin is how long other brokers have to answer.
+const explainWithin = 500 * time.Millisecond
+
+// Explain says of each broker that answers in time why the messages of a queue wait
+// there; of this one first, and of the others by their names.
+func (n *Node) Explain(ctx context.Context, queue string) ([]Explanation, error) {
+	queue = strings.TrimPrefix(queue, "/queue/")
+	var own Explanation
+	peers := 0
+	if err := n.ask(ctx, func(x *exchange, _ *actions) { own, peers = x.explain(queue), len(x.peers) }); err != nil {
+		return nil, err
+	}
+	inbox := n.opts.Conn.NewRespInbox()
+	answers, err := n.opts.Conn.SubscribeSync(inbox)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = answers.Unsubscribe() }()
+	if err := n.opts.Conn.PublishRequest(subjectExplain, inbox, []byte(queue)); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, explainWithin)
+	defer cancel()
+	var others []Explanation
+	for len(others) < peers {
+		m, err := answers.NextMsgWithContext(ctx)
+		if err != nil {
+			break // in time, nobody else has answered
+		}
+		var e Explanation
+		if err := json.Unmarshal(m.Data, &e); err == nil && e.Member != own.Member {
+			others = append(others, e)
+		}
+	}
+	slices.SortFunc(others, func(a, b Explanation) int { return strings.Compare(a.Member, b.Member) })
+	return append([]Explanation{own}, others...), nil
+}
+
+// explains answers another broker that was asked.
+func (n *Node) explains(ctx context.Context, m *nats.Msg) {
+	if m.Reply == "" {
+		return
+	}
+	var own Explanation
+	if err := n.ask(ctx, func(x *exchange, _ *actions) { own = x.explain(string(m.Data)) }); err != nil {
+		return
+	}
+	text, err := json.Marshal(own)
+	if err == nil {
+		_ = m.Respond(text) // who asked waits no longer than for so long
 	}
 }

@@ -9,6 +9,7 @@ import (
 type Status struct {
 	Member      string       `json:"member"`
 	Incarnation string       `json:"incarnation"`
+	Mode        Mode         `json:"mode"`
 	Ready       bool         `json:"ready"` // what was under way before the start is known
 	Peers       []PeerStatus `json:"peers"`
 	Held        int          `json:"held"` // batches that are kept here for a peer that has not decided
@@ -32,12 +33,13 @@ type LinkStatus struct {
 	Selectors []string `json:"selectors,omitempty"`
 	Granted   int      `json:"granted"`
 	UnderWay  int      `json:"under_way"`
-	Failed    int      `json:"failed"` // transfers in a row
+	Failed    int      `json:"failed"`        // transfers in a row
+	Why       string   `json:"why,omitempty"` // the last one did
 }
 
 // status is that of the exchange.
 func (x *exchange) status(now time.Time) Status {
-	s := Status{Member: x.Member, Incarnation: x.Incarnation, Ready: x.ready, Held: len(x.held), Sent: len(x.sent), Peers: []PeerStatus{}}
+	s := Status{Member: x.Member, Incarnation: x.Incarnation, Mode: x.mode, Ready: x.ready, Held: len(x.held), Sent: len(x.sent), Peers: []PeerStatus{}}
 	for _, p := range x.sortedPeers() {
 		ps := PeerStatus{
 			Member: p.member, Heard: now.Sub(p.heard).Round(time.Millisecond).String(), Known: p.known, Transfers: p.transfers, Links: []LinkStatus{},
@@ -47,7 +49,7 @@ func (x *exchange) status(now time.Time) Status {
 			w := x.local[queue]
 			ps.Links = append(ps.Links, LinkStatus{
 				Queue: queue, Consumers: l.demand.Consumers, Room: l.demand.room(w == nil || w.now.Consumers == 0),
-				Selectors: slices.Clone(l.demand.Selectors), Granted: l.granted, UnderWay: l.out + len(l.pending), Failed: l.failed,
+				Selectors: slices.Clone(l.demand.Selectors), Granted: l.granted, UnderWay: l.out + len(l.pending), Failed: l.failed, Why: l.why,
 			})
 		}
 		s.Peers = append(s.Peers, ps)

@@ -1,7 +1,9 @@
 package network
 
 import (
+	"maps"
 	"math"
+	"slices"
 	"strings"
 
 	"baton/destinations"
@@ -55,7 +57,7 @@ func (x *exchange) listens(topic string, listens bool) {
 func (x *exchange) freshTopics() (changed []demand) {
 	for _, topic := range sortedKeys(x.freshTopic) {
 		d := demand{Topic: topic}
-		if x.topics[topic] {
+		if x.topics[topic] && x.mode == Running {
 			d.Consumers = 1
 		}
 		changed = append(changed, d)
@@ -66,10 +68,13 @@ func (x *exchange) freshTopics() (changed []demand) {
 
 // allTopics are the demands that there are.
 func (x *exchange) allTopics() (all []demand) {
+	clear(x.freshTopic)
+	if x.mode != Running {
+		return nil
+	}
 	for _, topic := range sortedKeys(x.topics) {
 		all = append(all, demand{Topic: topic, Consumers: 1})
 	}
-	clear(x.freshTopic)
 	return all
 }
 
@@ -175,7 +180,8 @@ func (x *exchange) publish() {
 		x.publishTo(p)
 	}
 	x.publishing = x.publishing[:0]
-	for sub, tag := range x.relayed {
+	for _, sub := range slices.Sorted(maps.Keys(x.relayed)) {
+		tag := x.relayed[sub]
 		x.do(destinations.Command{Op: destinations.Sent, Delivery: destinations.DeliveryID{Sub: sub, Tag: tag}})
 	}
 	clear(x.relayed)

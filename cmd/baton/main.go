@@ -59,7 +59,7 @@ func rootCommand() *cobra.Command {
 	root.SilenceUsage = true
 	root.AddCommand(
 		serveCommand(), arbiterCommand(), sendCommand(), receiveCommand(), benchCommand(), configCommand(), failoverCommand(),
-		journalCommand(), versionCommand())
+		networkCommand(), journalCommand(), versionCommand())
 	return root
 }
 

@@ -22,6 +22,7 @@ import (
 
 // A pairNode is a broker that is one of a pair: package failover says when package broker follows, serves or ends.
 type pairNode struct {
+	network  *member
 	cfg      config.Config
 	logger   *zap.Logger
 	stdout   io.Writer
@@ -59,7 +60,12 @@ func servePair(ctx context.Context, cfg config.Config, stdout, stderr io.Writer)
 	}
 	defer register.Close()
 	paceCollector(int64(memoryBudget(cfg, availableMemory())) / 32)
-	p := &pairNode{cfg: cfg, logger: logger, stdout: stdout, progress: newProgress(stderr), clients: clients.Addr()}
+	membership, err := joinNetwork(cfg, logger)
+	if err != nil {
+		return err
+	}
+	defer membership.close()
+	p := &pairNode{network: membership, cfg: cfg, logger: logger, stdout: stdout, progress: newProgress(stderr), clients: clients.Addr()}
 	doors := doorOptions(cfg, logger)
 	doors.Brokers = func() []string { return p.node.Brokers() }
 	door := failover.NewDoor(clients, doors)
@@ -193,16 +199,26 @@ func (p *pairNode) newBroker(t *failover.Term) failover.Broker {
 	}
 	server := broker.New(o)
 	p.server.Store(server)
-	return pairBroker{server}
+	return &pairBroker{Server: server, network: p.network}
 }
 
-// pairBroker is a broker.Server in the words of package failover.
-type pairBroker struct{ *broker.Server }
+// pairBroker is a broker.Server in the words of package failover, and in its network while it serves.
+type pairBroker struct {
+	*broker.Server
+	network *member
+	logID   [16]byte
+	epoch   uint32
+}
 
-func (b pairBroker) Follow(ctx context.Context, log *failover.Log) error {
+func (b *pairBroker) Follow(ctx context.Context, log *failover.Log) error {
 	return b.Server.Follow(ctx, log)
 }
 
-func (b pairBroker) Recover(ctx context.Context, log *failover.Log, name string, epoch uint32) error {
+func (b *pairBroker) Recover(ctx context.Context, log *failover.Log, name string, epoch uint32) error {
+	b.logID, b.epoch = log.ID(), epoch
 	return b.Server.Recover(ctx, log, name, epoch)
+}
+
+func (b *pairBroker) Serve(ctx context.Context, clients net.Listener) error {
+	return b.network.during(ctx, b.Server, b.logID, b.epoch, func() error { return b.Server.Serve(ctx, clients) })
 }

@@ -100,6 +100,11 @@ func serveAlone(ctx context.Context, cfg config.Config, stdout, stderr io.Writer
 		return err
 	}
 	defer listener.Close()
+	membership, err := joinNetwork(cfg, logger)
+	if err != nil {
+		return err
+	}
+	defer membership.close()
 	paceCollector(int64(memoryBudget(cfg, availableMemory())) / 32)
 	p := newProgress(stderr)
 	server := broker.New(brokerOptions(cfg, logger, p))
@@ -110,12 +115,13 @@ func serveAlone(ctx context.Context, cfg config.Config, stdout, stderr io.Writer
 		p.done()
 		return err
 	}
-	err = server.Recover(ctx, log, brokerName(log.ID()), log.LastEpoch()+1)
+	epoch := log.LastEpoch() + 1
+	err = server.Recover(ctx, log, brokerName(log.ID()), epoch)
 	p.done()
 	switch {
 	case err == nil:
 		ready()
-		err = letIn(ctx, listener, server, cfg, logger, stdout)
+		err = membership.during(ctx, server, log.ID(), epoch, func() error { return letIn(ctx, listener, server, cfg, logger, stdout) })
 	case ctx.Err() != nil:
 		err = nil // told to stop before it began
 	}

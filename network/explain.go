@@ -1,0 +1,102 @@
+package network
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"baton/destinations"
+)
+
+// An Explanation says why the messages of a queue wait at one broker.
+type Explanation struct {
+	Member    string   `json:"member"`
+	Queue     string   `json:"queue"`
+	Waiting   int      `json:"waiting"`   // messages that nobody has
+	InFlight  int      `json:"in_flight"` // that somebody has, and has not settled
+	Consumers int      `json:"consumers"` // of this broker
+	Why       []string `json:"why"`       // what holds them, a sentence each; empty: nothing waits
+}
+
+// explain says why messages of a queue wait here.
+func (x *exchange) explain(queue string) Explanation {
+	e := Explanation{Member: x.Member, Queue: queue, Why: []string{}}
+	w := x.local[queue]
+	if w != nil {
+		e.Waiting, e.InFlight, e.Consumers = w.now.Ready, w.now.Flying, w.now.Consumers
+	}
+	if e.Waiting == 0 {
+		return e
+	}
+	because := func(format string, args ...any) { e.Why = append(e.Why, fmt.Sprintf(format, args...)) }
+	switch d := &w.now; {
+	case d.Consumers == 0:
+		because("no consumer is connected to this broker")
+	case d.Free <= 0:
+		because("the %d consumers here have the %d messages in flight that they may have", d.Consumers, d.Window)
+	case d.Selectors != nil:
+		because("the %d consumers here want other messages: %s", d.Consumers, strings.Join(d.Selectors, "; "))
+	default:
+		because("consumers here can take %d more: they are being given", d.Free)
+	}
+	switch {
+	case !x.Forwards(destinations.Queue(queue)):
+		because("network.include and network.exclude do not let messages of this queue leave")
+		return e
+	case x.mode == Stopped:
+		because("this broker takes no part in the network: it was stopped by an operator")
+		return e
+	case !x.ready:
+		because("this broker is still reading what was under way before its start")
+	case len(x.peers) == 0:
+		because("no other broker of the network is heard of")
+	}
+	for _, p := range x.sortedPeers() {
+		because("%s: %s", p.member, x.explainLink(p, p.demands[queue]))
+	}
+	return e
+}
+
+// explainLink says why a peer does not get them.
+func (x *exchange) explainLink(p *peer, l *link) string {
+	w := func() int {
+		if w := x.local[l.demand.Queue]; w != nil {
+			return w.now.Consumers
+		}
+		return 0
+	}
+	switch {
+	case l == nil && !p.known:
+		return "its demand is not known yet"
+	case l == nil:
+		return "it has no consumers"
+	case l.id == "" && x.now.Before(l.rest):
+		return fmt.Sprintf("the last transfer failed (%s), the next try is in %v", l.why, l.rest.Sub(x.now))
+	case l.out+len(l.pending) > 0:
+		return fmt.Sprintf("%d messages are under way to it", l.out+len(l.pending))
+	case l.demand.room(w() == 0) == 0:
+		return fmt.Sprintf("its %d consumers have as many messages as they may have", l.demand.Consumers)
+	case len(l.demand.Selectors) > 0:
+		return "its consumers want other messages: " + strings.Join(l.demand.Selectors, "; ")
+	}
+	return fmt.Sprintf("it has room for %d: they are being sent", l.demand.room(w() == 0))
+}
+
+// setMode changes what this broker takes part in.
+func (x *exchange) setMode(m Mode, out *actions) error {
+	if !slices.Contains([]Mode{Running, Draining, Stopped}, m) {
+		return fmt.Errorf("%q is none of running, draining and stopped", m)
+	}
+	x.out, x.mode, x.full = out, m, true
+	for _, p := range x.sortedPeers() {
+		for _, queue := range sortedKeys(p.demands) {
+			if l := p.demands[queue]; m == Stopped {
+				x.leave(l)
+			} else {
+				x.serve(l)
+			}
+		}
+	}
+	x.tell()
+	return nil
+}
