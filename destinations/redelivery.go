@@ -204,6 +204,16 @@ func (m *Machine) giveBack(q *queue, at ref) {
 	}
 }
 
+// giveBackFrom returns a message that s has given up. Of what another broker was to
+// have, no consumer has seen anything.
+func (m *Machine) giveBackFrom(s *subscription, q *queue, at ref) {
+	seen := at.slot().returned() || !s.consumer.Network
+	m.giveBack(q, at)
+	if !seen {
+		at.slot().marks &^= markReturned
+	}
+}
+
 // A fitness says whether a consumer may have a message now.
 type fitness uint8
 

@@ -31,7 +31,7 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the ma
 //	S subscribe ID DEST[,DEST...] [ack=MODE] [prefetch=N] [bytes=N] [byid] [rejectnacks]
 //	    [priority=N] [exclusive] [nolocal] [browse] [pending=N] [durable=CLIENT/NAME] [shared] [selector=TEXT, _ for a space]
 //	    [retroactive] [last=N] [since=TIME]
-//	    [ack-timeout=TIME] [lease=TIME] [redelivery-delay=TIME] [multiplier=N] [max-delay=TIME] [most=N]
+//	    [ack-timeout=TIME] [lease=TIME] [redelivery-delay=TIME] [multiplier=N] [max-delay=TIME] [most=N] [network]
 //	S unsubscribe ID [delete] [durable=CLIENT/NAME]
 //	S ack|nack SUB.TAG [reject] [delay=TIME] [extend=TIME]  the numbers that the delivery carried
 //	S ack|nack id=SEQ.N [sub=ID]               by message id
@@ -40,10 +40,12 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the ma
 //	S commit|abort TX
 //	S disconnect [clean] [written=SUB.TAG]     of that subscription, and of no other, so much was written; 0.0: nothing was
 //	S cancel SEQ.N                             what waits for its time under this id
+//	S grant ID N                               messages, to a subscription with network
 //	S note
+//	demands [tell|quiet]                       what consumers want, of what has changed
 //	examined [N]                               answers the oldest Examination; of its first N messages only
 //
-// All but sent and unreadable take receipt=R; send, ack and nack take tx=T; send
+// All but sent and unreadable take receipt=R; send, ack and nack take tx=T, such a send forwarded, returned and attempts=N; send
 // and commit take disklow, send and subscribe existing.
 func TestScripts(t *testing.T) {
 	t.Parallel()
@@ -148,10 +150,30 @@ func (p *player) play(words []string) []string {
 		p.tick()
 	case "examined":
 		p.examined(words[1:])
+	case "demands":
+		p.demands(words[1:])
 	default:
 		p.command(words)
 	}
 	return p.effects
+}
+
+// demands says what is wanted; "tell" and "quiet" say whether that is to be told.
+func (p *player) demands(words []string) {
+	if len(words) > 0 {
+		p.m.TellDemands(words[0] == "tell")
+		return
+	}
+	for p.m.Stirred() {
+		for _, d := range p.m.Demands(nil, 2) {
+			if d.Topic != "" {
+				p.effects = append(p.effects, fmt.Sprintf("topic %s: %d subscribers", d.Topic, d.Consumers))
+				continue
+			}
+			p.effects = append(p.effects, fmt.Sprintf("queue %s: %d consumers, %d free of %d, %d ready, %d in flight %q",
+				d.Queue, d.Consumers, d.Free, d.Window, d.Ready, d.Flying, d.Selectors))
+		}
+	}
 }
 
 func (p *player) state() {
@@ -326,7 +348,7 @@ func (p *player) options(words []string) (o Options) {
 		case "spill-bytes":
 			o.Pending.SpillBytes = int64(p.number(value))
 		case "redelivery-delay", "multiplier", "max-delay", "most", "jitter", "keep-order", "priorities", "expiry-queue", "message-ttl", "max-ttl", "delivery-delay", "offline",
-			"max-messages", "max-bytes", "on-full", "no-create", "last-value", "offline-ttl", "gc-after", "exclusive-queues", "selector-aware", "rebalance", "keep", "keep-bytes", "keep-age":
+			"max-messages", "max-bytes", "on-full", "no-create", "last-value", "offline-ttl", "gc-after", "exclusive-queues", "selector-aware", "rebalance", "keep", "keep-bytes", "keep-age", "ack-timeout":
 			// of the policy
 		default:
 			p.t.Fatalf("line %d: unknown option %q", p.n, w)
@@ -359,7 +381,7 @@ func split(words []string) (args []string, opts map[string]string) {
 		switch {
 		case isOption:
 			opts[name] = value
-		case slices.Contains([]string{"nonpersistent", "byid", "rejectnacks", "reject", "clean", "disklow", "exclusive", "nolocal", "browse", "keep-order", "shared", "delete", "existing", "no-create", "last-value", "exclusive-queues", "selector-aware", "rebalance", "retroactive"}, w):
+		case slices.Contains([]string{"nonpersistent", "byid", "rejectnacks", "reject", "clean", "disklow", "exclusive", "nolocal", "browse", "keep-order", "shared", "delete", "existing", "no-create", "last-value", "exclusive-queues", "selector-aware", "rebalance", "retroactive", "network", "forwarded", "returned"}, w):
 			opts[w] = "yes"
 		default:
 			args = append(args, w)
@@ -411,13 +433,17 @@ func (p *player) command(words []string) {
 		maps.DeleteFunc(p.sends, func(key string, _ []Outgoing) bool { return strings.HasPrefix(key, words[0]+" ") })
 	case "cancel":
 		c.Op, c.Delivery = Cancel, p.delivery(nil, map[string]string{"id": args[0]})
+	case "grant":
+		c.Op, c.Subscription, c.saying().Grant = Grant, args[0], p.number(args[1])
 	case "note":
 		c.Op = Note
 	default:
 		p.t.Fatalf("line %d: unknown command %q", p.n, verb)
 	}
 	if c.Op == Send && c.saying().Tx != "" { // kept by the session, as the broker does
-		p.sends[p.txKey(c)] = append(p.sends[p.txKey(c)], c.outgoing())
+		o := c.outgoing()
+		o.Forwarded, o.Returned, o.Attempts = opts["forwarded"] != "", opts["returned"] != "", p.optional(opts["attempts"])
+		p.sends[p.txKey(c)] = append(p.sends[p.txKey(c)], o)
 		return
 	}
 	p.step(c)
@@ -543,7 +569,7 @@ func (p *player) consumer(opts map[string]string) *Consumer {
 	if s := opts["lease"]; s != "" {
 		c.Lease = p.duration(s)
 	}
-	c.Browse = opts["browse"] != ""
+	c.Browse, c.Network = opts["browse"] != "", opts["network"] != ""
 	if opts["retroactive"]+opts["last"]+opts["since"] != "" {
 		c.Retroactive = &Retroactive{Messages: p.optional(opts["last"])}
 		if s := opts["since"]; s != "" {
@@ -594,7 +620,7 @@ func (p *player) policy(opts map[string]string) *Policies {
 			policy.ExpiryQueue = Queue(s)
 		}
 		for name, field := range map[string]*time.Duration{
-			"message-ttl": &policy.MessageTTL, "max-ttl": &policy.MaxTTL, "delivery-delay": &policy.DeliveryDelay, "offline-ttl": &policy.Durable.TTL, "gc-after": &policy.GCAfter, "keep-age": &policy.Keep.Age,
+			"message-ttl": &policy.MessageTTL, "max-ttl": &policy.MaxTTL, "delivery-delay": &policy.DeliveryDelay, "offline-ttl": &policy.Durable.TTL, "gc-after": &policy.GCAfter, "keep-age": &policy.Keep.Age, "ack-timeout": &policy.AckTimeout,
 		} {
 			if s := opts[name]; s != "" {
 				*field = p.duration(s)

@@ -200,7 +200,7 @@ func (m *Machine) giveBackAll(s *subscription, keepHeld bool) {
 		case q == s.copies:
 			s.flights.remove(tag)
 		case fl.tx == nil || !keepHeld:
-			m.giveBack(q, fl.at)
+			m.giveBackFrom(s, q, fl.at)
 			s.flights.remove(tag)
 			m.touch(q)
 		}

@@ -142,7 +142,7 @@ func (m *Machine) abort(c *Command) {
 			continue // it was a topic's copy and went with its subscription
 		case s.closed:
 			q := fl.queue
-			m.giveBack(q, m.land(s, h.tag))
+			m.giveBackFrom(s, q, m.land(s, h.tag))
 			m.touch(q)
 		default:
 			fl.tx = nil
