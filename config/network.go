@@ -16,9 +16,6 @@ type Network struct {
 	TLS             NetworkTLS    `mapstructure:"tls"`
 	Include         []string      `mapstructure:"include"` // patterns of what is forwarded; empty: everything
 	Exclude         []string      `mapstructure:"exclude"` // patterns of what is not, Include or not
-	Static          []StaticRoute `mapstructure:"static"`
-	MaxHops         int           `mapstructure:"max_hops"`
-	ReplayDelay     time.Duration `mapstructure:"replay_delay"` // 0: none
 	TransferTimeout time.Duration `mapstructure:"transfer_timeout"`
 	Silence         time.Duration `mapstructure:"silence"`
 }
@@ -30,12 +27,6 @@ type NetworkTLS struct {
 	Key  string `mapstructure:"key"`
 }
 
-// StaticRoute is an entry of the list network.static: what is always forwarded to a member, whether it has consumers or not.
-type StaticRoute struct {
-	Destination string `mapstructure:"destination"`
-	To          string `mapstructure:"to"` // a member's name
-}
-
 func defaultNetwork() Network {
 	return Network{
 		Listen:          "127.0.0.1:61633",
@@ -43,9 +34,6 @@ func defaultNetwork() Network {
 		URLs:            []URL{},
 		Include:         []string{},
 		Exclude:         []string{},
-		Static:          []StaticRoute{},
-		MaxHops:         16,
-		ReplayDelay:     100 * time.Millisecond,
 		TransferTimeout: 5 * time.Second,
 		Silence:         3 * time.Second,
 	}

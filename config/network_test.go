@@ -80,15 +80,6 @@ func TestValidateNetwork(t *testing.T) {
 		{"network.tls", "ca, cert and key", func(c *config.Config) { c.Network.TLS = config.NetworkTLS{Cert: "c", Key: "k"} }},
 		{"network.include[1]", "empty", func(c *config.Config) { c.Network.Include = []string{"/queue/a", ""} }},
 		{"network.exclude[0]", "empty", func(c *config.Config) { c.Network.Exclude = []string{""} }},
-		{"network.static[0].destination", "empty", func(c *config.Config) { c.Network.Static = []config.StaticRoute{{To: "paris"}} }},
-		{"network.static[0].to", "letters", func(c *config.Config) {
-			c.Network.Static = []config.StaticRoute{{Destination: "/queue/a"}}
-		}},
-		{"network.static[1].to", "itself", func(c *config.Config) {
-			c.Network.Static = []config.StaticRoute{{"/queue/a", "paris"}, {"/queue/a", "berlin"}}
-		}},
-		{"network.max_hops", "1 to 255", func(c *config.Config) { c.Network.MaxHops = 0 }},
-		{"network.replay_delay", "whole milliseconds", func(c *config.Config) { c.Network.ReplayDelay = -time.Second }},
 		{"network.transfer_timeout", "more than 0", func(c *config.Config) { c.Network.TransferTimeout = 0 }},
 		{"network.silence", "at least 1s", func(c *config.Config) { c.Network.Silence = 999 * time.Millisecond }},
 	} {
@@ -121,7 +112,6 @@ func TestNetworksThatAreAllowed(t *testing.T) {
 		},
 		"servers with a token": func(c *config.Config) { withServers(c); c.Network.TokenFile = "token" },
 		"servers with a CA":    func(c *config.Config) { withServers(c); c.Network.TLS.CA = "ca" },
-		"static":               func(c *config.Config) { c.Network.Static = []config.StaticRoute{{"/queue/a", "paris"}} },
 	} {
 		cfg := member()
 		change(&cfg)
@@ -141,8 +131,6 @@ network:
   tls: {ca: ca.pem, cert: cert.pem, key: key.pem}
   include: [/queue/orders.>, /topic/news.*]
   exclude: [/queue/orders.local]
-  static:
-    - {destination: /queue/audit, to: paris}
   silence: 5s
 `)
 	want := config.Default()
@@ -150,7 +138,6 @@ network:
 	want.Network.TLS = config.NetworkTLS{CA: "ca.pem", Cert: "cert.pem", Key: "key.pem"}
 	want.Network.Include = []string{"/queue/orders.>", "/topic/news.*"}
 	want.Network.Exclude = []string{"/queue/orders.local"}
-	want.Network.Static = []config.StaticRoute{{Destination: "/queue/audit", To: "paris"}}
 	want.Network.Silence = 5 * time.Second
 	got, err := config.Load(config.Sources{File: path})
 	if err != nil || !reflect.DeepEqual(got, want) {

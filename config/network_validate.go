@@ -10,7 +10,6 @@ import (
 const (
 	maxMemberBytes   = 64
 	maxNetworkRoutes = 64
-	maxHops          = 255
 	minSilence       = time.Second // members are heard of several times in it
 )
 
@@ -31,13 +30,8 @@ func (v *validation) network(n Network) {
 		v.networkRoutes(n)
 	}
 	v.networkTLS(n)
-	for i, s := range n.Static {
-		v.static(fmt.Sprintf("network.static[%d].", i), s, n.Name)
-	}
 	v.patterns("network.include", n.Include)
 	v.patterns("network.exclude", n.Exclude)
-	v.between("network.max_hops", n.MaxHops, 1, maxHops)
-	v.amount("network.replay_delay", n.ReplayDelay)
 	v.positive("network.transfer_timeout", int64(n.TransferTimeout))
 	v.longEnough("network.silence", n.Silence, "members are heard of several times in it", minSilence)
 }
@@ -91,14 +85,6 @@ func (v *validation) networkTLS(n Network) {
 	}
 	if len(n.URLs) == 0 && t != (NetworkTLS{}) && (t.CA == "" || t.Cert == "") {
 		v.add("network.tls", "want ca, cert and key: on a route each broker proves to the other who it is")
-	}
-}
-
-func (v *validation) static(at string, s StaticRoute, self string) {
-	v.text(at+"destination", s.Destination)
-	v.member(at+"to", s.To)
-	if s.To == self {
-		v.add(at+"to", "%s is the name of this member itself (network.name)", s.To)
 	}
 }
 

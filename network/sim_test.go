@@ -60,7 +60,6 @@ type sim struct {
 	seen     map[string]int  // deliveries
 	serial   int
 	stats    struct{ crashes, frames, lost, moved int }
-	traceOut []string
 }
 
 type simEvent struct {

@@ -26,10 +26,20 @@ type member struct {
 
 // joinNetwork has the brokers of the network meet, if the configuration names one.
 func joinNetwork(cfg config.Config, logger *zap.Logger) (*member, error) {
-	m := &member{cfg: cfg.Network, data: cfg.Data.Dir, logger: logger}
-	if !cfg.Network.Enabled() {
-		return m, nil
+	m, err := newMember(cfg, logger)
+	if err != nil || !cfg.Network.Enabled() {
+		return m, err
 	}
+	o, err := fabricOptions(cfg.Network, logger)
+	if err != nil {
+		return nil, err
+	}
+	m.fabric, err = fabric.Open(o)
+	return m, err
+}
+
+func newMember(cfg config.Config, logger *zap.Logger) (*member, error) {
+	m := &member{cfg: cfg.Network, data: cfg.Data.Dir, logger: logger}
 	names := destinations.Names{MaxBytes: cfg.Limits.DestinationName}
 	for _, list := range []struct {
 		patterns *[]destinations.Pattern
@@ -43,14 +53,14 @@ func joinNetwork(cfg config.Config, logger *zap.Logger) (*member, error) {
 			*list.patterns = append(*list.patterns, p)
 		}
 	}
-	o, err := fabricOptions(cfg.Network, logger)
-	if err != nil {
-		return nil, err
-	}
-	if m.fabric, err = fabric.Open(o); err != nil {
-		return nil, fmt.Errorf("network: %w", err)
-	}
 	return m, nil
+}
+
+// settings says the configuration in the words of package network.
+func (m *member) settings(incarnation string) network.Settings {
+	return network.Settings{
+		Member: m.cfg.Name, Incarnation: incarnation, Silence: m.cfg.Silence, Timeout: m.cfg.TransferTimeout, Forwards: m.forwards,
+	}
 }
 
 // fabricOptions says the configuration in the words of package fabric.
@@ -93,11 +103,8 @@ func (m *member) during(ctx context.Context, server *broker.Server, journalID [1
 	}
 	ctx, leave := context.WithCancel(ctx)
 	node := network.NewNode(network.Options{
-		Settings: network.Settings{
-			Member: m.cfg.Name, Incarnation: fmt.Sprintf("%08x-%s", epoch, brokerName(journalID)),
-			Silence: m.cfg.Silence, Timeout: m.cfg.TransferTimeout, Forwards: m.forwards,
-		},
-		Conn: m.fabric.Conn(), Broker: server.NewAgent("network"), Logger: m.logger,
+		Settings: m.settings(fmt.Sprintf("%08x-%s", epoch, brokerName(journalID))),
+		Conn:     m.fabric.Conn(), Broker: server.NewAgent("network"), Logger: m.logger,
 	})
 	control, err := network.ListenControl(m.data)
 	if err != nil {

@@ -86,9 +86,6 @@ func (c *nameCheck) network(n config.Network) {
 	for i, text := range n.Exclude {
 		c.pattern(fmt.Sprintf("network.exclude[%d]", i), text)
 	}
-	for i, static := range n.Static {
-		c.destination(fmt.Sprintf("network.static[%d].destination", i), static.Destination)
-	}
 }
 
 // queue checks the name of a queue that may be left out, or empty for none.

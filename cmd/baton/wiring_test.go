@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -87,15 +86,30 @@ func TestEveryKeyIsWired(t *testing.T) {
 		"arbiter.listen":               "127.0.0.1:7",
 		"arbiter.data":                 "elsewhere",
 		"arbiter.token":                "sixteen letters.",
+		"network.name":                 "berlin",
+		"network.listen":               "127.0.0.1:7",
+		"network.advertise":            "broker.example:7",
+		"network.routes":               "[127.0.0.1:7]",
+		"network.urls":                 "[nats://127.0.0.1:7]",
+		"network.secret":               "sixteen letters.",
+		"network.token":                "a token",
+		"network.tls.ca":               "ca.pem",
+		"network.tls.cert":             "cert.pem",
+		"network.tls.key":              "key.pem",
+		"network.include":              "[/queue/a]",
+		"network.exclude":              "[/queue/a]",
+		"network.transfer_timeout":     "7s",
+		"network.silence":              "7s",
 	}
 	// These are read where they are used: by serve, newLogger and readyLine; or are other ways to give what is wired.
 	elsewhere := []string{
 		"log.level", "log.format", "stomp.listen", "stomp.allow_anonymous", "failover.register.token_file", "arbiter.token_file",
 	}
-	elsewhere = append(elsewhere, "failover.mode", "failover.listen", "failover.secret_file", "failover.health")
+	elsewhere = append(elsewhere, "failover.mode", "failover.listen", "failover.secret_file", "failover.health",
+		"network.secret_file", "network.token_file")
 	usual := wiring(t, nil)
 	for _, key := range config.Keys() {
-		if slices.Contains(elsewhere, key) || strings.HasPrefix(key, "network.") { // no network is joined yet
+		if slices.Contains(elsewhere, key) {
 			continue
 		}
 		if other[key] == "" {
@@ -124,7 +138,17 @@ func wiring(t *testing.T, flags map[string]any) string {
 	node := nodeOptions(cfg, cfg.Failover.Secret, log, nil)
 	node.Journal = journal.Options{} // which is log
 	door := doorOptions(cfg, nil)
-	return fmt.Sprintf("%+v\n%+v\n%+v\n%+v\n%+v\n%+v\n%+v", options, policy, log, register, arbiter, node, door)
+	fabric, err := fabricOptions(cfg.Network, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	member, err := newMember(cfg, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := member.settings("")
+	settings.Forwards = nil // an address, of a method that goes by include and exclude
+	return fmt.Sprintf("%+v\n%+v\n%+v\n%v%v\n%+v\n%+v\n%+v\n%+v\n%+v\n%+v", options, fabric, settings, member.include, member.exclude, policy, log, register, arbiter, node, door)
 }
 
 func TestMaxConnections(t *testing.T) {
