@@ -30,7 +30,7 @@ CHECKERS = spin gcc libc6-dev
 EXPLORATIONS = ^Test(Model|Mutants|Liveness|Leases|PackedWorlds|Relax)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test lint fuzz programs peers torture failovers switchovers powerloss partitions backlog start soak durable selective pair bench bench-peers clients brokers checkers model simulate
+.PHONY: help build run demo test lint fuzz programs peers torture failovers switchovers powerloss partitions backlog start soak durable selective pair bench bench-peers clients brokers checkers model simulate simulate-network
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -54,6 +54,7 @@ test: clients brokers checkers lint ## everything that must hold before a change
 	$(GO) test ./failover -run '^TestModel$$/^(small|disks|handover|all)$$' -count=1 -timeout 15m -model.states=1000000
 	$(GO) test ./failover -run '^TestModel$$/^stated$$' -count=1 -timeout 15m -model.states=5000000
 	$(MAKE) simulate SEEDS=2000
+	$(MAKE) simulate-network SEEDS=300
 
 lint: ## format, vet, staticcheck and the layers of the rooms
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w: $$unformatted"; exit 1; fi
@@ -79,6 +80,9 @@ model: ## explore the protocol of the pair to the end of its bounds, or to WORLD
 
 simulate: ## simulate a pair, the real code on a clock, network and disk of its own, for SEEDS (1000000) seeds from SEED (1) on
 	$(GO) test ./failover -run '^TestSimulation$$' -count=1 -v -timeout 72h -sim.from=$(SEED) -sim.seeds=$(SEEDS)
+
+simulate-network: ## simulate brokers that forward to each other, on a clock, network and disks of their own, for SEEDS seeds from SEED (1) on
+	$(GO) test ./network -run '^TestSimulation$$' -count=1 -v -timeout 72h -sim.from=$(SEED) -sim.seeds=$(SEEDS)
 
 peers: brokers ## play the same scripts against Baton, ActiveMQ and RabbitMQ, and compare with docs/migrating.md
 	$(GO) test ./integration/peers -count=1 -v -timeout 10m

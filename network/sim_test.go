@@ -18,7 +18,7 @@ import (
 var (
 	simSeed  = flag.Uint64("sim.seed", 0, "simulate this seed alone")
 	simFrom  = flag.Uint64("sim.from", 1, "the first seed")
-	simSeeds = flag.Int("sim.seeds", 300, "how many seeds")
+	simSeeds = flag.Int("sim.seeds", 30, "how many seeds")
 )
 
 // TestSimulation lets brokers forward to each other: real machines and exchanges
