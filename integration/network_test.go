@@ -1,8 +1,6 @@
 package integration
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -348,6 +346,3 @@ func once(t *testing.T, got, want []string) {
 		}
 	}
 }
-
-var _ = cmp.Or[int]
-var _ = bytes.Equal

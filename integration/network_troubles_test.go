@@ -259,8 +259,9 @@ func keepsHeaders(t *testing.T, f *fleet) {
 			"reply-to", "/queue/answers", "content-type", "application/octet-stream", "x-own", "first", "x-own", "second", "empty", ""))
 	}
 	c := f.consumer(t, 1, queue)
+	messages := takeAll(t, c, 5)
 	for i, priority := range []string{"9", "7", "4", "1", "0"} {
-		m := takeAll(t, c, 1)[0]
+		m := messages[i]
 		if string(m.Body) != priority+string(body) {
 			t.Errorf("message %d has the body %q", i, m.Body)
 		}
@@ -304,7 +305,8 @@ func TestNetworkRestartedPeerWithTheSameName(t *testing.T) {
 	}
 }
 
-// Connections between two brokers end at any octet of their beginning; when they do not any more, messages pass.
+// Connections between two brokers end at any octet of their beginning, which has more than 700; when they do not any more, messages
+// pass.
 func TestNetworkPeerDiesInTheHandshake(t *testing.T) {
 	t.Parallel()
 	const queue = "/queue/handshake"
@@ -312,7 +314,7 @@ func TestNetworkPeerDiesInTheHandshake(t *testing.T) {
 	at := freeAddresses(t, f.host, 2)
 	a, b := f.members[0], f.members[1]
 	routes := []string{}
-	for _, octets := range []int{0, 1, 7, 60, 250, 400, 600, 800, 1000, 1300, 1700, 2200} {
+	for _, octets := range []int{0, 1, 7, 60, 250, 400, 600, 700} {
 		w := newWay(t, f.host, at[1])
 		w.limit(octets)
 		a.ways = append(a.ways, w)
