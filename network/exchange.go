@@ -84,6 +84,7 @@ type exchange struct {
 type want struct {
 	now  destinations.Demand
 	told demand // as the peers know it
+	odd  bool   // one of them was told something else since
 }
 
 // A peer is another broker of the network.
@@ -306,10 +307,10 @@ func (x *exchange) tell() {
 		w := x.local[queue]
 		d := x.demandFor(w)
 		delete(x.fresh, queue)
-		if !d.differs(&w.told) {
+		if !w.odd && !d.differs(&w.told) {
 			continue
 		}
-		w.told = d
+		w.told, w.odd = d, false
 		changed = append(changed, d)
 		if w.now.Consumers+w.now.Ready+w.now.Flying == 0 {
 			delete(x.local, queue)
@@ -326,7 +327,7 @@ func (x *exchange) tellAll() {
 	var all []demand
 	for _, queue := range sortedKeys(x.local) {
 		w := x.local[queue]
-		if w.told = x.demandFor(w); w.told.Consumers > 0 {
+		if w.told, w.odd = x.demandFor(w), false; w.told.Consumers > 0 {
 			all = append(all, w.told)
 		}
 	}
@@ -571,6 +572,7 @@ func (x *exchange) confirmed(receipt string) {
 			f := frame{Kind: frameReleased, Transfer: name}
 			if w := x.local[h.queue]; w != nil {
 				f.Demand = []demand{x.demandFor(w)}
+				w.odd, x.fresh[h.queue] = true, true
 			}
 			x.say(h.from, f)
 		}
