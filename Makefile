@@ -6,6 +6,7 @@ CYCLES   ?= 1000
 FAILOVERS ?= 1000
 SWITCHOVERS ?= 1000
 TRANSITIONS ?= 4032
+NETWORKS ?= 1000
 PAIRS    ?=
 STATES   ?= 5000000
 SPECIMEN ?= 1048576
@@ -30,7 +31,7 @@ CHECKERS = spin gcc libc6-dev
 EXPLORATIONS = ^Test(Model|Mutants|Liveness|Leases|PackedWorlds|Relax)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test lint fuzz programs peers torture failovers switchovers powerloss partitions backlog start soak durable selective pair bench bench-peers clients brokers checkers model simulate simulate-network
+.PHONY: help build run demo test lint fuzz programs peers torture failovers switchovers powerloss partitions networks backlog start soak durable selective pair bench bench-peers clients brokers checkers model simulate simulate-network
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -109,6 +110,9 @@ partitions: ## all 4032 ordered pairs of states of a partitioned pair, PAIRS (24
 		$(GO) test ./integration -run '^(TestSilentHost|TestArbiterAway)$$' -count=1 -v -timeout 12h -silences=100 -away=3m -pairs=$(or $(PAIRS),4) && \
 		$(GO) test ./integration -run '^(TestStandstill|TestEverythingKilled)$$' -count=1 -v -timeout 12h -stops=500 -longest-stop=30s -blackouts=50 -pairs=$(or $(PAIRS),8) || exit 1; \
 	done
+
+networks: ## NETWORKS (1000) networks of brokers under faults: brokers killed and stopped, ways cut, consumers that wander
+	$(GO) test ./integration -run '^TestNetworks$$' -count=1 -v -timeout 12h -network.seeds=$(NETWORKS) -network.settle=5s -pairs=$(or $(PAIRS),4)
 
 backlog: ## 5 million messages without a consumer: rates, memory, disk; data in DIR
 	$(GO) run ./integration/prove backlog -dir "$(DIR)"
