@@ -34,7 +34,7 @@ func defaultNetwork() Network {
 		URLs:            []URL{},
 		Include:         []string{},
 		Exclude:         []string{},
-		TransferTimeout: 5 * time.Second,
+		TransferTimeout: 2 * time.Second,
 		Silence:         3 * time.Second,
 	}
 }

@@ -46,7 +46,7 @@ func newFleet(t *testing.T, count int, env ...string) *fleet {
 		routes := []string{}
 		for j := range f.members {
 			if j != i {
-				w := newWay(t, f.host, at[j])
+				w := newWay(t, pairHost(), at[j])
 				m.ways = append(m.ways, w)
 				routes = append(routes, w.addr())
 			}
@@ -72,7 +72,7 @@ func newFleetOnServer(t *testing.T, count int, env ...string) *fleet {
 		t.Fatal("the NATS server does not start")
 	}
 	for _, m := range f.members {
-		w := newWay(t, f.host, s.Addr().String())
+		w := newWay(t, pairHost(), s.Addr().String())
 		m.ways = []*way{w}
 		m.options.Env = append(m.options.Env, "BATON_NETWORK_URLS=[nats://"+w.addr()+"]")
 		m.options.Env = append(m.options.Env, env...)

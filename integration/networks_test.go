@@ -328,7 +328,7 @@ func (tr *trial) judge(seed uint64) {
 	for body, m := range tr.messages {
 		if m.receipted && !m.answered {
 			if lost++; lost <= 10 {
-				tr.t.Errorf("%s is lost, delivered %q", body, m.where)
+				tr.t.Errorf("%s has not come in time, it was delivered %q", body, m.where)
 			}
 		}
 	}

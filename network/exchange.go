@@ -23,6 +23,7 @@ const (
 	partBytes     = 512 << 10
 	maxTransfers  = 16
 	grantLimit    = 4 * batchMessages
+	maxFailed     = 3 // transfers in a row that make the rest of a link longer, each twice as long
 )
 
 // Settings are what an exchange goes by.
@@ -477,7 +478,7 @@ func (x *exchange) takeBack(t *transfer, why string) {
 	x.do(destinations.Command{Op: destinations.Abort, More: &destinations.More{Tx: t.name}})
 	x.say(t.peer, frame{Kind: frameDrop, Transfer: t.name, Reason: why})
 	l := t.link
-	l.failed, l.why = min(l.failed+1, 6), why
+	l.failed, l.why = min(l.failed+1, maxFailed), why
 	l.rest = x.now.Add(x.Retry << (l.failed - 1))
 	x.leave(l)
 	x.serve(l)

@@ -40,7 +40,7 @@ func (s Settings) WithDefaults() Settings {
 	for _, d := range []struct {
 		value   *time.Duration
 		instead time.Duration
-	}{{&s.Hello, 500 * time.Millisecond}, {&s.Silence, 3 * time.Second}, {&s.Timeout, 5 * time.Second}, {&s.Retry, 250 * time.Millisecond}} {
+	}{{&s.Hello, 500 * time.Millisecond}, {&s.Silence, 3 * time.Second}, {&s.Timeout, 2 * time.Second}, {&s.Retry, 250 * time.Millisecond}} {
 		if *d.value == 0 {
 			*d.value = d.instead
 		}
