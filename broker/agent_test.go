@@ -177,3 +177,19 @@ func TestAgentReadsTheLog(t *testing.T) {
 		}
 	})
 }
+
+// A queue that is full, whose producers wait, holds up nothing else of an agent: what
+// it sends there is refused.
+func TestFullQueueHoldsNoAgentUp(t *testing.T) {
+	inFullQueue(t, destinations.FullBlock, func(t *testing.T, h *host) {
+		h.send("/queue/full", "one", "two")
+		l := h.listen()
+		commit := func(queue, receipt string) destinations.Command {
+			return destinations.Command{Op: destinations.Commit, WantReceipt: true, Receipt: receipt, More: &destinations.More{
+				Tx: receipt, Sends: []destinations.Outgoing{{Destination: destinations.Queue(queue), Message: text("m"), Forwarded: true}},
+			}}
+		}
+		l.do(commit("full", "a"), commit("other", "b"))
+		l.hears("refused a", "receipt b")
+	})
+}

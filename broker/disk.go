@@ -76,11 +76,11 @@ const ampleRoom = 256 << 20
 
 // ration says what becomes of a mail while the disk is low or would be with it,
 // or another of its session is parked: it is carried out, parked, or refused with
-// an error for the client.
+// an error for the client. Of an agent nothing is parked: what it does for one queue must not wait for another.
 func (e *engine) ration(s *session, m *mail) (parked bool, err error) {
 	stored := e.stores(&m.command)
 	low := stored && (e.low || int64(m.taken) > e.room)
-	hold := low && e.disk.policy == HoldSends || len(s.parked) > 0 && sends(&m.command)
+	hold := s.agent == nil && (low && e.disk.policy == HoldSends || len(s.parked) > 0 && sends(&m.command))
 	switch {
 	case hold && !e.stopping.Load():
 		e.cramped = e.cramped || low && !e.low

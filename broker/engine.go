@@ -326,7 +326,7 @@ func (e *engine) step(now time.Time, s *session, m *mail) {
 		m.command.DiskLow = e.low
 		err = e.machine.Step(now, &m.command, &e.effects)
 	}
-	if waits(err) && !e.stopping.Load() {
+	if waits(err) && s.agent == nil && !e.stopping.Load() {
 		e.park(s, m)
 		return
 	}

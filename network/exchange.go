@@ -308,14 +308,14 @@ func (x *exchange) tell() {
 		w := x.local[queue]
 		d := x.demandFor(w)
 		delete(x.fresh, queue)
+		if w.now.Consumers+w.now.Ready+w.now.Flying == 0 {
+			delete(x.local, queue)
+		}
 		if !w.odd && !d.differs(&w.told) {
 			continue
 		}
 		w.told, w.odd = d, false
 		changed = append(changed, d)
-		if w.now.Consumers+w.now.Ready+w.now.Flying == 0 {
-			delete(x.local, queue)
-		}
 	}
 	for chunk := range slices.Chunk(changed, maxTold) {
 		x.told = x.now
@@ -570,7 +570,7 @@ func (x *exchange) confirmed(receipt string) {
 	if name, ok := strings.CutPrefix(receipt, tagGive); ok {
 		if h := x.held[name]; h != nil {
 			delete(x.held, name)
-			f := frame{Kind: frameReleased, Transfer: name}
+			f := frame{Kind: frameReleased, Transfer: name, Version: x.version}
 			if w := x.local[h.queue]; w != nil {
 				f.Demand = []demand{x.demandFor(w)}
 				w.odd, x.fresh[h.queue] = true, true
@@ -869,7 +869,7 @@ func (x *exchange) settled(p *peer, f *frame) {
 	x.do(destinations.Command{Op: destinations.Ack, Delivery: destinations.DeliveryID{Sub: t.sub, Tag: t.tag}})
 	x.forget(t)
 	for i := range f.Demand {
-		if l := p.demands[f.Demand[i].Queue]; l != nil && f.Demand[i].Consumers > 0 {
+		if l := p.demands[f.Demand[i].Queue]; l != nil && f.Demand[i].Consumers > 0 && f.Version >= p.version {
 			l.demand.Window, l.demand.Free, l.demand.Ready = f.Demand[i].Window, f.Demand[i].Free, f.Demand[i].Ready
 		}
 	}

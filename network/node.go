@@ -155,6 +155,7 @@ func (n *Node) loop(ctx context.Context, ended <-chan error) error {
 	defer tick.Stop()
 	x := n.exchange
 	var out actions
+	due := time.Now().Add(busyTick)
 	x.begin(time.Now(), &out)
 	for {
 		if err := n.act(&out); err != nil {
@@ -184,17 +185,17 @@ func (n *Node) loop(ctx context.Context, ended <-chan error) error {
 			}
 			x.flush(time.Now(), &out)
 		case <-tick.C:
-			x.tick(time.Now(), &out)
-			pause := idleTick
-			if x.busy() {
-				pause = busyTick
-			}
-			tick.Reset(pause)
-			continue
 		}
-		if x.busy() {
-			tick.Reset(busyTick)
+		// However much happens, a tick is not put off.
+		now := time.Now()
+		if !now.Before(due) {
+			x.tick(now, &out)
+			due = now.Add(idleTick)
 		}
+		if soon := now.Add(busyTick); x.busy() && soon.Before(due) {
+			due = soon
+		}
+		tick.Reset(due.Sub(now))
 	}
 }
 

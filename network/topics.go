@@ -133,7 +133,7 @@ func (x *exchange) relayOf(d *destinations.Delivery) *relay {
 func (x *exchange) relay(r *relay, d *destinations.Delivery) {
 	x.relayed[d.Sub] = d.Tag
 	topic := d.Destination
-	if !x.Forwards(topic) {
+	if x.mode == Stopped || !x.Forwards(topic) {
 		return
 	}
 	for _, p := range x.sortedPeers() {

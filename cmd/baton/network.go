@@ -108,8 +108,7 @@ func (m *member) during(ctx context.Context, server *broker.Server, journalID [1
 	})
 	control, err := network.ListenControl(m.data)
 	if err != nil {
-		leave()
-		return fmt.Errorf("data.dir: %w", err)
+		m.logger.Warn("the network: operators cannot ask about it", zap.Error(err))
 	}
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -118,6 +117,9 @@ func (m *member) during(ctx context.Context, server *broker.Server, journalID [1
 		}
 	})
 	running.Go(func() {
+		if control == nil {
+			return
+		}
 		if err := network.ServeControl(ctx, control, node, m.logger); err != nil {
 			m.logger.Warn("the network: operators are not answered any more", zap.Error(err))
 		}
