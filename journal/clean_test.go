@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -200,6 +201,8 @@ func restore(j *journal.Journal) (live map[uint64]uint64, found bool, err error)
 func (o *owner) finds(j *journal.Journal) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	j.Retain(0) // or what settles a record that was read is cleaned away before it is
+	defer j.Retain(math.MaxUint64)
 	last := j.Durable()
 	if last > uint64(len(o.history)) {
 		return fmt.Errorf("the log ends with %d, appended was up to %d", last, len(o.history))

@@ -76,6 +76,7 @@ type injury struct {
 	opened  int        // how often it has opened that
 	skipped bool       // it was made by Open for the checkpoint
 	touched map[int]memfs.Call
+	ending  []string // calls of others than the writer that followed when the journal had stopped
 	broken  []string // rules that the journal broke afterwards
 }
 
@@ -188,12 +189,20 @@ func (in *injury) load(c memfs.Call) {
 	in.loading = named || in.opened > 1
 }
 
-// watch notes what must never happen: a write or sync to a file of which one failed, or any when the journal has stopped.
+// watch notes what must never happen: a write or sync to a file of which one failed, or any when the journal has stopped. Only
+// the housekeeper and the cleaner, for whom nobody waits then, may make a call that they have just decided on: none twice.
 func (in *injury) watch(c memfs.Call) {
 	if failed, ok := in.touched[c.File]; ok && c.Writes() {
 		in.broken = append(in.broken, c.Op+" follows the failed "+failed.Op+" on the same file")
 	}
-	if in.story.failures() > 0 && c.Writes() && c.Op != "Remove" {
+	if in.story.failures() == 0 || !c.Writes() || c.Op == "Remove" {
+		return
+	}
+	call := c.Op + " " + filepath.Base(c.Name)
+	writer := !slices.Contains([]string{"spare", "spare.tmp", "clean.tmp"}, filepath.Base(c.Name)) && c.Op != "SyncDir"
+	if !writer && !slices.Contains(in.ending, call) {
+		in.ending = append(in.ending, call)
+	} else {
 		in.broken = append(in.broken, c.Op+" after the journal has stopped")
 	}
 }

@@ -14,7 +14,11 @@ var windows = sync.Pool{New: func() any { return new([]byte) }}
 // Body, which is valid during the call only. An error of fn ends Read and is returned as it is.
 //
 // Every checksum is verified: damage is a *CorruptError. The error wraps ErrTrimmed when from lies before First, and is
-// ErrClosed after Close. Read may run beside everything else.
+// ErrClosed after Close.
+//
+// Read may run beside everything else. Beside cleaning it is no picture of one moment: a record is read, then cleaned away, and
+// then what settles it, before Read comes there. Who wants to know what is still needed reads before the first Clean, or calls
+// Retain for the time of it.
 func (j *Journal) Read(from uint64, fn func(Record) error) error {
 	window := windows.Get().(*[]byte)
 	defer windows.Put(window)
