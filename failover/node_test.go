@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -180,7 +182,7 @@ type twosome struct {
 func newTwosome(t *testing.T, changes ...func(*NodeOptions)) *twosome {
 	t.Helper()
 	p := &twosome{t: t, register: &plainRegister{changed: make(chan struct{})}}
-	listeners := [2]net.Listener{listenLoopback(t), listenLoopback(t)}
+	listeners := [2]net.Listener{listenBelow(t), listenBelow(t)}
 	for i := range p.nodes {
 		p.disks[i] = memfs.New()
 		p.serves[i], p.hold[i] = make(chan struct{}, 8), make(chan struct{})
@@ -723,6 +725,25 @@ func TestTwoNodesOfTwoPairs(t *testing.T) {
 }
 
 // relisten listens where a listener did that was closed.
+// listenBelow listens at a port below those that the kernel gives away itself: who closes it finds it free again.
+func listenBelow(t *testing.T) net.Listener {
+	t.Helper()
+	const first, span = 10000, 20000
+	for range span {
+		port := first + (os.Getpid()*64+int(tried.Add(1)))%span
+		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err == nil {
+			t.Cleanup(func() { _ = listener.Close() })
+			return listener
+		}
+	}
+	t.Fatal("no port is free")
+	return nil
+}
+
+// tried counts the ports that were looked at: no two tests look at the same.
+var tried atomic.Int64
+
 func relisten(t *testing.T, closed net.Listener) net.Listener {
 	t.Helper()
 	listener, err := net.Listen("tcp", closed.Addr().String())

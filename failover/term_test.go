@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -521,6 +522,7 @@ func TestStatusOfAMasterWithoutItsStandby(t *testing.T) {
 	var armed atomic.Bool
 	p := newTwosome(t, func(o *NodeOptions) {
 		o.Terms.DegradeAfter = time.Hour
+		o.Listener = shutListener{o.Listener, &armed} // or the next connection may be there before the end of this one is told
 		mine := parted[o.Terms.Node[0]-'a']
 		o.Logger = hooked(func(text string) {
 			if armed.Load() && strings.HasSuffix(text, "has ended") {
@@ -540,14 +542,30 @@ func TestStatusOfAMasterWithoutItsStandby(t *testing.T) {
 	term.linkMu.Unlock()
 	<-parted[master]
 	<-parted[1-master]
-	armed.Store(false)
 	if _, speaks := p.nodes[1-master].opt.Door.look(); speaks == nil {
 		t.Error("the standby leads clients to a master that it is not connected with")
 	}
 	if s := term.Status(); s.Role != "held" || s.Peer.Linked || !s.Serving || s.Since != s.Peer.Since {
 		t.Errorf("without its standby: %+v", s)
 	}
+	armed.Store(false)
 	close(back)
+}
+
+// A shutListener hangs up on everybody while it is shut.
+type shutListener struct {
+	net.Listener
+	shut *atomic.Bool
+}
+
+func (l shutListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil || !l.shut.Load() {
+			return conn, err
+		}
+		conn.Close()
+	}
 }
 
 // The end of a connection may be told after the next one has begun; the status is that of the next one.
