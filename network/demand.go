@@ -1,0 +1,191 @@
+package network
+
+import (
+	"slices"
+	"time"
+
+	"baton/destinations"
+)
+
+// A want is what the consumers here want of a queue.
+type want struct {
+	now  destinations.Demand
+	told demand // as the peers know it
+	odd  bool   // one of them was told something else since
+}
+
+// wants takes what the consumers here want.
+func (x *exchange) wants(now time.Time, demands []destinations.Demand, out *actions) {
+	x.now, x.out = now, out
+	for _, d := range demands {
+		if d.Topic != "" {
+			x.listens(d.Topic, d.Consumers > 0)
+			continue
+		}
+		w := x.local[d.Queue]
+		if w == nil {
+			w = &want{}
+			x.local[d.Queue] = w
+		}
+		alone := w.now.Consumers == 0
+		w.now = d
+		x.fresh[d.Queue] = true
+		if alone != (d.Consumers == 0) {
+			x.serveAll(d.Queue)
+		}
+	}
+	x.tell()
+}
+
+// tellEvery is how often peers hear of changes of the demand that are none of
+// whether there is one.
+const tellEvery = 5 * time.Millisecond
+
+// maxTold bounds the demands in one frame.
+const maxTold = 1000
+
+// tell tells all peers what has changed.
+func (x *exchange) tell() {
+	if x.full {
+		x.full = false
+		x.tellAll()
+		return
+	}
+	if len(x.fresh)+len(x.freshTopic) == 0 || x.now.Sub(x.told) < tellEvery {
+		return
+	}
+	changed := x.freshTopics()
+	for _, queue := range sortedKeys(x.fresh) {
+		w := x.local[queue]
+		d := x.demandFor(w)
+		delete(x.fresh, queue)
+		if w.now.Consumers+w.now.Ready+w.now.Flying == 0 {
+			delete(x.local, queue)
+		}
+		if !w.odd && !d.differs(&w.told) {
+			continue
+		}
+		w.told, w.odd = d, false
+		changed = append(changed, d)
+	}
+	for chunk := range slices.Chunk(changed, maxTold) {
+		x.told = x.now
+		x.version++
+		x.say("", frame{Kind: frameDemand, Version: x.version, Demand: chunk})
+	}
+}
+
+func (x *exchange) tellAll() {
+	var all []demand
+	for _, queue := range sortedKeys(x.local) {
+		w := x.local[queue]
+		if w.told, w.odd = x.demandFor(w), false; w.told.Consumers > 0 {
+			all = append(all, w.told)
+		}
+	}
+	clear(x.fresh)
+	all = append(all, x.allTopics()...)
+	for first := 0; ; first += maxTold {
+		last := min(first+maxTold, len(all))
+		x.version++
+		x.say("", frame{Kind: frameDemand, Version: x.version, Full: first == 0, Done: last == len(all), Demand: all[first:last]})
+		if last == len(all) {
+			break
+		}
+	}
+	x.told = x.now
+}
+
+// demandFor is what peers are told.
+func (x *exchange) demandFor(w *want) demand {
+	d := &w.now
+	if x.mode != Running || !x.Forwards(destinations.Queue(d.Queue)) {
+		return demand{Queue: d.Queue}
+	}
+	return demand{Queue: d.Queue, Consumers: d.Consumers, Window: d.Window, Free: d.Free, Ready: d.Ready, Selectors: d.Selectors}
+}
+
+// room is how many messages a peer could use: what its consumers can take at once
+// or, when nobody else has a use for them, as many again as they may have in flight.
+func (d *demand) room(alone bool) int {
+	room := d.Free
+	if alone {
+		room += d.Window
+	}
+	return max(0, room-d.Ready)
+}
+
+// differs says that peers should know.
+func (d *demand) differs(told *demand) bool {
+	if d.Consumers != told.Consumers || d.Window != told.Window || !slices.Equal(d.Selectors, told.Selectors) {
+		return true
+	}
+	now, before := d.room(true), told.room(true)
+	return (now == 0) != (before == 0) || max(now-before, before-now) > d.Window/8
+}
+
+// compare asks for the demand of a peer if something of it is not known.
+func (x *exchange) compare(p *peer, version uint64) {
+	if p.known && p.version == version || x.now.Sub(p.asked) < x.Retry {
+		return
+	}
+	p.asked = x.now
+	x.say(p.member, frame{Kind: frameWant})
+}
+
+// learn takes a part of the demand of a peer.
+func (x *exchange) learn(p *peer, f *frame) {
+	switch {
+	case f.Full:
+		p.known = true
+		p.stale = map[string]bool{}
+		for queue := range p.demands {
+			p.stale[demand{Queue: queue}.key()] = true
+		}
+		for topic := range p.topics {
+			p.stale[demand{Topic: topic}.key()] = true
+		}
+	case !p.known || f.Version != p.version+1:
+		p.known = false
+		x.compare(p, f.Version)
+		return
+	}
+	p.version = f.Version
+	for i := range f.Demand {
+		delete(p.stale, f.Demand[i].key())
+		x.learnOne(p, &f.Demand[i])
+	}
+	if f.Done {
+		for _, key := range sortedKeys(p.stale) {
+			x.learnOne(p, demandOf(key))
+		}
+		p.stale = nil
+	}
+}
+
+func (x *exchange) learnOne(p *peer, d *demand) {
+	if d.Topic != "" {
+		x.learnTopic(p, d)
+		return
+	}
+	l := p.demands[d.Queue]
+	if d.Consumers == 0 {
+		if l != nil {
+			x.leave(l)
+			delete(p.demands, d.Queue)
+		}
+		return
+	}
+	if !x.Forwards(destinations.Queue(d.Queue)) {
+		return
+	}
+	if l == nil {
+		l = &link{peer: p}
+		p.demands[d.Queue] = l
+	}
+	if l.id != "" && !slices.Equal(l.demand.Selectors, d.Selectors) {
+		x.leave(l)
+	}
+	l.demand = *d
+	x.serve(l)
+}

@@ -1,0 +1,298 @@
+package network
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"baton/destinations"
+)
+
+// A transfer is a batch on its way from here.
+type transfer struct {
+	name     string
+	peer     string
+	link     *link // nil: of an earlier process
+	messages int
+	stored   bool // some of them are persistent
+	state    transferState
+	due      time.Time
+	sub      uint32 // the delivery of the decision
+	tag      uint64
+}
+
+type transferState uint8
+
+const (
+	offered  transferState = iota // the peer was asked to hold it
+	deciding                      // it does; the decision is not durable yet
+	decided                       // it is
+)
+
+// A holding is a batch that is kept here for a peer that has not decided.
+type holding struct {
+	name, from, queue string
+	sub               uint32
+	tag               uint64
+	batch             []byte
+	releasing         bool
+	due               time.Time
+}
+
+// An assembly is a batch of which some parts have come.
+type assembly struct {
+	frame
+	next  int
+	batch []byte
+	heard time.Time
+}
+
+func (x *exchange) offerBatch(l *link, all []destinations.Delivery) {
+	x.serial++
+	t := &transfer{
+		name: fmt.Sprintf("%s.%d", x.Incarnation, x.serial), peer: l.peer.member, link: l,
+		messages: len(all), due: x.now.Add(x.Timeout),
+	}
+	x.sent[t.name] = t
+	l.peer.transfers++
+	l.out += len(all)
+	var batch []byte
+	f := frame{Kind: frameHold, Transfer: t.name, Queue: l.demand.Queue, Messages: len(all)}
+	for i := range all {
+		batch = appendMessage(batch, x.Member, t.peer, &all[i])
+		f.Persistent = f.Persistent || all[i].Message.Persistent
+	}
+	t.stored = f.Persistent
+	last := &all[len(all)-1]
+	x.do(destinations.Command{
+		Op: destinations.Ack, Delivery: destinations.DeliveryID{Sub: last.Sub, Tag: last.Tag}, More: &destinations.More{Tx: t.name},
+	})
+	f.Parts = max(1, (len(batch)+partBytes-1)/partBytes)
+	for f.Part = range f.Parts {
+		f.body = batch[f.Part*partBytes : min((f.Part+1)*partBytes, len(batch))]
+		x.say(t.peer, f)
+	}
+}
+
+// takeBack gives up a transfer that was not decided: its messages are back in their
+// queue, and so is whatever else the link had.
+func (x *exchange) takeBack(t *transfer, why string) {
+	x.forget(t)
+	x.do(destinations.Command{Op: destinations.Abort, More: &destinations.More{Tx: t.name}})
+	x.say(t.peer, frame{Kind: frameDrop, Transfer: t.name, Reason: why})
+	l := t.link
+	l.failed, l.why = min(l.failed+1, maxFailed), why
+	l.rest = x.now.Add(x.Retry << (l.failed - 1))
+	x.leave(l)
+	x.serve(l)
+}
+
+func (x *exchange) forget(t *transfer) {
+	delete(x.sent, t.name)
+	if t.link == nil {
+		return
+	}
+	t.link.out -= t.messages
+	t.link.peer.transfers--
+	waiting := t.link.peer.waiting
+	t.link.peer.waiting = nil
+	for _, l := range waiting {
+		x.offer(l)
+	}
+}
+
+// decide settles a batch that the peer holds.
+func (x *exchange) decide(t *transfer) {
+	t.state = deciding
+	x.do(destinations.Command{
+		Op: destinations.Commit, WantReceipt: true, Receipt: tagDecide + t.name,
+		More: &destinations.More{Tx: t.name, Sends: []destinations.Outgoing{{
+			Destination: destinations.Queue(sentQueue), Message: note(t.name, t.peer, "", nil, t.stored),
+		}}},
+	})
+}
+
+// note is a message of one of the broker's own queues.
+func note(transfer, peer, queue string, body []byte, persistent bool) *destinations.Message {
+	head := "transfer:" + transfer + "\npeer:" + peer + "\n"
+	if queue != "" {
+		head += "queue:" + queue + "\n"
+	}
+	content := make([]byte, 0, len(head)+1+len(body))
+	content = append(append(append(content, head...), '\n'), body...)
+	return &destinations.Message{Content: content, HeaderBytes: int32(len(head)), Persistent: persistent}
+}
+
+// readNote reads what note wrote.
+func readNote(m *destinations.Message) (transfer, peer, queue string, body []byte) {
+	for line := range strings.Lines(string(m.Content[:m.HeaderBytes])) {
+		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
+		switch name {
+		case "transfer":
+			transfer = value
+		case "peer":
+			peer = value
+		case "queue":
+			queue = value
+		}
+	}
+	return transfer, peer, queue, m.Content[m.HeaderBytes+1:]
+}
+
+// decidedBefore takes a decision that is durable, of this process or an earlier one.
+func (x *exchange) decidedBefore(d *destinations.Delivery) {
+	name, peer, _, _ := readNote(d.Message)
+	t := x.sent[name]
+	if t == nil {
+		t = &transfer{name: name, peer: peer}
+		x.sent[name] = t
+	}
+	t.state, t.sub, t.tag = decided, d.Sub, d.Tag
+	x.release(t)
+}
+
+func (x *exchange) release(t *transfer) {
+	t.due = x.now.Add(x.Retry)
+	x.say(t.peer, frame{Kind: frameRelease, Transfer: t.name})
+}
+
+// keeps takes a batch that is held here, durably.
+func (x *exchange) keeps(d *destinations.Delivery) {
+	name, from, queue, batch := readNote(d.Message)
+	x.held[name] = &holding{
+		name: name, from: from, queue: queue, sub: d.Sub, tag: d.Tag, batch: batch, due: x.now.Add(2 * x.Retry),
+	}
+	x.say(from, frame{Kind: frameHeld, Transfer: name})
+}
+
+func (x *exchange) refused(receipt string, err error) {
+	if name, ok := strings.CutPrefix(receipt, tagHold); ok {
+		_, peer, _ := strings.Cut(name, " ")
+		name, _, _ = strings.Cut(name, " ")
+		x.say(peer, frame{Kind: frameRefused, Transfer: name, Reason: err.Error()})
+		return
+	}
+	if name, ok := strings.CutPrefix(receipt, tagDecide); ok {
+		if t := x.sent[name]; t != nil && t.state == deciding {
+			x.takeBack(t, err.Error())
+		}
+		return
+	}
+	if name, ok := strings.CutPrefix(receipt, tagGive); ok {
+		if h := x.held[name]; h != nil {
+			h.releasing, h.due = false, x.now.Add(2*x.Retry) // it is asked for again
+			x.do(destinations.Command{Op: destinations.Abort, More: &destinations.More{Tx: tagGive + name}})
+		}
+	}
+}
+
+// assemble puts a batch together, and has it kept when it is whole.
+func (x *exchange) assemble(f *frame) {
+	a := x.parts[f.Transfer]
+	if a == nil {
+		if f.Part != 0 {
+			return // the beginning is lost: the sender will take it back
+		}
+		a = &assembly{frame: *f}
+		x.parts[f.Transfer] = a
+	}
+	if f.Part != a.next {
+		delete(x.parts, f.Transfer)
+		return
+	}
+	a.batch = append(a.batch, f.body...)
+	a.next++
+	a.heard = x.now
+	if a.next < a.Parts {
+		return
+	}
+	delete(x.parts, f.Transfer)
+	if _, err := readBatch(destinations.Queue(a.Queue), a.batch); err != nil {
+		x.say(f.From, frame{Kind: frameRefused, Transfer: f.Transfer, Reason: err.Error()})
+		return
+	}
+	x.do(destinations.Command{
+		Op: destinations.Send, WantReceipt: true, Receipt: tagHold + f.Transfer + " " + f.From,
+		Destination: destinations.Queue(heldQueue), Message: note(f.Transfer, f.From, a.Queue, a.batch, a.Persistent),
+	})
+}
+
+func (x *exchange) isHeld(f *frame) {
+	t := x.sent[f.Transfer]
+	switch {
+	case t == nil && x.ready:
+		x.say(f.From, frame{Kind: frameDrop, Transfer: f.Transfer})
+	case t != nil && t.state == offered:
+		x.decide(t)
+	case t != nil && t.state == decided:
+		x.release(t)
+	}
+}
+
+// takeOver puts a batch that is ours into its queue.
+func (x *exchange) takeOver(f *frame) {
+	h := x.held[f.Transfer]
+	switch {
+	case h == nil && x.ready: // it was put there before
+		x.say(f.From, frame{Kind: frameReleased, Transfer: f.Transfer})
+		return
+	case h == nil, h.releasing:
+		return
+	}
+	sends, err := readBatch(destinations.Queue(h.queue), h.batch)
+	if err != nil {
+		return // BUG: it was read before it was held
+	}
+	h.releasing = true
+	tx := tagGive + h.name
+	x.do(destinations.Command{
+		Op: destinations.Ack, Delivery: destinations.DeliveryID{Sub: h.sub, Tag: h.tag}, More: &destinations.More{Tx: tx},
+	})
+	x.do(destinations.Command{
+		Op: destinations.Commit, WantReceipt: true, Receipt: tx, More: &destinations.More{Tx: tx, Sends: sends},
+	})
+}
+
+// settled ends a transfer: the peer has put it into its queue.
+func (x *exchange) settled(p *peer, f *frame) {
+	t := x.sent[f.Transfer]
+	if t == nil || t.state != decided {
+		return
+	}
+	x.do(destinations.Command{Op: destinations.Ack, Delivery: destinations.DeliveryID{Sub: t.sub, Tag: t.tag}})
+	x.forget(t)
+	for i := range f.Demand {
+		if l := p.demands[f.Demand[i].Queue]; l != nil && f.Demand[i].Consumers > 0 && f.Version >= p.version {
+			l.demand.Window, l.demand.Free, l.demand.Ready = f.Demand[i].Window, f.Demand[i].Free, f.Demand[i].Ready
+		}
+	}
+	if t.link != nil {
+		t.link.failed = 0
+		x.serve(t.link)
+	}
+}
+
+// dropped forgets a batch that the sender has taken back.
+func (x *exchange) dropped(f *frame) {
+	delete(x.parts, f.Transfer)
+	h := x.held[f.Transfer]
+	if h == nil || h.releasing || h.from != f.From {
+		return
+	}
+	delete(x.held, f.Transfer)
+	x.do(destinations.Command{Op: destinations.Ack, Delivery: destinations.DeliveryID{Sub: h.sub, Tag: h.tag}})
+}
+
+// answer says what became of a transfer that a peer holds.
+func (x *exchange) answer(f *frame) {
+	t := x.sent[f.Transfer]
+	switch {
+	case t == nil && x.ready:
+		x.say(f.From, frame{Kind: frameDrop, Transfer: f.Transfer})
+	case t == nil: // not known yet
+	case t.state == offered: // its answer was lost
+		x.decide(t)
+	case t.state == decided:
+		x.release(t)
+	}
+}
