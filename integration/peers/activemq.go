@@ -48,11 +48,14 @@ func StartActiveMQ(ctx context.Context, dir string, java ...string) (*Peer, erro
 		return nil, err
 	}
 	p := &Peer{Name: "activemq", Addr: loopback(port), Log: filepath.Join(dir, "log")}
-	err = p.run(os.Environ(), "java", append(slices.Clone(java), "-Djava.io.tmpdir="+dir,
-		"-Dactivemq.home=/usr/share/activemq", "-Dactivemq.base="+dir, "-Dactivemq.conf="+dir, "-Dactivemq.data="+dir,
-		"-jar", activemqJar, "start", "xbean:file:"+config)...)
-	if err != nil {
-		return nil, err
+	p.start = func(ctx context.Context) error {
+		err := p.run(os.Environ(), "java", append(slices.Clone(java), "-Djava.io.tmpdir="+dir,
+			"-Dactivemq.home=/usr/share/activemq", "-Dactivemq.base="+dir, "-Dactivemq.conf="+dir, "-Dactivemq.data="+dir,
+			"-jar", activemqJar, "start", "xbean:file:"+config)...)
+		if err != nil {
+			return err
+		}
+		return p.listens(ctx, p.Addr)
 	}
-	return p, p.listens(ctx, p.Addr)
+	return p, p.start(ctx)
 }

@@ -21,6 +21,7 @@ type Peer struct {
 	Log  string // the file with what it wrote
 
 	children []*exec.Cmd
+	start    func(ctx context.Context) error
 }
 
 // Pid is the process id of the broker itself.
@@ -32,7 +33,11 @@ func (p *Peer) Stop() {
 		child.Process.Kill()
 		child.Wait() // that it was killed is no news
 	}
+	p.children = nil
 }
+
+// Restart runs a peer that was stopped, on its data and at its address, and returns when it accepts connections.
+func (p *Peer) Restart(ctx context.Context) error { return p.start(ctx) }
 
 // run starts a program of the peer in the directory of its log, and writes its output there. When that fails, the peer is
 // stopped.

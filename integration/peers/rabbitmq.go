@@ -59,17 +59,20 @@ func StartRabbitMQ(ctx context.Context, dir string) (*Peer, error) {
 		"RABBITMQ_CONF_ENV_FILE="+filepath.Join(dir, "none.conf"),
 		"RABBITMQ_GENERATED_CONFIG_DIR="+dir,
 		"RABBITMQ_ENABLED_PLUGINS_FILE="+plugins)
-	if err := p.run(env, "epmd"); err != nil {
-		return nil, err
+	p.start = func(ctx context.Context) error {
+		if err := p.run(env, "epmd"); err != nil {
+			return err
+		}
+		// RabbitMQ starts an epmd when it finds none, and would leave it behind.
+		if err := p.listens(ctx, loopback(names)); err != nil {
+			return err
+		}
+		err := p.run(env, "erl", "-noinput", "-start_epmd", "false", "-boot", "start_sasl", "+W", "w",
+			"-kernel", "inet_dist_use_interface", "{127,0,0,1}", "-syslog", "logger", "[]", "-s", "rabbit", "boot")
+		if err != nil {
+			return err
+		}
+		return p.listens(ctx, p.Addr)
 	}
-	// RabbitMQ starts an epmd when it finds none, and would leave it behind.
-	if err := p.listens(ctx, loopback(names)); err != nil {
-		return nil, err
-	}
-	err = p.run(env, "erl", "-noinput", "-start_epmd", "false", "-boot", "start_sasl", "+W", "w",
-		"-kernel", "inet_dist_use_interface", "{127,0,0,1}", "-syslog", "logger", "[]", "-s", "rabbit", "boot")
-	if err != nil {
-		return nil, err
-	}
-	return p, p.listens(ctx, p.Addr)
+	return p, p.start(ctx)
 }
