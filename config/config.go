@@ -15,6 +15,7 @@ type Config struct {
 	Topics       Topics        `mapstructure:"topics"`
 	Destinations []Destination `mapstructure:"destinations"`
 	Routes       []Route       `mapstructure:"routes"`
+	Bridges      []Bridge      `mapstructure:"bridges"`
 	Transactions Transactions  `mapstructure:"transactions"`
 	Journal      Journal       `mapstructure:"journal"`
 	IO           IO            `mapstructure:"io"`
@@ -154,6 +155,7 @@ func Default() Config {
 		Topics:       Topics{PendingMessages: 10000, PendingBytes: 16 * MiB, PendingPolicy: "drop-oldest", PendingSpillBytes: GiB},
 		Destinations: []Destination{},
 		Routes:       []Route{},
+		Bridges:      []Bridge{},
 		Transactions: Transactions{MaxOpen: 16, MaxFrames: 10000, MaxBytes: 64 * MiB, IdleTimeout: 5 * time.Minute},
 		Journal: Journal{
 			Segment:         64 * MiB,

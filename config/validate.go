@@ -36,6 +36,7 @@ func (c Config) problems() Problems {
 	v.topics(c.Topics, c.Limits)
 	v.destinations(c.Destinations, c.Limits)
 	v.routes(c.Routes)
+	v.bridges(c.Bridges)
 	v.transactions(c.Transactions, c.Limits)
 	v.journal(c.Journal)
 	v.memory(c)

@@ -199,15 +199,15 @@ func (p *pairNode) newBroker(t *failover.Term) failover.Broker {
 	}
 	server := broker.New(o)
 	p.server.Store(server)
-	return &pairBroker{Server: server, network: p.network}
+	return &pairBroker{Server: server, p: p}
 }
 
 // pairBroker is a broker.Server in the words of package failover, and in its network while it serves.
 type pairBroker struct {
 	*broker.Server
-	network *member
-	logID   [16]byte
-	epoch   uint32
+	p     *pairNode
+	logID [16]byte
+	epoch uint32
 }
 
 func (b *pairBroker) Follow(ctx context.Context, log *failover.Log) error {
@@ -219,6 +219,9 @@ func (b *pairBroker) Recover(ctx context.Context, log *failover.Log, name string
 	return b.Server.Recover(ctx, log, name, epoch)
 }
 
+// Serve has the bridges run on the node that serves, and nowhere else.
 func (b *pairBroker) Serve(ctx context.Context, clients net.Listener) error {
-	return b.network.during(ctx, b.Server, b.logID, b.epoch, func() error { return b.Server.Serve(ctx, clients) })
+	return b.p.network.during(ctx, b.Server, b.logID, b.epoch, func() error {
+		return withBridges(ctx, b.p.cfg, b.p.logger, b.p.clients, 0, func(ctx context.Context) error { return b.Server.Serve(ctx, clients) })
+	})
 }

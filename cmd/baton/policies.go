@@ -46,6 +46,7 @@ func checkDestinations(cfg config.Config) config.Problems {
 		}
 	}
 	c.network(cfg.Network)
+	c.bridges(cfg.Bridges)
 	return c.problems
 }
 

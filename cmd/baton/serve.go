@@ -149,7 +149,7 @@ func letIn(ctx context.Context, listener net.Listener, server *broker.Server, cf
 	ready := readyLine(listener.Addr(), cfg)
 	logger.Info(ready)
 	fmt.Fprintln(stdout, ready)
-	return server.Serve(ctx, listener)
+	return withBridges(ctx, cfg, logger, listener.Addr(), partingTime, func(ctx context.Context) error { return server.Serve(ctx, listener) })
 }
 
 // brokerName begins the message ids of this broker: what tells its journal from others.

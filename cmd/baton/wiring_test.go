@@ -48,6 +48,7 @@ func TestEveryKeyIsWired(t *testing.T) {
 		"topics.pending_spill_bytes":   "70MiB",
 		"destinations":                 "[{match: '/queue/a.*', exclusive: true}]",
 		"routes":                       "[{from: /queue/a, to: [/queue/b]}]",
+		"bridges":                      "[{name: a, address: 'b:1', direction: out, source: /queue/a, destination: /queue/b}]",
 		"transactions.max_open":        "7",
 		"transactions.max_frames":      "7",
 		"transactions.max_bytes":       "20MiB",
@@ -148,7 +149,11 @@ func wiring(t *testing.T, flags map[string]any) string {
 	}
 	settings := member.settings("")
 	settings.Forwards = nil // an address, of a method that goes by include and exclude
-	return fmt.Sprintf("%+v\n%+v\n%+v\n%v%v\n%+v\n%+v\n%+v\n%+v\n%+v\n%+v", options, fabric, settings, member.include, member.exclude, policy, log, register, arbiter, node, door)
+	bridges, err := bridgesOptions(cfg, nil, &net.TCPAddr{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%+v\n%+v\n%+v\n%v%v\n%+v\n%+v\n%+v\n%+v\n%+v\n%+v\n%+v", options, fabric, settings, member.include, member.exclude, policy, log, register, arbiter, node, door, bridges)
 }
 
 func TestMaxConnections(t *testing.T) {
