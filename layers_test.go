@@ -36,7 +36,7 @@ var rooms = map[string][]string{
 	// level 2
 	"cmd": {"config", "destinations", "journal", "broker/stomp", "broker", "failover", "failover/client", "network", "bench"},
 	// level 3
-	"integration": {"cmd", "config", "failover/client", "broker/stomp/stomptest"},
+	"integration": {"cmd", "config", "failover/client", "network", "broker/stomp/stomptest"},
 	"bench/peers": {"bench", "integration"},
 }
 

@@ -23,10 +23,13 @@ type Bridge struct {
 func New(o Options) *Bridge {
 	o = o.withDefaults()
 	return &Bridge{
-		o: o, answered: newMemory(2 * o.Window), doubtful: newMemory(2 * o.Window),
+		o: o, answered: newMemory(remembered(o)), doubtful: newMemory(remembered(o)),
 		status: Status{Name: o.Name, State: Stopped, Since: time.Now()},
 	}
 }
+
+// remembered is how many names are: a source that was killed may have forgotten more acknowledgements than a window of them.
+func remembered(o Options) int { return max(20_000, 2*o.Window) }
 
 // Run runs a bridge until ctx ends.
 func Run(ctx context.Context, o Options) { New(o).Run(ctx) }
@@ -87,15 +90,16 @@ func (b *Bridge) connectAndMove(ctx context.Context) error {
 	return newMove(b, source, target).run(ctx)
 }
 
-// A memory holds the newest names, as many as it has room for. Only one goroutine uses it at a time.
+// A memory holds the newest names, as many as it has room for. The lock of the move that runs guards it.
 type memory struct {
 	names map[string]bool
-	order []string // a ring
+	order []string // a ring, once there are as many as room
+	room  int
 	next  int
 }
 
 func newMemory(room int) *memory {
-	return &memory{names: make(map[string]bool), order: make([]string, room)}
+	return &memory{names: make(map[string]bool), room: room}
 }
 
 // add remembers a name; an empty one is none.
@@ -103,9 +107,14 @@ func (m *memory) add(name string) {
 	if name == "" || m.names[name] {
 		return
 	}
+	m.names[name] = true
+	if len(m.order) < m.room {
+		m.order = append(m.order, name)
+		return
+	}
 	delete(m.names, m.order[m.next])
-	m.order[m.next], m.names[name] = name, true
-	m.next = (m.next + 1) % len(m.order)
+	m.order[m.next] = name
+	m.next = (m.next + 1) % m.room
 }
 
 func (m *memory) has(name string) bool { return m.names[name] }
