@@ -3,8 +3,10 @@ package peers
 import (
 	"context"
 	"net"
+	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,14 +21,16 @@ const (
 	last    = "last"
 )
 
+var bridgedPeers = map[string]func(ctx context.Context, dir string) (*Peer, error){
+	"activemq": func(ctx context.Context, dir string) (*Peer, error) { return StartActiveMQ(ctx, dir) },
+	"rabbitmq": StartRabbitMQ,
+}
+
 // Two bridges, one each way, to a real broker: that is killed and started again while they move messages, and then Baton is.
 // Nothing is lost. What comes twice is counted and marked, and nothing does where the receiver knows it.
 func TestBridgesSurviveKills(t *testing.T) {
 	t.Parallel()
-	for name, start := range map[string]func(ctx context.Context, dir string) (*Peer, error){
-		"activemq": func(ctx context.Context, dir string) (*Peer, error) { return StartActiveMQ(ctx, dir) },
-		"rabbitmq": StartRabbitMQ,
-	} {
+	for name, start := range bridgedPeers {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), startup)
@@ -80,6 +84,146 @@ func TestBridgesSurviveKills(t *testing.T) {
 			t.Logf("in %+v", both[0].Status())
 			t.Logf("out %+v", both[1].Status())
 		})
+	}
+}
+
+// What docs/migrating.md tells, done with its own configuration.
+func TestMigratingGuide(t *testing.T) {
+	t.Parallel()
+	for name, start := range bridgedPeers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), startup)
+			defer cancel()
+			peer, err := start(ctx, t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer peer.Stop()
+			g := newGuide(ctx, t, name, peer.Addr)
+			defer func() { g.baton.Kill() }()
+
+			// Step 2: the application is at Baton, its neighbours are not.
+			neighbour := dial(t, peer.Addr)
+			defer neighbour.Close()
+			pass(t, neighbour, g.dial(), "/queue/orders")
+			pass(t, g.dial(), neighbour, "/queue/invoices")
+			// Step 3: a producer has moved.
+			pass(t, g.dial(), g.dial(), "/queue/orders")
+			// Step 4: nobody has taken this invoice when its consumers move.
+			send(t, neighbour, "/queue/invoices", "left")
+			g.turn(ctx)
+			if got := receive(t, g.dial(), "/queue/invoices"); got != "left" {
+				t.Errorf("got the invoice %q", got)
+			}
+		})
+	}
+}
+
+// A guide is docs/migrating.md, and the Baton that runs as it says.
+type guide struct {
+	t     *testing.T
+	name  string
+	fill  *strings.Replacer // puts in what is an example there
+	o     process.Options
+	baton *process.Broker
+}
+
+func newGuide(ctx context.Context, t *testing.T, name, addr string) *guide {
+	t.Helper()
+	dir := t.TempDir()
+	binary, err := process.Build(ctx, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	passcode := filepath.Join(dir, "passcode")
+	write(t, passcode, "guest\n")
+	g := &guide{t: t, name: name, o: process.Options{Binary: binary, Data: filepath.Join(dir, "data"), Flags: []string{"--config", filepath.Join(dir, "baton.yml")}}}
+	g.fill = strings.NewReplacer(name+".example:61613", addr, "login: bridge", "login: guest", "/etc/baton/bridge.passcode", passcode)
+	g.start(ctx, g.block(name))
+	return g
+}
+
+// block is the part of the guide's configuration that begins with this comment.
+func (g *guide) block(comment string) string {
+	g.t.Helper()
+	_, after, found := strings.Cut(read(g.t, "../../docs/migrating.md"), "   ```yaml\n   # "+comment+"\n")
+	text, _, ends := strings.Cut(after, "   ```\n")
+	if !found || !ends {
+		g.t.Fatalf("docs/migrating.md has no configuration that begins with the comment %s", comment)
+	}
+	return g.fill.Replace(strings.ReplaceAll("\n"+text, "\n   ", "\n"))
+}
+
+func (g *guide) start(ctx context.Context, yaml string) {
+	g.t.Helper()
+	write(g.t, g.o.Flags[1], yaml)
+	b, err := process.Start(ctx, g.o)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.baton = b
+}
+
+// turn is step 4.
+func (g *guide) turn(ctx context.Context) {
+	g.t.Helper()
+	first, rest, found := strings.Cut(g.block(g.name), "  - name: invoices-out\n")
+	connection, _, ends := strings.Cut(rest, "    direction: out\n")
+	if !found || !ends {
+		g.t.Fatal("docs/migrating.md has no bridge invoices-out")
+	}
+	if err := g.baton.Terminate(ctx); err != nil {
+		g.t.Fatal(err)
+	}
+	g.start(ctx, first+strings.TrimPrefix(g.block("invoices"), "\n")+connection)
+}
+
+func (g *guide) dial() *client.Conn {
+	g.t.Helper()
+	c := dial(g.t, g.baton.Addr)
+	g.t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func write(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func send(t *testing.T, c *client.Conn, queue, body string) {
+	t.Helper()
+	if err := c.Call("SEND", []byte(body), "destination", queue, "persistent", "true"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// receive takes one message.
+func receive(t *testing.T, c *client.Conn, queue string) (body string) {
+	t.Helper()
+	if err := c.Call("SUBSCRIBE", nil, "id", "r", "destination", queue); err != nil {
+		t.Fatal(err)
+	}
+	f, err := c.Next()
+	if err != nil {
+		t.Fatalf("%s: %v", queue, err)
+	}
+	body = string(f.Body)
+	if err := c.Call("UNSUBSCRIBE", nil, "id", "r"); err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+// pass sends a message at one broker and takes it at another.
+func pass(t *testing.T, from, to *client.Conn, queue string) {
+	t.Helper()
+	body := "body " + strconv.FormatInt(runs.Add(1), 10)
+	send(t, from, queue, body)
+	if got := receive(t, to, queue); got != body {
+		t.Errorf("%s: got %q, want %q", queue, got, body)
 	}
 }
 

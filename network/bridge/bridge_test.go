@@ -261,6 +261,11 @@ func TestStopSettlesWhatIsInHand(t *testing.T) {
 	source.say(message("1"))
 	receipt := target.expect(frame.SEND).Header.Get(frame.Receipt)
 	stop()
+	_ = source.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if f, err := source.frames.Read(); err == nil {
+		t.Fatalf("%s came, and a message is in hand", f.Command)
+	}
+	_ = source.SetReadDeadline(time.Now().Add(30 * time.Second))
 	target.say("RECEIPT\nreceipt-id:" + receipt)
 	source.expect(frame.ACK)
 	source.say("RECEIPT\nreceipt-id:" + source.expect(frame.DISCONNECT).Header.Get(frame.Receipt))
