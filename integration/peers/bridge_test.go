@@ -2,6 +2,7 @@ package peers
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -69,6 +70,10 @@ func TestBridgesSurviveKills(t *testing.T) {
 			baton = again()
 
 			gotIn, gotOut := newArrivals(t, baton.Addr, "/queue/in"), newArrivals(t, peer.Addr, "/queue/out")
+			defer func() {
+				t.Logf("in %+v", both[0].Status())
+				t.Logf("out %+v", both[1].Status())
+			}()
 			gotIn.all()
 			gotOut.all()
 			stop()
@@ -81,8 +86,6 @@ func TestBridgesSurviveKills(t *testing.T) {
 					t.Errorf("%s came %d times, though it has an id that Baton knows", id, times)
 				}
 			}
-			t.Logf("in %+v", both[0].Status())
-			t.Logf("out %+v", both[1].Status())
 		})
 	}
 }
@@ -383,7 +386,7 @@ func (a *arrivals) next() (n string) {
 	a.t.Helper()
 	f, err := a.c.Next()
 	if err != nil {
-		a.t.Fatalf("%s, after %d messages: %v", a.queue, len(a.times), err)
+		a.t.Fatalf("%s, after %d messages: %v; %s", a.queue, len(a.times), err, a.missing())
 	}
 	if n = f.Header("n"); n == last {
 		return n
@@ -395,6 +398,17 @@ func (a *arrivals) next() (n string) {
 		a.unmarked = append(a.unmarked, n)
 	}
 	return n
+}
+
+// missing names the numbers that have not come.
+func (a *arrivals) missing() string {
+	var numbers []int
+	for n := range bridged {
+		if a.times[strconv.Itoa(n)] == 0 {
+			numbers = append(numbers, n)
+		}
+	}
+	return fmt.Sprintf("%d are missing, %.200s", len(numbers), fmt.Sprint(numbers))
 }
 
 // complete says what came again without being counted or marked.
