@@ -62,11 +62,13 @@ func TestBridgesSurviveKills(t *testing.T) {
 			both, stop := run(t, in, out)
 			both.move(ctx, t, bridged/40)
 			peer.Stop()
+			both.open()
 			if err := peer.Restart(ctx); err != nil {
 				t.Fatal(err)
 			}
 			both.move(ctx, t, bridged/40)
 			baton.Kill()
+			both.open()
 			baton = again()
 
 			gotIn, gotOut := newArrivals(t, baton.Addr, "/queue/in"), newArrivals(t, peer.Addr, "/queue/out")
@@ -300,7 +302,13 @@ func dial(t *testing.T, addr string) *client.Conn {
 }
 
 // running are bridges that run until they are stopped, at the end of the test at the latest.
-type running []*bridge.Bridge
+type running []held
+
+// A held bridge hears its source only while that is wanted.
+type held struct {
+	*bridge.Bridge
+	source *valve
+}
 
 func run(t *testing.T, options ...bridge.Options) (r running, stop func()) {
 	t.Helper()
@@ -308,33 +316,39 @@ func run(t *testing.T, options ...bridge.Options) (r running, stop func()) {
 	var all sync.WaitGroup
 	stop = func() {
 		cancel()
+		r.open()
 		all.Wait()
 	}
 	t.Cleanup(stop)
 	for _, o := range options {
-		o.Window, o.RetryMost = 64, time.Second
+		source := &valve{address: o.Source.Address}
+		o.Window, o.RetryMost, o.Source.Dial = 64, time.Second, source.dial
 		b := bridge.New(o)
 		all.Go(func() { b.Run(ctx) })
-		r = append(r, b)
+		r = append(r, held{b, source})
 	}
 	return r, stop
 }
 
-// move waits until each has moved so many more, which must not have been all.
+// move waits until each has moved so many more, which must not have been all. Who has waits for the others, and for open.
 func (r running) move(ctx context.Context, t *testing.T, more uint64) {
 	t.Helper()
-	var goals []uint64
+	goals := map[held]uint64{}
 	for _, b := range r {
-		goals = append(goals, b.Status().Moved+more)
+		goals[b] = b.Status().Moved + more
 	}
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for i, b := range r {
-		for b.Status().Moved < goals[i] {
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				t.Fatalf("%+v: %v", b.Status(), ctx.Err())
+	for len(goals) > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("%+v: %v", goals, ctx.Err())
+		}
+		for b, goal := range goals {
+			if b.Status().Moved >= goal {
+				b.source.shut()
+				delete(goals, b)
 			}
 		}
 	}
@@ -343,6 +357,60 @@ func (r running) move(ctx context.Context, t *testing.T, more uint64) {
 			t.Fatalf("%s has moved all before anything was killed: more messages are needed", s.Name)
 		}
 	}
+}
+
+func (r running) open() {
+	for _, b := range r {
+		b.source.open()
+	}
+}
+
+// A valve dials, and holds back what is said there while it is shut.
+type valve struct {
+	address string
+	mu      sync.Mutex
+	opened  chan struct{} // nil: it is open
+}
+
+func (v *valve) shut() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.opened == nil {
+		v.opened = make(chan struct{})
+	}
+}
+
+func (v *valve) open() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.opened != nil {
+		close(v.opened)
+	}
+	v.opened = nil
+}
+
+func (v *valve) await() {
+	v.mu.Lock()
+	opened := v.opened
+	v.mu.Unlock()
+	if opened != nil {
+		<-opened
+	}
+}
+
+func (v *valve) dial(ctx context.Context) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", v.address)
+	return valved{conn, v}, err
+}
+
+type valved struct {
+	net.Conn
+	*valve
+}
+
+func (c valved) Read(p []byte) (int, error) {
+	c.await()
+	return c.Conn.Read(p[:min(len(p), 4<<10)])
 }
 
 // arrivals are what is taken from a queue, by number.
