@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	bridged = 4000 // messages each way
+	bridged = 2000 // messages each way
 	last    = "last"
 )
 
@@ -425,6 +425,7 @@ type arrivals struct {
 func newArrivals(t *testing.T, addr, queue string) *arrivals {
 	t.Helper()
 	c := dial(t, addr)
+	c.SetDeadline(time.Now().Add(5 * time.Minute)) // RabbitMQ syncs for a few messages at a time, and disks stall
 	t.Cleanup(func() { c.Close() })
 	if err := c.Call("SUBSCRIBE", nil, "id", "1", "destination", queue); err != nil {
 		t.Fatal(err)
