@@ -124,23 +124,25 @@ const (
 // A Consumer is how a subscription wants its messages.
 type Consumer struct {
 	Ack           AckMode
-	Prefetch      int                // most messages in flight; 0: the machine's default
-	PrefetchBytes int64              // no further message is sent while this many octets are in flight; 0: the default
-	Pending       int                // most copies that wait for it beyond that, of topics; 0: the default
-	Priority      int                // consumers of lower priority only get what this one has no credit for
-	Exclusive     bool               // of the consumers of a queue that say so, only one gets messages
-	NoLocal       bool               // not what its own session sent
-	Network       bool               // it is for the consumers of another broker, see network.go: of a queue it gets what Grant says; Priority and AckTimeout are not read
-	Browse        bool               // a copy of what is in a queue, and nothing else
-	Selector      *selector.Selector // only what matches; nil: everything
-	Redelivery    *Redelivery        // of what it refuses, where it differs from the policy: fields that are 0 do not, a negative Delay is none; nil: none do
-	AckTimeout    time.Duration      // a delivery that is not acknowledged for so long is in vain; 0: as the policy says
-	Lease         time.Duration      // after which its queue goes when nobody uses it, see Policy.GCAfter and .Durable; 0: as the policy says
-	RejectNacks   bool               // every NACK dead-letters at once
-	ByMessageID   bool               // the client acknowledges by message id (STOMP 1.0 and 1.1)
-	Durable       DurableID          // of a topic's subscription that outlives its consumers; zero: it does not
-	Shared        bool               // Durable may have several consumers, if all say so
-	Retroactive   *Retroactive       // what it gets of the kept messages of its topics; a durable one when it is made; nil: none
+	Prefetch      int                    // most messages in flight; 0: the machine's default
+	PrefetchBytes int64                  // no further message is sent while this many octets are in flight; 0: the default
+	Pending       int                    // most copies that wait for it beyond that, of topics; 0: the default
+	Priority      int                    // consumers of lower priority only get what this one has no credit for
+	Exclusive     bool                   // of the consumers of a queue that say so, only one gets messages
+	NoLocal       bool                   // not what its own session sent
+	Network       bool                   // it is for the consumers of another broker, see network.go: of a queue it gets what Grant says; Priority and AckTimeout are not read
+	Only          func(Destination) bool // with Network, of queues by a wildcard: of those, only such; nil: all
+	Spare         bool                   // with Network: nothing while the queue has a consumer of this broker, and behind all others
+	Browse        bool                   // a copy of what is in a queue, and nothing else
+	Selector      *selector.Selector     // only what matches; nil: everything
+	Redelivery    *Redelivery            // of what it refuses, where it differs from the policy: fields that are 0 do not, a negative Delay is none; nil: none do
+	AckTimeout    time.Duration          // a delivery that is not acknowledged for so long is in vain; 0: as the policy says
+	Lease         time.Duration          // after which its queue goes when nobody uses it, see Policy.GCAfter and .Durable; 0: as the policy says
+	RejectNacks   bool                   // every NACK dead-letters at once
+	ByMessageID   bool                   // the client acknowledges by message id (STOMP 1.0 and 1.1)
+	Durable       DurableID              // of a topic's subscription that outlives its consumers; zero: it does not
+	Shared        bool                   // Durable may have several consumers, if all say so
+	Retroactive   *Retroactive           // what it gets of the kept messages of its topics; a durable one when it is made; nil: none
 }
 
 // A Refusal is what a NACK says beyond that. The zero value is nothing.

@@ -32,8 +32,8 @@ func (m *Machine) mayCreate(d Destination, existing bool) error {
 
 // mayCreateAll checks that of all parts of o, unless it was sent before.
 func (m *Machine) mayCreateAll(o *Outgoing) error {
-	if !o.Existing && !m.policies.closed {
-		return nil
+	if o.Forwarded || !o.Existing && !m.policies.closed {
+		return nil // what another broker accepted was made there
 	}
 	for i := range o.parts() {
 		if err := m.mayCreate(o.part(i), o.Existing); err != nil && !m.seen(o) {

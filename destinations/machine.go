@@ -102,17 +102,19 @@ type Machine struct {
 	timers  timers
 	started bool // timers are set only from then on
 
-	whole         bool           // the Step in progress is a transaction
-	joined        bool           // and has an entry already
-	telling       bool           // Demands are wanted
-	stirred       []*queue       // of which the demand may have changed since they were told
-	listeners     map[string]int // subscribers by topic or pattern, of this broker
-	stirredTopics []string       // of these, where there are such or none since they were told
-	touched       []*queue       // by the Step in progress: have something new to dispatch
-	seqs          []uint64       // to be settled by recordSettle
-	refs          []ref          // their places, where all of them are known
-	settled       *queue         // where they are
-	takers        []*durable     // scratch of a publish
+	whole         bool             // the Step in progress is a transaction
+	joined        bool             // and has an entry already
+	telling       bool             // Demands are wanted
+	stirred       []*queue         // of which the demand may have changed since they were told
+	listeners     map[string]int   // subscribers by topic or pattern, of this broker
+	wilds         map[string]*wild // those who take from queues by wildcards, by pattern
+	stirredWilds  []*wild          // of which the demand may have changed
+	stirredTopics []string         // of listeners, where there are such or none since they were told
+	touched       []*queue         // by the Step in progress: have something new to dispatch
+	seqs          []uint64         // to be settled by recordSettle
+	refs          []ref            // their places, where all of them are known
+	settled       *queue           // where they are
+	takers        []*durable       // scratch of a publish
 
 	lastPublished *Props // of a plain message that was published: its topic
 

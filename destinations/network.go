@@ -4,6 +4,8 @@ import (
 	"maps"
 	"math"
 	"slices"
+
+	"baton/destinations/selector"
 )
 
 // Brokers of a network forward messages to where their consumers are. To the
@@ -19,8 +21,11 @@ import (
 // about: no policy is for them.
 const NetworkPrefix = "$network."
 
-// networkPriority is below what any client can ask for.
-const networkPriority = math.MinInt
+// networkPriority is below what any client can ask for, and sparePriority below that.
+const (
+	sparePriority   = math.MinInt
+	networkPriority = math.MinInt + 1
+)
 
 // MaxDemandSelectors bounds those of one Demand: where there are more, it says
 // that everything is wanted, and what comes in vain goes on to somebody else.
@@ -28,20 +33,26 @@ const MaxDemandSelectors = 32
 
 // A Demand is what the consumers of a queue of this broker want, and what waits
 // for them.
+//
+// Those that came by a wildcard take from queues that are not there yet too. What
+// they want is told once for each pattern, whichever queues it names, and so their
+// credit counts once; in the Demand of a queue they only count as Wild.
 type Demand struct {
-	Queue     string
+	Queue     string   // its name; or what Pattern.String says, of those who take from queues by a wildcard
 	Topic     string   // instead of Queue, perhaps with wildcards: whether it has subscribers is all that is said
 	Consumers int      // of this broker
+	Wild      int      // more of them, that came by a wildcard
 	Window    int      // messages that they may have in flight together
 	Free      int      // and of these, how many more they could be given now
 	Ready     int      // messages that wait
+	Wanted    int      // of these, such as Consumers want and cannot be given now
 	Flying    int      // messages that somebody has, and has not settled
 	Selectors []string // what they want, sorted; nil: everything, if there are Consumers
 }
 
 // stir notes that the demand for q may have changed.
 func (m *Machine) stir(q *queue) {
-	if m.telling && q.shared && !q.stirred {
+	if m.telling && !q.stirred && (q.shared || q.members.len() > q.consumers) {
 		q.stirred = true
 		m.stirred = append(m.stirred, q)
 	}
@@ -53,7 +64,11 @@ func (m *Machine) TellDemands(tell bool) {
 	for _, q := range m.stirred {
 		q.stirred = false
 	}
-	m.stirred, m.stirredTopics, m.telling = nil, nil, tell
+	m.stirred, m.stirredTopics, m.stirredWilds, m.telling = nil, nil, nil, tell
+	for _, name := range slices.Sorted(maps.Keys(m.wilds)) {
+		m.wilds[name].stirred = false
+		m.stirWild(m.wilds[name])
+	}
 	if tell {
 		m.stirredTopics = slices.Sorted(maps.Keys(m.listeners))
 	}
@@ -65,7 +80,127 @@ func (m *Machine) TellDemands(tell bool) {
 }
 
 // Stirred says that Demands has something to tell.
-func (m *Machine) Stirred() bool { return len(m.stirred)+len(m.stirredTopics) > 0 }
+func (m *Machine) Stirred() bool { return len(m.stirred)+len(m.stirredTopics)+len(m.stirredWilds) > 0 }
+
+// A wild is those who take from queues by one pattern.
+type wild struct {
+	pattern Pattern
+	subs    []*subscription
+	stirred bool // it is in Machine.stirredWilds
+}
+
+// longsFor notes that s takes from queues by a wildcard, or does not any more. A
+// pattern of dead-letter queues is for this broker alone.
+func (m *Machine) longsFor(s *subscription, p Pattern, longs bool) {
+	if s.consumer.Network || p.named.Topic || m.policies.isDeadLetterQueue(p.named) {
+		return
+	}
+	name := p.String()
+	w := m.wilds[name]
+	switch {
+	case !longs:
+		w.subs = without(w.subs, s)
+		if len(w.subs) == 0 {
+			delete(m.wilds, name)
+		}
+	case w == nil:
+		if m.wilds == nil {
+			m.wilds = map[string]*wild{}
+		}
+		w = &wild{pattern: p}
+		m.wilds[name] = w
+		fallthrough
+	default:
+		w.subs = append(w.subs, s)
+	}
+	m.stirWild(w)
+}
+
+func (m *Machine) stirWild(w *wild) {
+	if m.telling && !w.stirred {
+		w.stirred = true
+		m.stirredWilds = append(m.stirredWilds, w)
+	}
+}
+
+// stirWilds notes that the demand of those who consume q by a wildcard may have
+// changed.
+func (m *Machine) stirWilds(q *queue) {
+	if q.members.len() == q.consumers {
+		return
+	}
+	for _, src := range q.members.places {
+		if src == nil || !src.wild || src.sub.consumer.Network {
+			continue
+		}
+		for _, p := range src.sub.watches {
+			if w := m.wilds[p.String()]; p.Wild() && w != nil {
+				m.stirWild(w)
+			}
+		}
+	}
+}
+
+// demand is that of the pattern as it is now.
+func (w *wild) demand(m *Machine) Demand {
+	d := Demand{Queue: w.pattern.String()}
+	wants := selection{}
+	for _, s := range w.subs {
+		window := s.consumer.Prefetch
+		if setDefault(&window, m.policies.of(w.pattern.named).Prefetch); s.consumer.Prefetch == 0 || s.hasCredit() {
+			d.Free += window - s.out
+		}
+		d.Consumers++
+		d.Window += window
+		wants.add(s.consumer.Selector)
+		wanted := 0
+		for _, src := range s.sources {
+			if wanted > 2*window {
+				break // there is no room for more, however many there are
+			}
+			if src.queue.shared && (s.consumer.Exclusive || !s.hasCredit()) {
+				wanted += src.wanted()
+			}
+		}
+		d.Wanted = max(d.Wanted, wanted)
+	}
+	d.Selectors = wants.texts()
+	return d
+}
+
+// wanted is how many messages wait for src or others like it and cannot be given to them now.
+func (src *source) wanted() int {
+	switch {
+	case src.view == nil:
+		return src.queue.ready
+	case src.sub.hasCredit():
+		return 0 // what waits, it does not select
+	}
+	return src.view.found.len()
+}
+
+// A selection is what several consumers select.
+type selection struct {
+	all       []string
+	unlimited bool
+}
+
+func (s *selection) add(sel *selector.Selector) {
+	if sel == nil {
+		s.unlimited = true
+	} else if text := sel.String(); !s.unlimited && !slices.Contains(s.all, text) {
+		s.all = append(s.all, text)
+	}
+}
+
+// texts are the selectors, sorted; nil: everything, or nothing.
+func (s *selection) texts() []string {
+	if s.unlimited || len(s.all) > MaxDemandSelectors {
+		return nil
+	}
+	slices.Sort(s.all)
+	return s.all
+}
 
 // listens counts the subscribers of topics, and notes where there are some first or
 // none any more. Those of temporary topics and of the broker's reports are for
@@ -95,21 +230,34 @@ func (m *Machine) Demands(dst []Demand, most int) []Demand {
 		dst = append(dst, Demand{Topic: topic, Consumers: m.listeners[topic]})
 	}
 	m.stirredTopics = slices.Delete(m.stirredTopics, 0, n)
-	n = min(most-n, len(m.stirred))
+	most -= n
+	n = min(most, len(m.stirred))
 	for _, q := range m.stirred[:n] {
 		q.stirred = false
-		dst = append(dst, q.demand())
+		if m.stirWilds(q); q.shared {
+			dst = append(dst, q.demand())
+		}
 	}
 	m.stirred = slices.Delete(m.stirred, 0, n)
+	n = min(most-n, len(m.stirredWilds))
+	for _, w := range m.stirredWilds[:n] {
+		w.stirred = false
+		dst = append(dst, w.demand(m))
+	}
+	m.stirredWilds = slices.Delete(m.stirredWilds, 0, n)
 	return dst
 }
 
 // demand is that of q as it is now.
 func (q *queue) demand() Demand {
 	d := Demand{Queue: q.destination.Name, Ready: q.ready, Flying: q.live - q.ready - q.held.messages}
-	everything := false
+	wants := selection{}
 	for _, src := range q.members.places {
 		if src == nil || src.sub.consumer.Network {
+			continue
+		}
+		if src.wild {
+			d.Wild++
 			continue
 		}
 		d.Consumers++
@@ -121,16 +269,10 @@ func (q *queue) demand() Demand {
 		if s.hasCredit() {
 			d.Free += s.consumer.Prefetch - s.out
 		}
-		if sel := s.consumer.Selector; sel == nil {
-			everything = true
-		} else if text := sel.String(); !everything && !slices.Contains(d.Selectors, text) {
-			d.Selectors = append(d.Selectors, text)
-		}
+		wants.add(s.consumer.Selector)
+		d.Wanted = max(d.Wanted, src.wanted())
 	}
-	if everything || len(d.Selectors) > MaxDemandSelectors {
-		d.Selectors = nil
-	}
-	slices.Sort(d.Selectors)
+	d.Selectors = wants.texts()
 	return d
 }
 

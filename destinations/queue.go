@@ -16,6 +16,7 @@ type queue struct {
 	stirred     bool     // it is in Machine.stirred
 	plain       bool     // it takes what asks for nothing as it is, see Machine.plain
 	backlog
+	locals    int               // members that are consumers of this broker
 	consumers int               // those that keep the queue: all but those that came by a wildcard
 	members   roster[*source]   // all consumers, oldest first
 	turns     turns             // of those without a selector
@@ -70,6 +71,9 @@ func (q *queue) enter(src *source) {
 	if !src.wild {
 		q.consumers++
 	}
+	if !src.sub.consumer.Network {
+		q.locals++
+	}
 	src.rank = src.turns().open(src.sub.consumer.Priority)
 	if src.exclusive() {
 		q.exclusive++
@@ -85,6 +89,11 @@ func (q *queue) leave(src *source) {
 		q.consumers--
 	}
 	src.turns().leave(src)
+	if !src.sub.consumer.Network {
+		if q.locals--; q.locals == 0 {
+			q.callSpare()
+		}
+	}
 	if src.exclusive() {
 		q.exclusive--
 		if q.active == src {
@@ -117,11 +126,25 @@ func (q *queue) elect() {
 	}
 }
 
+// callSpare lets those go on who stood by while the queue had consumers.
+func (q *queue) callSpare() {
+	for _, src := range q.members.places {
+		if src != nil && src.sub.consumer.Spare {
+			q.join(src)
+		}
+	}
+}
+
+// standsBy says that src gets nothing as things are.
+func (q *queue) standsBy(src *source) bool {
+	return q.active != nil && q.active != src || src.sub.consumer.Spare && q.locals > 0
+}
+
 // join puts a consumer at the end of the turn, if it has credit. If not, it is
 // idle until it has.
 func (q *queue) join(src *source) {
 	switch s := src.sub; {
-	case src.turn != outOfTurn || s.closed || q.active != nil && q.active != src:
+	case src.turn != outOfTurn || s.closed || q.standsBy(src):
 	case s.hasCredit():
 		src.turn = inTurn
 		src.rank.push(src)
@@ -143,7 +166,7 @@ func (q *queue) nextOf(t *turns) *source {
 		src.turn = outOfTurn
 		if !src.sub.hasCredit() {
 			q.join(src)
-		} else if q.active == nil || q.active == src {
+		} else if !q.standsBy(src) {
 			return src
 		}
 	}

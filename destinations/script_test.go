@@ -31,7 +31,7 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the ma
 //	S subscribe ID DEST[,DEST...] [ack=MODE] [prefetch=N] [bytes=N] [byid] [rejectnacks]
 //	    [priority=N] [exclusive] [nolocal] [browse] [pending=N] [durable=CLIENT/NAME] [shared] [selector=TEXT, _ for a space]
 //	    [retroactive] [last=N] [since=TIME]
-//	    [ack-timeout=TIME] [lease=TIME] [redelivery-delay=TIME] [multiplier=N] [max-delay=TIME] [most=N] [network]
+//	    [ack-timeout=TIME] [lease=TIME] [redelivery-delay=TIME] [multiplier=N] [max-delay=TIME] [most=N] [network] [only=DESTINATION] [spare]
 //	S unsubscribe ID [delete] [durable=CLIENT/NAME]
 //	S ack|nack SUB.TAG [reject] [delay=TIME] [extend=TIME]  the numbers that the delivery carried
 //	S ack|nack id=SEQ.N [sub=ID]               by message id
@@ -170,8 +170,15 @@ func (p *player) demands(words []string) {
 				p.effects = append(p.effects, fmt.Sprintf("topic %s: %d subscribers", d.Topic, d.Consumers))
 				continue
 			}
-			p.effects = append(p.effects, fmt.Sprintf("queue %s: %d consumers, %d free of %d, %d ready, %d in flight %q",
-				d.Queue, d.Consumers, d.Free, d.Window, d.Ready, d.Flying, d.Selectors))
+			said := fmt.Sprintf("queue %s: %d consumers, %d free of %d, %d ready, %d in flight %q",
+				d.Queue, d.Consumers, d.Free, d.Window, d.Ready, d.Flying, d.Selectors)
+			if d.Wild > 0 {
+				said += fmt.Sprintf(", %d by wildcards", d.Wild)
+			}
+			if d.Wanted > 0 {
+				said += fmt.Sprintf(", %d wanted", d.Wanted)
+			}
+			p.effects = append(p.effects, said)
 		}
 	}
 }
@@ -381,7 +388,7 @@ func split(words []string) (args []string, opts map[string]string) {
 		switch {
 		case isOption:
 			opts[name] = value
-		case slices.Contains([]string{"nonpersistent", "byid", "rejectnacks", "reject", "clean", "disklow", "exclusive", "nolocal", "browse", "keep-order", "shared", "delete", "existing", "no-create", "last-value", "exclusive-queues", "selector-aware", "rebalance", "retroactive", "network", "forwarded", "returned"}, w):
+		case slices.Contains([]string{"nonpersistent", "byid", "rejectnacks", "reject", "clean", "disklow", "exclusive", "nolocal", "browse", "keep-order", "shared", "delete", "existing", "no-create", "last-value", "exclusive-queues", "selector-aware", "rebalance", "retroactive", "network", "spare", "forwarded", "returned"}, w):
 			opts[w] = "yes"
 		default:
 			args = append(args, w)
@@ -569,7 +576,10 @@ func (p *player) consumer(opts map[string]string) *Consumer {
 	if s := opts["lease"]; s != "" {
 		c.Lease = p.duration(s)
 	}
-	c.Browse, c.Network = opts["browse"] != "", opts["network"] != ""
+	c.Browse, c.Network, c.Spare = opts["browse"] != "", opts["network"] != "", opts["spare"] != ""
+	if s := opts["only"]; s != "" {
+		c.Only = func(d Destination) bool { return d.String() == s }
+	}
 	if opts["retroactive"]+opts["last"]+opts["since"] != "" {
 		c.Retroactive = &Retroactive{Messages: p.optional(opts["last"])}
 		if s := opts["since"]; s != "" {

@@ -63,6 +63,9 @@ func (m *Machine) newSubscription(ses *session, c *Command) *subscription {
 	s := &subscription{session: ses, id: c.Subscription, number: ses.lastSub, consumer: *c.Consumer}
 	if s.consumer.Network {
 		s.consumer.Priority = networkPriority
+		if s.consumer.Spare {
+			s.consumer.Priority = sparePriority
+		}
 	}
 	if s.consumer.ByMessageID {
 		s.byID = map[MessageID]uint64{}

@@ -42,6 +42,8 @@ func (m *Machine) watchFor(s *subscription, p Pattern) {
 	m.watching++
 	if p.named.Topic {
 		m.listens(s, p.named, 1)
+	} else {
+		m.longsFor(s, p, true)
 	}
 	if p.named.reports() {
 		m.observers++
@@ -56,6 +58,8 @@ func (m *Machine) unwatch(s *subscription) {
 			m.watching--
 			if p.named.Topic {
 				m.listens(s, p.named, -1)
+			} else {
+				m.longsFor(s, p, false)
 			}
 			if p.named.reports() {
 				m.observers--
@@ -89,8 +93,12 @@ func (m *Machine) discovered(q *queue) {
 
 // discover makes s a consumer of a queue that one of its patterns matches,
 // unless it is one. A wildcard in the first part does not stand for dead-letter
-// queues: who consumes everything would consume what was just put aside.
+// queues: who consumes everything would consume what was just put aside. Another
+// broker does not get what may not leave this one.
 func (m *Machine) discover(s *subscription, q *queue) {
+	if c := &s.consumer; c.Network && !(q.shared && (c.Only == nil || c.Only(q.destination))) {
+		return
+	}
 	apart := m.policies.isDeadLetterQueue(q.destination) && !s.asksFor(q.destination)
 	if !apart && !(len(s.watches) > 1 && s.consumes(q)) {
 		m.consume(s, q, true)

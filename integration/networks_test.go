@@ -197,6 +197,9 @@ func (tr *trial) wander(rng *rand.Rand) {
 		if rng.IntN(3) == 0 {
 			selector = "kind = 'x'"
 		}
+		if rng.IntN(4) == 0 {
+			queue = "/queue/>"
+		}
 		prefetch := 1 << rng.IntN(9)
 		until := time.Now().Add(time.Duration(50+rng.IntN(350)) * time.Millisecond)
 		at := rng.IntN(len(tr.members))

@@ -17,12 +17,18 @@ const pathHeader = "x-broker-path:"
 const (
 	flagPersistent = 1 << iota
 	flagReturned
+	flagQueue // it is for a queue of its own, not for that of the batch
 )
 
-// appendMessage appends one message of a batch, as it leaves member: its length,
-// flags, failed deliveries and what destinations.AppendForward makes of it. One
-// that comes back to a broker where it was is no duplicate there.
-func appendMessage(dst []byte, member, to string, d *destinations.Delivery) []byte {
+// appendMessage appends one message of a batch, as it leaves member: its length, a
+// head and what destinations.AppendForward makes of it. queue is its own one where
+// the batch is for several; empty: it is that of the batch. A message that comes
+// back to a broker where it was is no duplicate there.
+//
+//	head: its length, flags, failed deliveries, [length of the queue, queue]
+//
+// Who knows more of a head appends it; who does not skips it.
+func appendMessage(dst []byte, member, to, queue string, d *destinations.Delivery) []byte {
 	m := withPath(d.Message, member)
 	if m.Props != nil && m.Props.DedupID != "" && slices.Contains(pathOf(d.Message), to) {
 		props := *m.Props
@@ -36,9 +42,15 @@ func appendMessage(dst []byte, member, to string, d *destinations.Delivery) []by
 	if d.Redelivered || d.Deliveries > 1 {
 		flags |= flagReturned
 	}
-	var own []byte
-	own = binary.AppendUvarint(own, flags)
-	own = binary.AppendUvarint(own, uint64(d.Deliveries-1))
+	if queue != "" {
+		flags |= flagQueue
+	}
+	head := binary.AppendUvarint(nil, flags)
+	head = binary.AppendUvarint(head, uint64(d.Deliveries-1))
+	if queue != "" {
+		head = append(binary.AppendUvarint(head, uint64(len(queue))), queue...)
+	}
+	own := append(binary.AppendUvarint(nil, uint64(len(head))), head...)
 	own = destinations.AppendForward(own, m)
 	dst = binary.AppendUvarint(dst, uint64(len(own)))
 	return append(dst, own...)
@@ -84,33 +96,63 @@ func pathOf(m *destinations.Message) []string {
 
 var errBatch = errors.New("the batch is cut short")
 
-// readBatch reads the messages of a batch for d. They share memory with b.
+// errNoQueue says that a message of a batch for several queues does not say which.
+var errNoQueue = errors.New("a message does not say which queue it is for")
+
+// cutPart cuts what has its length before it off b.
+func cutPart(b []byte) (part, rest []byte, err error) {
+	size, n := binary.Uvarint(b)
+	if n <= 0 || size > uint64(len(b)-n) {
+		return nil, nil, errBatch
+	}
+	return b[n : n+int(size)], b[n+int(size):], nil
+}
+
+// readBatch reads the messages of a batch for d; the zero value: for several queues.
+// They share memory with b.
 func readBatch(d destinations.Destination, b []byte) ([]destinations.Outgoing, error) {
 	var all []destinations.Outgoing
 	for len(b) > 0 {
-		size, n := binary.Uvarint(b)
-		if n <= 0 || size > uint64(len(b)-n) {
-			return nil, errBatch
+		own, rest, err := cutPart(b)
+		if err != nil {
+			return nil, err
 		}
-		own := b[n : n+int(size)]
-		b = b[n+int(size):]
-		flags, n := binary.Uvarint(own)
-		if n <= 0 {
-			return nil, errBatch
-		}
-		own = own[n:]
-		attempts, n := binary.Uvarint(own)
-		if n <= 0 {
-			return nil, errBatch
-		}
-		m, err := destinations.ReadForward(own[n:])
+		b = rest
+		o, err := readMessage(d, own)
 		if err != nil {
 			return nil, fmt.Errorf("message %d of the batch: %w", len(all), err)
 		}
-		m.Persistent = flags&flagPersistent != 0
-		all = append(all, destinations.Outgoing{
-			Destination: d, Message: m, Forwarded: true, Returned: flags&flagReturned != 0, Attempts: int(attempts),
-		})
+		all = append(all, o)
 	}
 	return all, nil
+}
+
+func readMessage(d destinations.Destination, b []byte) (o destinations.Outgoing, err error) {
+	head, rest, err := cutPart(b)
+	if err != nil {
+		return o, err
+	}
+	flags, n := binary.Uvarint(head)
+	attempts, more := binary.Uvarint(head[max(0, n):])
+	if n <= 0 || more <= 0 {
+		return o, errBatch
+	}
+	if flags&flagQueue != 0 {
+		queue, _, err := cutPart(head[n+more:])
+		if err != nil {
+			return o, err
+		}
+		d = destinations.Queue(string(queue))
+	}
+	if d.Name == "" {
+		return o, errNoQueue
+	}
+	m, err := destinations.ReadForward(rest)
+	if err != nil {
+		return o, err
+	}
+	m.Persistent = flags&flagPersistent != 0
+	return destinations.Outgoing{
+		Destination: d, Message: m, Forwarded: true, Returned: flags&flagReturned != 0, Attempts: int(attempts),
+	}, nil
 }

@@ -14,6 +14,9 @@ type want struct {
 	odd  bool   // one of them was told something else since
 }
 
+// consumed says that somebody here takes from the queue.
+func (w *want) consumed() bool { return w.now.Consumers+w.now.Wild > 0 }
+
 // wants takes what the consumers here want.
 func (x *exchange) wants(now time.Time, demands []destinations.Demand, out *actions) {
 	x.now, x.out = now, out
@@ -27,11 +30,11 @@ func (x *exchange) wants(now time.Time, demands []destinations.Demand, out *acti
 			w = &want{}
 			x.local[d.Queue] = w
 		}
-		alone := w.now.Consumers == 0
+		before := w.consumed()
 		w.now = d
 		x.fresh[d.Queue] = true
-		if alone != (d.Consumers == 0) {
-			x.serveAll(d.Queue)
+		if w.consumed() != before && !wildName(d.Queue) {
+			x.serveAll(d.Queue, !before)
 		}
 	}
 	x.tell()
@@ -59,7 +62,7 @@ func (x *exchange) tell() {
 		w := x.local[queue]
 		d := x.demandFor(w)
 		delete(x.fresh, queue)
-		if w.now.Consumers+w.now.Ready+w.now.Flying == 0 {
+		if !w.consumed() && w.now.Ready+w.now.Flying == 0 {
 			delete(x.local, queue)
 		}
 		if !w.odd && !d.differs(&w.told) {
@@ -99,10 +102,16 @@ func (x *exchange) tellAll() {
 // demandFor is what peers are told.
 func (x *exchange) demandFor(w *want) demand {
 	d := &w.now
-	if x.mode != Running || !x.Forwards(destinations.Queue(d.Queue)) {
+	if x.mode != Running || !x.passes(d.Queue) {
 		return demand{Queue: d.Queue}
 	}
-	return demand{Queue: d.Queue, Consumers: d.Consumers, Window: d.Window, Free: d.Free, Ready: d.Ready, Selectors: d.Selectors}
+	return demand{Queue: d.Queue, Consumers: d.Consumers, Window: d.Window, Free: d.Free, Ready: d.Wanted, Selectors: d.Selectors}
+}
+
+// passes says whether messages of what a demand is called may leave. Of a pattern each
+// queue is asked for by itself.
+func (x *exchange) passes(name string) bool {
+	return wildName(name) || x.Forwards(destinations.Queue(name))
 }
 
 // room is how many messages a peer could use: what its consumers can take at once
@@ -171,17 +180,17 @@ func (x *exchange) learnOne(p *peer, d *demand) {
 	l := p.demands[d.Queue]
 	if d.Consumers == 0 {
 		if l != nil {
-			x.leave(l)
+			x.endLink(l)
 			delete(p.demands, d.Queue)
+			delete(p.wild, d.Queue)
 		}
 		return
 	}
-	if !x.Forwards(destinations.Queue(d.Queue)) {
+	if !x.passes(d.Queue) {
 		return
 	}
 	if l == nil {
-		l = &link{peer: p}
-		p.demands[d.Queue] = l
+		l = x.newLink(p, d.Queue)
 	}
 	if l.id != "" && !slices.Equal(l.demand.Selectors, d.Selectors) {
 		x.leave(l)

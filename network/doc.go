@@ -9,9 +9,11 @@
 //	broker <--settled-- exchange <--released----------/
 //
 // Each broker tells its peers what its own consumers want of which queue: its
-// demand. A broker that has messages for it takes part in its own queue as a
+// demand; of those who take by a wildcard, what they want of all queues that their
+// pattern names, wherever these are. A broker that has messages for it takes part in its own queue as a
 // consumer of the lowest priority, for the peer, with as much credit as the peer has
-// room, and transfers what it gets.
+// room, and transfers what it gets. For a pattern that is one consumer of all its
+// queues here; each message of a batch then says which it is for.
 //
 // # Transfers
 //

@@ -89,6 +89,7 @@ type peer struct {
 	asked       time.Time
 	known       bool // all of its demand is
 	demands     map[string]*link
+	wild        map[string]*link                // of these, those of patterns
 	topics      map[string]destinations.Pattern // that its consumers listen to
 	transfers   int                             // under way to it
 	publish     *frame                          // that has not left; nil: none
@@ -284,7 +285,7 @@ func (x *exchange) peer(f *frame) *peer {
 		p = nil
 	}
 	if p == nil {
-		p = &peer{member: f.From, incarnation: f.Incarnation, demands: map[string]*link{}, topics: map[string]destinations.Pattern{}}
+		p = &peer{member: f.From, incarnation: f.Incarnation, demands: map[string]*link{}, wild: map[string]*link{}, topics: map[string]destinations.Pattern{}}
 		x.peers[f.From] = p
 		x.sayHello()
 	}
@@ -296,7 +297,7 @@ func (x *exchange) peer(f *frame) *peer {
 func (x *exchange) lose(p *peer) {
 	delete(x.peers, p.member)
 	for _, queue := range sortedKeys(p.demands) {
-		x.leave(p.demands[queue])
+		x.endLink(p.demands[queue])
 	}
 	for _, topic := range sortedKeys(p.topics) {
 		x.unlisten(p, topic)

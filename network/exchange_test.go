@@ -16,7 +16,7 @@ func TestRoomThatComesBackIsTold(t *testing.T) {
 	at := func(free, ready int) []demand {
 		var out actions
 		now = now.Add(time.Second)
-		x.wants(now, []destinations.Demand{{Queue: "q", Consumers: 1, Window: 10, Free: free, Ready: ready}}, &out)
+		x.wants(now, []destinations.Demand{{Queue: "q", Consumers: 1, Window: 10, Free: free, Ready: ready, Wanted: ready}}, &out)
 		var told []demand
 		for _, f := range out.frames {
 			told = append(told, f.Demand...)
@@ -27,7 +27,7 @@ func TestRoomThatComesBackIsTold(t *testing.T) {
 		t.Fatalf("of the consumer is told %+v", told)
 	}
 	var out actions
-	x.local["q"].now.Free, x.local["q"].now.Ready = 0, 10
+	x.local["q"].now.Free, x.local["q"].now.Wanted = 0, 10
 	x.held["t"] = &holding{name: "t", from: "a", queue: "q"}
 	x.takes(now, &destinations.Output{Kind: destinations.Receipt, ReceiptID: tagGive + "t"}, &out)
 	if f := out.frames; len(f) != 1 || f[0].Kind != frameReleased || f[0].to != "a" || f[0].Demand[0].room(true) != 0 {

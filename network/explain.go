@@ -23,13 +23,15 @@ func (x *exchange) explain(queue string) Explanation {
 	e := Explanation{Member: x.Member, Queue: queue, Why: []string{}}
 	w := x.local[queue]
 	if w != nil {
-		e.Waiting, e.InFlight, e.Consumers = w.now.Ready, w.now.Flying, w.now.Consumers
+		e.Waiting, e.InFlight, e.Consumers = w.now.Ready, w.now.Flying, w.now.Consumers+w.now.Wild
 	}
 	if e.Waiting == 0 {
 		return e
 	}
 	because := func(format string, args ...any) { e.Why = append(e.Why, fmt.Sprintf(format, args...)) }
 	switch d := &w.now; {
+	case d.Consumers == 0 && d.Wild > 0:
+		because("the %d consumers here, by wildcards, want other messages or have as many in flight as they may have", d.Wild)
 	case d.Consumers == 0:
 		because("no consumer is connected to this broker")
 	case d.Free <= 0:
@@ -52,34 +54,47 @@ func (x *exchange) explain(queue string) Explanation {
 		because("no other broker of the network is heard of")
 	}
 	for _, p := range x.sortedPeers() {
-		because("%s: %s", p.member, x.explainLink(p, p.demands[queue]))
+		links := p.linksOf(queue)
+		for _, l := range links {
+			because("%s: %s", p.member, x.explainLink(l))
+		}
+		switch {
+		case len(links) > 0:
+		case p.known:
+			because("%s: it has no consumers", p.member)
+		default:
+			because("%s: its demand is not known yet", p.member)
+		}
 	}
 	return e
 }
 
-// explainLink says why a peer does not get them.
-func (x *exchange) explainLink(p *peer, l *link) string {
-	w := func() int {
-		if w := x.local[l.demand.Queue]; w != nil {
-			return w.now.Consumers
-		}
-		return 0
+// linksOf are those that messages of a queue may take.
+func (p *peer) linksOf(queue string) (all []*link) {
+	if l := p.demands[queue]; l != nil {
+		all = append(all, l)
 	}
+	for _, pattern := range sortedKeys(p.wild) {
+		if l := p.wild[pattern]; l.pattern.Matches(destinations.Queue(queue)) {
+			all = append(all, l)
+		}
+	}
+	return all
+}
+
+// explainLink says why a peer does not get them.
+func (x *exchange) explainLink(l *link) string {
 	switch {
-	case l == nil && !p.known:
-		return "its demand is not known yet"
-	case l == nil:
-		return "it has no consumers"
 	case l.id == "" && x.now.Before(l.rest):
 		return fmt.Sprintf("the last transfer failed (%s), the next try is in %v", l.why, l.rest.Sub(x.now))
 	case l.out+len(l.pending) > 0:
 		return fmt.Sprintf("%d messages are under way to it", l.out+len(l.pending))
-	case l.demand.room(w() == 0) == 0:
+	case x.room(l) == 0:
 		return fmt.Sprintf("its %d consumers have as many messages as they may have", l.demand.Consumers)
 	case len(l.demand.Selectors) > 0:
 		return "its consumers want other messages: " + strings.Join(l.demand.Selectors, "; ")
 	}
-	return fmt.Sprintf("it has room for %d: they are being sent", l.demand.room(w() == 0))
+	return fmt.Sprintf("it has room for %d: they are being sent", x.room(l))
 }
 
 // setMode changes what this broker takes part in.

@@ -2,16 +2,22 @@ package network
 
 import (
 	"fmt"
+	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"baton/destinations"
 )
 
-// A link is what a peer wants of one queue, and the subscription for it.
+// A link is what a peer wants of one queue, or of those that a pattern names, and
+// the subscription for it.
 type link struct {
 	peer    *peer
 	demand  demand
+	pattern destinations.Pattern // of its queues; the zero value: it has one
+	rivals  int                  // of a pattern: its queues with consumers here
+	ended   bool
 	id      string // of the subscription; empty: there is none
 	number  uint32 // of it, known from its first delivery
 	granted int    // messages that it may still get
@@ -23,12 +29,74 @@ type link struct {
 	why     string    // it failed last
 }
 
-func (x *exchange) serveAll(queue string) {
+// serveAll serves the links of a queue, which has its first consumer here, or has lost
+// its last.
+func (x *exchange) serveAll(queue string, consumed bool) {
 	for _, p := range x.sortedPeers() {
 		if l := p.demands[queue]; l != nil {
 			x.serve(l)
 		}
+		for _, pattern := range sortedKeys(p.wild) {
+			l := p.wild[pattern]
+			if !l.pattern.Matches(destinations.Queue(queue)) {
+				continue
+			}
+			if l.rivals--; consumed {
+				l.rivals += 2
+			}
+			x.serve(l)
+		}
 	}
+}
+
+// newLink is what a peer wants that is called so: a queue, or what patternOf reads.
+func (x *exchange) newLink(p *peer, name string) *link {
+	l := &link{peer: p}
+	p.demands[name] = l
+	pattern, wild := patternOf(name)
+	if !wild {
+		return l
+	}
+	l.pattern = pattern
+	p.wild[name] = l
+	for queue, w := range x.local {
+		if w.consumed() && !wildName(queue) && pattern.Matches(destinations.Queue(queue)) {
+			l.rivals++
+		}
+	}
+	return l
+}
+
+// patternOf reads the name of a demand of consumers by a wildcard. No queue has such
+// a name: what begins like it has no wildcards.
+func patternOf(name string) (p destinations.Pattern, ok bool) {
+	if !wildName(name) {
+		return p, false
+	}
+	p, err := destinations.Names{MaxBytes: math.MaxInt}.ParsePattern(name)
+	return p, err == nil && p.Wild()
+}
+
+func wildName(name string) bool {
+	return strings.HasPrefix(name, "/queue/") && strings.ContainsAny(name, "*>")
+}
+
+// several says that the link is for more queues than one.
+func (l *link) several() bool { return l.pattern != destinations.Pattern{} }
+
+// queueOf is what the batch says of a message that differs from the others; empty:
+// it does not.
+func (l *link) queueOf(d *destinations.Delivery) string {
+	if l.several() {
+		return d.Destination.Name
+	}
+	return ""
+}
+
+// room is how many messages the peer could use.
+func (x *exchange) room(l *link) int {
+	w := x.local[l.demand.Queue]
+	return l.demand.room(l.rivals == 0 && (l.several() || w == nil || !w.consumed()))
 }
 
 func (x *exchange) delivered(d *destinations.Delivery) {
@@ -82,7 +150,7 @@ func (x *exchange) offer(l *link) {
 // serve gives a link its subscription, and as much credit as the peer has room.
 func (x *exchange) serve(l *link) {
 	switch {
-	case x.closing || x.mode == Stopped || x.peers[l.peer.member] != l.peer || l.peer.demands[l.demand.Queue] != l:
+	case x.closing || x.mode == Stopped || l.ended:
 		return
 	case l.id == "" && (!x.ready || x.now.Before(l.rest)):
 		if !slices.Contains(x.resting, l) {
@@ -93,9 +161,7 @@ func (x *exchange) serve(l *link) {
 	if l.id == "" {
 		x.subscribe(l)
 	}
-	w := x.local[l.demand.Queue]
-	alone := w == nil || w.now.Consumers == 0
-	grant := min(max(0, l.demand.room(alone)-l.out-len(l.pending)), grantLimit)
+	grant := min(max(0, x.room(l)-l.out-len(l.pending)), grantLimit)
 	if grant == l.granted || grant > l.granted && grant < l.granted+batchMessages/4 && l.granted > 0 {
 		return
 	}
@@ -108,12 +174,23 @@ func (x *exchange) subscribe(l *link) {
 	l.id = fmt.Sprintf("%s %d", l.peer.member, x.serial)
 	l.granted = 0
 	x.links[l.id] = l
-	x.do(destinations.Command{
+	c := destinations.Command{
 		Op: destinations.Subscribe, Subscription: l.id, Destination: destinations.Queue(l.demand.Queue),
 		Consumer: &destinations.Consumer{
 			Ack: destinations.AckClient, Network: true, Prefetch: 1 << 20, PrefetchBytes: 4 * batchBytes, Selector: union(l.demand.Selectors),
 		},
-	})
+	}
+	if l.several() {
+		c.Destination, c.More = destinations.Destination{}, &destinations.More{Sources: []destinations.Pattern{l.pattern}}
+		c.Consumer.Only = x.Forwards
+	}
+	x.do(c)
+}
+
+// endLink ends a link for good.
+func (x *exchange) endLink(l *link) {
+	x.leave(l)
+	l.ended = true
 }
 
 // leave ends the subscription of a link. What it was delivered and has not offered

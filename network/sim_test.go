@@ -114,7 +114,7 @@ func newSim(t *testing.T, seed uint64) *sim {
 		s.nodes = append(s.nodes, &simNode{sim: s, member: string(rune('A' + i))})
 	}
 	for i := range 1 + s.rand.IntN(3) {
-		s.queues = append(s.queues, fmt.Sprintf("q%d", i))
+		s.queues = append(s.queues, fmt.Sprintf("q.%d", i))
 	}
 	return s
 }
@@ -165,7 +165,13 @@ func (s *sim) run() {
 	}
 	s.runFor(2 * time.Second)
 	for _, q := range s.queues {
+		if s.rand.IntN(3) == 0 {
+			q = wildcards[s.rand.IntN(len(wildcards))]
+		}
 		s.nodes[s.rand.IntN(len(s.nodes))].consume(q, "", -1)
+		if strings.Contains(q, ">") {
+			break // it is for all of them
+		}
 	}
 	s.runFor(20 * time.Second)
 	for body := range s.sent {
@@ -244,6 +250,9 @@ func (s *sim) produce(node int, queue string) {
 	s.after(s.between(time.Millisecond, 20*time.Millisecond), func() { s.produce(node, queue) })
 }
 
+// wildcards name all queues, and some more that nobody sends to.
+var wildcards = []string{"q.>", ">"}
+
 // wander consumes somewhere for a while, and then elsewhere.
 func (s *sim) wander() {
 	if s.calm {
@@ -252,7 +261,11 @@ func (s *sim) wander() {
 	n := s.nodes[s.rand.IntN(len(s.nodes))]
 	if n.up {
 		sel := []string{"", "", "colour = 'red'", "colour = 'blue'"}[s.rand.IntN(4)]
-		n.consume(s.queues[s.rand.IntN(len(s.queues))], sel, s.between(50*time.Millisecond, 3*time.Second))
+		queue := s.queues[s.rand.IntN(len(s.queues))]
+		if s.rand.IntN(3) == 0 {
+			queue = wildcards[s.rand.IntN(len(wildcards))]
+		}
+		n.consume(queue, sel, s.between(50*time.Millisecond, 3*time.Second))
 	}
 	s.after(s.between(50*time.Millisecond, 3*time.Second), s.wander)
 }
@@ -463,9 +476,13 @@ func (n *simNode) consume(queue, sel string, d time.Duration) {
 			}
 		}
 	}
-	n.do(destinations.Command{
+	c := destinations.Command{
 		Op: destinations.Subscribe, Session: id, Subscription: strconv.Itoa(int(id)), Destination: destinations.Queue(queue), Consumer: &consumer,
-	})
+	}
+	if p, err := (destinations.Names{MaxBytes: 100}).ParsePattern("/queue/" + queue); err == nil && p.Wild() {
+		c.Destination, c.More = destinations.Destination{}, &destinations.More{Sources: []destinations.Pattern{p}}
+	}
+	n.do(c)
 	if d >= 0 {
 		n.later(d, func() {
 			delete(n.clients, id)

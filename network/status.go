@@ -46,9 +46,8 @@ func (x *exchange) status(now time.Time) Status {
 		}
 		for _, queue := range sortedKeys(p.demands) {
 			l := p.demands[queue]
-			w := x.local[queue]
 			ps.Links = append(ps.Links, LinkStatus{
-				Queue: queue, Consumers: l.demand.Consumers, Room: l.demand.room(w == nil || w.now.Consumers == 0),
+				Queue: queue, Consumers: l.demand.Consumers, Room: x.room(l),
 				Selectors: slices.Clone(l.demand.Selectors), Granted: l.granted, UnderWay: l.out + len(l.pending), Failed: l.failed, Why: l.why,
 			})
 		}

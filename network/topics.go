@@ -164,7 +164,7 @@ func (x *exchange) relayTo(p *peer, topic string, d *destinations.Delivery) {
 		x.publishing = append(x.publishing, p)
 	}
 	p.publish.Messages++
-	p.publish.body = appendMessage(p.publish.body, x.Member, p.member, d)
+	p.publish.body = appendMessage(p.publish.body, x.Member, p.member, "", d)
 }
 
 func (x *exchange) publishTo(p *peer) {

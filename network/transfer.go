@@ -39,6 +39,14 @@ type holding struct {
 	due               time.Time
 }
 
+// batchFor is what the messages of a batch are for that do not say so; the zero value: all say.
+func batchFor(name string) destinations.Destination {
+	if wildName(name) || name == "" {
+		return destinations.Destination{}
+	}
+	return destinations.Queue(name)
+}
+
 // An assembly is a batch of which some parts have come.
 type assembly struct {
 	frame
@@ -59,7 +67,7 @@ func (x *exchange) offerBatch(l *link, all []destinations.Delivery) {
 	var batch []byte
 	f := frame{Kind: frameHold, Transfer: t.name, Queue: l.demand.Queue, Messages: len(all)}
 	for i := range all {
-		batch = appendMessage(batch, x.Member, t.peer, &all[i])
+		batch = appendMessage(batch, x.Member, t.peer, l.queueOf(&all[i]), &all[i])
 		f.Persistent = f.Persistent || all[i].Message.Persistent
 	}
 	t.stored = f.Persistent
@@ -207,7 +215,7 @@ func (x *exchange) assemble(f *frame) {
 		return
 	}
 	delete(x.parts, f.Transfer)
-	if _, err := readBatch(destinations.Queue(a.Queue), a.batch); err != nil {
+	if _, err := readBatch(batchFor(a.Queue), a.batch); err != nil {
 		x.say(f.From, frame{Kind: frameRefused, Transfer: f.Transfer, Reason: err.Error()})
 		return
 	}
@@ -239,7 +247,7 @@ func (x *exchange) takeOver(f *frame) {
 	case h == nil, h.releasing:
 		return
 	}
-	sends, err := readBatch(destinations.Queue(h.queue), h.batch)
+	sends, err := readBatch(batchFor(h.queue), h.batch)
 	if err != nil {
 		return // BUG: it was read before it was held
 	}
