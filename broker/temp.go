@@ -33,7 +33,7 @@ func (s *session) ownTemp(name string) (t *temp, ok bool, err error) {
 	if s.temps == nil {
 		s.temps = map[string]*temp{}
 	}
-	t = &temp{destination: destinations.Temporary(d, s.server.name+"-"+rand.Text())}
+	t = &temp{destination: destinations.Temporary(d, destinations.AtMember(s.server.name+"-"+rand.Text(), s.server.opts.Machine.Member))}
 	s.temps[name] = t
 	return t, true, nil
 }

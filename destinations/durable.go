@@ -136,6 +136,8 @@ func (q *queue) selects(sel *selector.Selector) bool {
 func (q *queue) origin(msg *Message) Destination {
 	durable := q.hidden()
 	switch {
+	case q.spool:
+		return Queue(msg.Topic())
 	case !durable && !q.destination.Topic:
 		return q.destination
 	case msg != nil && msg.Topic() != "":

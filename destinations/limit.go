@@ -26,6 +26,9 @@ func (t tally) full(messages int, bytes, size int64) bool {
 // when it does not fit whole, but waits only for its beginning, for it may never
 // fit whole. ahead counts what it sends; nil: it is no transaction.
 func (m *Machine) admitPlace(client string, o *Outgoing, ahead map[*queue]tally) error {
+	if err := m.admitSpool(o, ahead); err != nil {
+		return err
+	}
 	q := m.firstFull(client, o, ahead)
 	if q == nil {
 		return nil

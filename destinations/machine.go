@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"baton/destinations/selector"
@@ -18,6 +19,7 @@ type Options struct {
 	DeadLetterPrefix string // of dead-letter queues; empty: "DLQ."
 	Pending          Pending
 
+	Member           string    // of a network, that this broker is; empty: of none
 	Policies         *Policies // nil: all destinations are alike
 	Routes           []Route
 	MemoryBytes      int64 // of contents and queues in memory; more contents are only in the log; 0: 1 GiB
@@ -107,6 +109,7 @@ type Machine struct {
 	telling       bool             // Demands are wanted
 	stirred       []*queue         // of which the demand may have changed since they were told
 	listeners     map[string]int   // subscribers by topic or pattern, of this broker
+	spools        int              // queues that hold messages for other brokers
 	wilds         map[string]*wild // those who take from queues by wildcards, by pattern
 	stirredWilds  []*wild          // of which the demand may have changed
 	stirredTopics []string         // of listeners, where there are such or none since they were told
@@ -594,6 +597,9 @@ func (m *Machine) queue(name string) *queue {
 	if q == nil {
 		q = &queue{destination: Queue(name), policy: m.policies.of(Queue(name))}
 		q.shared = q.visible() && !m.policies.isDeadLetterQueue(q.destination) && !q.destination.Temporary()
+		if q.spool = strings.HasPrefix(name, spoolPrefix); q.spool {
+			m.spools++
+		}
 		m.archiveOf(q)
 		q.plain = q.policy.plain() && q.archive == nil && !q.destination.virtual() && !q.destination.Temporary()
 		m.queues[name], m.recent = q, q
@@ -632,6 +638,9 @@ func (m *Machine) collect(q *queue) {
 		m.roster.remove(q)
 		m.noteDestination(DestinationGone, q.destination)
 		q.abandon()
+		if q.spool {
+			m.spools--
+		}
 		m.bytes -= int64(len(q.views))*viewBytes + int64(len(q.groups))*groupBytes
 		m.bytes -= queueBytes
 		m.stopTimer(&q.timer)

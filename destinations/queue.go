@@ -13,6 +13,7 @@ type queue struct {
 	durable     *durable // nil: it takes only what is sent to it
 	archive     *archive // nil: it is none
 	shared      bool     // other brokers may be told of the demand for it
+	spool       bool     // what is in it is for temporary queues of another broker
 	stirred     bool     // it is in Machine.stirred
 	plain       bool     // it takes what asks for nothing as it is, see Machine.plain
 	backlog

@@ -326,12 +326,14 @@ func bodyText(m *Message) string {
 }
 
 func (p *player) options(words []string) (o Options) {
-	if _, opts := split(words); len(opts) > 0 {
+	if _, opts := split(words); len(opts) > 0 && !(len(opts) == 1 && opts["member"] != "") {
 		o.Policies = p.policy(opts)
 	}
 	for _, w := range words {
 		name, value, _ := strings.Cut(w, "=")
 		switch name {
+		case "member":
+			o.Member = value
 		case "prefetch":
 			o.Prefetch = p.number(value)
 		case "prefetch-bytes":
@@ -466,6 +468,9 @@ func (p *player) destination(s string) Destination {
 	}
 	if d, ok, err := names.ParseAddress(s); ok && err == nil {
 		return d
+	}
+	if name, ok := strings.CutPrefix(s, queuePrefix); ok && strings.HasPrefix(name, NetworkPrefix) {
+		return Queue(name)
 	}
 	d, err := names.Parse(s)
 	if err != nil {

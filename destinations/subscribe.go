@@ -12,7 +12,7 @@ func (m *Machine) subscribe(c *Command, out *Effects) error {
 				"a subscription with the id %s exists on this connection", quote(c.Subscription))}
 		}
 		// One that has ended, but of which a transaction holds messages, counts.
-		if n := len(ses.subs) + len(ses.leaving); n >= m.opts.MaxSubscriptions {
+		if n := len(ses.subs) + len(ses.leaving); n >= m.opts.MaxSubscriptions && !c.Consumer.Network {
 			return &Error{Code: CodeTooManySubscription, Text: fmt.Sprintf(
 				"this connection has %d subscriptions: no more are allowed", n)}
 		}

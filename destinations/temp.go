@@ -16,6 +16,9 @@ import (
 //
 //	/temp-queue/replies               what its owner writes and reads
 //	/remote-temp-queue/TOKEN.replies  its address
+//
+// In a network, the token ends with the name of the broker that has it, as
+// TOKEN@berlin: see spool.go.
 const tempPrefix = "$temp."
 
 const (
@@ -114,6 +117,9 @@ func (d Destination) ReplyAddress() string { return replyQueuePrefix + d.Name[le
 // none. Only its owner may consume from it.
 func (m *Machine) temporary(c *Command) (*queue, error) {
 	q := m.find(c.Destination.Name)
+	if m.home(c.Destination) != "" {
+		return nil, notOwner(c.Destination)
+	}
 	if q == nil {
 		// They stay, with or without a consumer, until the session ends.
 		if ses := m.sessions[c.Session]; ses != nil && len(ses.temporary) >= m.opts.MaxSubscriptions {
@@ -124,10 +130,14 @@ func (m *Machine) temporary(c *Command) (*queue, error) {
 		q.owner = c.Session
 	}
 	if q.owner != c.Session {
-		return nil, &Error{Code: CodeNotOwner, Text: fmt.Sprintf(
-			"%s is a temporary queue of another connection: only that may consume from it", quote(c.Destination.String()))}
+		return nil, notOwner(c.Destination)
 	}
 	return q, nil
+}
+
+func notOwner(d Destination) error {
+	return &Error{Code: CodeNotOwner, Text: fmt.Sprintf(
+		"%s is a temporary queue of another connection: only that may consume from it", quote(d.String()))}
 }
 
 // own notes a temporary queue of the session, which ends with it.
@@ -140,8 +150,12 @@ func (ses *session) own(q *queue) {
 // reply puts a message into a temporary queue. One that is gone, or holds as
 // many as a topic's subscriber may have waiting, takes no more: the message is
 // dropped and counted, for an error would cost a connection that did nothing
-// wrong.
+// wrong. One of another broker's waits in the spool for that.
 func (m *Machine) reply(d Destination, msg *Message, out *Effects) {
+	if member := m.home(d); member != "" {
+		m.spool(d, member, msg)
+		return
+	}
 	q := m.find(d.Name)
 	if q == nil || q.queued().full(q.policy.Pending.Messages, q.policy.Pending.Bytes, msg.size()) {
 		m.unclaimed(d, 1, out)

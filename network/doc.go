@@ -15,6 +15,9 @@
 // room, and transfers what it gets. For a pattern that is one consumer of all its
 // queues here; each message of a batch then says which it is for.
 //
+// What is sent to a temporary queue of a peer needs no demand: it waits in a queue of
+// the broker's own, destinations.Spool, from which each peer that is there has a link.
+//
 // # Transfers
 //
 // A transfer moves a batch of messages so that exactly one of both brokers has them,

@@ -90,6 +90,7 @@ type peer struct {
 	known       bool // all of its demand is
 	demands     map[string]*link
 	wild        map[string]*link                // of these, those of patterns
+	given       []*link                         // beside them, without its asking
 	topics      map[string]destinations.Pattern // that its consumers listen to
 	transfers   int                             // under way to it
 	publish     *frame                          // that has not left; nil: none
@@ -288,6 +289,7 @@ func (x *exchange) peer(f *frame) *peer {
 		p = &peer{member: f.From, incarnation: f.Incarnation, demands: map[string]*link{}, wild: map[string]*link{}, topics: map[string]destinations.Pattern{}}
 		x.peers[f.From] = p
 		x.sayHello()
+		x.open(p)
 	}
 	p.heard = x.now
 	return p
@@ -296,8 +298,8 @@ func (x *exchange) peer(f *frame) *peer {
 // lose forgets a peer: its links end, and what is not decided is taken back.
 func (x *exchange) lose(p *peer) {
 	delete(x.peers, p.member)
-	for _, queue := range sortedKeys(p.demands) {
-		x.endLink(p.demands[queue])
+	for _, l := range p.links() {
+		x.endLink(l)
 	}
 	for _, topic := range sortedKeys(p.topics) {
 		x.unlisten(p, topic)

@@ -104,8 +104,8 @@ func (x *exchange) setMode(m Mode, out *actions) error {
 	}
 	x.out, x.mode, x.full = out, m, true
 	for _, p := range x.sortedPeers() {
-		for _, queue := range sortedKeys(p.demands) {
-			if l := p.demands[queue]; m == Stopped {
+		for _, l := range p.links() {
+			if m == Stopped {
 				x.leave(l)
 			} else {
 				x.serve(l)

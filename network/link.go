@@ -17,6 +17,7 @@ type link struct {
 	demand  demand
 	pattern destinations.Pattern // of its queues; the zero value: it has one
 	rivals  int                  // of a pattern: its queues with consumers here
+	spool   bool                 // it is for temporary queues that the peer has, whichever
 	ended   bool
 	id      string // of the subscription; empty: there is none
 	number  uint32 // of it, known from its first delivery
@@ -81,8 +82,33 @@ func wildName(name string) bool {
 	return strings.HasPrefix(name, "/queue/") && strings.ContainsAny(name, "*>")
 }
 
+// open makes the links that a peer has without asking.
+func (x *exchange) open(p *peer) {
+	p.given = append(p.given, &link{peer: p, spool: true, demand: demand{Queue: destinations.Spool(p.member).Name}})
+	for _, l := range p.given {
+		x.serve(l)
+	}
+}
+
+// links are all that a peer has, in the order of the names of what it asked for.
+func (p *peer) links() []*link {
+	all := slices.Clone(p.given)
+	for _, name := range sortedKeys(p.demands) {
+		all = append(all, p.demands[name])
+	}
+	return all
+}
+
 // several says that the link is for more queues than one.
-func (l *link) several() bool { return l.pattern != destinations.Pattern{} }
+func (l *link) several() bool { return l.spool || l.pattern != destinations.Pattern{} }
+
+// batchName is what a batch of the link is for.
+func (l *link) batchName() string {
+	if l.spool {
+		return ""
+	}
+	return l.demand.Queue
+}
 
 // queueOf is what the batch says of a message that differs from the others; empty:
 // it does not.
@@ -95,6 +121,9 @@ func (l *link) queueOf(d *destinations.Delivery) string {
 
 // room is how many messages the peer could use.
 func (x *exchange) room(l *link) int {
+	if l.spool {
+		return grantLimit
+	}
 	w := x.local[l.demand.Queue]
 	return l.demand.room(l.rivals == 0 && (l.several() || w == nil || !w.consumed()))
 }
@@ -180,7 +209,7 @@ func (x *exchange) subscribe(l *link) {
 			Ack: destinations.AckClient, Network: true, Prefetch: 1 << 20, PrefetchBytes: 4 * batchBytes, Selector: union(l.demand.Selectors),
 		},
 	}
-	if l.several() {
+	if l.pattern.Wild() {
 		c.Destination, c.More = destinations.Destination{}, &destinations.More{Sources: []destinations.Pattern{l.pattern}}
 		c.Consumer.Only = x.Forwards
 	}

@@ -26,7 +26,8 @@ var (
 // what was durable, frames are late and lost, links are cut, consumers wander. No
 // message whose ACK was confirmed is delivered again, none is delivered twice
 // without saying so, and in the end, with the network whole and one consumer for each
-// queue, all that was confirmed has been consumed and nothing is left anywhere.
+// queue, all that was confirmed has been consumed and nothing is left anywhere. What is
+// sent to a temporary queue of another broker comes there, once, unless that has crashed.
 func TestSimulation(t *testing.T) {
 	t.Parallel()
 	if *simSeed != 0 {
@@ -58,6 +59,7 @@ type sim struct {
 	acked    map[string]bool // those whose ACK was
 	answered map[string]bool // those with an ACK
 	seen     map[string]int  // deliveries
+	replies  map[string]int  // deliveries of those that must come
 	serial   int
 	stats    struct{ crashes, frames, lost, moved int }
 }
@@ -93,6 +95,7 @@ type simNode struct {
 	durable  int
 	life     int // counts starts; events of an earlier one are void
 	up       bool
+	address  destinations.Destination // of its temporary queue
 	machine  *destinations.Machine
 	effects  destinations.Effects
 	exchange *exchange
@@ -107,7 +110,7 @@ const simAgent = 1
 func newSim(t *testing.T, seed uint64) *sim {
 	s := &sim{
 		t: t, seed: seed, rand: rand.New(rand.NewPCG(seed, 7)), now: time.Unix(1_800_000_000, 0), cut: map[[2]string]bool{},
-		sent: map[string]bool{}, acked: map[string]bool{}, answered: map[string]bool{}, seen: map[string]int{},
+		sent: map[string]bool{}, acked: map[string]bool{}, answered: map[string]bool{}, seen: map[string]int{}, replies: map[string]int{},
 	}
 	s.loss = []float64{0, 0.02, 0.2}[s.rand.IntN(3)]
 	for i := range 2 + s.rand.IntN(3) {
@@ -149,6 +152,7 @@ func (s *sim) run() {
 		n.start()
 	}
 	s.after(time.Second, s.mischief)
+	s.after(time.Second, s.reply)
 	for range 3 {
 		s.produce(s.rand.IntN(len(s.nodes)), s.queues[s.rand.IntN(len(s.queues))])
 	}
@@ -173,7 +177,17 @@ func (s *sim) run() {
 			break // it is for all of them
 		}
 	}
+	for _, n := range s.nodes {
+		for _, to := range s.nodes {
+			n.reply(to, true)
+		}
+	}
 	s.runFor(20 * time.Second)
+	for body, deliveries := range s.replies {
+		if deliveries != 1 {
+			s.t.Errorf("seed %d: the reply %s came %d times", s.seed, body, deliveries)
+		}
+	}
 	for body := range s.sent {
 		if !s.answered[body] {
 			s.t.Errorf("seed %d: %s was confirmed and never consumed", s.seed, body)
@@ -250,6 +264,62 @@ func (s *sim) produce(node int, queue string) {
 	s.after(s.between(time.Millisecond, 20*time.Millisecond), func() { s.produce(node, queue) })
 }
 
+// reply has somebody answer somebody.
+func (s *sim) reply() {
+	if s.calm {
+		return
+	}
+	if n := s.nodes[s.rand.IntN(len(s.nodes))]; n.up {
+		n.reply(s.nodes[s.rand.IntN(len(s.nodes))], false)
+	}
+	s.after(s.between(time.Millisecond, 300*time.Millisecond), s.reply)
+}
+
+// reply sends to the temporary queue of a node, or of its last life. must says that it
+// has to come.
+func (n *simNode) reply(to *simNode, must bool) {
+	s := n.sim
+	s.serial++
+	body := fmt.Sprintf("reply%d", s.serial)
+	if must {
+		s.replies[body] = 0
+	}
+	n.sessions++
+	n.do(destinations.Command{
+		Op: destinations.Send, Session: n.sessions, Destination: to.address,
+		Message: &destinations.Message{Content: []byte("\n" + body), Persistent: s.rand.IntN(2) == 0},
+	})
+}
+
+// listen makes the temporary queue of a node.
+func (n *simNode) listen() {
+	s := n.sim
+	n.address = destinations.Temporary(destinations.Queue("r"), destinations.AtMember(strconv.Itoa(n.life), n.member))
+	n.sessions++
+	id := n.sessions
+	n.clients[id] = func(o *destinations.Output) {
+		if o.Kind != destinations.Deliver {
+			return
+		}
+		m := o.Delivery.Message
+		body := string(m.Content[m.HeaderBytes+1:])
+		if s.trace("%s gets %s", n.member, body); s.seen[body] > 0 || o.Delivery.Destination != n.address {
+			s.t.Errorf("seed %d: %s comes again to %s, or for %s", s.seed, body, n.member, o.Delivery.Destination)
+		}
+		s.seen[body]++
+		if _, must := s.replies[body]; must {
+			s.replies[body]++
+		}
+		n.do(destinations.Command{
+			Op: destinations.Ack, Session: id, Delivery: destinations.DeliveryID{Sub: o.Delivery.Sub, Tag: o.Delivery.Tag},
+		})
+	}
+	n.do(destinations.Command{
+		Op: destinations.Subscribe, Session: id, Subscription: "r", Destination: n.address,
+		Consumer: &destinations.Consumer{Ack: destinations.AckIndividual, Prefetch: 10},
+	})
+}
+
 // wildcards name all queues, and some more that nobody sends to.
 var wildcards = []string{"q.>", ">"}
 
@@ -274,7 +344,7 @@ func (n *simNode) start() {
 	s := n.sim
 	n.life++
 	n.up, n.syncing = true, false
-	n.machine = destinations.New(destinations.Options{Fields: simFields})
+	n.machine = destinations.New(destinations.Options{Fields: simFields, Member: n.member})
 	for _, e := range n.log {
 		if err := n.machine.Replay(e); err != nil {
 			s.t.Fatal(err)
@@ -293,6 +363,7 @@ func (n *simNode) start() {
 	})
 	s.trace("%s starts, life %d", n.member, n.life)
 	n.do(destinations.Command{Op: destinations.Start})
+	n.listen()
 	n.machine.TellDemands(true)
 	n.act(func(out *actions) { n.exchange.begin(s.now, out) })
 	n.later(10*time.Millisecond, n.tick)

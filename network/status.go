@@ -44,10 +44,12 @@ func (x *exchange) status(now time.Time) Status {
 		ps := PeerStatus{
 			Member: p.member, Heard: now.Sub(p.heard).Round(time.Millisecond).String(), Known: p.known, Transfers: p.transfers, Links: []LinkStatus{},
 		}
-		for _, queue := range sortedKeys(p.demands) {
-			l := p.demands[queue]
+		for _, l := range p.links() {
+			if l.spool && l.failed+l.out+len(l.pending) == 0 {
+				continue // there is always one
+			}
 			ps.Links = append(ps.Links, LinkStatus{
-				Queue: queue, Consumers: l.demand.Consumers, Room: x.room(l),
+				Queue: l.demand.Queue, Consumers: l.demand.Consumers, Room: x.room(l),
 				Selectors: slices.Clone(l.demand.Selectors), Granted: l.granted, UnderWay: l.out + len(l.pending), Failed: l.failed, Why: l.why,
 			})
 		}

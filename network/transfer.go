@@ -65,7 +65,7 @@ func (x *exchange) offerBatch(l *link, all []destinations.Delivery) {
 	l.peer.transfers++
 	l.out += len(all)
 	var batch []byte
-	f := frame{Kind: frameHold, Transfer: t.name, Queue: l.demand.Queue, Messages: len(all)}
+	f := frame{Kind: frameHold, Transfer: t.name, Queue: l.batchName(), Messages: len(all)}
 	for i := range all {
 		batch = appendMessage(batch, x.Member, t.peer, l.queueOf(&all[i]), &all[i])
 		f.Persistent = f.Persistent || all[i].Message.Persistent

@@ -247,6 +247,7 @@ func machineOptions(cfg config.Config) destinations.Options {
 			Policy:     pendingPolicies[cfg.Topics.PendingPolicy],
 			SpillBytes: int64(cfg.Topics.PendingSpillBytes),
 		},
+		Member:           cfg.Network.Name,
 		Policies:         policies(cfg),
 		Routes:           routes(cfg),
 		MaxSubscriptions: cfg.Limits.Subscriptions,
