@@ -31,7 +31,7 @@ CHECKERS = spin gcc libc6-dev
 EXPLORATIONS = ^Test(Model|Mutants|Liveness|Leases|PackedWorlds|Relax)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test lint fuzz programs peers torture failovers switchovers powerloss partitions networks backlog start soak durable selective pair bench bench-peers clients brokers checkers model simulate simulate-network
+.PHONY: help build run demo demo-network test lint fuzz programs peers torture failovers switchovers powerloss partitions networks backlog start soak durable selective pair bench bench-peers clients brokers checkers model simulate simulate-network
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -44,6 +44,9 @@ run: build ## build and run a broker: 127.0.0.1:61613, data in ./baton-data
 
 demo: ## a pair on this machine: kill the master under load, swap the roles, count; data in a temporary directory
 	$(GO) run ./integration/demo
+
+demo-network: ## three brokers on this machine: a consumer wanders between them, one is killed under load, count; data in a temporary directory
+	$(GO) run ./integration/demo/network
 
 test: clients brokers checkers lint ## everything that must hold before a change is merged
 	@[ -e /dev/loop-control ] && [ "$$(id -u)" = 0 ] || echo "ATTENTION: power loss is NOT tested here, it needs Linux, root and loop devices"

@@ -6,7 +6,7 @@
 //	hosts     machines whose network can be cut
 //	disk      a file system whose power can be cut
 //	peers     the same scripts against Baton, ActiveMQ and RabbitMQ
-//	demo      a command that shows a pair at work
+//	demo      commands that show a pair and a network at work
 //	prove     a command that measures: backlog, start, soak, durable, pair
 //	testdata  scripts for clients in other languages
 //

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -45,8 +46,8 @@ func TestReadme(t *testing.T) {
 			}
 		})
 	}
-	for _, has := range pairExamples {
-		take(t, &blocks, "sh", has) // which TestReadmePair runs
+	for _, has := range slices.Concat(pairExamples, networkExamples) {
+		take(t, &blocks, "sh", has) // which TestReadmePair and TestReadmeNetwork run
 	}
 	for _, block := range blocks {
 		t.Errorf("this example of the README is not tested:\n%s", block.code)
