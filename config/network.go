@@ -16,8 +16,15 @@ type Network struct {
 	TLS             NetworkTLS    `mapstructure:"tls"`
 	Include         []string      `mapstructure:"include"` // patterns of what is forwarded; empty: everything
 	Exclude         []string      `mapstructure:"exclude"` // patterns of what is not, Include or not
+	Static          []Static      `mapstructure:"static"`
 	TransferTimeout time.Duration `mapstructure:"transfer_timeout"`
 	Silence         time.Duration `mapstructure:"silence"`
+}
+
+// Static says where messages of some queues go, whether or not anybody consumes them there.
+type Static struct {
+	Destination string `mapstructure:"destination"` // pattern of queues
+	To          string `mapstructure:"to"`          // the name of another member
 }
 
 // NetworkTLS are files in PEM. Routes need all three, as each side proves who it is; URLs may have the CA alone.
@@ -34,6 +41,7 @@ func defaultNetwork() Network {
 		URLs:            []URL{},
 		Include:         []string{},
 		Exclude:         []string{},
+		Static:          []Static{},
 		TransferTimeout: 2 * time.Second,
 		Silence:         3 * time.Second,
 	}

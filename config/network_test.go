@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -80,6 +81,22 @@ func TestValidateNetwork(t *testing.T) {
 		{"network.tls", "ca, cert and key", func(c *config.Config) { c.Network.TLS = config.NetworkTLS{Cert: "c", Key: "k"} }},
 		{"network.include[1]", "empty", func(c *config.Config) { c.Network.Include = []string{"/queue/a", ""} }},
 		{"network.exclude[0]", "empty", func(c *config.Config) { c.Network.Exclude = []string{""} }},
+		{"network.static[0].destination", "empty", func(c *config.Config) { c.Network.Static = []config.Static{{To: "paris"}} }},
+		{"network.static[0].to", "letters", func(c *config.Config) { c.Network.Static = []config.Static{{Destination: "/queue/a"}} }},
+		{"network.static[0].to", "letters", func(c *config.Config) {
+			c.Network.Static = []config.Static{{Destination: "/queue/a", To: "b.example:61633"}}
+		}},
+		{"network.static[1].to", "itself", func(c *config.Config) {
+			c.Network.Static = []config.Static{{Destination: "/queue/a", To: "paris"}, {Destination: "/queue/b", To: "berlin"}}
+		}},
+		{"network.static[1].destination", "network.static[0]", func(c *config.Config) {
+			c.Network.Static = []config.Static{{Destination: "/queue/a", To: "paris"}, {Destination: "/queue/a", To: "rome"}}
+		}},
+		{"network.static", "at most 64", func(c *config.Config) {
+			for i := range 65 {
+				c.Network.Static = append(c.Network.Static, config.Static{Destination: fmt.Sprint("/queue/", i), To: "paris"})
+			}
+		}},
 		{"network.transfer_timeout", "more than 0", func(c *config.Config) { c.Network.TransferTimeout = 0 }},
 		{"network.silence", "at least 1s", func(c *config.Config) { c.Network.Silence = 999 * time.Millisecond }},
 	} {
@@ -131,6 +148,7 @@ network:
   tls: {ca: ca.pem, cert: cert.pem, key: key.pem}
   include: [/queue/orders.>, /topic/news.*]
   exclude: [/queue/orders.local]
+  static: [{destination: /queue/audit.>, to: paris}]
   silence: 5s
 `)
 	want := config.Default()
@@ -138,6 +156,7 @@ network:
 	want.Network.TLS = config.NetworkTLS{CA: "ca.pem", Cert: "cert.pem", Key: "key.pem"}
 	want.Network.Include = []string{"/queue/orders.>", "/topic/news.*"}
 	want.Network.Exclude = []string{"/queue/orders.local"}
+	want.Network.Static = []config.Static{{Destination: "/queue/audit.>", To: "paris"}}
 	want.Network.Silence = 5 * time.Second
 	got, err := config.Load(config.Sources{File: path})
 	if err != nil || !reflect.DeepEqual(got, want) {

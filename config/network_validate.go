@@ -10,6 +10,7 @@ import (
 const (
 	maxMemberBytes   = 64
 	maxNetworkRoutes = 64
+	maxStatic        = 64
 	minSilence       = time.Second // members are heard of several times in it
 )
 
@@ -32,6 +33,7 @@ func (v *validation) network(n Network) {
 	v.networkTLS(n)
 	v.patterns("network.include", n.Include)
 	v.patterns("network.exclude", n.Exclude)
+	v.static(n)
 	v.positive("network.transfer_timeout", int64(n.TransferTimeout))
 	v.longEnough("network.silence", n.Silence, "members are heard of several times in it", minSilence)
 }
@@ -85,6 +87,29 @@ func (v *validation) networkTLS(n Network) {
 	}
 	if len(n.URLs) == 0 && t != (NetworkTLS{}) && (t.CA == "" || t.Cert == "") {
 		v.add("network.tls", "want ca, cert and key: on a route each broker proves to the other who it is")
+	}
+}
+
+// static checks where messages go that nobody has asked for.
+func (v *validation) static(n Network) {
+	if len(n.Static) > maxStatic {
+		v.add("network.static", "%d entries: want at most %d; one pattern names many queues", len(n.Static), maxStatic)
+	}
+	for i, s := range n.Static {
+		at := fmt.Sprintf("network.static[%d].", i)
+		v.text(at+"destination", s.Destination)
+		switch {
+		case s.To == n.Name:
+			v.add(at+"to", "%s is this broker itself: want the network.name of another one", s.To)
+		default:
+			v.member(at+"to", s.To)
+		}
+		for j, other := range n.Static[:i] {
+			if other.Destination == s.Destination && s.Destination != "" {
+				v.add(at+"destination", "%s is that of network.static[%d]: messages of a queue go to one member", s.Destination, j)
+				break
+			}
+		}
 	}
 }
 

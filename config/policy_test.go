@@ -135,6 +135,8 @@ func TestProblemsOfLists(t *testing.T) {
 		{"routes: [{from: /queue/a, to: /queue/b}]", `routes[0].to: /queue/b: want a list, such as [] or [a, b]`},
 		{"routes: [{from: /queue/a}]", `routes[0].to: must name at least one destination`},
 		{"routes: [{from: /queue/a, to: [/queue/b, '']}]", `routes[0].to[1]: must not be empty`},
+		{"network: {static: [{destination: /queue/a, too: b}]}", `network.static[0].too: unknown key; did you mean to?`},
+		{"network: {static: /queue/a}", `network.static: /queue/a: want a list, such as [] or [a, b]`},
 		{"routes: [{to: [/queue/b]}]", `routes[0].from: must not be empty`},
 		{"routes: [{from: /queue/a, to: [/queue/b], mode: divert}]", `routes[0].mode: "divert": want copy, move`},
 	} {

@@ -596,7 +596,7 @@ func (m *Machine) queue(name string) *queue {
 	q := m.find(name)
 	if q == nil {
 		q = &queue{destination: Queue(name), policy: m.policies.of(Queue(name))}
-		q.shared = q.visible() && !m.policies.isDeadLetterQueue(q.destination) && !q.destination.Temporary()
+		q.shared = m.shares(q.destination)
 		if q.spool = strings.HasPrefix(name, spoolPrefix); q.spool {
 			m.spools++
 		}

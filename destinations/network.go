@@ -50,6 +50,12 @@ type Demand struct {
 	Selectors []string // what they want, sorted; nil: everything, if there are Consumers
 }
 
+// shares says that other brokers may be told of the demand for a queue, and get its
+// messages.
+func (m *Machine) shares(d Destination) bool {
+	return d.visible() && !m.policies.isDeadLetterQueue(d) && !d.Temporary()
+}
+
 // stir notes that the demand for q may have changed.
 func (m *Machine) stir(q *queue) {
 	if m.telling && !q.stirred && (q.shared || q.members.len() > q.consumers) {

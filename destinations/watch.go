@@ -23,7 +23,7 @@ func (m *Machine) watch(s *subscription, patterns []Pattern, out *Effects) {
 			}
 			m.watchFor(s, p)
 			m.consumeAll(s, p)
-		default:
+		case !s.consumer.Network || m.shares(p.named):
 			m.consumeNamed(s, p.named.Name, out)
 		}
 	}

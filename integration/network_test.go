@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -41,7 +42,15 @@ const fleetSecret = "a secret that nobody would guess"
 func newFleet(t *testing.T, count int, env ...string) *fleet {
 	t.Helper()
 	f := newFleetAt(t, count)
-	at := freeAddresses(t, f.host, count)
+	f.join(func(int) []string { return env })
+	return f
+}
+
+// join starts the brokers of a fleet, with routes, each with an environment of its own.
+func (f *fleet) join(env func(i int) []string) {
+	t := f.t
+	t.Helper()
+	at := freeAddresses(t, f.host, len(f.members))
 	for i, m := range f.members {
 		routes := []string{}
 		for j := range f.members {
@@ -54,10 +63,9 @@ func newFleet(t *testing.T, count int, env ...string) *fleet {
 		// What gossip tells of a member leads nowhere, so that all ways are ours.
 		m.options.Env = append(m.options.Env, "BATON_NETWORK_LISTEN="+at[i], "BATON_NETWORK_ADVERTISE="+f.host+":1",
 			"BATON_NETWORK_ROUTES=["+strings.Join(routes, ",")+"]", "BATON_NETWORK_SECRET="+fleetSecret)
-		m.options.Env = append(m.options.Env, env...)
+		m.options.Env = append(m.options.Env, env(i)...)
 	}
 	f.startAll()
-	return f
 }
 
 // newFleetOnServer is newFleet with a NATS server of this process between the brokers.
@@ -179,12 +187,7 @@ type memberStatus struct {
 
 // status asks as the command does, which would take a tenth of a second each time.
 func (m *member) status() (s memberStatus, err error) {
-	socket := filepath.Join(m.options.Data, "network.sock")
-	asking := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socket)
-		}}}
-	answer, err := asking.Get("http://broker/status")
+	answer, err := m.operator().Get("http://broker/status")
 	if err != nil {
 		return s, err
 	}
@@ -193,6 +196,26 @@ func (m *member) status() (s memberStatus, err error) {
 		return s, fmt.Errorf("status %d", answer.StatusCode)
 	}
 	return s, json.NewDecoder(answer.Body).Decode(&s)
+}
+
+// operator speaks to the control socket of a member.
+func (m *member) operator() *http.Client {
+	socket := filepath.Join(m.options.Data, "network.sock")
+	return &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		}}}
+}
+
+// explain is what a member says of a queue, as JSON.
+func (m *member) explain(t *testing.T, queue string) string {
+	t.Helper()
+	answer, err := m.operator().Get("http://broker/explain?queue=" + queue)
+	must(t, "explain", err)
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	must(t, "explain", err)
+	return string(text)
 }
 
 // await asks a member again and again until it is as it is wanted.

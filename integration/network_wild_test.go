@@ -92,7 +92,7 @@ func wildcardsBesideAName(t *testing.T, f *fleet) {
 	a := f.consumer(t, 0, queue, "prefetch-count", "10") // so that the others get what they have room for, and no more
 	named, wild := f.consumer(t, 1, queue, "prefetch-count", "20"), f.consumer(t, 1, "/queue/beside.>", "prefetch-count", "30")
 	f.await(0, "told of both consumers at B", func(s memberStatus) bool {
-		return s.link("b", "beside.name") == 1 && s.link("b", "/queue/beside.>") == 1
+		return s.link("b", "beside.name") == 1 && s.link("b", "beside.>") == 1
 	})
 	sent := numbered("n", 0, 200)
 	send(t, f.connect(t, 0), queue, sent)
@@ -101,7 +101,7 @@ func wildcardsBesideAName(t *testing.T, f *fleet) {
 	if moved := len(f.left(t, queue)[1]); moved > 110 {
 		t.Errorf("B has %d messages for windows of 50", moved)
 	}
-	if s, err := f.members[0].status(); err != nil || s.link("b", "beside.name") != 1 || s.link("b", "/queue/beside.>") != 1 {
+	if s, err := f.members[0].status(); err != nil || s.link("b", "beside.name") != 1 || s.link("b", "beside.>") != 1 {
 		t.Errorf("A knows of B: %+v, %v", s, err)
 	}
 }

@@ -18,6 +18,9 @@
 // What is sent to a temporary queue of a peer needs no demand: it waits in a queue of
 // the broker's own, destinations.Spool, from which each peer that is there has a link.
 //
+// What Settings.Static names needs none either: a link takes from those of its queues
+// that have no consumer here, after all links with demand.
+//
 // # Transfers
 //
 // A transfer moves a batch of messages so that exactly one of both brokers has them,

@@ -34,6 +34,14 @@ type Settings struct {
 	Timeout     time.Duration // for a peer to hold a batch
 	Retry       time.Duration // after which it is said again what was not answered
 	Forwards    func(destinations.Destination) bool
+	Static      []Static
+}
+
+// A Static says that messages of some queues go to a member whether or not anybody
+// consumes them there, while nobody does here.
+type Static struct {
+	Queues destinations.Pattern
+	To     string // member
 }
 
 // actions are what an exchange wants done, in order: commands first.
@@ -88,6 +96,7 @@ type peer struct {
 	version     uint64 // of its demand that is known
 	asked       time.Time
 	known       bool // all of its demand is
+	declines    bool // what it has not asked for: an operator has told it to take nothing
 	demands     map[string]*link
 	wild        map[string]*link                // of these, those of patterns
 	given       []*link                         // beside them, without its asking
@@ -137,7 +146,7 @@ func (x *exchange) say(to string, f frame) {
 
 func (x *exchange) sayHello() {
 	x.hello = x.now
-	x.say("", frame{Kind: frameHello, Version: x.version})
+	x.say("", frame{Kind: frameHello, Version: x.version, Mode: x.mode})
 }
 
 // end says goodbye.
@@ -249,6 +258,10 @@ func (x *exchange) hears(now time.Time, f *frame, out *actions) {
 		x.lose(p)
 	case frameHello:
 		x.compare(p, f.Version)
+		if declines := f.Mode != Running; declines != p.declines {
+			p.declines = declines
+			x.serveGiven(p)
+		}
 	case frameDemand:
 		x.learn(p, f)
 	case frameWant:

@@ -53,10 +53,15 @@ func (x *exchange) explain(queue string) Explanation {
 	case len(x.peers) == 0:
 		because("no other broker of the network is heard of")
 	}
+	for _, s := range x.Static {
+		if x.peers[s.To] == nil && s.Queues.Matches(destinations.Queue(queue)) {
+			because("%s: network.static gives it these messages, but it is not heard of", s.To)
+		}
+	}
 	for _, p := range x.sortedPeers() {
 		links := p.linksOf(queue)
 		for _, l := range links {
-			because("%s: %s", p.member, x.explainLink(l))
+			because("%s: %s", p.member, x.explainLink(l, queue))
 		}
 		switch {
 		case len(links) > 0:
@@ -79,14 +84,23 @@ func (p *peer) linksOf(queue string) (all []*link) {
 			all = append(all, l)
 		}
 	}
+	for _, l := range p.given {
+		if l.static && l.pattern.Matches(destinations.Queue(queue)) {
+			all = append(all, l)
+		}
+	}
 	return all
 }
 
 // explainLink says why a peer does not get them.
-func (x *exchange) explainLink(l *link) string {
+func (x *exchange) explainLink(l *link, queue string) string {
 	switch {
 	case l.id == "" && x.now.Before(l.rest):
 		return fmt.Sprintf("the last transfer failed (%s), the next try is in %v", l.why, l.rest.Sub(x.now))
+	case l.static && l.peer.declines:
+		return "network.static gives it these messages, but it takes none: it was told so by an operator"
+	case l.static && x.consumedHere(queue):
+		return "network.static gives it these messages while there is no consumer here"
 	case l.out+len(l.pending) > 0:
 		return fmt.Sprintf("%d messages are under way to it", l.out+len(l.pending))
 	case x.room(l) == 0:
@@ -94,7 +108,16 @@ func (x *exchange) explainLink(l *link) string {
 	case len(l.demand.Selectors) > 0:
 		return "its consumers want other messages: " + strings.Join(l.demand.Selectors, "; ")
 	}
+	if l.static {
+		return "network.static gives it these messages, but not those that were there before"
+	}
 	return fmt.Sprintf("it has room for %d: they are being sent", x.room(l))
+}
+
+// consumedHere says that a queue has consumers of this broker.
+func (x *exchange) consumedHere(queue string) bool {
+	w := x.local[queue]
+	return w != nil && w.consumed()
 }
 
 // setMode changes what this broker takes part in.
@@ -103,6 +126,7 @@ func (x *exchange) setMode(m Mode, out *actions) error {
 		return fmt.Errorf("%q is none of running, draining and stopped", m)
 	}
 	x.out, x.mode, x.full = out, m, true
+	x.sayHello()
 	for _, p := range x.sortedPeers() {
 		for _, l := range p.links() {
 			if m == Stopped {

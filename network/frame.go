@@ -39,6 +39,7 @@ type frame struct {
 	Reason      string    `json:"r,omitempty"`
 	Version     uint64    `json:"v,omitempty"` // of a demand: after it; of a hello or released: of what was told last
 	Full        bool      `json:"a,omitempty"` // of a demand: what is not in it up to Done is none
+	Mode        Mode      `json:"m,omitempty"` // of a hello
 	Done        bool      `json:"z,omitempty"`
 	Demand      []demand  `json:"e,omitempty"`
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"baton/destinations"
+	"baton/destinations/selector"
 )
 
 // A link is what a peer wants of one queue, or of those that a pattern names, and
@@ -18,6 +19,7 @@ type link struct {
 	pattern destinations.Pattern // of its queues; the zero value: it has one
 	rivals  int                  // of a pattern: its queues with consumers here
 	spool   bool                 // it is for temporary queues that the peer has, whichever
+	static  bool                 // messages of its queues go to the peer without its asking
 	ended   bool
 	id      string // of the subscription; empty: there is none
 	number  uint32 // of it, known from its first delivery
@@ -85,9 +87,31 @@ func wildName(name string) bool {
 // open makes the links that a peer has without asking.
 func (x *exchange) open(p *peer) {
 	p.given = append(p.given, &link{peer: p, spool: true, demand: demand{Queue: destinations.Spool(p.member).Name}})
+	for _, s := range x.Static {
+		if s.To == p.member && (s.Queues.Wild() || x.Forwards(destinations.Queue(strings.TrimPrefix(s.Queues.String(), "/queue/")))) {
+			p.given = append(p.given, &link{peer: p, static: true, pattern: s.Queues, demand: demand{Queue: s.Queues.String()}})
+		}
+	}
+	x.serveGiven(p)
+}
+
+func (x *exchange) serveGiven(p *peer) {
 	for _, l := range p.given {
 		x.serve(l)
 	}
+}
+
+// notTwice selects, of what goes to a member without its asking, what was not there
+// before: two brokers that give each other everything give nothing to and fro.
+func notTwice(member string) *selector.Selector {
+	const path = `"x-broker-path"`
+	like := strings.ReplaceAll(member, "_", "!_")
+	s, err := selector.Parse(fmt.Sprintf("%[1]s IS NULL OR NOT (%[1]s = '%[2]s' OR %[1]s LIKE '%[3]s,%%' ESCAPE '!' OR %[1]s LIKE '%%,%[3]s' ESCAPE '!' "+
+		"OR %[1]s LIKE '%%,%[3]s,%%' ESCAPE '!')", path, member, like))
+	if err != nil {
+		panic("BUG: the selector of a path: " + err.Error())
+	}
+	return s
 }
 
 // links are all that a peer has, in the order of the names of what it asked for.
@@ -104,7 +128,7 @@ func (l *link) several() bool { return l.spool || l.pattern != destinations.Patt
 
 // batchName is what a batch of the link is for.
 func (l *link) batchName() string {
-	if l.spool {
+	if l.spool || l.static {
 		return ""
 	}
 	return l.demand.Queue
@@ -121,7 +145,10 @@ func (l *link) queueOf(d *destinations.Delivery) string {
 
 // room is how many messages the peer could use.
 func (x *exchange) room(l *link) int {
-	if l.spool {
+	switch {
+	case l.static && l.peer.declines:
+		return 0
+	case l.spool || l.static:
 		return grantLimit
 	}
 	w := x.local[l.demand.Queue]
@@ -209,7 +236,10 @@ func (x *exchange) subscribe(l *link) {
 			Ack: destinations.AckClient, Network: true, Prefetch: 1 << 20, PrefetchBytes: 4 * batchBytes, Selector: union(l.demand.Selectors),
 		},
 	}
-	if l.pattern.Wild() {
+	if l.static {
+		c.Consumer.Spare, c.Consumer.Selector = true, notTwice(l.peer.member)
+	}
+	if l.pattern != (destinations.Pattern{}) {
 		c.Destination, c.More = destinations.Destination{}, &destinations.More{Sources: []destinations.Pattern{l.pattern}}
 		c.Consumer.Only = x.Forwards
 	}

@@ -95,6 +95,7 @@ type simNode struct {
 	durable  int
 	life     int // counts starts; events of an earlier one are void
 	up       bool
+	static   []Static
 	address  destinations.Destination // of its temporary queue
 	machine  *destinations.Machine
 	effects  destinations.Effects
@@ -118,6 +119,15 @@ func newSim(t *testing.T, seed uint64) *sim {
 	}
 	for i := range 1 + s.rand.IntN(3) {
 		s.queues = append(s.queues, fmt.Sprintf("q.%d", i))
+	}
+	for s.rand.IntN(3) == 0 { // some give what nobody wants to others, perhaps to each other
+		n, to := s.nodes[s.rand.IntN(len(s.nodes))], s.nodes[s.rand.IntN(len(s.nodes))]
+		name := append(wildcards, s.queues...)[s.rand.IntN(len(wildcards)+len(s.queues))]
+		p, err := destinations.Names{MaxBytes: 100}.ParsePattern("/queue/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.static = append(n.static, Static{Queues: p, To: to.member})
 	}
 	return s
 }
@@ -359,7 +369,7 @@ func (n *simNode) start() {
 	n.effects = destinations.Effects{}
 	n.exchange = newExchange(Settings{
 		Member: n.member, Incarnation: fmt.Sprintf("%08d-%s", n.life, n.member), Hello: 300 * time.Millisecond, Silence: 2 * time.Second,
-		Timeout: time.Second, Retry: 200 * time.Millisecond, Forwards: func(destinations.Destination) bool { return true },
+		Timeout: time.Second, Retry: 200 * time.Millisecond, Forwards: func(destinations.Destination) bool { return true }, Static: n.static,
 	})
 	s.trace("%s starts, life %d", n.member, n.life)
 	n.do(destinations.Command{Op: destinations.Start})

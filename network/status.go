@@ -2,7 +2,10 @@ package network
 
 import (
 	"slices"
+	"strings"
 	"time"
+
+	"baton/destinations"
 )
 
 // A Status is what a broker knows of its network.
@@ -27,7 +30,8 @@ type PeerStatus struct {
 
 // A LinkStatus is what a peer wants of a queue, and how that stands.
 type LinkStatus struct {
-	Queue     string   `json:"queue"`
+	Queue     string   `json:"queue"`            // or a pattern
+	Static    bool     `json:"static,omitempty"` // it gets them without its asking
 	Consumers int      `json:"consumers"`
 	Room      int      `json:"room"` // messages
 	Selectors []string `json:"selectors,omitempty"`
@@ -35,6 +39,14 @@ type LinkStatus struct {
 	UnderWay  int      `json:"under_way"`
 	Failed    int      `json:"failed"`        // transfers in a row
 	Why       string   `json:"why,omitempty"` // the last one did
+}
+
+// name is what operators call the queues of a link.
+func (l *link) name() string {
+	if l.pattern != (destinations.Pattern{}) {
+		return strings.TrimPrefix(l.demand.Queue, "/queue/")
+	}
+	return l.demand.Queue
 }
 
 // status is that of the exchange.
@@ -49,7 +61,7 @@ func (x *exchange) status(now time.Time) Status {
 				continue // there is always one
 			}
 			ps.Links = append(ps.Links, LinkStatus{
-				Queue: l.demand.Queue, Consumers: l.demand.Consumers, Room: x.room(l),
+				Queue: l.name(), Static: l.static, Consumers: l.demand.Consumers, Room: x.room(l),
 				Selectors: slices.Clone(l.demand.Selectors), Granted: l.granted, UnderWay: l.out + len(l.pending), Failed: l.failed, Why: l.why,
 			})
 		}

@@ -20,6 +20,7 @@ type member struct {
 	fabric  *fabric.Fabric // nil: there is no network
 	include []destinations.Pattern
 	exclude []destinations.Pattern
+	static  []network.Static
 	data    string // directory
 	logger  *zap.Logger
 }
@@ -53,6 +54,13 @@ func newMember(cfg config.Config, logger *zap.Logger) (*member, error) {
 			*list.patterns = append(*list.patterns, p)
 		}
 	}
+	for _, s := range cfg.Network.Static {
+		p, err := names.ParsePattern(s.Destination)
+		if err != nil {
+			return nil, err // BUG: it was checked
+		}
+		m.static = append(m.static, network.Static{Queues: p, To: s.To})
+	}
 	return m, nil
 }
 
@@ -60,6 +68,7 @@ func newMember(cfg config.Config, logger *zap.Logger) (*member, error) {
 func (m *member) settings(incarnation string) network.Settings {
 	return network.Settings{
 		Member: m.cfg.Name, Incarnation: incarnation, Silence: m.cfg.Silence, Timeout: m.cfg.TransferTimeout, Forwards: m.forwards,
+		Static: m.static,
 	}
 }
 

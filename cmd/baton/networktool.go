@@ -105,7 +105,11 @@ func printNetwork(w io.Writer, s network.Status) error {
 			if len(l.Selectors) > 0 {
 				what = strings.Join(l.Selectors, "; ")
 			}
-			fmt.Fprintf(t, "  wants\t/queue/%s: %d consumers, room for %d, %d under way, of %s", l.Queue, l.Consumers, l.Room, l.UnderWay, what)
+			if l.Static {
+				fmt.Fprintf(t, "  is given\t/queue/%s: room for %d, %d under way, by network.static", l.Queue, l.Room, l.UnderWay)
+			} else {
+				fmt.Fprintf(t, "  wants\t/queue/%s: %d consumers, room for %d, %d under way, of %s", l.Queue, l.Consumers, l.Room, l.UnderWay, what)
+			}
 			if l.Failed > 0 {
 				fmt.Fprintf(t, "; %d transfers failed, the last for: %s", l.Failed, l.Why)
 			}

@@ -87,6 +87,12 @@ func (c *nameCheck) network(n config.Network) {
 	for i, text := range n.Exclude {
 		c.pattern(fmt.Sprintf("network.exclude[%d]", i), text)
 	}
+	for i, s := range n.Static {
+		at := fmt.Sprintf("network.static[%d].destination", i)
+		if p := c.pattern(at, s.Destination); strings.HasPrefix(p.String(), "/topic/") {
+			c.add(at, "%s is a topic: what is published goes to its subscribers wherever they are; static is for queues", p)
+		}
+	}
 }
 
 // queue checks the name of a queue that may be left out, or empty for none.

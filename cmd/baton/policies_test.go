@@ -126,6 +126,7 @@ func TestPatternsOfANetworkAreChecked(t *testing.T) {
 	t.Parallel()
 	env := []string{
 		"BATON_NETWORK_INCLUDE=[/queue/a.>, /queue/a*b]", "BATON_NETWORK_EXCLUDE=[a]",
+		"BATON_NETWORK_STATIC=[{destination: /queue/a, to: paris}, {destination: a.>, to: paris}, {destination: /topic/a, to: paris}]",
 	}
 	if _, err := config.Load(config.Sources{Check: checkDestinations, Env: env}); err != nil {
 		t.Errorf("without a network: %v", err)
@@ -141,6 +142,7 @@ func TestPatternsOfANetworkAreChecked(t *testing.T) {
 	}
 	want := []string{
 		"BATON_NETWORK_INCLUDE network.include[1]", "BATON_NETWORK_EXCLUDE network.exclude[0]",
+		"BATON_NETWORK_STATIC network.static[1].destination", "BATON_NETWORK_STATIC network.static[2].destination",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%q\nwant\n%q\n%v", got, want, err)

@@ -99,6 +99,7 @@ func TestEveryKeyIsWired(t *testing.T) {
 		"network.tls.key":              "key.pem",
 		"network.include":              "[/queue/a]",
 		"network.exclude":              "[/queue/a]",
+		"network.static":               "[{destination: /queue/a, to: paris}]",
 		"network.transfer_timeout":     "7s",
 		"network.silence":              "7s",
 	}
