@@ -93,7 +93,17 @@ type wild struct {
 	pattern Pattern
 	subs    []*subscription
 	stirred bool // it is in Machine.stirredWilds
+
+	wanted int   // by those without credit, as it was when looked at last
+	looked int64 // when that was, in Unix ms
 }
+
+// Of a subscription with many queues it is not counted each time what waits in them
+// for its credit: while that is used up, it is a matter of how much is sent ahead.
+const (
+	manySources = 256
+	lookEvery   = 10 // ms
+)
 
 // longsFor notes that s takes from queues by a wildcard, or does not any more. A
 // pattern of dead-letter queues is for this broker alone.
@@ -159,19 +169,31 @@ func (w *wild) demand(m *Machine) Demand {
 		d.Consumers++
 		d.Window += window
 		wants.add(s.consumer.Selector)
-		wanted := 0
-		for _, src := range s.sources {
-			if wanted > 2*window {
-				break // there is no room for more, however many there are
-			}
-			if src.queue.shared && (s.consumer.Exclusive || !s.hasCredit()) {
-				wanted += src.wanted()
-			}
+		if s.consumer.Exclusive || s.consumer.Prefetch > 0 && !s.hasCredit() {
+			d.Wanted = max(d.Wanted, w.waiting(m, s))
 		}
-		d.Wanted = max(d.Wanted, wanted)
 	}
 	d.Selectors = wants.texts()
 	return d
+}
+
+// waiting is how many messages wait for s in its queues.
+func (w *wild) waiting(m *Machine, s *subscription) (wanted int) {
+	if len(s.sources) > manySources {
+		if m.millis < w.looked+lookEvery {
+			return w.wanted
+		}
+		defer func() { w.wanted, w.looked = wanted, m.millis }()
+	}
+	for _, src := range s.sources {
+		if wanted > 2*s.consumer.Prefetch {
+			break // there is no room for more, however many there are
+		}
+		if src.queue.shared {
+			wanted += src.wanted()
+		}
+	}
+	return wanted
 }
 
 // wanted is how many messages wait for src or others like it and cannot be given to them now.

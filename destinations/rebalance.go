@@ -8,12 +8,19 @@ package destinations
 // So do all groups move to the one consumer of an exclusive queue, whatever the
 // policy.
 
-// rebalance gives src, which has just come, its share.
+// rebalance gives src, which has just come, its share, and what those had who stand by
+// from now on.
 func (m *Machine) rebalance(src *source) {
 	q := src.queue
-	switch {
-	case len(q.groups) == 0:
+	if len(q.groups) == 0 {
 		return
+	}
+	for _, o := range q.members.places {
+		if o != nil && o.sub.consumer.Spare && q.locals > 0 {
+			m.yield(o, src, o.groups.len())
+		}
+	}
+	switch {
 	case q.active == src:
 		m.concentrate(q)
 		return
