@@ -2,6 +2,7 @@ package integration
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -71,9 +72,12 @@ func TestNetworkGuide(t *testing.T) {
 	}
 	blocks := fencedBlocks(t, guide, "")
 	runLine(t, dir, ports, take(t, &blocks, "sh", "/dev/urandom"))
+	var lines []string
+	var brokers []*exec.Cmd
 	for _, file := range files {
 		take(t, &blocks, "yaml", file[2])
-		startLine(t, dir, ports, strings.TrimSpace(take(t, &blocks, "sh", "serve --config "+file[1])))
+		lines = append(lines, strings.TrimSpace(take(t, &blocks, "sh", "serve --config "+file[1])))
+		brokers = append(brokers, startLine(t, dir, ports, lines[len(lines)-1]))
 	}
 	if got := runLine(t, dir, ports, take(t, &blocks, "sh", "baton send")); strings.TrimSpace(got) != "hello" {
 		t.Errorf("received %q", got)
@@ -90,6 +94,21 @@ func TestNetworkGuide(t *testing.T) {
 	}
 	if got := runLine(t, dir, ports, explain); !strings.Contains(got, "berlin: 0 messages of /queue/orders wait") || !strings.Contains(got, "rome: 0 messages") {
 		t.Errorf("explained:\n%s", got)
+	}
+	must(t, "kill", brokers[0].Process.Kill())
+	_ = brokers[0].Wait() // it was killed
+	static := take(t, &blocks, "yaml", "static:")
+	fileOf(t, dir, "berlin.yml", ports.Replace(strings.Replace(files[0][2], "network:\n", static, 1)))
+	startLine(t, dir, ports, lines[0])
+	runLine(t, dir, ports, "bin/baton send /queue/audit.log 'kept' --server 127.0.0.1:61613")
+	for ctx := within(t); ; time.Sleep(askEvery) {
+		got := runLine(t, dir, ports, "bin/baton network explain audit.log --data ./paris")
+		if strings.Contains(got, "paris: 1 messages of /queue/audit.log wait") {
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("what berlin is to give to paris is not there:\n%s", got)
+		}
 	}
 	for _, block := range blocks {
 		t.Errorf("this example is not followed:\n%s", block.code)
