@@ -31,6 +31,7 @@ const (
 type Server struct {
 	Addr     string
 	Failover []string // addresses in place of Addr, of brokers that take over from one another; a run goes on when they do
+	Consume  string   // address of the consumers, in place of Addr: of another broker of its network; empty: none
 	Login    string
 	Passcode string
 	Dialect  Dialect

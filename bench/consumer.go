@@ -41,9 +41,12 @@ func (r *run) newConsumer(ctx context.Context, number int) (*consumer, error) {
 func (c *consumer) connect(ctx context.Context) (err error) {
 	headers, _ := c.durable(0)
 	var to *conn
-	if c.c == nil {
+	switch {
+	case c.server.Consume != "":
+		to, err = c.server.dialTo(ctx, c.server.Consume, connectPatience, headers)
+	case c.c == nil:
 		to, err = c.server.dial(ctx, headers...)
-	} else {
+	default:
 		to, err = c.server.redial(ctx, c.c.addr, headers...)
 	}
 	if err != nil {

@@ -66,6 +66,7 @@ func presetList() (list string) {
 func (b *benchmark) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&b.address, "server", "127.0.0.1:61613", "the broker's `ADDR`; or failover:(tcp://ADDR,tcp://ADDR), then the run goes on when one takes over from another")
+	flags.StringVar(&b.server.Consume, "consume-from", "", "the consumers connect to `ADDR`, another broker of the network: what is measured is forwarding")
 	flags.StringVar(&b.server.Login, "login", "", "login `NAME`")
 	flags.StringVar(&b.server.Passcode, "passcode", "", "passcode; better in the environment as BATON_PASSCODE, where others cannot see it")
 	flags.StringVar(&b.dialect, "dialect", "baton", "what the broker is: baton, activemq or rabbitmq")
@@ -120,6 +121,9 @@ func (b *benchmark) aim() error {
 		return err
 	}
 	if _, survives := failoverURL([]string{b.address}); survives {
+		if b.server.Consume != "" {
+			return errors.New("--consume-from is for one broker to send to, and not for several")
+		}
 		b.server.Failover = u.Addresses
 		return nil
 	}

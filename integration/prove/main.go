@@ -33,9 +33,9 @@ var errFailed = errors.New("a criterion does not hold")
 
 // prove runs the proof that the first argument names, on a data directory that it removes afterwards.
 func prove(ctx context.Context, args []string, out io.Writer) error {
-	proofs := map[string]proof{"backlog": &backlog{}, "start": &startUp{}, "soak": &soak{}, "durable": &durable{}, "selective": &selective{}, "pair": &pair{}}
+	proofs := map[string]proof{"backlog": &backlog{}, "start": &startUp{}, "soak": &soak{}, "durable": &durable{}, "selective": &selective{}, "pair": &pair{}, "network": &network{}}
 	if len(args) == 0 || proofs[args[0]] == nil {
-		return errors.New("name one of the proofs: backlog, start, soak, durable, selective, pair")
+		return errors.New("name one of the proofs: backlog, start, soak, durable, selective, pair, network")
 	}
 	p := proofs[args[0]]
 	f := flag.NewFlagSet(args[0], flag.ExitOnError)

@@ -33,6 +33,7 @@ func (p *pair) flags(f *flag.FlagSet) {
 // A benched is of what baton bench --json prints what is judged here.
 type benched struct {
 	SendRate float64 `json:"send_rate"`
+	Rate     float64 `json:"rate"`
 	Receipts struct {
 		P50 float64 `json:"p50_us"`
 		P99 float64 `json:"p99_us"`
