@@ -343,10 +343,11 @@ func (m *Machine) comesReturned(o *Outgoing, before, number uint64, out *Effects
 	}
 }
 
-// AppendForward appends a message of a queue as it goes to another broker. What
-// it was to wait for is over, and stays behind.
-func AppendForward(dst []byte, m *Message) []byte {
-	own := *m
+// AppendForward appends a message of a queue as it goes to another broker, but for
+// its content, which is to follow, and whose header lines have so many octets there.
+// What it was to wait for is over, and stays behind.
+func AppendForward(dst []byte, m *Message, headerBytes int) []byte {
+	own := Message{HeaderBytes: int32(headerBytes), Form: m.Form, Persistent: m.Persistent}
 	if p := m.Props; p != nil {
 		props := *p
 		props.Deliver, props.Delay, props.Period, props.Repeat, props.Cron, props.TTL = 0, 0, 0, 0, "", 0
@@ -354,10 +355,10 @@ func AppendForward(dst []byte, m *Message) []byte {
 		own.Props = &props
 	}
 	r := record{kind: KindEnqueue, msg: &own}
-	return append(r.encode(dst), m.Content...)
+	return r.encode(dst)
 }
 
-// ReadForward reads what AppendForward appended. The message shares memory with b.
+// ReadForward reads what AppendForward appended, and the content. The message shares memory with b.
 func ReadForward(b []byte) (*Message, error) {
 	return Entry{Kind: KindEnqueue, Body: b}.Message()
 }

@@ -20,8 +20,8 @@ const (
 	flagQueue // it is for a queue of its own, not for that of the batch
 )
 
-// appendMessage appends one message of a batch, as it leaves member: its length, a
-// head and what destinations.AppendForward makes of it. queue is its own one where
+// appendMessage appends one message of a batch, as it leaves member: its length in
+// four octets, a head and what destinations.AppendForward makes of it. queue is its own one where
 // the batch is for several; empty: it is that of the batch. A message that comes
 // back to a broker where it was is no duplicate there.
 //
@@ -29,11 +29,11 @@ const (
 //
 // Who knows more of a head appends it; who does not skips it.
 func appendMessage(dst []byte, member, to, queue string, d *destinations.Delivery) []byte {
-	m := withPath(d.Message, member)
-	if m.Props != nil && m.Props.DedupID != "" && slices.Contains(pathOf(d.Message), to) {
-		props := *m.Props
+	m := d.Message
+	if m.Props != nil && m.Props.DedupID != "" && slices.Contains(pathOf(m), to) {
+		own, props := *m, *m.Props
 		props.DedupID = ""
-		m.Props = &props
+		own.Props, m = &props, &own
 	}
 	var flags uint64
 	if m.Persistent {
@@ -45,31 +45,32 @@ func appendMessage(dst []byte, member, to, queue string, d *destinations.Deliver
 	if queue != "" {
 		flags |= flagQueue
 	}
-	head := binary.AppendUvarint(nil, flags)
+	begun := len(dst)
+	dst = append(dst, 0, 0, 0, 0) // the length, when it is known
+	var room [64]byte
+	head := binary.AppendUvarint(room[:0], flags)
 	head = binary.AppendUvarint(head, uint64(d.Deliveries-1))
 	if queue != "" {
 		head = append(binary.AppendUvarint(head, uint64(len(queue))), queue...)
 	}
-	own := append(binary.AppendUvarint(nil, uint64(len(head))), head...)
-	own = destinations.AppendForward(own, m)
-	dst = binary.AppendUvarint(dst, uint64(len(own)))
-	return append(dst, own...)
+	dst = append(binary.AppendUvarint(dst, uint64(len(head))), head...)
+	dst = appendWithPath(dst, m, member)
+	binary.BigEndian.PutUint32(dst[begun:], uint32(len(dst)-begun-4))
+	return dst
 }
 
-// withPath is m with member at the end of its path.
-func withPath(m *destinations.Message, member string) *destinations.Message {
-	head, rest := m.Content[:m.HeaderBytes], m.Content[m.HeaderBytes:]
-	content := make([]byte, 0, len(m.Content)+len(pathHeader)+len(member)+1)
-	at := pathLine(head)
-	if at < 0 {
-		content = append(append(append(append(content, head...), pathHeader...), member...), '\n')
-	} else {
-		end := at + bytes.IndexByte(head[at:], '\n')
-		content = append(append(append(append(content, head[:end]...), ','), member...), head[end:]...)
+// appendWithPath appends m with member at the end of its path. It copies the content
+// once: here is most of what forwarding costs.
+func appendWithPath(dst []byte, m *destinations.Message, member string) []byte {
+	head := m.Content[:m.HeaderBytes]
+	at, before, after := len(head), pathHeader, "\n"
+	if line := pathLine(head); line >= 0 {
+		at, before, after = line+bytes.IndexByte(head[line:], '\n'), ",", ""
 	}
-	own := destinations.Message{HeaderBytes: int32(len(content)), Form: m.Form, Persistent: m.Persistent, Props: m.Props}
-	own.Content = append(content, rest...)
-	return &own
+	dst = destinations.AppendForward(dst, m, len(head)+len(before)+len(member)+len(after))
+	dst = append(dst, head[:at]...)
+	dst = append(append(append(dst, before...), member...), after...)
+	return append(dst, m.Content[at:]...)
 }
 
 // pathLine is where the path is in the header lines; -1: there is none.
@@ -109,15 +110,17 @@ func cutPart(b []byte) (part, rest []byte, err error) {
 }
 
 // readBatch reads the messages of a batch for d; the zero value: for several queues.
-// They share memory with b.
-func readBatch(d destinations.Destination, b []byte) ([]destinations.Outgoing, error) {
-	var all []destinations.Outgoing
+// They share memory with b. There are as many as messages, or else it only takes
+// longer.
+func readBatch(d destinations.Destination, messages int, b []byte) ([]destinations.Outgoing, error) {
+	all := make([]destinations.Outgoing, 0, messages)
 	for len(b) > 0 {
-		own, rest, err := cutPart(b)
-		if err != nil {
-			return nil, err
+		if len(b) < 4 || int64(binary.BigEndian.Uint32(b)) > int64(len(b)-4) {
+			return nil, errBatch
 		}
-		b = rest
+		end := 4 + int(binary.BigEndian.Uint32(b))
+		own := b[4:end]
+		b = b[end:]
 		o, err := readMessage(d, own)
 		if err != nil {
 			return nil, fmt.Errorf("message %d of the batch: %w", len(all), err)

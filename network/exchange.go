@@ -83,6 +83,7 @@ type exchange struct {
 	parts      map[string]*assembly // of what is on its way here
 	hello      time.Time            // when the last was said
 	told       time.Time            // when demand was
+	spare      [][]byte             // buffers of batches that have left
 	filled     []*link              // those with something that may be offered
 	resting    []*link              // those that wait for their rest to end
 	full       bool                 // somebody wants all of it

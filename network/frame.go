@@ -33,6 +33,7 @@ type frame struct {
 	Queue       string    `json:"q,omitempty"`
 	Topic       string    `json:"b,omitempty"` // of a publish
 	Messages    int       `json:"n,omitempty"`
+	Head        int       `json:"h,omitempty"` // of a hold: octets of the header lines of its note
 	Persistent  bool      `json:"d,omitempty"` // some of the batch is
 	Part        int       `json:"p,omitempty"` // of a hold, from 0
 	Parts       int       `json:"o,omitempty"`
@@ -43,8 +44,12 @@ type frame struct {
 	Done        bool      `json:"z,omitempty"`
 	Demand      []demand  `json:"e,omitempty"`
 
-	body []byte // of a hold: that part of the batch; of a publish: all of it
+	body   []byte // of a hold: that part of the note with the batch; of a publish: all of it
+	buffer []byte // with room for the head, and then the body; nil: the body is elsewhere
 }
+
+// frameRoom is what a head usually takes less than.
+const frameRoom = 512
 
 // A demand is what the consumers of one broker want of one queue; of a topic, only
 // whether there are some.
@@ -58,11 +63,18 @@ type demand struct {
 	Selectors []string `json:"s,omitempty"` // nil: everything
 }
 
-// encode is the length of the head, the head as JSON, and the body.
+// encode is the length of the head, the head as JSON, and the body: in its buffer,
+// where it has one.
 func (f *frame) encode() []byte {
 	head, err := json.Marshal(f)
 	if err != nil {
 		panic("BUG: a frame cannot be written: " + err.Error())
+	}
+	if start := frameRoom - 4 - len(head); start >= 0 && f.buffer != nil {
+		b := f.buffer[start:]
+		binary.BigEndian.PutUint32(b, uint32(len(head)))
+		copy(b[4:], head)
+		return b
 	}
 	b := make([]byte, 0, 4+len(head)+len(f.body))
 	b = binary.BigEndian.AppendUint32(b, uint32(len(head)))

@@ -220,6 +220,7 @@ func (n *Node) act(out *actions) error {
 		*out = actions{}
 		for _, f := range frames {
 			n.say(&f)
+			n.exchange.left(&f.frame)
 		}
 		if len(commands) == 0 {
 			continue

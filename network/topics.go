@@ -189,7 +189,7 @@ func (x *exchange) publish() {
 
 // shows gives the subscribers here what was published at a peer.
 func (x *exchange) shows(f *frame) {
-	sends, err := readBatch(destinations.Topic(f.Topic), f.body)
+	sends, err := readBatch(destinations.Topic(f.Topic), min(f.Messages, batchMessages), f.body)
 	if err != nil {
 		return
 	}

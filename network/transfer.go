@@ -2,6 +2,7 @@ package network
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,6 +56,38 @@ type assembly struct {
 	heard time.Time
 }
 
+// What a message and the note take more in a frame than their contents, roughly.
+const (
+	messageOverhead = 128
+	noteOverhead    = 256
+)
+
+// maxSpare bounds the buffers that are kept for further batches, each of partBytes at
+// most.
+const maxSpare = 8
+
+// buffer is one of at least so many octets, of a batch that has left or new.
+func (x *exchange) buffer(octets int) []byte {
+	for i, b := range x.spare {
+		if cap(b) >= octets {
+			x.spare = slices.Delete(x.spare, i, i+1)
+			return b
+		}
+	}
+	return make([]byte, octets)
+}
+
+// left takes back the buffer of a frame that has been written.
+func (x *exchange) left(f *frame) {
+	if f.buffer == nil || cap(f.buffer) > 2*partBytes {
+		return
+	}
+	if len(x.spare) == maxSpare {
+		x.spare = slices.Delete(x.spare, 0, 1)
+	}
+	x.spare = append(x.spare, f.buffer)
+}
+
 func (x *exchange) offerBatch(l *link, all []destinations.Delivery) {
 	x.serial++
 	t := &transfer{
@@ -64,10 +97,15 @@ func (x *exchange) offerBatch(l *link, all []destinations.Delivery) {
 	x.sent[t.name] = t
 	l.peer.transfers++
 	l.out += len(all)
-	var batch []byte
 	f := frame{Kind: frameHold, Transfer: t.name, Queue: l.batchName(), Messages: len(all)}
+	octets := 0
 	for i := range all {
-		batch = appendMessage(batch, x.Member, t.peer, l.queueOf(&all[i]), &all[i])
+		octets += len(all[i].Message.Content) + messageOverhead
+	}
+	buffer := x.buffer(frameRoom + octets + noteOverhead + len(f.Queue))
+	buffer, f.Head = appendNoteHead(buffer[:frameRoom], t.name, x.Member, f.Queue)
+	for i := range all {
+		buffer = appendMessage(buffer, x.Member, t.peer, l.queueOf(&all[i]), &all[i])
 		f.Persistent = f.Persistent || all[i].Message.Persistent
 	}
 	t.stored = f.Persistent
@@ -75,9 +113,12 @@ func (x *exchange) offerBatch(l *link, all []destinations.Delivery) {
 	x.do(destinations.Command{
 		Op: destinations.Ack, Delivery: destinations.DeliveryID{Sub: last.Sub, Tag: last.Tag}, More: &destinations.More{Tx: t.name},
 	})
-	f.Parts = max(1, (len(batch)+partBytes-1)/partBytes)
+	whole := buffer[frameRoom:]
+	if f.Parts = max(1, (len(whole)+partBytes-1)/partBytes); f.Parts == 1 {
+		f.buffer = buffer
+	}
 	for f.Part = range f.Parts {
-		f.body = batch[f.Part*partBytes : min((f.Part+1)*partBytes, len(batch))]
+		f.body = whole[f.Part*partBytes : min((f.Part+1)*partBytes, len(whole))]
 		x.say(t.peer, f)
 	}
 }
@@ -115,23 +156,30 @@ func (x *exchange) decide(t *transfer) {
 	x.do(destinations.Command{
 		Op: destinations.Commit, WantReceipt: true, Receipt: tagDecide + t.name,
 		More: &destinations.More{Tx: t.name, Sends: []destinations.Outgoing{{
-			Destination: destinations.Queue(sentQueue), Message: note(t.name, t.peer, "", nil, t.stored),
+			Destination: destinations.Queue(sentQueue), Message: note(t.name, t.peer, t.stored),
 		}}},
 	})
 }
 
 // note is a message of one of the broker's own queues.
-func note(transfer, peer, queue string, body []byte, persistent bool) *destinations.Message {
-	head := "transfer:" + transfer + "\npeer:" + peer + "\n"
-	if queue != "" {
-		head += "queue:" + queue + "\n"
-	}
-	content := make([]byte, 0, len(head)+1+len(body))
-	content = append(append(append(content, head...), '\n'), body...)
-	return &destinations.Message{Content: content, HeaderBytes: int32(len(head)), Persistent: persistent}
+func note(transfer, peer string, persistent bool) *destinations.Message {
+	content, head := appendNoteHead(nil, transfer, peer, "")
+	return &destinations.Message{Content: content, HeaderBytes: int32(head), Persistent: persistent}
 }
 
-// readNote reads what note wrote.
+// appendNoteHead appends a note as far as its body, and says how many octets its
+// header lines have.
+func appendNoteHead(dst []byte, transfer, peer, queue string) (note []byte, head int) {
+	begun := len(dst)
+	dst = append(append(append(dst, "transfer:"...), transfer...), "\npeer:"...)
+	dst = append(append(dst, peer...), '\n')
+	if queue != "" {
+		dst = append(append(append(dst, "queue:"...), queue...), '\n')
+	}
+	return append(dst, '\n'), len(dst) - begun
+}
+
+// readNote reads what note and appendNoteHead wrote.
 func readNote(m *destinations.Message) (transfer, peer, queue string, body []byte) {
 	for line := range strings.Lines(string(m.Content[:m.HeaderBytes])) {
 		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
@@ -208,21 +256,40 @@ func (x *exchange) assemble(f *frame) {
 		delete(x.parts, f.Transfer)
 		return
 	}
-	a.batch = append(a.batch, f.body...)
+	if a.Parts == 1 {
+		a.batch = f.body
+	} else {
+		a.batch = append(a.batch, f.body...)
+	}
 	a.next++
 	a.heard = x.now
 	if a.next < a.Parts {
 		return
 	}
 	delete(x.parts, f.Transfer)
-	if _, err := readBatch(batchFor(a.Queue), a.batch); err != nil {
+	m, err := a.note()
+	if err != nil {
 		x.say(f.From, frame{Kind: frameRefused, Transfer: f.Transfer, Reason: err.Error()})
 		return
 	}
 	x.do(destinations.Command{
 		Op: destinations.Send, WantReceipt: true, Receipt: tagHold + f.Transfer + " " + f.From,
-		Destination: destinations.Queue(heldQueue), Message: note(f.Transfer, f.From, a.Queue, a.batch, a.Persistent),
+		Destination: destinations.Queue(heldQueue), Message: m,
 	})
+}
+
+// note is what is to be held, as the sender wrote it, if it can be read.
+func (a *assembly) note() (*destinations.Message, error) {
+	if a.Head <= 0 || a.Head >= len(a.batch) {
+		return nil, errBatch
+	}
+	m := &destinations.Message{Content: a.batch, HeaderBytes: int32(a.Head), Persistent: a.Persistent}
+	transfer, peer, queue, batch := readNote(m)
+	if transfer != a.Transfer || peer != a.From || queue != a.Queue {
+		return nil, fmt.Errorf("what is to be held is of transfer %q of %q, and not %q of %q", transfer, peer, a.Transfer, a.From)
+	}
+	_, err := readBatch(batchFor(queue), min(a.Messages, batchMessages), batch)
+	return m, err
 }
 
 func (x *exchange) isHeld(f *frame) {
@@ -247,7 +314,7 @@ func (x *exchange) takeOver(f *frame) {
 	case h == nil, h.releasing:
 		return
 	}
-	sends, err := readBatch(batchFor(h.queue), h.batch)
+	sends, err := readBatch(batchFor(h.queue), batchMessages, h.batch)
 	if err != nil {
 		return // BUG: it was read before it was held
 	}
