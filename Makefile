@@ -31,7 +31,7 @@ CHECKERS = spin gcc libc6-dev
 EXPLORATIONS = ^Test(Model|Mutants|Liveness|Leases|PackedWorlds|Relax)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo demo-network test lint fuzz programs peers torture failovers switchovers powerloss partitions networks backlog start soak durable selective pair bench bench-peers clients brokers checkers model simulate simulate-network
+.PHONY: help build run demo demo-network test lint fuzz programs peers torture failovers switchovers powerloss partitions networks backlog start soak durable selective pair forwarding bench bench-peers clients brokers checkers model simulate simulate-network
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -134,6 +134,9 @@ selective: ## a selector that wants 1 in 10,000 of a million messages on disk: t
 
 pair: ## what a hot standby costs, beside a broker alone; and a standby that lacks 1 GiB coming back; data in DIR
 	$(GO) run ./integration/prove pair -dir "$(DIR)"
+
+forwarding: ## what it costs that a message is forwarded: throughput beside a broker alone, latency, what demand costs at rest; data in DIR
+	$(GO) run ./integration/prove network -dir "$(DIR)"
 
 bench: ## throughput and latency of Baton beside the limits of this machine, then the Go benchmarks: ten minutes or so
 	$(GO) run ./bench/peers -against baton,relay -growth "" -rounds 1 -duration 3s -dir "$(DIR)"
