@@ -18,7 +18,7 @@ func (m *Machine) watch(s *subscription, patterns []Pattern, out *Effects) {
 			}
 			m.watchFor(s, p)
 		case p.Wild():
-			if p.named.virtual() {
+			if p.named.virtual() && !s.consumer.Network { // that one is wanted by its name
 				m.consumeNamed(s, p.named.Name, out)
 			}
 			m.watchFor(s, p)

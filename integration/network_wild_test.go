@@ -18,6 +18,7 @@ func TestNetworkWildcards(t *testing.T) {
 			"ComeFromQueuesElsewhere": wildcardsReachElsewhere,
 			"Selectors":               wildcardsSelect,
 			"BesideAName":             wildcardsBesideAName,
+			"VirtualTopics":           wildcardsOfVirtualTopics,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -104,4 +105,18 @@ func wildcardsBesideAName(t *testing.T, f *fleet) {
 	if s, err := f.members[0].status(); err != nil || s.link("b", "beside.name") != 1 || s.link("b", "beside.>") != 1 {
 		t.Errorf("A knows of B: %+v, %v", s, err)
 	}
+}
+
+// A consumer of the queue of many virtual topics, at B, gets what is published at A, once.
+func wildcardsOfVirtualTopics(t *testing.T, f *fleet) {
+	const queue = "/queue/Consumer.W.VirtualTopic.wild.>"
+	c := f.consumer(t, 1, queue)
+	f.await(0, "told of the consumer at B", func(s memberStatus) bool { return s.link("b", strings.TrimPrefix(queue, "/queue/")) > 0 })
+	f.await(2, "told of the consumer at B", func(s memberStatus) bool { return s.link("b", strings.TrimPrefix(queue, "/queue/")) > 0 })
+	a, b, d := numbered("a", 0, 50), numbered("b", 0, 50), numbered("c", 0, 50)
+	for i, all := range [][]string{a, b, d} {
+		send(t, f.connect(t, i), fmt.Sprint("/topic/VirtualTopic.wild.", i), all, "persistent", "true")
+	}
+	once(t, bodies(takeAll(t, c, 150)), slices.Concat(a, b, d))
+	f.awaitRest(t, queue, nil, nil, nil)
 }
