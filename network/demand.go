@@ -146,7 +146,7 @@ func (x *exchange) compare(p *peer, version uint64) {
 func (x *exchange) learn(p *peer, f *frame) {
 	switch {
 	case f.Full:
-		p.known = true
+		p.setKnown(true, x.now)
 		p.stale = map[string]bool{}
 		for queue := range p.demands {
 			p.stale[demand{Queue: queue}.key()] = true
@@ -155,7 +155,7 @@ func (x *exchange) learn(p *peer, f *frame) {
 			p.stale[demand{Topic: topic}.key()] = true
 		}
 	case !p.known || f.Version != p.version+1:
-		p.known = false
+		p.setKnown(false, x.now)
 		x.compare(p, f.Version)
 		return
 	}
@@ -169,6 +169,12 @@ func (x *exchange) learn(p *peer, f *frame) {
 			x.learnOne(p, demandOf(key))
 		}
 		p.stale = nil
+	}
+}
+
+func (p *peer) setKnown(known bool, now time.Time) {
+	if p.known != known {
+		p.known, p.learned = known, now
 	}
 }
 

@@ -69,6 +69,7 @@ type exchange struct {
 	mode    Mode
 
 	peers      map[string]*peer
+	records    map[string]*record   // by member
 	topics     map[string]bool      // that consumers here listen to, as the peers know it; false: not any more, and they do not know
 	relays     map[string]*relay    // of topics that peers listen to, by pattern
 	relayed    map[uint32]uint64    // newest delivery of each subscription that has left
@@ -106,11 +107,13 @@ type peer struct {
 	publish     *frame                          // that has not left; nil: none
 	waiting     []*link                         // that have something to offer, when one of these ends
 	stale       map[string]bool
+	record      *record
+	learned     time.Time // when known became what it is
 }
 
 func newExchange(s Settings) *exchange {
 	return &exchange{
-		Settings: s, mode: Running, peers: map[string]*peer{}, topics: map[string]bool{}, relays: map[string]*relay{}, relayed: map[uint32]uint64{}, local: map[string]*want{}, fresh: map[string]bool{}, freshTopic: map[string]bool{},
+		Settings: s, mode: Running, peers: map[string]*peer{}, records: map[string]*record{}, topics: map[string]bool{}, relays: map[string]*relay{}, relayed: map[uint32]uint64{}, local: map[string]*want{}, fresh: map[string]bool{}, freshTopic: map[string]bool{},
 		links: map[string]*link{}, bySub: map[uint32]string{}, sent: map[string]*transfer{}, held: map[string]*holding{}, parts: map[string]*assembly{},
 	}
 }
@@ -164,7 +167,7 @@ func (x *exchange) tick(now time.Time, out *actions) {
 	}
 	for _, p := range x.sortedPeers() {
 		if now.Sub(p.heard) >= x.Silence {
-			x.lose(p)
+			x.lose(p, "nothing was heard of it for "+x.Silence.String())
 		}
 	}
 	for _, name := range sortedKeys(x.sent) {
@@ -176,12 +179,14 @@ func (x *exchange) tick(now time.Time, out *actions) {
 		case offered:
 			x.takeBack(t, "it was not held in time")
 		case decided:
+			x.recordOf(t.peer).counts.Resent++
 			x.release(t)
 		}
 	}
 	for _, name := range sortedKeys(x.held) {
 		if h := x.held[name]; !h.releasing && !now.Before(h.due) {
 			h.due = now.Add(2 * x.Retry)
+			x.recordOf(h.from).counts.Resent++
 			x.say(h.from, frame{Kind: frameAsk, Transfer: name})
 		}
 	}
@@ -234,6 +239,7 @@ func (x *exchange) confirmed(receipt string) {
 	if name, ok := strings.CutPrefix(receipt, tagGive); ok {
 		if h := x.held[name]; h != nil {
 			delete(x.held, name)
+			x.noteReceived(h)
 			f := frame{Kind: frameReleased, Transfer: name, Version: x.version}
 			if w := x.local[h.queue]; w != nil {
 				f.Demand = []demand{x.demandFor(w)}
@@ -256,7 +262,7 @@ func (x *exchange) hears(now time.Time, f *frame, out *actions) {
 	}
 	switch f.Kind {
 	case frameBye:
-		x.lose(p)
+		x.lose(p, "it has left")
 	case frameHello:
 		x.compare(p, f.Version)
 		if declines := f.Mode != Running; declines != p.declines {
@@ -274,6 +280,7 @@ func (x *exchange) hears(now time.Time, f *frame, out *actions) {
 		x.isHeld(f)
 	case frameRefused:
 		if t := x.sent[f.Transfer]; t != nil && t.state == offered {
+			p.record.counts.Refused++
 			x.takeBack(t, f.Reason)
 		}
 	case frameRelease:
@@ -296,12 +303,13 @@ func (x *exchange) peer(f *frame) *peer {
 		return nil // of a process that has ended
 	}
 	if p != nil && p.incarnation != f.Incarnation {
-		x.lose(p)
+		x.lose(p, "it began anew")
 		p = nil
 	}
 	if p == nil {
 		p = &peer{member: f.From, incarnation: f.Incarnation, demands: map[string]*link{}, wild: map[string]*link{}, topics: map[string]destinations.Pattern{}}
 		x.peers[f.From] = p
+		x.noteHeard(p)
 		x.sayHello()
 		x.open(p)
 	}
@@ -310,8 +318,9 @@ func (x *exchange) peer(f *frame) *peer {
 }
 
 // lose forgets a peer: its links end, and what is not decided is taken back.
-func (x *exchange) lose(p *peer) {
+func (x *exchange) lose(p *peer, why string) {
 	delete(x.peers, p.member)
+	x.noteLost(p, why)
 	for _, l := range p.links() {
 		x.endLink(l)
 	}

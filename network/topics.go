@@ -164,6 +164,7 @@ func (x *exchange) relayTo(p *peer, topic string, d *destinations.Delivery) {
 		x.publishing = append(x.publishing, p)
 	}
 	p.publish.Messages++
+	p.record.counts.Published++
 	p.publish.body = appendMessage(p.publish.body, x.Member, p.member, "", d)
 }
 
@@ -193,5 +194,6 @@ func (x *exchange) shows(f *frame) {
 	if err != nil {
 		return
 	}
+	x.recordOf(f.From).counts.Shown += int64(len(sends))
 	x.do(destinations.Command{Op: destinations.Commit, More: &destinations.More{Sends: sends}})
 }

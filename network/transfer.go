@@ -15,7 +15,9 @@ type transfer struct {
 	peer     string
 	link     *link // nil: of an earlier process
 	messages int
-	stored   bool // some of them are persistent
+	octets   int
+	since    time.Time // it was offered, or found
+	stored   bool      // some of them are persistent
 	state    transferState
 	due      time.Time
 	sub      uint32 // the delivery of the decision
@@ -36,6 +38,8 @@ type holding struct {
 	sub               uint32
 	tag               uint64
 	batch             []byte
+	messages          int       // known when it is released
+	since             time.Time // it is kept
 	releasing         bool
 	due               time.Time
 }
@@ -88,21 +92,24 @@ func (x *exchange) left(f *frame) {
 	x.spare = append(x.spare, f.buffer)
 }
 
+func octetsOf(all []destinations.Delivery) (octets int) {
+	for i := range all {
+		octets += len(all[i].Message.Content)
+	}
+	return octets
+}
+
 func (x *exchange) offerBatch(l *link, all []destinations.Delivery) {
 	x.serial++
 	t := &transfer{
 		name: fmt.Sprintf("%s.%d", x.Incarnation, x.serial), peer: l.peer.member, link: l,
-		messages: len(all), due: x.now.Add(x.Timeout),
+		messages: len(all), due: x.now.Add(x.Timeout), since: x.now, octets: octetsOf(all),
 	}
 	x.sent[t.name] = t
 	l.peer.transfers++
 	l.out += len(all)
 	f := frame{Kind: frameHold, Transfer: t.name, Queue: l.batchName(), Messages: len(all)}
-	octets := 0
-	for i := range all {
-		octets += len(all[i].Message.Content) + messageOverhead
-	}
-	buffer := x.buffer(frameRoom + octets + noteOverhead + len(f.Queue))
+	buffer := x.buffer(frameRoom + t.octets + len(all)*messageOverhead + noteOverhead + len(f.Queue))
 	buffer, f.Head = appendNoteHead(buffer[:frameRoom], t.name, x.Member, f.Queue)
 	for i := range all {
 		buffer = appendMessage(buffer, x.Member, t.peer, l.queueOf(&all[i]), &all[i])
@@ -127,6 +134,7 @@ func (x *exchange) offerBatch(l *link, all []destinations.Delivery) {
 // queue, and so is whatever else the link had.
 func (x *exchange) takeBack(t *transfer, why string) {
 	x.forget(t)
+	x.recordOf(t.peer).counts.TakenBack++
 	x.do(destinations.Command{Op: destinations.Abort, More: &destinations.More{Tx: t.name}})
 	x.say(t.peer, frame{Kind: frameDrop, Transfer: t.name, Reason: why})
 	l := t.link
@@ -200,8 +208,12 @@ func (x *exchange) decidedBefore(d *destinations.Delivery) {
 	name, peer, _, _ := readNote(d.Message)
 	t := x.sent[name]
 	if t == nil {
-		t = &transfer{name: name, peer: peer}
+		t = &transfer{name: name, peer: peer, since: x.now}
+		x.recordOf(peer)
 		x.sent[name] = t
+	}
+	if t.state != decided {
+		x.noteForwarded(t)
 	}
 	t.state, t.sub, t.tag = decided, d.Sub, d.Tag
 	x.release(t)
@@ -216,8 +228,9 @@ func (x *exchange) release(t *transfer) {
 func (x *exchange) keeps(d *destinations.Delivery) {
 	name, from, queue, batch := readNote(d.Message)
 	x.held[name] = &holding{
-		name: name, from: from, queue: queue, sub: d.Sub, tag: d.Tag, batch: batch, due: x.now.Add(2 * x.Retry),
+		name: name, from: from, queue: queue, sub: d.Sub, tag: d.Tag, batch: batch, since: x.now, due: x.now.Add(2 * x.Retry),
 	}
+	x.recordOf(from)
 	x.say(from, frame{Kind: frameHeld, Transfer: name})
 }
 
@@ -318,7 +331,7 @@ func (x *exchange) takeOver(f *frame) {
 	if err != nil {
 		return // BUG: it was read before it was held
 	}
-	h.releasing = true
+	h.releasing, h.messages = true, len(sends)
 	tx := tagGive + h.name
 	x.do(destinations.Command{
 		Op: destinations.Ack, Delivery: destinations.DeliveryID{Sub: h.sub, Tag: h.tag}, More: &destinations.More{Tx: tx},

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"baton/config"
 	"baton/network"
@@ -94,29 +95,64 @@ func printJSON(w io.Writer, v any) error {
 func printNetwork(w io.Writer, s network.Status) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "member\t%s (%s)\n", s.Member, s.Mode)
+	if !s.Ready {
+		fmt.Fprintf(t, "\tstill reads what was under way before its start\n")
+	}
 	fmt.Fprintf(t, "under way\t%d batches from here, %d kept here until their sender decides\n", s.Sent, s.Held)
 	if len(s.Peers) == 0 {
 		fmt.Fprintf(t, "peers\tnone is heard of\n")
 	}
-	for _, p := range s.Peers {
-		fmt.Fprintf(t, "peer\t%s, heard %s ago, %d batches under way to it\n", p.Member, p.Heard, p.Transfers)
-		for _, l := range p.Links {
-			what := "everything"
-			if len(l.Selectors) > 0 {
-				what = strings.Join(l.Selectors, "; ")
-			}
-			if l.Static {
-				fmt.Fprintf(t, "  is given\t/queue/%s: room for %d, %d under way, by network.static", l.Queue, l.Room, l.UnderWay)
-			} else {
-				fmt.Fprintf(t, "  wants\t/queue/%s: %d consumers, room for %d, %d under way, of %s", l.Queue, l.Consumers, l.Room, l.UnderWay, what)
-			}
-			if l.Failed > 0 {
-				fmt.Fprintf(t, "; %d transfers failed, the last for: %s", l.Failed, l.Why)
-			}
-			fmt.Fprintln(t)
+	for i := range s.Peers {
+		p := &s.Peers[i]
+		known := "demand known"
+		if !p.Known {
+			known = "demand not known"
+		}
+		fmt.Fprintf(t, "peer\t%s, there since %s, heard %s ago, %s since %s\n", p.Member, clock(p.Since), p.Heard, known, clock(p.Learned))
+		printTraffic(t, &p.Counts, &p.Batches)
+		for j := range p.Links {
+			printLink(t, &p.Links[j])
 		}
 	}
+	for i := range s.Lost {
+		p := &s.Lost[i]
+		fmt.Fprintf(t, "lost\t%s, since %s: %s\n", p.Member, clock(p.Since), p.Why)
+		printTraffic(t, &p.Counts, &p.Batches)
+	}
 	return t.Flush()
+}
+
+func clock(at time.Time) string { return at.Local().Format("2006-01-02 15:04:05") }
+
+// printTraffic prints what has passed between this broker and another one, and what is on its way.
+func printTraffic(w io.Writer, c *network.Counts, b *network.Batches) {
+	fmt.Fprintf(w, "  queues\t%d messages (%d octets) forwarded, %d (%d) received\n", c.Forwarded, c.ForwardedOctets, c.Received, c.ReceivedOctets)
+	fmt.Fprintf(w, "  topics\t%d messages left, %d came\n", c.Published, c.Shown)
+	fmt.Fprintf(w, "  batches\t%d taken back, %d of them refused, %d questions said again\n", c.TakenBack, c.Refused, c.Resent)
+	if b.Oldest != "" {
+		fmt.Fprintf(w, "  under way\t%d offered, %d being decided, %d decided, %d kept here for it; the oldest for %s\n",
+			b.Offered, b.Deciding, b.Decided, b.Held, b.Oldest)
+	}
+}
+
+func printLink(w io.Writer, l *network.LinkStatus) {
+	what := "everything"
+	if len(l.Selectors) > 0 {
+		what = strings.Join(l.Selectors, "; ")
+	}
+	if l.Static {
+		fmt.Fprintf(w, "  is given\t/queue/%s (%s): room for %d, %d granted, %d under way, by network.static", l.Queue, l.State, l.Room, l.Granted, l.UnderWay)
+	} else {
+		fmt.Fprintf(w, "  wants\t/queue/%s (%s): %d consumers, room for %d, %d granted, %d under way, of %s",
+			l.Queue, l.State, l.Consumers, l.Room, l.Granted, l.UnderWay, what)
+	}
+	if l.Failed > 0 {
+		fmt.Fprintf(w, "; %d transfers failed, the last for: %s", l.Failed, l.Why)
+	}
+	if l.Rests != "" {
+		fmt.Fprintf(w, "; tried again in %s", l.Rests)
+	}
+	fmt.Fprintln(w)
 }
 
 func printExplanations(w io.Writer, all []network.Explanation) error {
