@@ -111,6 +111,15 @@ func TestNetworkGuide(t *testing.T) {
 		}
 	}
 	for _, block := range blocks {
+		if block.language == "yaml" { // that berlin could have too
+			file := fileOf(t, dir, "more.yml", block.code)
+			check := exec.CommandContext(within(t), binary, "config", "check", file)
+			check.Env = append(os.Environ(), "BATON_NETWORK_NAME=berlin")
+			if out, err := check.CombinedOutput(); err != nil {
+				t.Errorf("%v: %s\n%s", err, out, block.code)
+			}
+			continue
+		}
 		t.Errorf("this example is not followed:\n%s", block.code)
 	}
 }
