@@ -13,6 +13,7 @@ import (
 const (
 	heldQueue = destinations.NetworkPrefix + "held"
 	sentQueue = destinations.NetworkPrefix + "sent"
+	lifeQueue = destinations.NetworkPrefix + "life" // who this is, for as long as it has its data
 )
 
 // Bounds of one batch and of the transfers to one peer.
@@ -64,6 +65,7 @@ type exchange struct {
 	out     *actions
 	serial  uint64 // of transfers and subscriptions
 	version uint64 // of what was told of demand
+	life    string // the Incarnation that first had the data of this broker; empty: not known yet
 	ready   bool   // what was held and decided before the start is known
 	closing bool
 	mode    Mode
@@ -122,6 +124,7 @@ func newExchange(s Settings) *exchange {
 const (
 	subHeld   = "held"
 	subSent   = "sent"
+	subLife   = "life"
 	tagReady  = "ready"
 	tagHold   = "hold "
 	tagDecide = "decide "
@@ -131,7 +134,7 @@ const (
 // begin takes up what an earlier process has left.
 func (x *exchange) begin(now time.Time, out *actions) {
 	x.now, x.out = now, out
-	for _, sub := range []struct{ id, queue string }{{subHeld, heldQueue}, {subSent, sentQueue}} {
+	for _, sub := range []struct{ id, queue string }{{subHeld, heldQueue}, {subSent, sentQueue}, {subLife, lifeQueue}} {
 		x.do(destinations.Command{
 			Op: destinations.Subscribe, Subscription: sub.id, Destination: destinations.Queue(sub.queue),
 			Consumer: &destinations.Consumer{Ack: destinations.AckIndividual, Prefetch: 1 << 20, PrefetchBytes: 1 << 40},
@@ -233,7 +236,12 @@ func (x *exchange) flush(now time.Time, out *actions) {
 
 func (x *exchange) confirmed(receipt string) {
 	if receipt == tagReady {
-		x.ready = true
+		if x.ready = x.life != ""; !x.ready {
+			x.do(destinations.Command{
+				Op: destinations.Send, Destination: destinations.Queue(lifeQueue),
+				Message: note(noteHead{peer: x.Member, life: x.Incarnation}, true),
+			})
+		}
 		return
 	}
 	if name, ok := strings.CutPrefix(receipt, tagGive); ok {
@@ -276,10 +284,10 @@ func (x *exchange) hears(now time.Time, f *frame, out *actions) {
 		x.tell()
 	case frameHold:
 		x.assemble(f)
-	case frameHeld:
-		x.isHeld(f)
+	case frameHeld, frameAsk:
+		x.answer(f)
 	case frameRefused:
-		if t := x.sent[f.Transfer]; t != nil && t.state == offered {
+		if t := x.sent[f.Transfer]; t != nil && t.state == offered && t.peer == f.From {
 			p.record.counts.Refused++
 			x.takeBack(t, f.Reason)
 		}
@@ -289,8 +297,6 @@ func (x *exchange) hears(now time.Time, f *frame, out *actions) {
 		x.settled(p, f)
 	case frameDrop:
 		x.dropped(f)
-	case frameAsk:
-		x.answer(f)
 	case framePublish:
 		x.shows(f)
 	}

@@ -37,3 +37,39 @@ func TestRoomThatComesBackIsTold(t *testing.T) {
 		t.Errorf("of the room is told %+v", told)
 	}
 }
+
+// A peer that has lost its data knows of no decision. What it had offered is not
+// dropped then, for it may have decided, and nobody else has it; and it is said that
+// somebody may have had it.
+func TestBatchOfALostLifeIsGiven(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_800_000_000, 0)
+	for _, test := range []struct {
+		life  string // of who says that there was no decision
+		given bool
+	}{{"1", false}, {"2", true}} {
+		x := newExchange(Settings{Member: "b", Incarnation: "1"}.WithDefaults())
+		own := noteHead{transfer: "t", peer: "a", queue: "q", life: "1"}
+		content, head := own.append(nil)
+		m := &destinations.Message{Content: []byte("\nbody"), HeaderBytes: 0}
+		content = appendMessage(content, "a", "b", "", &destinations.Delivery{Message: m, Deliveries: 1})
+		held := destinations.Output{Kind: destinations.Deliver, Delivery: destinations.Delivery{
+			Label: &destinations.Label{Subscription: subHeld, Sub: 7}, Tag: 1, Message: &destinations.Message{Content: content, HeaderBytes: int32(head)},
+		}}
+		var out actions
+		x.takes(now, &held, &out)
+		out = actions{}
+		x.hears(now, &frame{Kind: frameDrop, From: "c", Incarnation: "1", Transfer: "t", Life: "2"}, &out)
+		if len(out.commands) > 0 || len(x.held) != 1 {
+			t.Fatalf("what is held of a is settled by c: %+v", out.commands)
+		}
+		x.hears(now, &frame{Kind: frameDrop, From: "a", Incarnation: "9", Transfer: "t", Life: test.life}, &out)
+		var sends []destinations.Outgoing
+		for _, c := range out.commands {
+			sends = append(sends, c.Outgoing()...)
+		}
+		if given := len(sends) == 1 && sends[0].Returned && sends[0].Destination == destinations.Queue("q"); given != test.given {
+			t.Errorf("when a peer of life %s says that there was no decision of life 1, these are given: %+v", test.life, sends)
+		}
+	}
+}

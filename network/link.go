@@ -160,6 +160,10 @@ func (x *exchange) delivered(d *destinations.Delivery) {
 	case subHeld:
 		x.keeps(d)
 		return
+	case subLife:
+		h, _ := readNote(d.Message)
+		x.life, x.ready = h.life, x.ready || x.life == "" && h.life == x.Incarnation
+		return
 	case subSent:
 		x.decidedBefore(d)
 		return

@@ -21,6 +21,7 @@ type stage struct {
 func newStage(t *testing.T) *stage {
 	s := &stage{t: t, now: time.Unix(1_800_000_000, 0), x: newExchange(Settings{Member: "a", Incarnation: "1"}.WithDefaults())}
 	s.x.begin(s.now, &s.out)
+	s.x.life = "0"
 	s.receipt(tagReady)
 	return s
 }
@@ -68,7 +69,7 @@ func (s *stage) offers(messages int) string {
 // decides has the decision of a transfer be durable.
 func (s *stage) decides(name string) {
 	s.x.takes(s.now, &destinations.Output{Kind: destinations.Deliver, Delivery: destinations.Delivery{
-		Label: &destinations.Label{Subscription: subSent, Sub: 8}, Tag: 1, Message: note(name, "b", true),
+		Label: &destinations.Label{Subscription: subSent, Sub: 8}, Tag: 1, Message: note(noteHead{transfer: name, peer: "b"}, true),
 	}}, &s.out)
 }
 

@@ -35,6 +35,7 @@ const (
 // A holding is a batch that is kept here for a peer that has not decided.
 type holding struct {
 	name, from, queue string
+	life              string // of from, when it was offered
 	sub               uint32
 	tag               uint64
 	batch             []byte
@@ -110,7 +111,8 @@ func (x *exchange) offerBatch(l *link, all []destinations.Delivery) {
 	l.out += len(all)
 	f := frame{Kind: frameHold, Transfer: t.name, Queue: l.batchName(), Messages: len(all)}
 	buffer := x.buffer(frameRoom + t.octets + len(all)*messageOverhead + noteOverhead + len(f.Queue))
-	buffer, f.Head = appendNoteHead(buffer[:frameRoom], t.name, x.Member, f.Queue)
+	own := noteHead{transfer: t.name, peer: x.Member, queue: f.Queue, life: x.life}
+	buffer, f.Head = own.append(buffer[:frameRoom])
 	for i := range all {
 		buffer = appendMessage(buffer, x.Member, t.peer, l.queueOf(&all[i]), &all[i])
 		f.Persistent = f.Persistent || all[i].Message.Persistent
@@ -136,7 +138,7 @@ func (x *exchange) takeBack(t *transfer, why string) {
 	x.forget(t)
 	x.recordOf(t.peer).counts.TakenBack++
 	x.do(destinations.Command{Op: destinations.Abort, More: &destinations.More{Tx: t.name}})
-	x.say(t.peer, frame{Kind: frameDrop, Transfer: t.name, Reason: why})
+	x.say(t.peer, frame{Kind: frameDrop, Transfer: t.name, Life: x.life, Reason: why})
 	l := t.link
 	l.failed, l.why = min(l.failed+1, maxFailed), why
 	l.rest = x.now.Add(x.Retry << (l.failed - 1))
@@ -164,53 +166,63 @@ func (x *exchange) decide(t *transfer) {
 	x.do(destinations.Command{
 		Op: destinations.Commit, WantReceipt: true, Receipt: tagDecide + t.name,
 		More: &destinations.More{Tx: t.name, Sends: []destinations.Outgoing{{
-			Destination: destinations.Queue(sentQueue), Message: note(t.name, t.peer, t.stored),
+			Destination: destinations.Queue(sentQueue), Message: note(noteHead{transfer: t.name, peer: t.peer}, t.stored),
 		}}},
 	})
 }
 
+// A noteHead is what the header lines of a note say.
+type noteHead struct {
+	transfer string
+	peer     string // the other broker
+	queue    string // of a batch that is held; empty: its messages say
+	life     string // of the sender; of a batch that is held, and of a life itself
+}
+
 // note is a message of one of the broker's own queues.
-func note(transfer, peer string, persistent bool) *destinations.Message {
-	content, head := appendNoteHead(nil, transfer, peer, "")
+func note(h noteHead, persistent bool) *destinations.Message {
+	content, head := h.append(nil)
 	return &destinations.Message{Content: content, HeaderBytes: int32(head), Persistent: persistent}
 }
 
-// appendNoteHead appends a note as far as its body, and says how many octets its
-// header lines have.
-func appendNoteHead(dst []byte, transfer, peer, queue string) (note []byte, head int) {
+// append appends a note as far as its body, and says how many octets its header
+// lines have.
+func (h *noteHead) append(dst []byte) (note []byte, head int) {
 	begun := len(dst)
-	dst = append(append(append(dst, "transfer:"...), transfer...), "\npeer:"...)
-	dst = append(append(dst, peer...), '\n')
-	if queue != "" {
-		dst = append(append(append(dst, "queue:"...), queue...), '\n')
+	for _, line := range [...]struct{ name, value string }{{"transfer:", h.transfer}, {"peer:", h.peer}, {"queue:", h.queue}, {"life:", h.life}} {
+		if line.value != "" {
+			dst = append(append(append(dst, line.name...), line.value...), '\n')
+		}
 	}
 	return append(dst, '\n'), len(dst) - begun
 }
 
-// readNote reads what note and appendNoteHead wrote.
-func readNote(m *destinations.Message) (transfer, peer, queue string, body []byte) {
+// readNote reads what note and noteHead.append wrote.
+func readNote(m *destinations.Message) (h noteHead, body []byte) {
 	for line := range strings.Lines(string(m.Content[:m.HeaderBytes])) {
 		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
 		switch name {
 		case "transfer":
-			transfer = value
+			h.transfer = value
 		case "peer":
-			peer = value
+			h.peer = value
 		case "queue":
-			queue = value
+			h.queue = value
+		case "life":
+			h.life = value
 		}
 	}
-	return transfer, peer, queue, m.Content[m.HeaderBytes+1:]
+	return h, m.Content[m.HeaderBytes+1:]
 }
 
 // decidedBefore takes a decision that is durable, of this process or an earlier one.
 func (x *exchange) decidedBefore(d *destinations.Delivery) {
-	name, peer, _, _ := readNote(d.Message)
-	t := x.sent[name]
+	h, _ := readNote(d.Message)
+	t := x.sent[h.transfer]
 	if t == nil {
-		t = &transfer{name: name, peer: peer, since: x.now}
-		x.recordOf(peer)
-		x.sent[name] = t
+		t = &transfer{name: h.transfer, peer: h.peer, since: x.now}
+		x.recordOf(h.peer)
+		x.sent[t.name] = t
 	}
 	if t.state != decided {
 		x.noteForwarded(t)
@@ -226,12 +238,12 @@ func (x *exchange) release(t *transfer) {
 
 // keeps takes a batch that is held here, durably.
 func (x *exchange) keeps(d *destinations.Delivery) {
-	name, from, queue, batch := readNote(d.Message)
-	x.held[name] = &holding{
-		name: name, from: from, queue: queue, sub: d.Sub, tag: d.Tag, batch: batch, since: x.now, due: x.now.Add(2 * x.Retry),
+	h, batch := readNote(d.Message)
+	x.held[h.transfer] = &holding{
+		name: h.transfer, from: h.peer, queue: h.queue, life: h.life, sub: d.Sub, tag: d.Tag, batch: batch, since: x.now, due: x.now.Add(2 * x.Retry),
 	}
-	x.recordOf(from)
-	x.say(from, frame{Kind: frameHeld, Transfer: name})
+	x.recordOf(h.peer)
+	x.say(h.peer, frame{Kind: frameHeld, Transfer: h.transfer})
 }
 
 func (x *exchange) refused(receipt string, err error) {
@@ -297,39 +309,33 @@ func (a *assembly) note() (*destinations.Message, error) {
 		return nil, errBatch
 	}
 	m := &destinations.Message{Content: a.batch, HeaderBytes: int32(a.Head), Persistent: a.Persistent}
-	transfer, peer, queue, batch := readNote(m)
-	if transfer != a.Transfer || peer != a.From || queue != a.Queue {
-		return nil, fmt.Errorf("what is to be held is of transfer %q of %q, and not %q of %q", transfer, peer, a.Transfer, a.From)
+	h, batch := readNote(m)
+	if h.transfer != a.Transfer || h.peer != a.From || h.queue != a.Queue {
+		return nil, fmt.Errorf("what is to be held is of transfer %q of %q, and not %q of %q", h.transfer, h.peer, a.Transfer, a.From)
 	}
-	_, err := readBatch(batchFor(queue), min(a.Messages, batchMessages), batch)
+	_, err := readBatch(batchFor(h.queue), min(a.Messages, batchMessages), batch)
 	return m, err
-}
-
-func (x *exchange) isHeld(f *frame) {
-	t := x.sent[f.Transfer]
-	switch {
-	case t == nil && x.ready:
-		x.say(f.From, frame{Kind: frameDrop, Transfer: f.Transfer})
-	case t != nil && t.state == offered:
-		x.decide(t)
-	case t != nil && t.state == decided:
-		x.release(t)
-	}
 }
 
 // takeOver puts a batch that is ours into its queue.
 func (x *exchange) takeOver(f *frame) {
-	h := x.held[f.Transfer]
-	switch {
+	switch h := x.held[f.Transfer]; {
 	case h == nil && x.ready: // it was put there before
 		x.say(f.From, frame{Kind: frameReleased, Transfer: f.Transfer})
-		return
-	case h == nil, h.releasing:
-		return
+	case h != nil && h.from == f.From && !h.releasing:
+		x.give(h, false)
 	}
+}
+
+// give puts a batch into its queue. When it is not known whether somebody has had
+// its messages, they are marked as returned.
+func (x *exchange) give(h *holding, doubtful bool) {
 	sends, err := readBatch(batchFor(h.queue), batchMessages, h.batch)
 	if err != nil {
 		return // BUG: it was read before it was held
+	}
+	for i := range sends {
+		sends[i].Returned = sends[i].Returned || doubtful
 	}
 	h.releasing, h.messages = true, len(sends)
 	tx := tagGive + h.name
@@ -344,7 +350,7 @@ func (x *exchange) takeOver(f *frame) {
 // settled ends a transfer: the peer has put it into its queue.
 func (x *exchange) settled(p *peer, f *frame) {
 	t := x.sent[f.Transfer]
-	if t == nil || t.state != decided {
+	if t == nil || t.state != decided || t.peer != f.From {
 		return
 	}
 	x.do(destinations.Command{Op: destinations.Ack, Delivery: destinations.DeliveryID{Sub: t.sub, Tag: t.tag}})
@@ -360,25 +366,32 @@ func (x *exchange) settled(p *peer, f *frame) {
 	}
 }
 
-// dropped forgets a batch that the sender has taken back.
+// dropped forgets a batch that the sender has taken back. One that has lost its
+// data since it offered the batch knows nothing: what it may have decided is here
+// only, and is given to the consumers here, for nobody else can have it any more.
 func (x *exchange) dropped(f *frame) {
 	delete(x.parts, f.Transfer)
 	h := x.held[f.Transfer]
 	if h == nil || h.releasing || h.from != f.From {
 		return
 	}
+	if f.Life != "" && h.life != "" && f.Life != h.life {
+		x.give(h, true)
+		return
+	}
 	delete(x.held, f.Transfer)
 	x.do(destinations.Command{Op: destinations.Ack, Delivery: destinations.DeliveryID{Sub: h.sub, Tag: h.tag}})
 }
 
-// answer says what became of a transfer that a peer holds.
+// answer says what became of a transfer that a peer holds, and decides it if that is
+// not done yet.
 func (x *exchange) answer(f *frame) {
 	t := x.sent[f.Transfer]
 	switch {
 	case t == nil && x.ready:
-		x.say(f.From, frame{Kind: frameDrop, Transfer: f.Transfer})
-	case t == nil: // not known yet
-	case t.state == offered: // its answer was lost
+		x.say(f.From, frame{Kind: frameDrop, Transfer: f.Transfer, Life: x.life})
+	case t == nil || t.peer != f.From: // not known yet; or none of its business
+	case t.state == offered:
 		x.decide(t)
 	case t.state == decided:
 		x.release(t)
