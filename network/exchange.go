@@ -1,6 +1,7 @@
 package network
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -30,6 +31,7 @@ const (
 type Settings struct {
 	Member      string        // this broker, or this pair
 	Incarnation string        // another one for each exchange that there ever was
+	Mode        Mode          // at first; empty: Running
 	Hello       time.Duration // how often it says that it is there
 	Silence     time.Duration // after which a peer has no demand
 	Timeout     time.Duration // for a peer to hold a batch
@@ -115,7 +117,7 @@ type peer struct {
 
 func newExchange(s Settings) *exchange {
 	return &exchange{
-		Settings: s, mode: Running, peers: map[string]*peer{}, records: map[string]*record{}, topics: map[string]bool{}, relays: map[string]*relay{}, relayed: map[uint32]uint64{}, local: map[string]*want{}, fresh: map[string]bool{}, freshTopic: map[string]bool{},
+		Settings: s, mode: cmp.Or(s.Mode, Running), peers: map[string]*peer{}, records: map[string]*record{}, topics: map[string]bool{}, relays: map[string]*relay{}, relayed: map[uint32]uint64{}, local: map[string]*want{}, fresh: map[string]bool{}, freshTopic: map[string]bool{},
 		links: map[string]*link{}, bySub: map[uint32]string{}, sent: map[string]*transfer{}, held: map[string]*holding{}, parts: map[string]*assembly{},
 	}
 }

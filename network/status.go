@@ -16,9 +16,11 @@ type Status struct {
 	Mode        Mode         `json:"mode"`
 	Ready       bool         `json:"ready"` // what was under way before the start is known
 	Peers       []PeerStatus `json:"peers"`
-	Lost        []LostPeer   `json:"lost"` // that were peers since this broker began to serve
-	Held        int          `json:"held"` // batches that are kept here for a peer that has not decided
-	Sent        int          `json:"sent"` // batches on their way from here
+	Lost        []LostPeer   `json:"lost"`                 // that were peers since this broker began to serve
+	Held        int          `json:"held"`                 // batches that are kept here for a peer that has not decided
+	Sent        int          `json:"sent"`                 // batches on their way from here
+	Restarts    int          `json:"restarts,omitempty"`   // of its part in the network, since this broker began to serve
+	LastError   string       `json:"last_error,omitempty"` // that it ended with
 }
 
 // A PeerStatus is what is known of another broker.

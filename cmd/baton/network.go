@@ -111,25 +111,24 @@ func (m *member) during(ctx context.Context, server *broker.Server, journalID [1
 		return serve()
 	}
 	ctx, leave := context.WithCancel(ctx)
-	node := network.NewNode(network.Options{
-		Settings: m.settings(fmt.Sprintf("%08x-%s", epoch, brokerName(journalID))),
-		Conn:     m.fabric.Conn(), Broker: server.NewAgent("network"), Logger: m.logger,
-	})
+	keeper := &network.Keeper{Logger: m.logger, NewNode: func(number int, mode network.Mode) *network.Node {
+		settings := m.settings(fmt.Sprintf("%08x-%s-%04d", epoch, brokerName(journalID), number))
+		settings.Mode = mode
+		return network.NewNode(network.Options{
+			Settings: settings, Conn: m.fabric.Conn(), Broker: server.NewAgent("network"), Logger: m.logger,
+		})
+	}}
 	control, err := network.ListenControl(m.data)
 	if err != nil {
 		m.logger.Warn("the network: operators cannot ask about it", zap.Error(err))
 	}
 	var running sync.WaitGroup
-	running.Go(func() {
-		if err := node.Run(ctx); err != nil {
-			m.logger.Info("the network: this broker takes no part any more", zap.Error(err))
-		}
-	})
+	running.Go(func() { keeper.Run(ctx) })
 	running.Go(func() {
 		if control == nil {
 			return
 		}
-		if err := network.ServeControl(ctx, control, node, m.logger); err != nil {
+		if err := network.ServeControl(ctx, control, keeper, m.logger); err != nil {
 			m.logger.Warn("the network: operators are not answered any more", zap.Error(err))
 		}
 	})

@@ -95,6 +95,9 @@ func printJSON(w io.Writer, v any) error {
 func printNetwork(w io.Writer, s network.Status) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "member\t%s (%s)\n", s.Member, s.Mode)
+	if s.Restarts > 0 {
+		fmt.Fprintf(t, "restarts\t%d, the last one for: %s\n", s.Restarts, s.LastError)
+	}
 	if !s.Ready {
 		fmt.Fprintf(t, "\tstill reads what was under way before its start\n")
 	}
