@@ -39,9 +39,10 @@ func (m *Machine) admitPlace(client string, o *Outgoing, ahead map[*queue]tally)
 		"%s is full: %d messages of %d octets wait in it", quote(q.destination.String()), t.messages, t.bytes)}
 }
 
-// firstFull is the first queue for which admitPlace refuses o; nil: there is none.
+// firstFull is the first queue for which admitPlace refuses o; nil: there is none, and
+// never for what another broker has accepted.
 func (m *Machine) firstFull(client string, o *Outgoing, ahead map[*queue]tally) (full *queue) {
-	if m.dedupID(o) != "" && m.duplicate(o) {
+	if o.Forwarded || m.dedupID(o) != "" && m.duplicate(o) {
 		return nil
 	}
 	for i := 0; i < o.parts() && full == nil; i++ {

@@ -50,7 +50,7 @@ func (m *Machine) placeAll(c *Command, o *Outgoing, out *Effects) {
 	switch len(queues) {
 	case 0:
 	case 1:
-		m.enqueue(Queue(queues[0]), o.Message, c.DiskLow, out)
+		m.enqueue(Queue(queues[0]), o.Message, false, c.DiskLow, out)
 	default:
 		m.place(c, o.Message, queues, "", nil, true, out)
 	}

@@ -301,7 +301,7 @@ func (m *Machine) schedule(c *Command, o Outgoing, out *Effects) {
 			msg.Props = &p
 			d = Queue(schedulePrefix + d.Name)
 		}
-		m.enqueue(d, msg, c.DiskLow, out)
+		m.enqueue(d, msg, false, c.DiskLow, out)
 	}
 	switch {
 	case len(o.Also) > 0: // each part waits under an id of its own

@@ -111,17 +111,18 @@ func (m *Machine) accept(c *Command, o *Outgoing, out *Effects) {
 		m.publish(c, *o, out)
 		return
 	}
-	m.enqueue(o.Destination, o.Message, c.DiskLow, out)
+	m.enqueue(o.Destination, o.Message, o.Forwarded, c.DiskLow, out)
 }
 
-// enqueue puts a message into one queue.
-func (m *Machine) enqueue(d Destination, msg *Message, diskLow bool, out *Effects) {
+// enqueue puts a message into one queue. What was accepted elsewhere is not dropped
+// for coming late: it stays beyond the limit of a queue that drops what is new.
+func (m *Machine) enqueue(d Destination, msg *Message, forwarded, diskLow bool, out *Effects) {
 	if d.Temporary() {
 		m.reply(d, msg, out)
 		return
 	}
 	m.establish(d.Name, out)
-	if q := m.find(d.Name); q != nil && msg.level() != levelWaiting && !m.takes(q, msg.size(), msg.Props, out) {
+	if q := m.find(d.Name); q != nil && msg.level() != levelWaiting && !(forwarded && q.policy.OnFull == FullDropNew) && !m.takes(q, msg.size(), msg.Props, out) {
 		return
 	}
 	m.append(m.queue(d.Name), msg, diskLow, out)
