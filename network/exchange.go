@@ -23,6 +23,8 @@ const (
 	batchBytes    = 256 << 10
 	partBytes     = 512 << 10
 	maxTransfers  = 16
+	maxPending    = 4 << 20 // octets that the links of one peer have and have not offered
+	maxBack       = 4       // links that come back at a time when they were turned away
 	grantLimit    = 4 * batchMessages
 	maxFailed     = 3 // transfers in a row that make the rest of a link longer, each twice as long
 )
@@ -110,6 +112,8 @@ type peer struct {
 	transfers   int                             // under way to it
 	publish     *frame                          // that has not left; nil: none
 	waiting     []*link                         // that have something to offer, when one of these ends
+	pending     int                             // octets that its links have and have not offered
+	turned      []*link                         // that had too much for that, and come back in turn
 	stale       map[string]bool
 	record      *record
 	learned     time.Time // when known became what it is
@@ -173,7 +177,9 @@ func (x *exchange) tick(now time.Time, out *actions) {
 	for _, p := range x.sortedPeers() {
 		if now.Sub(p.heard) >= x.Silence {
 			x.lose(p, "nothing was heard of it for "+x.Silence.String())
+			continue
 		}
+		x.comeBack(p)
 	}
 	for _, name := range sortedKeys(x.sent) {
 		t := x.sent[name]

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -71,5 +72,90 @@ func TestBatchOfALostLifeIsGiven(t *testing.T) {
 		if given := len(sends) == 1 && sends[0].Returned && sends[0].Destination == destinations.Queue("q"); given != test.given {
 			t.Errorf("when a peer of life %s says that there was no decision of life 1, these are given: %+v", test.life, sends)
 		}
+	}
+}
+
+// A peer that answers nothing keeps no more messages from their queues than its bound,
+// however many queues it wants; and when it answers, all of them have their turn.
+func TestSlowPeerHoldsABoundedBuffer(t *testing.T) {
+	t.Parallel()
+	const queues, size = 100, 100 << 10
+	now := time.Unix(1_800_000_000, 0)
+	x := newExchange(Settings{Member: "a", Incarnation: "1", Timeout: time.Hour}.WithDefaults())
+	var out actions
+	x.begin(now, &out)
+	x.life = "0"
+	x.takes(now, &destinations.Output{Kind: destinations.Receipt, ReceiptID: tagReady}, &out)
+	var wanted []demand
+	for i := range queues {
+		wanted = append(wanted, demand{Queue: fmt.Sprint("q", i), Consumers: 1, Window: 10, Free: 10})
+	}
+	left := map[string]int{} // messages by queue
+	for _, d := range wanted {
+		left[d.Queue] = 3
+	}
+	queueOf := map[string]string{} // by subscription
+	transfers, most := map[string]bool{}, 0
+	// carryOut is what a broker with these messages does, and notes what is offered.
+	carryOut := func() {
+		for len(out.commands)+len(out.frames) > 0 {
+			all := out
+			out = actions{}
+			for _, f := range all.frames {
+				if f.Kind == frameHold && f.Part == 0 {
+					transfers[f.Transfer] = true
+					left[f.Queue] -= f.Messages
+				}
+			}
+			for _, c := range all.commands {
+				switch c.Op {
+				case destinations.Subscribe:
+					queueOf[c.Subscription] = c.Destination.Name
+				case destinations.Unsubscribe:
+					delete(queueOf, c.Subscription)
+				case destinations.Grant:
+					q := queueOf[c.Subscription]
+					for tag := range min(c.More.Grant, left[q]) {
+						if queueOf[c.Subscription] == "" {
+							break
+						}
+						x.takes(now, &destinations.Output{Kind: destinations.Deliver, Delivery: destinations.Delivery{
+							Label: &destinations.Label{Subscription: c.Subscription, Sub: 1}, Tag: uint64(tag + 1), Deliveries: 1,
+							Message: &destinations.Message{Content: make([]byte, size)},
+						}}, &out)
+						most = max(most, x.peers["b"].pending)
+					}
+				}
+			}
+			x.flush(now, &out)
+		}
+	}
+	x.hears(now, &frame{Kind: frameDemand, From: "b", Incarnation: "1", Version: 1, Full: true, Done: true, Demand: wanted}, &out)
+	carryOut()
+	if most > maxPending+size || len(transfers) != maxTransfers || len(x.peers["b"].turned) == 0 {
+		t.Fatalf("the peer keeps %d octets beside %d transfers, %d links were turned away", most, len(transfers), len(x.peers["b"].turned))
+	}
+	for rounds := 0; len(transfers) > 0; rounds++ {
+		if rounds > 10*queues {
+			t.Fatal("it does not end")
+		}
+		for _, name := range sortedKeys(transfers) {
+			delete(transfers, name)
+			x.sent[name].state = decided
+			x.hears(now, &frame{Kind: frameReleased, From: "b", Incarnation: "1", Transfer: name}, &out)
+		}
+		carryOut()
+		now = now.Add(time.Second)
+		x.hears(now, &frame{Kind: frameHello, From: "b", Incarnation: "1", Version: 1}, &out)
+		x.tick(now, &out)
+		carryOut()
+	}
+	for queue, n := range left {
+		if n != 0 {
+			t.Errorf("%d messages are left in %s", n, queue)
+		}
+	}
+	if x.peers["b"].pending != 0 {
+		t.Errorf("%d octets are counted, and nothing is there", x.peers["b"].pending)
 	}
 }

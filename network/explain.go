@@ -97,6 +97,8 @@ func (x *exchange) explainLink(l *link, queue string) string {
 	switch {
 	case l.id == "" && x.now.Before(l.rest):
 		return fmt.Sprintf("the last transfer failed (%s), the next try is in %v", l.why, l.rest.Sub(x.now))
+	case l.turned:
+		return "it has as much under way as it may have: they wait for their turn"
 	case l.static && l.peer.declines:
 		return "network.static gives it these messages, but it takes none: it was told so by an operator"
 	case l.static && x.consumedHere(queue):

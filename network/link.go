@@ -26,6 +26,8 @@ type link struct {
 	granted int    // messages that it may still get
 	pending []destinations.Delivery
 	octets  int
+	turned  bool      // it is in peer.turned
+	waiting bool      // it is in peer.waiting
 	out     int       // messages of its transfers
 	rest    time.Time // none until then: something went wrong
 	failed  int       // times in a row
@@ -183,8 +185,34 @@ func (x *exchange) delivered(d *destinations.Delivery) {
 	}
 	l.pending = append(l.pending, *d)
 	l.octets += len(d.Message.Content)
+	l.peer.pending += len(d.Message.Content)
 	if len(l.pending) >= batchMessages || l.octets >= batchBytes {
 		x.offer(l)
+	}
+	if l.peer.pending > maxPending && len(l.pending) > 0 {
+		x.turnAway(l)
+	}
+}
+
+// turnAway gives back to its queue what a link has and has not offered, for its peer
+// has too much under way: there it is for whoever can take it. The link comes back
+// when there is room.
+func (x *exchange) turnAway(l *link) {
+	x.leave(l)
+	l.turned = true
+	l.peer.turned = append(l.peer.turned, l)
+}
+
+// comeBack lets some links of a peer come back that were turned away.
+func (x *exchange) comeBack(p *peer) {
+	for range maxBack {
+		if len(p.turned) == 0 || p.pending > maxPending/2 {
+			return
+		}
+		l := p.turned[0]
+		p.turned = p.turned[1:]
+		l.turned = false
+		x.serve(l)
 	}
 }
 
@@ -198,11 +226,13 @@ func (x *exchange) offer(l *link) {
 		}
 		x.offerBatch(l, l.pending[:n])
 		l.octets -= octets
+		l.peer.pending -= octets
 		l.pending = slices.Delete(l.pending, 0, n)
 	}
 	if len(l.pending) == 0 {
 		l.pending = nil
-	} else if !slices.Contains(l.peer.waiting, l) {
+	} else if !l.waiting {
+		l.waiting = true
 		l.peer.waiting = append(l.peer.waiting, l)
 	}
 }
@@ -210,7 +240,7 @@ func (x *exchange) offer(l *link) {
 // serve gives a link its subscription, and as much credit as the peer has room.
 func (x *exchange) serve(l *link) {
 	switch {
-	case x.closing || x.mode == Stopped || l.ended:
+	case x.closing || x.mode == Stopped || l.ended || l.turned:
 		return
 	case l.id == "" && (!x.ready || x.now.Before(l.rest)):
 		if !slices.Contains(x.resting, l) {
@@ -264,5 +294,6 @@ func (x *exchange) leave(l *link) {
 	}
 	x.do(destinations.Command{Op: destinations.Unsubscribe, Subscription: l.id})
 	delete(x.links, l.id)
+	l.peer.pending -= l.octets
 	l.id, l.granted, l.pending, l.octets = "", 0, nil, 0
 }

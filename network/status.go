@@ -64,6 +64,7 @@ const (
 	LinkStopped  LinkState = "stopped"  // this broker forwards nothing: an operator wants it so
 	LinkStarting LinkState = "starting" // what was under way before the start is not known yet
 	LinkResting  LinkState = "resting"  // a transfer has failed, the next try is at the end of the rest
+	LinkWaiting  LinkState = "waiting"  // the peer has as much under way as it may have
 	LinkMoving   LinkState = "moving"   // messages are under way
 	LinkFull     LinkState = "full"     // its consumers have as many as they may have
 	LinkOpen     LinkState = "open"     // messages that come will be forwarded
@@ -140,6 +141,8 @@ func (x *exchange) linkState(l *link, now time.Time) LinkState {
 		return LinkStarting
 	case l.id == "" && now.Before(l.rest):
 		return LinkResting
+	case l.turned:
+		return LinkWaiting
 	case l.out+len(l.pending) > 0:
 		return LinkMoving
 	case x.room(l) == 0:
@@ -188,5 +191,15 @@ func ago(now, then time.Time) string { return now.Sub(then).Round(time.Milliseco
 
 // busy says that something is due soon.
 func (x *exchange) busy() bool {
-	return len(x.fresh)+len(x.freshTopic)+len(x.sent)+len(x.held)+len(x.parts)+len(x.resting) > 0 || x.full
+	return len(x.fresh)+len(x.freshTopic)+len(x.sent)+len(x.held)+len(x.parts)+len(x.resting) > 0 || x.full || x.turnedAway()
+}
+
+// turnedAway says that a link waits to come back.
+func (x *exchange) turnedAway() bool {
+	for _, p := range x.peers {
+		if len(p.turned) > 0 {
+			return true
+		}
+	}
+	return false
 }

@@ -156,8 +156,10 @@ func (x *exchange) forget(t *transfer) {
 	waiting := t.link.peer.waiting
 	t.link.peer.waiting = nil
 	for _, l := range waiting {
+		l.waiting = false
 		x.offer(l)
 	}
+	x.comeBack(t.link.peer)
 }
 
 // decide settles a batch that the peer holds.
