@@ -17,6 +17,7 @@ type Network struct {
 	Include         []string      `mapstructure:"include"` // patterns of what is forwarded; empty: everything
 	Exclude         []string      `mapstructure:"exclude"` // patterns of what is not, Include or not
 	Static          []Static      `mapstructure:"static"`
+	MaxHops         int           `mapstructure:"max_hops"` // how often a message is forwarded at most; 0: any number
 	TransferTimeout time.Duration `mapstructure:"transfer_timeout"`
 	Silence         time.Duration `mapstructure:"silence"`
 }

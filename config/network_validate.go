@@ -17,6 +17,9 @@ const (
 // memberName has no dot: the name is one part of a subject of NATS.
 var memberName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
+// maxHops is the most that network.max_hops may say: one selector tells them.
+const maxHops = 100
+
 // network checks what a member needs; of a broker without a name it reads nothing.
 func (v *validation) network(n Network) {
 	if !n.Enabled() {
@@ -34,6 +37,7 @@ func (v *validation) network(n Network) {
 	v.patterns("network.include", n.Include)
 	v.patterns("network.exclude", n.Exclude)
 	v.static(n)
+	v.between("network.max_hops", n.MaxHops, 0, maxHops)
 	v.positive("network.transfer_timeout", int64(n.TransferTimeout))
 	v.longEnough("network.silence", n.Silence, "members are heard of several times in it", minSilence)
 }

@@ -33,6 +33,7 @@ const (
 type Settings struct {
 	Member      string        // this broker, or this pair
 	Incarnation string        // another one for each exchange that there ever was
+	MaxHops     int           // of a message of a queue; 0: any number
 	Mode        Mode          // at first; empty: Running
 	Hello       time.Duration // how often it says that it is there
 	Silence     time.Duration // after which a peer has no demand
@@ -186,16 +187,16 @@ func (x *exchange) tick(now time.Time, out *actions) {
 		if now.Before(t.due) {
 			continue
 		}
-		switch t.state {
-		case offered:
+		switch {
+		case t.state == offered:
 			x.takeBack(t, "it was not held in time")
-		case decided:
+		case t.state == decided && x.peers[t.peer] != nil: // else when it is back
 			x.recordOf(t.peer).counts.Resent++
 			x.release(t)
 		}
 	}
 	for _, name := range sortedKeys(x.held) {
-		if h := x.held[name]; !h.releasing && !now.Before(h.due) {
+		if h := x.held[name]; !h.releasing && !now.Before(h.due) && x.peers[h.from] != nil {
 			h.due = now.Add(2 * x.Retry)
 			x.recordOf(h.from).counts.Resent++
 			x.say(h.from, frame{Kind: frameAsk, Transfer: name})

@@ -53,6 +53,9 @@ func (x *exchange) explain(queue string) Explanation {
 	case len(x.peers) == 0:
 		because("no other broker of the network is heard of")
 	}
+	if x.MaxHops > 0 {
+		because("network.max_hops: what was forwarded %d times stays here", x.MaxHops)
+	}
 	for _, s := range x.Static {
 		if x.peers[s.To] == nil && s.Queues.Matches(destinations.Queue(queue)) {
 			because("%s: network.static gives it these messages, but it is not heard of", s.To)

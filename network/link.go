@@ -267,11 +267,11 @@ func (x *exchange) subscribe(l *link) {
 	c := destinations.Command{
 		Op: destinations.Subscribe, Subscription: l.id, Destination: destinations.Queue(l.demand.Queue),
 		Consumer: &destinations.Consumer{
-			Ack: destinations.AckClient, Network: true, Prefetch: 1 << 20, PrefetchBytes: 4 * batchBytes, Selector: union(l.demand.Selectors),
+			Ack: destinations.AckClient, Network: true, Prefetch: 1 << 20, PrefetchBytes: 4 * batchBytes, Selector: x.atMost(union(l.demand.Selectors)),
 		},
 	}
 	if l.static {
-		c.Consumer.Spare, c.Consumer.Selector = true, notTwice(l.peer.member)
+		c.Consumer.Spare, c.Consumer.Selector = true, x.atMost(notTwice(l.peer.member))
 	}
 	if l.pattern != (destinations.Pattern{}) {
 		c.Destination, c.More = destinations.Destination{}, &destinations.More{Sources: []destinations.Pattern{l.pattern}}

@@ -68,7 +68,7 @@ func newMember(cfg config.Config, logger *zap.Logger) (*member, error) {
 func (m *member) settings(incarnation string) network.Settings {
 	return network.Settings{
 		Member: m.cfg.Name, Incarnation: incarnation, Silence: m.cfg.Silence, Timeout: m.cfg.TransferTimeout, Forwards: m.forwards,
-		Static: m.static,
+		Static: m.static, MaxHops: m.cfg.MaxHops,
 	}
 }
 

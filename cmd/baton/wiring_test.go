@@ -100,6 +100,7 @@ func TestEveryKeyIsWired(t *testing.T) {
 		"network.include":              "[/queue/a]",
 		"network.exclude":              "[/queue/a]",
 		"network.static":               "[{destination: /queue/a, to: paris}]",
+		"network.max_hops":             "7",
 		"network.transfer_timeout":     "7s",
 		"network.silence":              "7s",
 	}
