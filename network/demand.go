@@ -44,8 +44,33 @@ func (x *exchange) wants(now time.Time, demands []destinations.Demand, out *acti
 // whether there is one.
 const tellEvery = 5 * time.Millisecond
 
-// maxTold bounds the demands in one frame.
-const maxTold = 1000
+// Bounds of the demands in one frame, and of the selectors of one demand: with more,
+// everything is wanted, as the Machine has it with very many.
+const (
+	maxTold          = 1000
+	maxToldBytes     = 64 << 10 // in JSON perhaps six times as many
+	maxSelectorBytes = 64 << 10
+)
+
+// inFrames says demands in as many frames as they need; there is always one.
+func inFrames(all []demand, say func(demands []demand, first, last bool)) {
+	for first := true; first || len(all) > 0; first = false {
+		n, octets := 0, 0
+		for n < len(all) && n < maxTold && (n == 0 || octets < maxToldBytes) {
+			octets += 100 + len(all[n].Queue) + len(all[n].Topic) + sizeOf(all[n].Selectors)
+			n++
+		}
+		say(all[:n], first, n == len(all))
+		all = all[n:]
+	}
+}
+
+func sizeOf(texts []string) (octets int) {
+	for _, t := range texts {
+		octets += len(t)
+	}
+	return octets
+}
 
 // tell tells all peers what has changed.
 func (x *exchange) tell() {
@@ -71,11 +96,14 @@ func (x *exchange) tell() {
 		w.told, w.odd = d, false
 		changed = append(changed, d)
 	}
-	for chunk := range slices.Chunk(changed, maxTold) {
-		x.told = x.now
-		x.version++
-		x.say("", frame{Kind: frameDemand, Version: x.version, Demand: chunk})
+	if len(changed) == 0 {
+		return
 	}
+	x.told = x.now
+	inFrames(changed, func(demands []demand, _, _ bool) {
+		x.version++
+		x.say("", frame{Kind: frameDemand, Version: x.version, Demand: demands})
+	})
 }
 
 func (x *exchange) tellAll() {
@@ -88,14 +116,10 @@ func (x *exchange) tellAll() {
 	}
 	clear(x.fresh)
 	all = append(all, x.allTopics()...)
-	for first := 0; ; first += maxTold {
-		last := min(first+maxTold, len(all))
+	inFrames(all, func(demands []demand, first, last bool) {
 		x.version++
-		x.say("", frame{Kind: frameDemand, Version: x.version, Full: first == 0, Done: last == len(all), Demand: all[first:last]})
-		if last == len(all) {
-			break
-		}
-	}
+		x.say("", frame{Kind: frameDemand, Version: x.version, Full: first, Done: last, Demand: demands})
+	})
 	x.told = x.now
 }
 
@@ -105,7 +129,11 @@ func (x *exchange) demandFor(w *want) demand {
 	if x.mode != Running || !x.passes(d.Queue) {
 		return demand{Queue: d.Queue}
 	}
-	return demand{Queue: d.Queue, Consumers: d.Consumers, Window: d.Window, Free: d.Free, Ready: d.Wanted, Selectors: d.Selectors}
+	selectors := d.Selectors
+	if sizeOf(selectors) > maxSelectorBytes {
+		selectors = nil
+	}
+	return demand{Queue: d.Queue, Consumers: d.Consumers, Window: d.Window, Free: d.Free, Ready: d.Wanted, Selectors: selectors}
 }
 
 // passes says whether messages of what a demand is called may leave. Of a pattern each

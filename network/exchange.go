@@ -292,7 +292,7 @@ func (x *exchange) hears(now time.Time, f *frame, out *actions) {
 		x.full = true
 		x.tell()
 	case frameHold:
-		x.assemble(f)
+		x.keep(f)
 	case frameHeld, frameAsk:
 		x.answer(f)
 	case frameRefused:

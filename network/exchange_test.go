@@ -2,6 +2,7 @@ package network
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -158,4 +159,63 @@ func TestSlowPeerHoldsABoundedBuffer(t *testing.T) {
 	if x.peers["b"].pending != 0 {
 		t.Errorf("%d octets are counted, and nothing is there", x.peers["b"].pending)
 	}
+}
+
+// No frame is larger than what any NATS server takes, however large the messages and
+// however many the demands, and nothing of them is lost.
+func TestFramesAreBounded(t *testing.T) {
+	t.Parallel()
+	const most = 1 << 20 // what a server takes by default
+	now := time.Unix(1_800_000_000, 0)
+	stage := func(member string) (*exchange, *actions) {
+		x, out := newExchange(Settings{Member: member, Incarnation: "1"}.WithDefaults()), &actions{}
+		x.begin(now, out)
+		return x, out
+	}
+	a, told := stage("a")
+	b, heard := stage("b")
+	var demands []destinations.Demand
+	for i := range 3000 {
+		name := fmt.Sprintf("%s.%d", strings.Repeat("q", 200), i)
+		demands = append(demands, destinations.Demand{Queue: name, Consumers: 1, Window: 10, Free: 10, Selectors: []string{strings.Repeat("s", 20<<10)}})
+	}
+	demands = append(demands, destinations.Demand{Topic: "t", Consumers: 1})
+	// pass has what one has said come to the other.
+	pass := func(to *exchange, out, from *actions) {
+		for len(from.frames) > 0 {
+			f := from.frames[0]
+			from.frames = from.frames[1:]
+			octets := f.encode()
+			if len(octets) > most {
+				t.Fatalf("a frame of kind %s has %d octets", f.Kind, len(octets))
+			}
+			got, err := decodeFrame(octets)
+			if err != nil {
+				t.Fatal(err)
+			}
+			to.hears(now, &got, out)
+		}
+	}
+	b.wants(now, demands, heard)
+	for range 3 { // a asks for all of it
+		pass(a, told, heard)
+		pass(b, heard, told)
+	}
+	if p := a.peers["b"]; len(p.demands) != 3000 || len(p.topics) != 1 {
+		t.Fatalf("of 3000 queues and a topic a knows %d and %d", len(p.demands), len(p.topics))
+	}
+	body := make([]byte, 5<<20)
+	*heard = actions{}
+	a.takes(now, &destinations.Output{Kind: destinations.Deliver, Delivery: destinations.Delivery{
+		Label: &destinations.Label{Subscription: subTopic + "t", Sub: 1, Destination: destinations.Topic("t")}, Tag: 1, Deliveries: 1,
+		Message: &destinations.Message{Content: append([]byte("\n"), body...)},
+	}}, told)
+	a.flush(now, told)
+	pass(b, heard, told)
+	for _, c := range heard.commands {
+		if sends := c.Outgoing(); len(sends) == 1 && len(sends[0].Message.Content) > len(body) {
+			return
+		}
+	}
+	t.Error("a long message of a topic has not come")
 }

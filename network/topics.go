@@ -1,6 +1,7 @@
 package network
 
 import (
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -169,10 +170,14 @@ func (x *exchange) relayTo(p *peer, topic string, d *destinations.Delivery) {
 }
 
 func (x *exchange) publishTo(p *peer) {
-	if p.publish != nil {
-		x.say(p.member, *p.publish)
-		p.publish = nil
+	if p.publish == nil {
+		return
 	}
+	f := *p.publish
+	p.publish = nil
+	x.serial++
+	f.Transfer = fmt.Sprintf("%s.%d", x.Incarnation, x.serial)
+	x.sayInParts(p.member, f, f.body)
 }
 
 // publish has leave what was relayed, and says so.
@@ -189,8 +194,12 @@ func (x *exchange) publish() {
 }
 
 // shows gives the subscribers here what was published at a peer.
-func (x *exchange) shows(f *frame) {
-	sends, err := readBatch(destinations.Topic(f.Topic), min(f.Messages, batchMessages), f.body)
+func (x *exchange) shows(part *frame) {
+	f := x.gather(part)
+	if f == nil {
+		return
+	}
+	sends, err := readBatch(destinations.Topic(f.Topic), min(f.Messages, batchMessages), f.batch)
 	if err != nil {
 		return
 	}

@@ -123,13 +123,10 @@ func (x *exchange) offerBatch(l *link, all []destinations.Delivery) {
 		Op: destinations.Ack, Delivery: destinations.DeliveryID{Sub: last.Sub, Tag: last.Tag}, More: &destinations.More{Tx: t.name},
 	})
 	whole := buffer[frameRoom:]
-	if f.Parts = max(1, (len(whole)+partBytes-1)/partBytes); f.Parts == 1 {
+	if len(whole) <= partBytes {
 		f.buffer = buffer
 	}
-	for f.Part = range f.Parts {
-		f.body = whole[f.Part*partBytes : min((f.Part+1)*partBytes, len(whole))]
-		x.say(t.peer, f)
-	}
+	x.sayInParts(t.peer, f, whole)
 }
 
 // takeBack gives up a transfer that was not decided: its messages are back in their
@@ -269,19 +266,19 @@ func (x *exchange) refused(receipt string, err error) {
 	}
 }
 
-// assemble puts a batch together, and has it kept when it is whole.
-func (x *exchange) assemble(f *frame) {
+// gather puts together what comes in parts; nil: it is not whole yet.
+func (x *exchange) gather(f *frame) *assembly {
 	a := x.parts[f.Transfer]
 	if a == nil {
 		if f.Part != 0 {
-			return // the beginning is lost: the sender will take it back
+			return nil // the beginning is lost: the sender will take a batch back
 		}
 		a = &assembly{frame: *f}
 		x.parts[f.Transfer] = a
 	}
 	if f.Part != a.next {
 		delete(x.parts, f.Transfer)
-		return
+		return nil
 	}
 	if a.Parts == 1 {
 		a.batch = f.body
@@ -291,9 +288,27 @@ func (x *exchange) assemble(f *frame) {
 	a.next++
 	a.heard = x.now
 	if a.next < a.Parts {
-		return
+		return nil
 	}
 	delete(x.parts, f.Transfer)
+	return a
+}
+
+// sayInParts has a body leave in as many frames as it needs.
+func (x *exchange) sayInParts(to string, f frame, body []byte) {
+	f.Parts = max(1, (len(body)+partBytes-1)/partBytes)
+	for f.Part = range f.Parts {
+		f.body = body[f.Part*partBytes : min((f.Part+1)*partBytes, len(body))]
+		x.say(to, f)
+	}
+}
+
+// keep has a batch kept when it is whole.
+func (x *exchange) keep(f *frame) {
+	a := x.gather(f)
+	if a == nil {
+		return
+	}
 	m, err := a.note()
 	if err != nil {
 		x.say(f.From, frame{Kind: frameRefused, Transfer: f.Transfer, Reason: err.Error()})
