@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"path/filepath"
 	"strings"
@@ -37,7 +36,8 @@ func roamers(rng *rand.Rand) mix {
 func (b *busyPair) work(ops int) {
 	b.t.Helper()
 	if err := b.load.history.Await(within(b.t), b.load.history.Len()+ops); err != nil {
-		b.t.Fatalf("%v\n%s", err, b.logs())
+		b.showLogs()
+		b.t.Fatalf("%v", err)
 	}
 }
 
@@ -56,7 +56,8 @@ func (b *busyPair) rest() {
 	b.t.Helper()
 	b.probe.end(b.t)
 	if err := b.stop(); err != nil {
-		b.t.Errorf("%v\n%s", err, b.logs())
+		b.showLogs()
+		b.t.Errorf("%v", err)
 	}
 }
 
@@ -67,11 +68,17 @@ func (b *busyPair) judge() {
 	judge(b.t, b.load)
 }
 
-// logs are those of both nodes.
-func (p *pair) logs() string {
-	var b strings.Builder
+// showLogs reports what both nodes logged, but for the coming and going of clients. It is called before what failed is reported: the
+// reason stands last, where a report that is cut short has it.
+func (p *pair) showLogs() {
+	p.t.Helper()
 	for i, n := range p.nodes {
-		fmt.Fprintf(&b, "node %d:\n%s\n", i, n.Log())
+		var kept []string
+		for line := range strings.Lines(n.Log()) {
+			if !strings.Contains(line, "connection accepted") && !strings.Contains(line, "connection lost") && !strings.Contains(line, "connection ended") {
+				kept = append(kept, line)
+			}
+		}
+		p.t.Logf("node %d:\n%s", i, strings.Join(kept, ""))
 	}
-	return b.String()
 }

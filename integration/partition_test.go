@@ -200,7 +200,8 @@ func (p *islandPair) awaitService(c partition, cut time.Time, all *pauses) {
 	defer cancel()
 	took, err := p.probe.since(ctx, cut)
 	if err != nil {
-		p.t.Errorf("%v, %s: %v within %v\n%s", c, kind, err, bound, p.logs())
+		p.showLogs()
+		p.t.Errorf("%v, %s: %v within %v", c, kind, err, bound)
 	}
 	all.add(kind, took)
 }
@@ -239,7 +240,8 @@ func (p *islandPair) timeSilence(kind string, all *pauses, began time.Time) {
 	defer cancel()
 	took, err := p.probe.since(ctx, began)
 	if err != nil {
-		p.t.Fatalf("%s: %v\n%s", kind, err, p.logs())
+		p.showLogs()
+		p.t.Fatalf("%s: %v", kind, err)
 	}
 	all.add(kind, took)
 }

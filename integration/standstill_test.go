@@ -110,11 +110,13 @@ func TestArbiterAway(t *testing.T) {
 		}
 	}
 	if after, ok := p.status(master); !ok || after.Epoch != before.Epoch || after.Role != before.Role {
-		t.Errorf("without an arbiter %+v has become %+v\n%s", before, after, p.logs())
+		p.showLogs()
+		t.Errorf("without an arbiter %+v has become %+v", before, after)
 	}
 	t.Logf("the longest pause between two receipts within %v was %v", *away, longest.Round(time.Millisecond))
 	if most := 5 * time.Second; longest > most { // as where nothing is wrong, on a machine that has too much to do
-		t.Errorf("nothing was receipted for %v\n%s", longest, p.logs())
+		p.showLogs()
+		t.Errorf("nothing was receipted for %v", longest)
 	}
 	p.arbiter.start(t)
 	p.awaitReachable(1 - master)
@@ -122,7 +124,8 @@ func TestArbiterAway(t *testing.T) {
 	p.kill(master)
 	took, err := p.probe.since(within(t), killed)
 	if err != nil {
-		t.Fatalf("%v\n%s", err, p.logs())
+		p.showLogs()
+		t.Fatalf("%v", err)
 	}
 	t.Logf("killed afterwards: first receipt after %v", took.Round(time.Millisecond))
 	p.start(master)
@@ -139,7 +142,8 @@ func (p *pair) awaitReachable(node int) {
 			return
 		}
 		if ctx.Err() != nil {
-			p.t.Fatalf("node %d does not reach the arbiter\n%s", node, p.logs())
+			p.showLogs()
+			p.t.Fatalf("node %d does not reach the arbiter", node)
 		}
 		time.Sleep(askEvery)
 	}
@@ -174,7 +178,8 @@ func (p *busyPair) blackOut(rng *rand.Rand, all *pauses) {
 	defer cancel()
 	took, err := p.probe.since(ctx, back)
 	if err != nil {
-		p.t.Fatalf("%v\n%s", err, p.logs())
+		p.showLogs()
+		p.t.Fatalf("%v", err)
 	}
 	all.add("all are back", took)
 }
