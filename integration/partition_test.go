@@ -104,7 +104,7 @@ func (c partition) whole(ways partition) bool { return c&ways == 0 }
 func (c partition) kind() (kind string, bound time.Duration) {
 	switch {
 	case c.whole(masterToStandby | standbyToMaster):
-		return "connected", 5 * time.Second
+		return "connected", 15 * time.Second // as alone: on a machine that has too much to do they lose one another for a moment
 	case c.whole(masterToArbiter | arbiterToMaster):
 		return "alone", 15 * time.Second // five times the 3 s in which a master degrades
 	case !c.whole(masterToArbiter) && c.whole(standbyToArbiter|arbiterToStandby):
@@ -131,7 +131,7 @@ func TestPartitions(t *testing.T) {
 	t.Logf("-seed %d", *seed)
 	plans := plannedPartitions(rand.New(rand.NewPCG(*seed, 2)))
 	var all pauses
-	sideBySide(t, len(plans), 8, 2, func(t *testing.T, from, to int, rng *rand.Rand) {
+	sideBySide(t, len(plans), 4, 2, func(t *testing.T, from, to int, rng *rand.Rand) {
 		for plans := range slices.Chunk(plans[from:to], judgeEvery) {
 			t.Run("", func(t *testing.T) {
 				p := newIslandPair(t, rng)
