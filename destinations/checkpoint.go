@@ -301,16 +301,16 @@ type durableSection struct {
 	queue, topic, selector string
 	seq                    uint64
 	noLocal, retroactive   bool
+	claim                  Claim
 }
 
 func (d *durable) section() durableSection {
-	return durableSection{d.queue.destination.Name, d.topic, d.selector, d.seq, d.noLocal, d.retroactive}
+	return durableSection{d.queue.destination.Name, d.topic, d.selector, d.seq, d.noLocal, d.retroactive, d.claim}
 }
 
 func (s *durableSection) appendTo(dst []byte) []byte {
 	dst = appendString(dst, s.queue)
 	dst = binary.AppendUvarint(dst, s.seq)
 	dst = appendString(dst, s.topic)
-	dst = binary.AppendUvarint(dst, bitIf(s.noLocal, flagNoLocal)|bitIf(s.retroactive, flagRetroactive))
-	return appendString(dst, s.selector)
+	return appendDurable(dst, s.noLocal, s.retroactive, s.selector, s.claim)
 }

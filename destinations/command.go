@@ -30,6 +30,7 @@ const (
 	Examined       // Examination, with its answer; DiskLow
 	Cancel         // Delivery.ID: of a message that waits for its time, see Delivery.Job; it will not come any more
 	Grant          // Subscription, of a Consumer with Network; Grant: it is to get so many messages from now on
+	Learn          // Destination, of a durable subscription; Durable and Outranks: what another broker says of it; Existing: it matters only if it is here; Delete: it is deleted
 	Note           // nothing but the receipt: keeps receipts in order for what the machine need not know
 )
 
@@ -64,6 +65,9 @@ type More struct {
 	Grant   int           // Grant: messages
 	Tx      string        // transaction; empty: none
 	Sends   []Outgoing
+
+	Durable  *DurableState
+	Outranks bool // of two with the same Number, this one counts
 
 	Examination *Examination
 

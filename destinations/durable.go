@@ -77,6 +77,7 @@ type durable struct {
 	noLocal  bool // not what its own client sends
 	// retroactive says that it may hold kept messages that it does not select.
 	retroactive bool
+	claim       Claim
 
 	timer  timer // for when nobody has used it for too long
 	shared bool  // whoever consumes it lets others do so too; not stored
@@ -214,16 +215,21 @@ func (m *Machine) subscribeDurable(c *Command, out *Effects) (*queue, error) {
 		if err := m.admit(queueBytes); err != nil {
 			return nil, err
 		}
-	case q.consumers > 0 && !(q.durable.shared && c.Consumer.Shared):
+		want.claim = m.claimed(nil)
+	case q.locals > 0 && !(q.durable.shared && c.Consumer.Shared):
 		return nil, &Error{Code: CodeDurableInUse, Text: fmt.Sprintf(
 			"the durable subscription %s has a consumer: only consumers that all say shared:true may have one together", quote(id.String()))}
 	case q.durable.is(&want):
+		if q.durable.claim.Home != "" {
+			m.reclaim(q, m.claimed(q.durable), out)
+		}
 		q.durable.shared = c.Consumer.Shared
 		return q, nil
-	case q.consumers > 0:
+	case q.locals > 0:
 		return nil, &Error{Code: CodeDurableInUse, Text: fmt.Sprintf(
 			"the durable subscription %s is in use with another topic, selector or no-local", quote(id.String()))}
 	default:
+		want.claim = m.claimed(nil)
 		m.forgo(q, out)
 	}
 	m.whole = len(kept) > 0
@@ -247,7 +253,7 @@ func (m *Machine) unsubscribeDurable(c *Command, out *Effects) error {
 	if err != nil {
 		return err
 	}
-	others := q.consumers
+	others := q.locals
 	if s != nil {
 		others--
 	}
@@ -297,9 +303,10 @@ func (ses *session) hasPlain(c *Command) bool {
 	return s != nil && !s.durable()
 }
 
-// forgo deletes a durable without consumers. What a transaction holds of it goes
+// forgo deletes a durable without consumers of this broker. What a transaction holds of it goes
 // too.
 func (m *Machine) forgo(q *queue, out *Effects) {
+	m.banish(q, out)
 	for _, ses := range m.sessions {
 		for _, s := range ses.leaving {
 			s.flights.each(0, s.flights.last(), func(tag uint64, fl *flight) {
@@ -320,7 +327,7 @@ func (m *Machine) applyDurable(r *record) {
 	}
 	q := m.queue(r.queue)
 	m.dissolve(q)
-	m.attach(&durable{queue: q, seq: r.seq, topic: r.topic, selector: r.selector, noLocal: r.noLocal, retroactive: r.retroactive})
+	m.attach(&durable{queue: q, seq: r.seq, topic: r.topic, selector: r.selector, noLocal: r.noLocal, retroactive: r.retroactive, claim: r.claim})
 }
 
 // attach makes the queue of d durable.
@@ -332,6 +339,7 @@ func (m *Machine) attach(d *durable) {
 	m.durables.add(d)
 	if d.queue.hidden() {
 		d.queue.policy = m.policies.of(Topic(d.topic))
+		m.stir(d.queue)
 	}
 }
 
@@ -349,7 +357,7 @@ func (m *Machine) applyForgo(r *record) {
 // uses, and nobody does for as long as its policy allows. What the time was
 // before a restart is not known: it begins again.
 func (m *Machine) lapse(q *queue) {
-	if ttl := q.unusedFor(); ttl > 0 && q.offline() {
+	if ttl := q.unusedFor(); ttl > 0 && q.offline() && !m.replica(q) {
 		m.setTimer(&q.durable.timer, q.durable, m.millis+ttl)
 	}
 }
@@ -357,6 +365,7 @@ func (m *Machine) lapse(q *queue) {
 // ring deletes what nobody has used for too long.
 func (d *durable) ring(m *Machine, out *Effects) {
 	switch q := d.queue; {
+	case m.replica(q): // when its home deletes it, it goes
 	case q.offline():
 		id, _ := durableID(q.destination)
 		out.Lapsed = append(out.Lapsed, id)
@@ -374,6 +383,9 @@ func (m *Machine) dissolve(q *queue) {
 		return
 	}
 	m.durables.remove(q.durable)
+	if q.hidden() {
+		m.stir(q)
+	}
 	m.stopTimer(&q.durable.timer)
 	if m.recovery == nil {
 		m.live.remove(q.durable.seq, durableBytes)

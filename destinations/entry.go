@@ -99,6 +99,7 @@ const (
 const (
 	flagNoLocal = 1 << iota
 	flagRetroactive
+	flagClaim
 	durableFlagsEnd
 )
 
@@ -127,6 +128,7 @@ type record struct {
 	selector    string      // durable
 	noLocal     bool        // durable
 	retroactive bool        // durable
+	claim       Claim       // durable
 	id          string      // dedup
 	at          int64       // dedup: Unix ms
 }
@@ -184,8 +186,7 @@ func (r *record) encode(dst []byte) []byte {
 		dst = binary.AppendVarint(dst, int64(r.left))
 	case KindDurable:
 		dst = appendString(dst, r.topic)
-		dst = binary.AppendUvarint(dst, bitIf(r.noLocal, flagNoLocal)|bitIf(r.retroactive, flagRetroactive))
-		dst = appendString(dst, r.selector)
+		dst = appendDurable(dst, r.noLocal, r.retroactive, r.selector, r.claim)
 	case KindDedup:
 		dst = r.encodeDedup(dst)
 	case KindForgo:
@@ -344,8 +345,7 @@ func (e Entry) decode() (record, error) {
 		r.left = int32(left)
 	case KindDurable:
 		r.topic = d.string()
-		r.noLocal, r.retroactive = d.durableFlags()
-		r.selector = d.string()
+		d.durable(&r.noLocal, &r.retroactive, &r.selector, &r.claim)
 	case KindForgo:
 		r.seqs = []uint64{d.uvarint()}
 	case KindTake:
@@ -398,11 +398,27 @@ func (d *decoder) varint() int64 {
 	return int64(v>>1) ^ -int64(v&1)
 }
 
-// durableFlags reads those of a durable.
-func (d *decoder) durableFlags() (noLocal, retroactive bool) {
+// appendDurable appends what entries and checkpoints have of a durable, after its
+// topic.
+func appendDurable(dst []byte, noLocal, retroactive bool, selector string, c Claim) []byte {
+	dst = binary.AppendUvarint(dst, bitIf(noLocal, flagNoLocal)|bitIf(retroactive, flagRetroactive)|bitIf(c != Claim{}, flagClaim))
+	if dst = appendString(dst, selector); c != (Claim{}) {
+		dst = appendString(dst, c.Home)
+		dst = binary.AppendUvarint(binary.AppendUvarint(dst, c.Born), c.Number)
+	}
+	return dst
+}
+
+// durable is the opposite of appendDurable.
+func (d *decoder) durable(noLocal, retroactive *bool, selector *string, c *Claim) {
 	flags := d.uvarint()
 	d.bad = d.bad || flags >= durableFlagsEnd
-	return flags&flagNoLocal != 0, flags&flagRetroactive != 0
+	*noLocal, *retroactive = flags&flagNoLocal != 0, flags&flagRetroactive != 0
+	*selector = d.string()
+	if flags&flagClaim != 0 {
+		c.Home, c.Born, c.Number = d.string(), d.uvarint(), d.uvarint()
+		d.bad = d.bad || *c == Claim{}
+	}
 }
 
 // millis reads a time after 1970.
@@ -581,6 +597,9 @@ func (r *record) limits() (s string) {
 	}
 	if r.retroactive {
 		s += " retroactive"
+	}
+	if c := r.claim; c != (Claim{}) {
+		s += fmt.Sprintf(" claim=%s/%d/%d", c.Home, c.Born, c.Number)
 	}
 	return s
 }

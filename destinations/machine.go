@@ -104,8 +104,9 @@ type Machine struct {
 	timers  timers
 	started bool // timers are set only from then on
 
-	whole         bool             // the Step in progress is a transaction
-	joined        bool             // and has an entry already
+	whole         bool // the Step in progress is a transaction
+	joined        bool // and has an entry already
+	lastBorn      uint64           // of a durable subscription that was made here
 	telling       bool             // Demands are wanted
 	stirred       []*queue         // of which the demand may have changed since they were told
 	listeners     map[string]int   // subscribers by topic or pattern, of this broker
@@ -235,6 +236,8 @@ func (m *Machine) do(c *Command, out *Effects) error {
 	case Grant:
 		m.grant(c)
 		return nil
+	case Learn:
+		return m.learn(c, out)
 	case Note:
 		return nil
 	}

@@ -38,22 +38,24 @@ const MaxDemandSelectors = 32
 // they want is told once for each pattern, whichever queues it names, and so their
 // credit counts once; in the Demand of a queue they only count as Wild.
 type Demand struct {
-	Queue     string   // its name; or what Pattern.String says, of those who take from queues by a wildcard
-	Topic     string   // instead of Queue, perhaps with wildcards: whether it has subscribers is all that is said
-	Consumers int      // of this broker
-	Wild      int      // more of them, that came by a wildcard
-	Window    int      // messages that they may have in flight together
-	Free      int      // and of these, how many more they could be given now
-	Ready     int      // messages that wait
-	Wanted    int      // of these, such as Consumers want and cannot be given now
-	Flying    int      // messages that somebody has, and has not settled
-	Selectors []string // what they want, sorted; nil: everything, if there are Consumers
+	Queue     string        // its name; or what Pattern.String says, of those who take from queues by a wildcard
+	Topic     string        // instead of Queue, perhaps with wildcards: whether it has subscribers is all that is said
+	Consumers int           // of this broker
+	Wild      int           // more of them, that came by a wildcard
+	Window    int           // messages that they may have in flight together
+	Free      int           // and of these, how many more they could be given now
+	Ready     int           // messages that wait
+	Wanted    int           // of these, such as Consumers want and cannot be given now
+	Flying    int           // messages that somebody has, and has not settled
+	Selectors []string      // what they want, sorted; nil: everything, if there are Consumers
+	Durable   *DurableState // Queue is that of this durable subscription; nil: it is of none, or that is gone
 }
 
 // shares says that other brokers may be told of the demand for a queue, and get its
 // messages.
 func (m *Machine) shares(d Destination) bool {
-	return d.visible() && !m.policies.isDeadLetterQueue(d) && !d.Temporary()
+	_, durable := durableID(d)
+	return durable || d.visible() && !m.policies.isDeadLetterQueue(d) && !d.Temporary()
 }
 
 // stir notes that the demand for q may have changed.
@@ -280,6 +282,10 @@ func (m *Machine) Demands(dst []Demand, most int) []Demand {
 func (q *queue) demand() Demand {
 	d := Demand{Queue: q.destination.Name, Ready: q.ready, Flying: q.live - q.ready - q.held.messages}
 	wants := selection{}
+	if q.hidden() {
+		d.Durable = q.durable.state()
+		wants.unlimited = true // it holds nothing else
+	}
 	for _, src := range q.members.places {
 		if src == nil || src.sub.consumer.Network {
 			continue

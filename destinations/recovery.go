@@ -217,8 +217,7 @@ func (d *decoder) shares(s *stretch, n int) (ok bool) {
 func (m *Machine) restoreDurables(d *decoder) error {
 	for len(d.data) > 0 {
 		s := durableSection{queue: d.string(), seq: d.uvarint(), topic: d.string()}
-		s.noLocal, s.retroactive = d.durableFlags()
-		s.selector = d.string()
+		d.durable(&s.noLocal, &s.retroactive, &s.selector, &s.claim)
 		asOf, captured := m.recovery.asOf[s.queue]
 		if d.bad || !captured || s.seq > asOf {
 			return fmt.Errorf("the durable subscription %s in the checkpoint is malformed", quote(Queue(s.queue).String()))
@@ -227,7 +226,7 @@ func (m *Machine) restoreDurables(d *decoder) error {
 		if q.durable != nil {
 			return fmt.Errorf("the durable subscription %s is in the checkpoint twice", quote(q.destination.String()))
 		}
-		m.attach(&durable{queue: q, seq: s.seq, topic: s.topic, selector: s.selector, noLocal: s.noLocal, retroactive: s.retroactive})
+		m.attach(&durable{queue: q, seq: s.seq, topic: s.topic, selector: s.selector, noLocal: s.noLocal, retroactive: s.retroactive, claim: s.claim})
 	}
 	return nil
 }

@@ -41,6 +41,7 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the ma
 //	S disconnect [clean] [written=SUB.TAG]     of that subscription, and of no other, so much was written; 0.0: nothing was
 //	S cancel SEQ.N                             what waits for its time under this id
 //	S grant ID N                               messages, to a subscription with network
+//	S learn TOPIC durable=CLIENT/NAME [home=H] [born=N] [number=N] [selector=TEXT] [nolocal] [outranks] [existing] [delete]
 //	S note
 //	demands [tell|quiet]                       what consumers want, of what has changed
 //	examined [N]                               answers the oldest Examination; of its first N messages only
@@ -171,9 +172,12 @@ func (p *player) demands(words []string) {
 				continue
 			}
 			said := fmt.Sprintf("queue %s: %d consumers, %d free of %d, %d ready, %d in flight %q",
-				d.Queue, d.Consumers, d.Free, d.Window, d.Ready, d.Flying, d.Selectors)
+				strings.TrimPrefix(Queue(d.Queue).String(), "/queue/"), d.Consumers, d.Free, d.Window, d.Ready, d.Flying, d.Selectors)
 			if d.Wild > 0 {
 				said += fmt.Sprintf(", %d by wildcards", d.Wild)
+			}
+			if d.Durable != nil {
+				said += fmt.Sprintf(", %v", d.Durable)
 			}
 			if d.Wanted > 0 {
 				said += fmt.Sprintf(", %d wanted", d.Wanted)
@@ -390,7 +394,7 @@ func split(words []string) (args []string, opts map[string]string) {
 		switch {
 		case isOption:
 			opts[name] = value
-		case slices.Contains([]string{"nonpersistent", "byid", "rejectnacks", "reject", "clean", "disklow", "exclusive", "nolocal", "browse", "keep-order", "shared", "delete", "existing", "no-create", "last-value", "exclusive-queues", "selector-aware", "rebalance", "retroactive", "network", "spare", "forwarded", "returned"}, w):
+		case slices.Contains([]string{"nonpersistent", "byid", "rejectnacks", "reject", "clean", "disklow", "exclusive", "nolocal", "browse", "keep-order", "shared", "delete", "existing", "no-create", "last-value", "exclusive-queues", "selector-aware", "rebalance", "retroactive", "network", "spare", "forwarded", "returned", "outranks"}, w):
 			opts[w] = "yes"
 		default:
 			args = append(args, w)
@@ -444,6 +448,12 @@ func (p *player) command(words []string) {
 		c.Op, c.Delivery = Cancel, p.delivery(nil, map[string]string{"id": args[0]})
 	case "grant":
 		c.Op, c.Subscription, c.saying().Grant = Grant, args[0], p.number(args[1])
+	case "learn":
+		id := p.consumer(opts).Durable
+		c.Op, c.Destination, c.Delete, c.Existing = Learn, Queue(id.key()), opts["delete"] != "", opts["existing"] != ""
+		c.saying().Outranks = opts["outranks"] != ""
+		c.saying().Durable = &DurableState{Topic: p.destination(args[0]).Name, Selector: p.consumer(opts).Selector.String(), NoLocal: opts["nolocal"] != "",
+			Claim: Claim{Home: opts["home"], Born: uint64(p.optional(opts["born"])), Number: uint64(p.optional(opts["number"]))}}
 	case "note":
 		c.Op = Note
 	default:
@@ -462,6 +472,10 @@ func (p *player) txKey(c Command) string { return fmt.Sprint(c.Session, " ", c.s
 
 // destination reads one. The token of all temporary ones is "t".
 func (p *player) destination(s string) Destination {
+	if id, ok := strings.CutPrefix(s, "/durable/"); ok {
+		client, name, _ := strings.Cut(id, "/")
+		return Queue(DurableID{client, name}.key())
+	}
 	names := Names{MaxBytes: 255, DeadLetterPrefixes: []string{"DLQ."}}
 	if d, ok, err := names.ParseTemporary(s); ok && err == nil {
 		return Temporary(d, "t")

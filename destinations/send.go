@@ -111,6 +111,10 @@ func (m *Machine) accept(c *Command, o *Outgoing, out *Effects) {
 		m.publish(c, *o, out)
 		return
 	}
+	if _, durable := durableID(o.Destination); durable && o.Forwarded {
+		m.arrive(c, o, out)
+		return
+	}
 	m.enqueue(o.Destination, o.Message, o.Forwarded, c.DiskLow, out)
 }
 
