@@ -400,7 +400,7 @@ func TestLoanIsBuried(t *testing.T) {
 		}
 		if persistent {
 			asked.Messages = []*Message{newMessage("m", true)}
-			asked.Messages[0].publishedOn("kept")
+			asked.Messages[0].PublishedOn("kept")
 			r.step(Command{Op: Examined, More: &More{Examination: asked}})
 		}
 		q := r.m.queues["DLQ.kept"]

@@ -35,6 +35,12 @@ func durableID(d Destination) (id DurableID, ok bool) {
 	return id, ok
 }
 
+// Durable says that d is the queue of a durable subscription.
+func (d Destination) Durable() bool {
+	_, durable := durableID(d)
+	return durable && !d.Topic
+}
+
 // String is for people: "/durable/CLIENT/NAME".
 func (id DurableID) String() string { return string(id.appendTo(nil)) }
 

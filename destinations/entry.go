@@ -271,7 +271,7 @@ func (e Entry) Message() (*Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.msg.publishedOn(r.topic)
+	r.msg.PublishedOn(r.topic)
 	return r.msg, nil
 }
 

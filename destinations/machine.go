@@ -104,9 +104,9 @@ type Machine struct {
 	timers  timers
 	started bool // timers are set only from then on
 
-	whole         bool // the Step in progress is a transaction
-	joined        bool // and has an entry already
-	lastBorn      uint64           // of a durable subscription that was made here
+	whole         bool             // the Step in progress is a transaction
+	joined        bool             // and has an entry already
+	newest        uint64           // the highest Claim.Number that was heard of
 	telling       bool             // Demands are wanted
 	stirred       []*queue         // of which the demand may have changed since they were told
 	listeners     map[string]int   // subscribers by topic or pattern, of this broker

@@ -35,7 +35,8 @@ func (m *Message) Topic() string {
 	return m.Props.topic
 }
 
-func (m *Message) publishedOn(topic string) {
+// PublishedOn sets what Topic returns; empty: it stays what it is.
+func (m *Message) PublishedOn(topic string) {
 	if topic == m.Topic() || topic == "" {
 		return
 	}

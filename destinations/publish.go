@@ -197,7 +197,7 @@ func (m *Machine) published(msg *Message, topic string) {
 		msg.Props = last
 		return
 	}
-	if msg.publishedOn(topic); plain {
+	if msg.PublishedOn(topic); plain {
 		m.lastPublished = msg.Props
 	}
 }

@@ -35,10 +35,9 @@ func (m *Machine) claimed(d *durable) (c Claim) {
 		c = Claim{Born: d.claim.Born, Number: d.claim.Number + 1}
 	}
 	if m.telling {
-		c.Number = max(c.Number, uint64(max(0, m.millis)))
-		if d == nil {
-			c.Number = max(c.Number, m.lastBorn+1)
-			c.Born, m.lastBorn = c.Number, c.Number
+		c.Number = max(c.Number, m.newest+1, uint64(max(0, m.millis)))
+		if m.newest = c.Number; d == nil {
+			c.Born = c.Number
 		}
 	}
 	return c
@@ -61,6 +60,7 @@ func (m *Machine) learn(c *Command, out *Effects) error {
 	if err := id.check(); err != nil {
 		return err
 	}
+	m.newest = max(m.newest, told.Number)
 	q := m.find(c.Destination.Name)
 	if q != nil && q.durable == nil {
 		q = nil

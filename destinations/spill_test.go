@@ -455,7 +455,7 @@ func TestSpillDeadLetterLimit(t *testing.T) {
 			t.Errorf("%+v does not wait for what it asks for", r.out.Outputs[0])
 		}
 		e.Messages = []*Message{newMessage("m", true)}
-		e.Messages[0].publishedOn("t")
+		e.Messages[0].PublishedOn("t")
 		r.step(Command{Op: Examined, More: &More{Examination: e}})
 	}
 	if n := r.m.queues["DLQ.t"].live; n != 1 || r.out.Overflowed != 1 {
@@ -536,7 +536,7 @@ func TestSpillReports(t *testing.T) {
 		r.step(Command{Op: Nack, Session: session, Delivery: DeliveryID{Sub: 1, Tag: 3}, More: &More{Refusal: Refusal{Reject: true}}})
 		e := r.out.Outputs[0].Examination
 		e.Messages = []*Message{newMessage("m", true)}
-		e.Messages[0].publishedOn(e.Queue.Name)
+		e.Messages[0].PublishedOn(e.Queue.Name)
 		r.step(Command{Op: Examined, More: &More{Examination: e}})
 	}
 	r.send(Topic("t"), newMessage("three", false))

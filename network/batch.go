@@ -17,12 +17,12 @@ const pathHeader = "x-broker-path:"
 const (
 	flagPersistent = 1 << iota
 	flagReturned
-	flagQueue // it is for a queue of its own, not for that of the batch
+	flagQueue // it is for a queue of its own, not for that of the batch; of a durable subscription: it is of a topic
 )
 
 // appendMessage appends one message of a batch, as it leaves member: its length in
 // four octets, a head and what destinations.AppendForward makes of it. queue is its own one where
-// the batch is for several; empty: it is that of the batch. A message that comes
+// the batch is for several, or its topic where that is for a durable subscription; empty: it is that of the batch. A message that comes
 // back to a broker where it was is no duplicate there.
 //
 //	head: its length, flags, failed deliveries, [length of the queue, queue]
@@ -140,12 +140,15 @@ func readMessage(d destinations.Destination, b []byte) (o destinations.Outgoing,
 	if n <= 0 || more <= 0 {
 		return o, errBatch
 	}
+	topic := ""
 	if flags&flagQueue != 0 {
-		queue, _, err := cutPart(head[n+more:])
+		name, _, err := cutPart(head[n+more:])
 		if err != nil {
 			return o, err
 		}
-		d = destinations.Queue(string(queue))
+		if topic = string(name); !d.Durable() {
+			d = destinations.Queue(topic)
+		}
 	}
 	if d.Name == "" {
 		return o, errNoQueue
@@ -155,6 +158,9 @@ func readMessage(d destinations.Destination, b []byte) (o destinations.Outgoing,
 		return o, err
 	}
 	m.Persistent = flags&flagPersistent != 0
+	if d.Durable() {
+		m.PublishedOn(topic)
+	}
 	return destinations.Outgoing{
 		Destination: d, Message: m, Forwarded: true, Returned: flags&flagReturned != 0, Attempts: int(attempts),
 	}, nil

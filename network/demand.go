@@ -30,12 +30,13 @@ func (x *exchange) wants(now time.Time, demands []destinations.Demand, out *acti
 			w = &want{}
 			x.local[d.Queue] = w
 		}
-		before := w.consumed()
+		before, was := w.consumed(), w.now.Durable
 		w.now = d
 		x.fresh[d.Queue] = true
 		if w.consumed() != before && !wildName(d.Queue) {
 			x.serveAll(d.Queue, !before)
 		}
+		x.durableChanged(w, was)
 	}
 	x.tell()
 }
@@ -57,12 +58,21 @@ func inFrames(all []demand, say func(demands []demand, first, last bool)) {
 	for first := true; first || len(all) > 0; first = false {
 		n, octets := 0, 0
 		for n < len(all) && n < maxTold && (n == 0 || octets < maxToldBytes) {
-			octets += 100 + len(all[n].Queue) + len(all[n].Topic) + sizeOf(all[n].Selectors)
+			octets += all[n].size()
 			n++
 		}
 		say(all[:n], first, n == len(all))
 		all = all[n:]
 	}
+}
+
+// size is what d takes in a frame, roughly.
+func (d *demand) size() int {
+	octets := 100 + len(d.Queue) + len(d.Topic) + sizeOf(d.Selectors)
+	if d.Durable != nil {
+		octets += 100 + len(d.Durable.Topic) + len(d.Durable.Selector) + len(d.Durable.Home)
+	}
+	return octets
 }
 
 func sizeOf(texts []string) (octets int) {
@@ -85,9 +95,9 @@ func (x *exchange) tell() {
 	changed := x.freshTopics()
 	for _, queue := range sortedKeys(x.fresh) {
 		w := x.local[queue]
-		d := x.demandFor(w)
+		d := x.demandFor(w, false)
 		delete(x.fresh, queue)
-		if !w.consumed() && w.now.Ready+w.now.Flying == 0 {
+		if !w.consumed() && w.now.Ready+w.now.Flying == 0 && w.now.Durable == nil {
 			delete(x.local, queue)
 		}
 		if !w.odd && !d.differs(&w.told) {
@@ -110,7 +120,7 @@ func (x *exchange) tellAll() {
 	var all []demand
 	for _, queue := range sortedKeys(x.local) {
 		w := x.local[queue]
-		if w.told, w.odd = x.demandFor(w), false; w.told.Consumers > 0 {
+		if w.told, w.odd = x.demandFor(w, true), false; w.told.Consumers > 0 || w.told.Durable != nil {
 			all = append(all, w.told)
 		}
 	}
@@ -118,27 +128,32 @@ func (x *exchange) tellAll() {
 	all = append(all, x.allTopics()...)
 	inFrames(all, func(demands []demand, first, last bool) {
 		x.version++
-		x.say("", frame{Kind: frameDemand, Version: x.version, Full: first, Done: last, Demand: demands})
+		x.say("", frame{Kind: frameDemand, Version: x.version, Full: first, Done: last, Demand: demands, Life: x.life})
 	})
 	x.told = x.now
 }
 
-// demandFor is what peers are told.
-func (x *exchange) demandFor(w *want) demand {
+// demandFor is what peers are told; with all, as a part of all that there is.
+func (x *exchange) demandFor(w *want, all bool) demand {
 	d := &w.now
+	standing := x.tells(w, all)
 	if x.mode != Running || !x.passes(d.Queue) {
-		return demand{Queue: d.Queue}
+		return demand{Queue: d.Queue, Durable: standing}
 	}
 	selectors := d.Selectors
 	if sizeOf(selectors) > maxSelectorBytes {
 		selectors = nil
 	}
-	return demand{Queue: d.Queue, Consumers: d.Consumers, Window: d.Window, Free: d.Free, Ready: d.Wanted, Selectors: selectors}
+	return demand{Queue: d.Queue, Consumers: d.Consumers, Window: d.Window, Free: d.Free, Ready: d.Wanted, Selectors: selectors, Durable: standing}
 }
 
 // passes says whether messages of what a demand is called may leave. Of a pattern each
 // queue is asked for by itself.
 func (x *exchange) passes(name string) bool {
+	if durableQueue(name) {
+		s := x.durableHere(name)
+		return s != nil && x.passesTopic(s.Topic)
+	}
 	return wildName(name) || x.Forwards(destinations.Queue(name))
 }
 
@@ -154,7 +169,7 @@ func (d *demand) room(alone bool) int {
 
 // differs says that peers should know.
 func (d *demand) differs(told *demand) bool {
-	if d.Consumers != told.Consumers || d.Window != told.Window || !slices.Equal(d.Selectors, told.Selectors) {
+	if d.Consumers != told.Consumers || d.Window != told.Window || !slices.Equal(d.Selectors, told.Selectors) || !d.Durable.same(told.Durable) {
 		return true
 	}
 	now, before := d.room(true), told.room(true)
@@ -173,10 +188,16 @@ func (x *exchange) compare(p *peer, version uint64) {
 // learn takes a part of the demand of a peer.
 func (x *exchange) learn(p *peer, f *frame) {
 	switch {
+	case f.Version <= p.version: // it was overtaken
+		return
 	case f.Full:
 		p.setKnown(true, x.now)
 		p.stale = map[string]bool{}
 		for queue := range p.demands {
+			p.stale[demand{Queue: queue}.key()] = true
+		}
+		p.life = f.Life
+		for queue := range p.durables {
 			p.stale[demand{Queue: queue}.key()] = true
 		}
 		for topic := range p.topics {
@@ -197,6 +218,7 @@ func (x *exchange) learn(p *peer, f *frame) {
 			x.learnOne(p, demandOf(key))
 		}
 		p.stale = nil
+		x.missed(p)
 	}
 }
 
@@ -211,6 +233,10 @@ func (x *exchange) learnOne(p *peer, d *demand) {
 		x.learnTopic(p, d)
 		return
 	}
+	standing := durableQueue(d.Queue)
+	if standing {
+		x.learnDurable(p, d)
+	}
 	l := p.demands[d.Queue]
 	if d.Consumers == 0 {
 		if l != nil {
@@ -220,7 +246,7 @@ func (x *exchange) learnOne(p *peer, d *demand) {
 		}
 		return
 	}
-	if !x.passes(d.Queue) {
+	if !standing && !x.passes(d.Queue) {
 		return
 	}
 	if l == nil {

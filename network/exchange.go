@@ -117,7 +117,10 @@ type peer struct {
 	turned      []*link                         // that had too much for that, and come back in turn
 	stale       map[string]bool
 	record      *record
-	learned     time.Time // when known became what it is
+	life        string              // whose data it has; empty: not known yet
+	durables    map[string]*durable // that it has told of, by queue
+	unsure      map[string]bool     // of those that are here, and at home there as it seems: it has not told; true: and was asked
+	learned     time.Time           // when known became what it is
 }
 
 func newExchange(s Settings) *exchange {
@@ -181,6 +184,7 @@ func (x *exchange) tick(now time.Time, out *actions) {
 			continue
 		}
 		x.comeBack(p)
+		x.makeSure(p)
 	}
 	for _, name := range sortedKeys(x.sent) {
 		t := x.sent[name]
@@ -245,7 +249,9 @@ func (x *exchange) flush(now time.Time, out *actions) {
 
 func (x *exchange) confirmed(receipt string) {
 	if receipt == tagReady {
-		if x.ready = x.life != ""; !x.ready {
+		if x.ready = x.life != ""; x.ready {
+			x.lives()
+		} else {
 			x.do(destinations.Command{
 				Op: destinations.Send, Destination: destinations.Queue(lifeQueue),
 				Message: note(noteHead{peer: x.Member, life: x.Incarnation}, true),
@@ -259,7 +265,7 @@ func (x *exchange) confirmed(receipt string) {
 			x.noteReceived(h)
 			f := frame{Kind: frameReleased, Transfer: name, Version: x.version}
 			if w := x.local[h.queue]; w != nil {
-				f.Demand = []demand{x.demandFor(w)}
+				f.Demand = []demand{x.demandFor(w, false)}
 				w.odd, x.fresh[h.queue] = true, true
 			}
 			x.say(h.from, f)
@@ -322,7 +328,7 @@ func (x *exchange) peer(f *frame) *peer {
 		p = nil
 	}
 	if p == nil {
-		p = &peer{member: f.From, incarnation: f.Incarnation, demands: map[string]*link{}, wild: map[string]*link{}, topics: map[string]destinations.Pattern{}}
+		p = &peer{member: f.From, incarnation: f.Incarnation, demands: map[string]*link{}, wild: map[string]*link{}, durables: map[string]*durable{}, unsure: map[string]bool{}, topics: map[string]destinations.Pattern{}}
 		x.peers[f.From] = p
 		x.noteHeard(p)
 		x.sayHello()

@@ -42,7 +42,7 @@ func (x *exchange) explain(queue string) Explanation {
 		because("consumers here can take %d more: they are being given", d.Free)
 	}
 	switch {
-	case !x.Forwards(destinations.Queue(queue)):
+	case !x.passes(queue):
 		because("network.include and network.exclude do not let messages of this queue leave")
 		return e
 	case x.mode == Stopped:

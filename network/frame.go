@@ -38,7 +38,7 @@ type frame struct {
 	Part        int       `json:"p,omitempty"` // of a hold, from 0
 	Parts       int       `json:"o,omitempty"`
 	Reason      string    `json:"r,omitempty"`
-	Life        string    `json:"l,omitempty"` // of a drop: whose data the sender has
+	Life        string    `json:"l,omitempty"` // of a drop or a full demand: whose data the sender has
 	Version     uint64    `json:"v,omitempty"` // of a demand: after it; of a hello or released: of what was told last
 	Full        bool      `json:"a,omitempty"` // of a demand: what is not in it up to Done is none
 	Mode        Mode      `json:"m,omitempty"` // of a hello
@@ -62,6 +62,7 @@ type demand struct {
 	Free      int      `json:"f,omitempty"` // of these, how many more they could take now
 	Ready     int      `json:"r,omitempty"` // messages that wait for them already
 	Selectors []string `json:"s,omitempty"` // nil: everything
+	Durable   *durable `json:"d,omitempty"` // it is of this durable subscription; nil: of none
 }
 
 // encode is the length of the head, the head as JSON, and the body: in its buffer,

@@ -136,11 +136,14 @@ func (l *link) batchName() string {
 	return l.demand.Queue
 }
 
-// queueOf is what the batch says of a message that differs from the others; empty:
-// it does not.
+// queueOf is what the batch says of a message that differs from the others, of one of
+// a durable subscription its topic; empty: it does not.
 func (l *link) queueOf(d *destinations.Delivery) string {
 	if l.several() {
 		return d.Destination.Name
+	}
+	if durableQueue(l.demand.Queue) {
+		return d.Message.Topic()
 	}
 	return ""
 }
@@ -164,7 +167,10 @@ func (x *exchange) delivered(d *destinations.Delivery) {
 		return
 	case subLife:
 		h, _ := readNote(d.Message)
-		x.life, x.ready = h.life, x.ready || x.life == "" && h.life == x.Incarnation
+		begins := x.life == "" && h.life == x.Incarnation
+		if x.life, x.ready = h.life, x.ready || begins; begins {
+			x.lives()
+		}
 		return
 	case subSent:
 		x.decidedBefore(d)
@@ -242,6 +248,9 @@ func (x *exchange) serve(l *link) {
 	switch {
 	case x.closing || x.mode == Stopped || l.ended || l.turned:
 		return
+	case !x.agrees(l):
+		x.leave(l)
+		return
 	case l.id == "" && (!x.ready || x.now.Before(l.rest)):
 		if !slices.Contains(x.resting, l) {
 			x.resting = append(x.resting, l)
@@ -270,6 +279,7 @@ func (x *exchange) subscribe(l *link) {
 			Ack: destinations.AckClient, Network: true, Prefetch: 1 << 20, PrefetchBytes: 4 * batchBytes, Selector: x.atMost(union(l.demand.Selectors)),
 		},
 	}
+	c.Existing = durableQueue(l.demand.Queue)
 	if l.static {
 		c.Consumer.Spare, c.Consumer.Selector = true, x.atMost(notTwice(l.peer.member))
 	}

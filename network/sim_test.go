@@ -55,6 +55,8 @@ type sim struct {
 	queues []string
 	calm   bool
 
+	standing bool // there is a durable subscription
+
 	sent     map[string]bool // bodies whose SEND was confirmed
 	acked    map[string]bool // those whose ACK was
 	answered map[string]bool // those with an ACK
@@ -96,6 +98,7 @@ type simNode struct {
 	life     int // counts starts; events of an earlier one are void
 	up       bool
 	static   []Static
+	standing bool                     // somebody consumes the durable subscription here
 	address  destinations.Destination // of its temporary queue
 	machine  *destinations.Machine
 	effects  destinations.Effects
@@ -161,13 +164,17 @@ func (s *sim) run() {
 	for _, n := range s.nodes {
 		n.start()
 	}
-	s.after(time.Second, s.mischief)
+	s.after(2*time.Second, s.mischief)
 	s.after(time.Second, s.reply)
 	for range 3 {
 		s.produce(s.rand.IntN(len(s.nodes)), s.queues[s.rand.IntN(len(s.queues))])
 	}
 	for range 1 + s.rand.IntN(4) {
 		s.wander()
+	}
+	if s.rand.IntN(2) == 0 {
+		s.nodes[s.rand.IntN(len(s.nodes))].consume(durableTopic, "", s.between(0, time.Second))
+		s.standing = true
 	}
 	s.runFor(20 * time.Second)
 	s.calm, s.loss = true, 0
@@ -178,8 +185,12 @@ func (s *sim) run() {
 		}
 	}
 	s.runFor(2 * time.Second)
-	for _, q := range s.queues {
-		if s.rand.IntN(3) == 0 {
+	last := slices.Clone(s.queues)
+	if s.standing {
+		last = append([]string{durableTopic}, last...)
+	}
+	for _, q := range last {
+		if s.rand.IntN(3) == 0 && q != durableTopic {
 			q = wildcards[s.rand.IntN(len(wildcards))]
 		}
 		s.nodes[s.rand.IntN(len(s.nodes))].consume(q, "", -1)
@@ -217,6 +228,9 @@ func (s *sim) run() {
 	}
 }
 
+// durableTopic is where the name of a queue stands for the durable subscription, and for its topic.
+const durableTopic = "/topic/t"
+
 // mischief crashes, cuts and heals.
 func (s *sim) mischief() {
 	if s.calm {
@@ -252,6 +266,10 @@ func (s *sim) produce(node int, queue string) {
 		return
 	}
 	n := s.nodes[node]
+	to := destinations.Queue(queue)
+	if s.standing && s.now.Sub(time.Unix(1_800_000_000, 0)) > 1500*time.Millisecond && s.rand.IntN(3) == 0 {
+		to = destinations.Topic("t")
+	}
 	if n.up {
 		n.sessions++
 		id := n.sessions
@@ -264,7 +282,7 @@ func (s *sim) produce(node int, queue string) {
 		}
 		head := "colour:" + []string{"red", "blue"}[s.rand.IntN(2)] + "\n"
 		n.do(destinations.Command{
-			Op: destinations.Send, Session: id, WantReceipt: true, Receipt: body, Destination: destinations.Queue(queue),
+			Op: destinations.Send, Session: id, WantReceipt: true, Receipt: body, Destination: to,
 			Message: &destinations.Message{Content: []byte(head + "\n" + body), HeaderBytes: int32(len(head)), Persistent: true},
 		})
 	}
@@ -342,8 +360,11 @@ func (s *sim) wander() {
 	if n.up {
 		sel := []string{"", "", "colour = 'red'", "colour = 'blue'"}[s.rand.IntN(4)]
 		queue := s.queues[s.rand.IntN(len(s.queues))]
-		if s.rand.IntN(3) == 0 {
+		switch r := s.rand.IntN(6); {
+		case r < 2:
 			queue = wildcards[s.rand.IntN(len(wildcards))]
+		case r < 4 && s.standing && !n.standing:
+			queue, sel = durableTopic, ""
 		}
 		n.consume(queue, sel, s.between(50*time.Millisecond, 3*time.Second))
 	}
@@ -365,6 +386,7 @@ func (n *simNode) start() {
 			s.t.Fatal(err)
 		}
 	}
+	n.standing = false
 	n.outputs, n.clients, n.sessions = nil, map[uint64]func(*destinations.Output){}, simAgent
 	n.effects = destinations.Effects{}
 	n.exchange = newExchange(Settings{
@@ -563,9 +585,14 @@ func (n *simNode) consume(queue, sel string, d time.Duration) {
 	if p, err := (destinations.Names{MaxBytes: 100}).ParsePattern("/queue/" + queue); err == nil && p.Wild() {
 		c.Destination, c.More = destinations.Destination{}, &destinations.More{Sources: []destinations.Pattern{p}}
 	}
+	if queue == durableTopic {
+		c.Destination, consumer.Durable = destinations.Topic("t"), destinations.DurableID{Client: "c", Name: "d"}
+		n.standing = true
+	}
 	n.do(c)
 	if d >= 0 {
 		n.later(d, func() {
+			n.standing = n.standing && queue != durableTopic
 			delete(n.clients, id)
 			n.do(destinations.Command{Op: destinations.Disconnect, Session: id, Clean: true})
 		})

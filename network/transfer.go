@@ -114,6 +114,10 @@ func (x *exchange) offerBatch(l *link, all []destinations.Delivery) {
 	own := noteHead{transfer: t.name, peer: x.Member, queue: f.Queue, life: x.life}
 	buffer, f.Head = own.append(buffer[:frameRoom])
 	for i := range all {
+		if !x.mayLeave(l.demand.Queue, all[i].Message) {
+			f.Messages-- // it is settled with the others, and goes nowhere
+			continue
+		}
 		buffer = appendMessage(buffer, x.Member, t.peer, l.queueOf(&all[i]), &all[i])
 		f.Persistent = f.Persistent || all[i].Message.Persistent
 	}
