@@ -1,6 +1,7 @@
 package network
 
 import (
+	"cmp"
 	"container/heap"
 	"flag"
 	"fmt"
@@ -184,7 +185,7 @@ func (s *sim) run() {
 			n.start()
 		}
 	}
-	s.runFor(2 * time.Second)
+	s.runFor(4 * time.Second) // the last who wandered have gone
 	last := slices.Clone(s.queues)
 	if s.standing {
 		last = append([]string{durableTopic}, last...)
@@ -522,6 +523,9 @@ func (n *simNode) sync() {
 		if o.After > last {
 			n.sim.t.Fatalf("seed %d: an output waits for %d of %d", n.sim.seed, o.After, last)
 		}
+		if o.Kind == destinations.Deliver && o.Delivery.Message == nil {
+			n.load(&o.Delivery)
+		}
 		if o.Session == simAgent {
 			n.act(func(out *actions) { n.exchange.takes(n.sim.now, o, out) })
 		} else if client := n.clients[o.Session]; client != nil {
@@ -532,6 +536,19 @@ func (n *simNode) sync() {
 	if n.machine.Stirred() {
 		n.act(func(out *actions) { n.exchange.wants(n.sim.now, n.machine.Demands(nil, 100), out) })
 	}
+}
+
+// load reads a message of which the machine has only the place.
+func (n *simNode) load(d *destinations.Delivery) {
+	at, ok := slices.BinarySearchFunc(n.log, d.Content, func(e destinations.Entry, seq uint64) int { return cmp.Compare(e.Seq, seq) })
+	if !ok {
+		n.sim.t.Fatalf("seed %d: there is no entry %d", n.sim.seed, d.Content)
+	}
+	m, err := n.log[at].Message()
+	if err != nil {
+		n.sim.t.Fatalf("seed %d: %v", n.sim.seed, err)
+	}
+	d.Message = m
 }
 
 // consume takes messages of a queue for a while; for ever if that is negative.
