@@ -640,6 +640,9 @@ func (m *Machine) collect(q *queue) {
 		m.recent = nil
 		m.roster.remove(q)
 		m.noteDestination(DestinationGone, q.destination)
+		if q.stirred {
+			m.stirWilds(q) // while it is known whose credit was used up here
+		}
 		q.abandon()
 		if q.spool {
 			m.spools--

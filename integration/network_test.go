@@ -166,11 +166,15 @@ func (f *fleet) restart(i int) {
 
 // A memberStatus is of what baton network status --json prints what tests look at.
 type memberStatus struct {
-	Member string `json:"member"`
-	Ready  bool   `json:"ready"`
-	Held   int    `json:"held"`
-	Sent   int    `json:"sent"`
-	Peers  []struct {
+	Member   string `json:"member"`
+	Ready    bool   `json:"ready"`
+	Held     int    `json:"held"`
+	Sent     int    `json:"sent"`
+	Durables []struct {
+		Name string `json:"name"`
+		Home string `json:"home"`
+	} `json:"durables"`
+	Peers []struct {
 		Member string `json:"member"`
 		Known  bool   `json:"known"`
 		Links  []struct {

@@ -176,6 +176,23 @@ func (x *exchange) makeSure(p *peer) {
 	x.say(p.member, frame{Kind: frameWant})
 }
 
+// durables are the durable subscriptions that are here, in the order of their names.
+func (x *exchange) durables() []DurableStatus {
+	home := map[string]string{"": x.Member, x.life: x.Member}
+	for _, p := range x.peers {
+		if p.life != "" {
+			home[p.life] = p.member
+		}
+	}
+	all := []DurableStatus{}
+	for _, queue := range sortedKeys(x.local) {
+		if s := x.durableHere(queue); s != nil {
+			all = append(all, DurableStatus{destinations.Queue(queue).String(), s.Topic, home[s.Home]})
+		}
+	}
+	return all
+}
+
 // lives is called when the life of this broker is known.
 func (x *exchange) lives() {
 	for _, w := range x.local {

@@ -21,6 +21,10 @@ type Explanation struct {
 // explain says why messages of a queue wait here.
 func (x *exchange) explain(queue string) Explanation {
 	e := Explanation{Member: x.Member, Queue: queue, Why: []string{}}
+	if queue = x.queueOf(queue); strings.HasPrefix(queue, "/durable/") {
+		e.Why = append(e.Why, "this broker does not know of this durable subscription")
+		return e
+	}
 	w := x.local[queue]
 	if w != nil {
 		e.Waiting, e.InFlight, e.Consumers = w.now.Ready, w.now.Flying, w.now.Consumers+w.now.Wild
@@ -43,7 +47,7 @@ func (x *exchange) explain(queue string) Explanation {
 	}
 	switch {
 	case !x.passes(queue):
-		because("network.include and network.exclude do not let messages of this queue leave")
+		because("network.include and network.exclude do not let messages of this queue, or topic, leave")
 		return e
 	case x.mode == Stopped:
 		because("this broker takes no part in the network: it was stopped by an operator")
@@ -77,6 +81,20 @@ func (x *exchange) explain(queue string) Explanation {
 	return e
 }
 
+// queueOf is the queue that operators call so: of a durable subscription it is
+// /durable/CLIENT/NAME.
+func (x *exchange) queueOf(name string) string {
+	if !strings.HasPrefix(name, "/durable/") {
+		return name
+	}
+	for queue := range x.local {
+		if durableQueue(queue) && destinations.Queue(queue).String() == name {
+			return queue
+		}
+	}
+	return name
+}
+
 // linksOf are those that messages of a queue may take.
 func (p *peer) linksOf(queue string) (all []*link) {
 	if l := p.demands[queue]; l != nil {
@@ -100,6 +118,8 @@ func (x *exchange) explainLink(l *link, queue string) string {
 	switch {
 	case l.id == "" && x.now.Before(l.rest):
 		return fmt.Sprintf("the last transfer failed (%s), the next try is in %v", l.why, l.rest.Sub(x.now))
+	case !x.agrees(l):
+		return "a subscription of this name there is one of another topic or selector, or its topic may not leave"
 	case l.turned:
 		return "it has as much under way as it may have: they wait for their turn"
 	case l.static && l.peer.declines:

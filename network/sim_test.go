@@ -218,6 +218,11 @@ func (s *sim) run() {
 	for _, n := range s.nodes {
 		if stats := n.machine.Stats(); stats.Messages != 1 { // who it is
 			s.t.Errorf("seed %d: %d messages are left at %s", s.seed, stats.Messages-1, n.member)
+			for _, queue := range sortedKeys(n.exchange.local) {
+				if e := n.exchange.explain(queue); e.Waiting+e.InFlight > 0 {
+					s.t.Logf("%+v", e)
+				}
+			}
 		}
 		if x := n.exchange; len(x.sent)+len(x.held)+len(x.parts) > 0 {
 			s.t.Errorf("seed %d: %s still has %d transfers and holds %d", s.seed, n.member, len(x.sent), len(x.held))

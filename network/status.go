@@ -11,16 +11,24 @@ import (
 
 // A Status is what a broker knows of its network.
 type Status struct {
-	Member      string       `json:"member"`
-	Incarnation string       `json:"incarnation"`
-	Mode        Mode         `json:"mode"`
-	Ready       bool         `json:"ready"` // what was under way before the start is known
-	Peers       []PeerStatus `json:"peers"`
-	Lost        []LostPeer   `json:"lost"`                 // that were peers since this broker began to serve
-	Held        int          `json:"held"`                 // batches that are kept here for a peer that has not decided
-	Sent        int          `json:"sent"`                 // batches on their way from here
-	Restarts    int          `json:"restarts,omitempty"`   // of its part in the network, since this broker began to serve
-	LastError   string       `json:"last_error,omitempty"` // that it ended with
+	Member      string          `json:"member"`
+	Incarnation string          `json:"incarnation"`
+	Mode        Mode            `json:"mode"`
+	Ready       bool            `json:"ready"` // what was under way before the start is known
+	Peers       []PeerStatus    `json:"peers"`
+	Lost        []LostPeer      `json:"lost"`                 // that were peers since this broker began to serve
+	Held        int             `json:"held"`                 // batches that are kept here for a peer that has not decided
+	Sent        int             `json:"sent"`                 // batches on their way from here
+	Durables    []DurableStatus `json:"durables"`             // subscriptions
+	Restarts    int             `json:"restarts,omitempty"`   // of its part in the network, since this broker began to serve
+	LastError   string          `json:"last_error,omitempty"` // that it ended with
+}
+
+// A DurableStatus is a durable subscription, and where it was used last.
+type DurableStatus struct {
+	Name  string `json:"name"` // /durable/CLIENT/NAME
+	Topic string `json:"topic"`
+	Home  string `json:"home,omitempty"` // member; empty: one that is not heard of
 }
 
 // A PeerStatus is what is known of another broker.
@@ -90,6 +98,9 @@ func (l *link) name() string {
 	if l.pattern != (destinations.Pattern{}) {
 		return strings.TrimPrefix(l.demand.Queue, "/queue/")
 	}
+	if durableQueue(l.demand.Queue) {
+		return destinations.Queue(l.demand.Queue).String()
+	}
 	return l.demand.Queue
 }
 
@@ -97,7 +108,7 @@ func (l *link) name() string {
 func (x *exchange) status(now time.Time) Status {
 	s := Status{
 		Member: x.Member, Incarnation: x.Incarnation, Mode: x.mode, Ready: x.ready, Held: len(x.held), Sent: len(x.sent),
-		Peers: []PeerStatus{}, Lost: []LostPeer{},
+		Peers: []PeerStatus{}, Lost: []LostPeer{}, Durables: x.durables(),
 	}
 	batches := x.batches(now)
 	for _, p := range x.sortedPeers() {

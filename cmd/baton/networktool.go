@@ -102,6 +102,13 @@ func printNetwork(w io.Writer, s network.Status) error {
 		fmt.Fprintf(t, "\tstill reads what was under way before its start\n")
 	}
 	fmt.Fprintf(t, "under way\t%d batches from here, %d kept here until their sender decides\n", s.Sent, s.Held)
+	for _, d := range s.Durables {
+		home := "used last at " + d.Home
+		if d.Home == "" {
+			home = "used last at a broker that is not heard of"
+		}
+		fmt.Fprintf(t, "durable\t%s of /topic/%s, %s\n", d.Name, d.Topic, home)
+	}
 	if len(s.Peers) == 0 {
 		fmt.Fprintf(t, "peers\tnone is heard of\n")
 	}
@@ -144,10 +151,10 @@ func printLink(w io.Writer, l *network.LinkStatus) {
 		what = strings.Join(l.Selectors, "; ")
 	}
 	if l.Static {
-		fmt.Fprintf(w, "  is given\t/queue/%s (%s): room for %d, %d granted, %d under way, by network.static", l.Queue, l.State, l.Room, l.Granted, l.UnderWay)
+		fmt.Fprintf(w, "  is given\t%s (%s): room for %d, %d granted, %d under way, by network.static", queueName(l.Queue), l.State, l.Room, l.Granted, l.UnderWay)
 	} else {
-		fmt.Fprintf(w, "  wants\t/queue/%s (%s): %d consumers, room for %d, %d granted, %d under way, of %s",
-			l.Queue, l.State, l.Consumers, l.Room, l.Granted, l.UnderWay, what)
+		fmt.Fprintf(w, "  wants\t%s (%s): %d consumers, room for %d, %d granted, %d under way, of %s",
+			queueName(l.Queue), l.State, l.Consumers, l.Room, l.Granted, l.UnderWay, what)
 	}
 	if l.Failed > 0 {
 		fmt.Fprintf(w, "; %d transfers failed, the last for: %s", l.Failed, l.Why)
@@ -158,10 +165,18 @@ func printLink(w io.Writer, l *network.LinkStatus) {
 	fmt.Fprintln(w)
 }
 
+// queueName is what people call a queue, or a durable subscription, whose name says so.
+func queueName(name string) string {
+	if strings.HasPrefix(name, "/durable/") {
+		return name
+	}
+	return "/queue/" + name
+}
+
 func printExplanations(w io.Writer, all []network.Explanation) error {
 	for _, e := range all {
-		if _, err := fmt.Fprintf(w, "%s: %d messages of /queue/%s wait, %d are in flight, %d consumers\n",
-			e.Member, e.Waiting, e.Queue, e.InFlight, e.Consumers); err != nil {
+		if _, err := fmt.Fprintf(w, "%s: %d messages of %s wait, %d are in flight, %d consumers\n",
+			e.Member, e.Waiting, queueName(e.Queue), e.InFlight, e.Consumers); err != nil {
 			return err
 		}
 		for _, why := range e.Why {
