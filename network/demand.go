@@ -112,7 +112,7 @@ func (x *exchange) tell() {
 	x.told = x.now
 	inFrames(changed, func(demands []demand, _, _ bool) {
 		x.version++
-		x.say("", frame{Kind: frameDemand, Version: x.version, Demand: demands})
+		x.say("", frame{Kind: frameDemand, Version: x.version, Demand: demands, Life: x.life})
 	})
 }
 
@@ -196,7 +196,6 @@ func (x *exchange) learn(p *peer, f *frame) {
 		for queue := range p.demands {
 			p.stale[demand{Queue: queue}.key()] = true
 		}
-		p.life = f.Life
 		for queue := range p.durables {
 			p.stale[demand{Queue: queue}.key()] = true
 		}
@@ -208,7 +207,7 @@ func (x *exchange) learn(p *peer, f *frame) {
 		x.compare(p, f.Version)
 		return
 	}
-	p.version = f.Version
+	p.version, p.life = f.Version, f.Life
 	for i := range f.Demand {
 		delete(p.stale, f.Demand[i].key())
 		x.learnOne(p, &f.Demand[i])

@@ -3,6 +3,7 @@ package network
 import (
 	"maps"
 	"math"
+	"time"
 
 	"baton/destinations"
 )
@@ -12,7 +13,8 @@ import (
 // its queue, which is told whether or not somebody consumes there. In a full list a
 // broker also tells those of others, so that a claim is heard of though its broker is
 // away: such hearsay changes what is there, and makes nothing. What its home leaves
-// out of a full list is deleted.
+// out of a full list is deleted. What was deleted does not come back by an older word
+// of somebody who has not heard of that yet.
 
 // A durable is what brokers tell of a durable subscription.
 type durable struct {
@@ -88,6 +90,7 @@ func (x *exchange) learnDurable(p *peer, d *demand) {
 		return
 	case d.Durable.Gone:
 		delete(p.durables, d.Queue)
+		x.buried(d.Queue, d.Durable.Number)
 		if w := x.local[d.Queue]; w != nil {
 			w.told.Durable = nil // all have heard of it
 		}
@@ -104,7 +107,7 @@ func (x *exchange) compareDurable(p *peer, queue string) {
 	d, here := p.durables[queue], x.durableHere(queue)
 	switch {
 	case x.life == "", d == nil, d.Home == x.life, !x.passesTopic(d.Topic):
-	case here == nil && d.Home != p.life:
+	case here == nil && (d.Home != p.life || d.Number <= x.graves[queue].number):
 	case here != nil && (d.Number < here.Number || d.describes(here) && d.Home == here.Home && d.Born == here.Born && d.Number == here.Number):
 	default:
 		x.teach(queue, d)
@@ -128,6 +131,9 @@ func (x *exchange) durableChanged(w *want, before *destinations.DurableState) {
 	if now == before || now != nil && before != nil && *now == *before {
 		return
 	}
+	if now == nil {
+		x.buried(queue, before.Number+1)
+	}
 	anew := now == nil || before == nil || now.Born != before.Born || now.Topic != before.Topic || now.Selector != before.Selector
 	for _, p := range x.sortedPeers() {
 		if l := p.demands[queue]; l != nil {
@@ -145,6 +151,25 @@ func (x *exchange) durableChanged(w *want, before *destinations.DurableState) {
 // agrees says that a link is of what is here under this name, too.
 func (x *exchange) agrees(l *link) bool {
 	return !durableQueue(l.demand.Queue) || x.passes(l.demand.Queue) && l.demand.Durable.describes(x.durableHere(l.demand.Queue))
+}
+
+// A grave is what is remembered of a durable subscription that was deleted.
+type grave struct {
+	number uint64 // of the claim that deleted it
+	since  time.Time
+}
+
+// graveyard is how long it is.
+const graveyard = time.Minute
+
+// buried notes that a durable subscription was deleted.
+func (x *exchange) buried(queue string, number uint64) {
+	x.graves[queue] = grave{max(number, x.graves[queue].number), x.now}
+}
+
+// forgetGraves forgets what was deleted long ago.
+func (x *exchange) forgetGraves() {
+	maps.DeleteFunc(x.graves, func(_ string, g grave) bool { return x.now.Sub(g.since) > graveyard })
 }
 
 // missed looks, at the end of a full list of a peer, for those of which it should be

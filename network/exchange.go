@@ -81,6 +81,7 @@ type exchange struct {
 	relays     map[string]*relay    // of topics that peers listen to, by pattern
 	relayed    map[uint32]uint64    // newest delivery of each subscription that has left
 	publishing []*peer              // with messages that were relayed and have not left
+	graves     map[string]grave     // of durable subscriptions, by queue
 	local      map[string]*want     // what consumers here want, by queue, as it is
 	fresh      map[string]bool      // of these, what may have to be told
 	freshTopic map[string]bool      // the same of topics
@@ -126,7 +127,7 @@ type peer struct {
 func newExchange(s Settings) *exchange {
 	return &exchange{
 		Settings: s, mode: cmp.Or(s.Mode, Running), peers: map[string]*peer{}, records: map[string]*record{}, topics: map[string]bool{}, relays: map[string]*relay{}, relayed: map[uint32]uint64{}, local: map[string]*want{}, fresh: map[string]bool{}, freshTopic: map[string]bool{},
-		links: map[string]*link{}, bySub: map[uint32]string{}, sent: map[string]*transfer{}, held: map[string]*holding{}, parts: map[string]*assembly{},
+		links: map[string]*link{}, bySub: map[uint32]string{}, sent: map[string]*transfer{}, held: map[string]*holding{}, parts: map[string]*assembly{}, graves: map[string]grave{},
 	}
 }
 
@@ -207,6 +208,7 @@ func (x *exchange) tick(now time.Time, out *actions) {
 		}
 	}
 	maps.DeleteFunc(x.parts, func(_ string, a *assembly) bool { return now.Sub(a.heard) > x.Timeout })
+	x.forgetGraves()
 	resting := x.resting
 	x.resting = nil
 	for _, l := range resting {
