@@ -56,7 +56,7 @@ func (k EntryKind) String() string {
 //	attempt  queue, seq, attempts, and until when it is not delivered again, unless that is at once, in Unix ms
 //	publish  topic, how many queues, each, flags, takers if flag 4, form, length of the header lines, properties if
 //	         flag 2; then Body: the content
-//	durable  queue, topic, flags (1: no-local; 2: it may take what it does not select), selector
+//	durable  queue, topic, flags (1: no-local; 2: it may take what it does not select; 4: a claim), selector; if flag 4: home, born, number of the claim
 //	forgo    queue, Seq of the durable entry
 //	schedule queue, seq, when it comes again in Unix ms, or 0, and how often after that (zigzag)
 //	dedup    queue and topic, one of them empty; time in milliseconds, id

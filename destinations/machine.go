@@ -640,7 +640,7 @@ func (m *Machine) collect(q *queue) {
 		m.recent = nil
 		m.roster.remove(q)
 		m.noteDestination(DestinationGone, q.destination)
-		if q.stirred {
+		if m.telling {
 			m.stirWilds(q) // while it is known whose credit was used up here
 		}
 		q.abandon()

@@ -165,13 +165,14 @@ func (w *wild) demand(m *Machine) Demand {
 	wants := selection{}
 	for _, s := range w.subs {
 		window := s.consumer.Prefetch
-		if setDefault(&window, m.policies.of(w.pattern.named).Prefetch); s.consumer.Prefetch == 0 || s.hasCredit() {
+		fresh := s.consumer.Prefetch == 0 || s.consumer.PrefetchBytes == 0 // it has had no queue yet, whose defaults it would have
+		if setDefault(&window, m.policies.of(w.pattern.named).Prefetch); fresh || s.hasCredit() {
 			d.Free += window - s.out
 		}
 		d.Consumers++
 		d.Window += window
 		wants.add(s.consumer.Selector)
-		if s.consumer.Exclusive || s.consumer.Prefetch > 0 && !s.hasCredit() {
+		if s.consumer.Exclusive || !fresh && !s.hasCredit() {
 			d.Wanted = max(d.Wanted, w.waiting(m, s))
 		}
 	}

@@ -45,6 +45,11 @@
 // in the queue $network.life, whose data it has, and says so: a batch of an earlier
 // life is given out, as one that somebody may have had, for nobody else has it any more.
 //
+// # Durable subscriptions
+//
+// One is at all brokers, see durable.go and destinations.DurableState: each stores for
+// it what is published there, and where it is consumed there is demand for its queue.
+//
 // # Invariants
 //
 //   - Demand is of a broker's own consumers: what a peer wants is none. So no message
