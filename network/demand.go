@@ -112,7 +112,7 @@ func (x *exchange) tell() {
 	x.told = x.now
 	inFrames(changed, func(demands []demand, _, _ bool) {
 		x.version++
-		x.say("", frame{Kind: frameDemand, Version: x.version, Demand: demands, Life: x.life})
+		x.say("", frame{Kind: frameDemand, Version: x.version, Demand: demands, Life: x.Life})
 	})
 }
 
@@ -128,7 +128,7 @@ func (x *exchange) tellAll() {
 	all = append(all, x.allTopics()...)
 	inFrames(all, func(demands []demand, first, last bool) {
 		x.version++
-		x.say("", frame{Kind: frameDemand, Version: x.version, Full: first, Done: last, Demand: demands, Life: x.life})
+		x.say("", frame{Kind: frameDemand, Version: x.version, Full: first, Done: last, Demand: demands, Life: x.Life})
 	})
 	x.told = x.now
 }

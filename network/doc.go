@@ -41,9 +41,9 @@
 // there was none, and the batch is dropped. That is final, for the name of a transfer
 // is never used again.
 //
-// A sender that has lost its data knows of no decision either. So each broker keeps,
-// in the queue $network.life, whose data it has, and says so: a batch of an earlier
-// life is given out, as one that somebody may have had, for nobody else has it any more.
+// A sender that has lost its data knows of no decision either. So each broker says whose
+// data it has, by the id of its journal: a batch of an earlier life is given out, as one
+// that somebody may have had, for nobody else has it any more.
 //
 // # Durable subscriptions
 //

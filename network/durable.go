@@ -50,16 +50,14 @@ func (x *exchange) durableHere(queue string) *destinations.DurableState {
 func (x *exchange) tells(w *want, all bool) *durable {
 	s := w.now.Durable
 	switch {
-	case x.life == "":
-		return nil // told when it is known
 	case s == nil && w.told.Durable != nil && !w.told.Durable.Gone:
-		return &durable{Home: x.life, Number: w.told.Durable.Number + 1, Gone: true}
+		return &durable{Home: x.Life, Number: w.told.Durable.Number + 1, Gone: true}
 	case s == nil || !all && s.Home != "" && w.told.Durable == nil && w.now.Consumers == 0:
 		return nil
 	}
 	d := &durable{Topic: s.Topic, Selector: s.Selector, NoLocal: s.NoLocal, Home: s.Home, Born: s.Born, Number: s.Number}
 	if d.Home == "" {
-		d.Home = x.life
+		d.Home = x.Life
 	}
 	return d
 }
@@ -106,7 +104,7 @@ func (x *exchange) learnDurable(p *peer, d *demand) {
 func (x *exchange) compareDurable(p *peer, queue string) {
 	d, here := p.durables[queue], x.durableHere(queue)
 	switch {
-	case x.life == "", d == nil, d.Home == x.life, !x.passesTopic(d.Topic):
+	case d == nil, d.Home == x.Life, !x.passesTopic(d.Topic):
 	case here == nil && (d.Home != p.life || d.Number <= x.graves[queue].number):
 	case here != nil && (d.Number < here.Number || d.describes(here) && d.Home == here.Home && d.Born == here.Born && d.Number == here.Number):
 	default:
@@ -118,7 +116,7 @@ func (x *exchange) compareDurable(p *peer, queue string) {
 func (x *exchange) teach(queue string, d *durable) {
 	x.do(destinations.Command{
 		Op: destinations.Learn, Destination: destinations.Queue(queue), Delete: d.Gone,
-		More: &destinations.More{Outranks: d.Home > x.life, Durable: &destinations.DurableState{
+		More: &destinations.More{Outranks: d.Home > x.Life, Durable: &destinations.DurableState{
 			Topic: d.Topic, Selector: d.Selector, NoLocal: d.NoLocal, Claim: destinations.Claim{Home: d.Home, Born: d.Born, Number: d.Number},
 		}},
 	})
@@ -203,7 +201,7 @@ func (x *exchange) makeSure(p *peer) {
 
 // durables are the durable subscriptions that are here, in the order of their names.
 func (x *exchange) durables() []DurableStatus {
-	home := map[string]string{"": x.Member, x.life: x.Member}
+	home := map[string]string{"": x.Member, x.Life: x.Member}
 	for _, p := range x.peers {
 		if p.life != "" {
 			home[p.life] = p.member
@@ -216,16 +214,4 @@ func (x *exchange) durables() []DurableStatus {
 		}
 	}
 	return all
-}
-
-// lives is called when the life of this broker is known.
-func (x *exchange) lives() {
-	for _, w := range x.local {
-		x.full = x.full || w.now.Durable != nil
-	}
-	for _, p := range x.sortedPeers() {
-		for _, queue := range sortedKeys(p.durables) {
-			x.compareDurable(p, queue)
-		}
-	}
 }

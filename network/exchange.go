@@ -14,7 +14,6 @@ import (
 const (
 	heldQueue = destinations.NetworkPrefix + "held"
 	sentQueue = destinations.NetworkPrefix + "sent"
-	lifeQueue = destinations.NetworkPrefix + "life" // who this is, for as long as it has its data
 )
 
 // Bounds of one batch and of the transfers to one peer.
@@ -33,6 +32,7 @@ const (
 type Settings struct {
 	Member      string        // this broker, or this pair
 	Incarnation string        // another one for each exchange that there ever was
+	Life        string        // whose data this broker has: another one after it has lost them; of a pair, that of both nodes
 	MaxHops     int           // of a message of a queue; 0: any number
 	Mode        Mode          // at first; empty: Running
 	Hello       time.Duration // how often it says that it is there
@@ -70,7 +70,6 @@ type exchange struct {
 	out     *actions
 	serial  uint64 // of transfers and subscriptions
 	version uint64 // of what was told of demand
-	life    string // the Incarnation that first had the data of this broker; empty: not known yet
 	ready   bool   // what was held and decided before the start is known
 	closing bool
 	mode    Mode
@@ -135,7 +134,6 @@ func newExchange(s Settings) *exchange {
 const (
 	subHeld   = "held"
 	subSent   = "sent"
-	subLife   = "life"
 	tagReady  = "ready"
 	tagHold   = "hold "
 	tagDecide = "decide "
@@ -145,7 +143,7 @@ const (
 // begin takes up what an earlier process has left.
 func (x *exchange) begin(now time.Time, out *actions) {
 	x.now, x.out = now, out
-	for _, sub := range []struct{ id, queue string }{{subHeld, heldQueue}, {subSent, sentQueue}, {subLife, lifeQueue}} {
+	for _, sub := range []struct{ id, queue string }{{subHeld, heldQueue}, {subSent, sentQueue}} {
 		x.do(destinations.Command{
 			Op: destinations.Subscribe, Subscription: sub.id, Destination: destinations.Queue(sub.queue),
 			Consumer: &destinations.Consumer{Ack: destinations.AckIndividual, Prefetch: 1 << 20, PrefetchBytes: 1 << 40},
@@ -251,14 +249,7 @@ func (x *exchange) flush(now time.Time, out *actions) {
 
 func (x *exchange) confirmed(receipt string) {
 	if receipt == tagReady {
-		if x.ready = x.life != ""; x.ready {
-			x.lives()
-		} else {
-			x.do(destinations.Command{
-				Op: destinations.Send, Destination: destinations.Queue(lifeQueue),
-				Message: note(noteHead{peer: x.Member, life: x.Incarnation}, true),
-			})
-		}
+		x.ready = true
 		return
 	}
 	if name, ok := strings.CutPrefix(receipt, tagGive); ok {

@@ -82,10 +82,9 @@ func TestSlowPeerHoldsABoundedBuffer(t *testing.T) {
 	t.Parallel()
 	const queues, size = 100, 100 << 10
 	now := time.Unix(1_800_000_000, 0)
-	x := newExchange(Settings{Member: "a", Incarnation: "1", Timeout: time.Hour}.WithDefaults())
+	x := newExchange(Settings{Member: "a", Life: "0", Incarnation: "1", Timeout: time.Hour}.WithDefaults())
 	var out actions
 	x.begin(now, &out)
-	x.life = "0"
 	x.takes(now, &destinations.Output{Kind: destinations.Receipt, ReceiptID: tagReady}, &out)
 	var wanted []demand
 	for i := range queues {

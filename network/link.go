@@ -165,13 +165,6 @@ func (x *exchange) delivered(d *destinations.Delivery) {
 	case subHeld:
 		x.keeps(d)
 		return
-	case subLife:
-		h, _ := readNote(d.Message)
-		begins := x.life == "" && h.life == x.Incarnation
-		if x.life, x.ready = h.life, x.ready || begins; begins {
-			x.lives()
-		}
-		return
 	case subSent:
 		x.decidedBefore(d)
 		return

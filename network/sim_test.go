@@ -216,8 +216,8 @@ func (s *sim) run() {
 		}
 	}
 	for _, n := range s.nodes {
-		if stats := n.machine.Stats(); stats.Messages != 1 { // who it is
-			s.t.Errorf("seed %d: %d messages are left at %s", s.seed, stats.Messages-1, n.member)
+		if stats := n.machine.Stats(); stats.Messages != 0 {
+			s.t.Errorf("seed %d: %d messages are left at %s", s.seed, stats.Messages, n.member)
 			for _, queue := range sortedKeys(n.exchange.local) {
 				if e := n.exchange.explain(queue); e.Waiting+e.InFlight > 0 {
 					s.t.Logf("%+v", e)
@@ -396,7 +396,7 @@ func (n *simNode) start() {
 	n.outputs, n.clients, n.sessions = nil, map[uint64]func(*destinations.Output){}, simAgent
 	n.effects = destinations.Effects{}
 	n.exchange = newExchange(Settings{
-		Member: n.member, Incarnation: fmt.Sprintf("%08d-%s", n.life, n.member), Hello: 300 * time.Millisecond, Silence: 2 * time.Second,
+		Member: n.member, Life: n.member, Incarnation: fmt.Sprintf("%08d-%s", n.life, n.member), Hello: 300 * time.Millisecond, Silence: 2 * time.Second,
 		Timeout: time.Second, Retry: 200 * time.Millisecond, Forwards: func(destinations.Destination) bool { return true }, Static: n.static,
 	})
 	s.trace("%s starts, life %d", n.member, n.life)

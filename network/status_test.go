@@ -19,9 +19,8 @@ type stage struct {
 }
 
 func newStage(t *testing.T) *stage {
-	s := &stage{t: t, now: time.Unix(1_800_000_000, 0), x: newExchange(Settings{Member: "a", Incarnation: "1"}.WithDefaults())}
+	s := &stage{t: t, now: time.Unix(1_800_000_000, 0), x: newExchange(Settings{Member: "a", Life: "0", Incarnation: "1"}.WithDefaults())}
 	s.x.begin(s.now, &s.out)
-	s.x.life = "0"
 	s.receipt(tagReady)
 	return s
 }

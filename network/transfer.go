@@ -111,7 +111,7 @@ func (x *exchange) offerBatch(l *link, all []destinations.Delivery) {
 	l.out += len(all)
 	f := frame{Kind: frameHold, Transfer: t.name, Queue: l.batchName(), Messages: len(all)}
 	buffer := x.buffer(frameRoom + t.octets + len(all)*messageOverhead + noteOverhead + len(f.Queue))
-	own := noteHead{transfer: t.name, peer: x.Member, queue: f.Queue, life: x.life}
+	own := noteHead{transfer: t.name, peer: x.Member, queue: f.Queue, life: x.Life}
 	buffer, f.Head = own.append(buffer[:frameRoom])
 	for i := range all {
 		if !x.mayLeave(l.demand.Queue, all[i].Message) {
@@ -139,7 +139,7 @@ func (x *exchange) takeBack(t *transfer, why string) {
 	x.forget(t)
 	x.recordOf(t.peer).counts.TakenBack++
 	x.do(destinations.Command{Op: destinations.Abort, More: &destinations.More{Tx: t.name}})
-	x.say(t.peer, frame{Kind: frameDrop, Transfer: t.name, Life: x.life, Reason: why})
+	x.say(t.peer, frame{Kind: frameDrop, Transfer: t.name, Life: x.Life, Reason: why})
 	l := t.link
 	l.failed, l.why = min(l.failed+1, maxFailed), why
 	l.rest = x.now.Add(x.Retry << (l.failed - 1))
@@ -179,7 +179,7 @@ type noteHead struct {
 	transfer string
 	peer     string // the other broker
 	queue    string // of a batch that is held; empty: its messages say
-	life     string // of the sender; of a batch that is held, and of a life itself
+	life     string // of the sender
 }
 
 // note is a message of one of the broker's own queues.
@@ -410,7 +410,7 @@ func (x *exchange) answer(f *frame) {
 	t := x.sent[f.Transfer]
 	switch {
 	case t == nil && x.ready:
-		x.say(f.From, frame{Kind: frameDrop, Transfer: f.Transfer, Life: x.life})
+		x.say(f.From, frame{Kind: frameDrop, Transfer: f.Transfer, Life: x.Life})
 	case t == nil || t.peer != f.From: // not known yet; or none of its business
 	case t.state == offered:
 		x.decide(t)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"sync"
 
@@ -65,9 +66,9 @@ func newMember(cfg config.Config, logger *zap.Logger) (*member, error) {
 }
 
 // settings says the configuration in the words of package network.
-func (m *member) settings(incarnation string) network.Settings {
+func (m *member) settings(life, incarnation string) network.Settings {
 	return network.Settings{
-		Member: m.cfg.Name, Incarnation: incarnation, Silence: m.cfg.Silence, Timeout: m.cfg.TransferTimeout, Forwards: m.forwards,
+		Member: m.cfg.Name, Life: life, Incarnation: incarnation, Silence: m.cfg.Silence, Timeout: m.cfg.TransferTimeout, Forwards: m.forwards,
 		Static: m.static, MaxHops: m.cfg.MaxHops,
 	}
 }
@@ -105,14 +106,14 @@ func (m *member) forwards(d destinations.Destination) bool {
 	return !matches(m.exclude) && (len(m.include) == 0 || matches(m.include))
 }
 
-// during is in the network for as long as serve takes, as the broker server of this epoch of a journal.
-func (m *member) during(ctx context.Context, server *broker.Server, journalID [16]byte, epoch uint32, serve func() error) error {
+// during is in the network for as long as serve takes, as the broker server of this epoch of a journal. life is whose data it has.
+func (m *member) during(ctx context.Context, server *broker.Server, life, journalID [16]byte, epoch uint32, serve func() error) error {
 	if m.fabric == nil {
 		return serve()
 	}
 	ctx, leave := context.WithCancel(ctx)
 	keeper := &network.Keeper{Logger: m.logger, NewNode: func(number int, mode network.Mode) *network.Node {
-		settings := m.settings(fmt.Sprintf("%08x-%s-%04d", epoch, brokerName(journalID), number))
+		settings := m.settings(hex.EncodeToString(life[:]), fmt.Sprintf("%08x-%s-%04d", epoch, brokerName(journalID), number))
 		settings.Mode = mode
 		return network.NewNode(network.Options{
 			Settings: settings, Conn: m.fabric.Conn(), Broker: server.NewAgent("network"), Logger: m.logger,

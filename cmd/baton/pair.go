@@ -206,6 +206,7 @@ func (p *pairNode) newBroker(t *failover.Term) failover.Broker {
 type pairBroker struct {
 	*broker.Server
 	p     *pairNode
+	life  [16]byte // the id of the pair: that of the first master's journal
 	logID [16]byte
 	epoch uint32
 }
@@ -216,12 +217,15 @@ func (b *pairBroker) Follow(ctx context.Context, log *failover.Log) error {
 
 func (b *pairBroker) Recover(ctx context.Context, log *failover.Log, name string, epoch uint32) error {
 	b.logID, b.epoch = log.ID(), epoch
+	if b.life = log.Pair().Cluster; b.life == (failover.ID{}) {
+		b.life = log.ID() // as it will be
+	}
 	return b.Server.Recover(ctx, log, name, epoch)
 }
 
 // Serve has the bridges run on the node that serves, and nowhere else.
 func (b *pairBroker) Serve(ctx context.Context, clients net.Listener) error {
-	return b.p.network.during(ctx, b.Server, b.logID, b.epoch, func() error {
+	return b.p.network.during(ctx, b.Server, b.life, b.logID, b.epoch, func() error {
 		return withBridges(ctx, b.p.cfg, b.p.logger, b.p.clients, 0, func(ctx context.Context) error { return b.Server.Serve(ctx, clients) })
 	})
 }

@@ -121,7 +121,7 @@ func serveAlone(ctx context.Context, cfg config.Config, stdout, stderr io.Writer
 	switch {
 	case err == nil:
 		ready()
-		err = membership.during(ctx, server, log.ID(), epoch, func() error { return letIn(ctx, listener, server, cfg, logger, stdout) })
+		err = membership.during(ctx, server, log.ID(), log.ID(), epoch, func() error { return letIn(ctx, listener, server, cfg, logger, stdout) })
 	case ctx.Err() != nil:
 		err = nil // told to stop before it began
 	}

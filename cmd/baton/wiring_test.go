@@ -149,7 +149,7 @@ func wiring(t *testing.T, flags map[string]any) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	settings := member.settings("")
+	settings := member.settings("", "")
 	settings.Forwards = nil // an address, of a method that goes by include and exclude
 	bridges, err := bridgesOptions(cfg, nil, &net.TCPAddr{})
 	if err != nil {
