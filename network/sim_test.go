@@ -56,7 +56,8 @@ type sim struct {
 	queues []string
 	calm   bool
 
-	standing bool // there is a durable subscription
+	standing   bool // there is a durable subscription
+	everywhere bool // all brokers had it
 
 	sent     map[string]bool // bodies whose SEND was confirmed
 	acked    map[string]bool // those whose ACK was
@@ -237,6 +238,14 @@ func (s *sim) run() {
 // durableTopic is where the name of a queue stands for the durable subscription, and for its topic.
 const durableTopic = "/topic/t"
 
+// isEverywhere says that the durable subscription has come to all brokers, to stay.
+func (s *sim) isEverywhere() bool {
+	s.everywhere = s.everywhere || !slices.ContainsFunc(s.nodes, func(n *simNode) bool {
+		return !n.up || len(n.exchange.durables()) == 0 || n.durable < len(n.log)
+	})
+	return s.everywhere
+}
+
 // mischief crashes, cuts and heals.
 func (s *sim) mischief() {
 	if s.calm {
@@ -273,7 +282,7 @@ func (s *sim) produce(node int, queue string) {
 	}
 	n := s.nodes[node]
 	to := destinations.Queue(queue)
-	if s.standing && s.now.Sub(time.Unix(1_800_000_000, 0)) > 1500*time.Millisecond && s.rand.IntN(3) == 0 {
+	if s.standing && s.rand.IntN(3) == 0 && s.isEverywhere() {
 		to = destinations.Topic("t")
 	}
 	if n.up {
