@@ -83,7 +83,7 @@ model: ## explore the protocol of the pair to the end of its bounds, or to WORLD
 		-model.states=$(WORLDS)
 
 simulate: ## simulate a pair, the real code on a clock, network and disk of its own, for SEEDS (1000000) seeds from SEED (1) on
-	$(GO) test ./failover -run '^TestSimulation$$' -count=1 -v -timeout 72h -sim.from=$(SEED) -sim.seeds=$(SEEDS)
+	$(GO) test ./failover -run '^TestSimulation' -count=1 -v -timeout 72h -sim.from=$(SEED) -sim.seeds=$(SEEDS)
 
 simulate-network: ## simulate brokers that forward to each other, on a clock, network and disks of their own, for SEEDS seeds from SEED (1) on
 	$(GO) test ./network -run '^TestSimulation$$' -count=1 -v -timeout 72h -sim.from=$(SEED) -sim.seeds=$(SEEDS)

@@ -60,6 +60,8 @@ const (
 	markStored   slotMarks = 1 << iota // is in the log
 	markReturned                       // was in flight before
 	markLent                           // is a loan: what it has in memory is no content of its own
+	markApart                          // counts as of no group
+	markCame                           // is of a group, and was at another broker
 )
 
 func (s *slot) stored() bool   { return s.marks&markStored != 0 }

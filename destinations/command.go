@@ -113,6 +113,7 @@ type Outgoing struct {
 	Forwarded   bool // by another broker, to one destination: it was accepted there, and nothing is to be added; on a topic, for subscribers that are there
 	Returned    bool // that delivered it before
 	Attempts    int  // so often in vain
+	Apart       bool // with Forwarded: it counts as of no group here, see home.go
 }
 
 // An AckMode says how the deliveries of a subscription are settled.
@@ -135,6 +136,8 @@ type Consumer struct {
 	Exclusive     bool                   // of the consumers of a queue that say so, only one gets messages
 	NoLocal       bool                   // not what its own session sent
 	Network       bool                   // it is for the consumers of another broker, see network.go: of a queue it gets what Grant says; Priority and AckTimeout are not read
+	Member        string                 // with Network: which broker that is, where the groups of this one may be its, see home.go; empty: they are not
+	Instead       bool                   // with Member: no groups are for the consumers of this broker
 	Only          func(Destination) bool // with Network, of queues by a wildcard: of those, only such; nil: all
 	Spare         bool                   // with Network: nothing while the queue has a consumer of this broker, and behind all others
 	Browse        bool                   // a copy of what is in a queue, and nothing else

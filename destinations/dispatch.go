@@ -155,7 +155,7 @@ func (m *Machine) emit(src *source, at ref, tag uint64, out *Effects) *Delivery 
 	d.ID = m.id(sl)
 	d.Message = at.message()
 	d.Size = max(sl.size, messageOverhead) - messageOverhead
-	d.Redelivered = sl.returned() || sl.stored() && sl.seq < m.start
+	d.Redelivered = sl.returned() || sl.stored() && sl.seq < m.start || q.astray(sl)
 	d.Deliveries = min(sl.attempts, maxAttempts-1) + 1
 	d.Dead = at.deadLetter()
 	if content := at.logged(); content != 0 {

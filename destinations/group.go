@@ -12,7 +12,7 @@ package destinations
 //	owner.parked  [x1 y4 y5]     group x:  blocks [x2]  behind [x3 x6]
 //
 // A group begins with its first message, with the consumer that has the fewest
-// groups; see also rebalance. It ends with a message of a negative JMSXGroupSeq,
+// groups; see also rebalance, and home.go for brokers of a network. It ends with a message of a negative JMSXGroupSeq,
 // when there are very many and nothing of it is under way, or with its owner. But
 // where a message waits to be delivered again, it stays without an owner, so that
 // its order does.
@@ -50,12 +50,20 @@ func (g *group) blocked(p place) bool {
 // waits says whether something of g is held.
 func (g *group) waits() bool { return g.parked+g.blocks.len()+g.behind.len() > 0 }
 
-// group returns the JMSXGroupID of a message, empty if it has none.
+// group returns the JMSXGroupID of a message, empty if it has none or counts as of
+// none.
 func (r ref) group() string {
-	if p := r.props(); p != nil {
+	if p := r.props(); p != nil && r.slot().marks&markApart == 0 {
 		return p.Group
 	}
 	return ""
+}
+
+func (m *Message) group() string {
+	if m.Props == nil {
+		return ""
+	}
+	return m.Props.Group
 }
 
 // groupOf returns the group of a message of q, nil if it has none or that is not
@@ -75,12 +83,12 @@ func (m *Machine) addressee(q *queue, src *source, v *view, at ref) *source {
 	switch {
 	case g == nil:
 		g = m.newGroup(q, at.group())
-		m.adopt(q, src, g)
+		m.adopt(q, src, g, at)
 	case g.owner == nil && g.blocked(placeOf(at)):
 		m.park(q, g, at)
 		return nil
 	case g.owner == nil:
-		m.adopt(q, src, g)
+		m.adopt(q, src, g, at)
 	}
 	o := g.owner
 	if o.view != v {
@@ -92,6 +100,9 @@ func (m *Machine) addressee(q *queue, src *source, v *view, at ref) *source {
 		case !mine:
 			return src
 		}
+	}
+	if g.next == nil && !o.sub.hasCredit() && m.relieve(o, o.relief()) {
+		return m.addressee(q, src, v, at)
 	}
 	if g.blocked(placeOf(at)) || !o.sub.hasCredit() || o.parked.len() > 0 {
 		m.park(q, g, at)
@@ -116,11 +127,17 @@ func (m *Machine) claims(g *group, at ref) (mine, known bool) {
 	return found, found
 }
 
-// adopt gives a group an owner: of those whose turn it could be as well as src's,
-// the one that has the fewest.
-func (m *Machine) adopt(q *queue, src *source, g *group) {
+// adopt gives a group an owner for a message of it: where it has a home, a consumer
+// there; otherwise, of those whose turn it could be as well as src's, the one that
+// has the fewest.
+func (m *Machine) adopt(q *queue, src *source, g *group, at ref) {
 	m.unparkAll(q, &g.behind) // it may not select them
 	g.owner = src
+	if home := m.homeOf(q, g.id, &at); home != nil {
+		g.owner = home
+		g.owner.groups.add(g)
+		return
+	}
 	for _, o := range q.members.places {
 		if src.equals(o) && o.sub.hasCredit() && (q.active == nil || q.active == o) && o.share() < g.owner.share() {
 			g.owner = o
@@ -171,6 +188,7 @@ func (m *Machine) park(q *queue, g *group, at ref) {
 		return
 	}
 	m.list(&g.owner.parked, placeOf(at))
+	m.stir(q)
 	g.parked++
 	g.owner.sub.parked = true
 }
@@ -369,7 +387,10 @@ func (m *Machine) orphan(src *source) {
 			m.vacate(q, g)
 		}
 	}
-	m.callOff(src)
+	called := src.coming > 0
+	if m.callOff(src); called || src.sub.consumer.Instead {
+		m.rehome(q)
+	}
 }
 
 // vacate takes the owner from a group.

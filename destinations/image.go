@@ -53,7 +53,7 @@ func (c *chunk) makeImage() []byte {
 		seqs[n] = s.seq - last - 1
 		sizes[n] = uint64(s.size)
 		attempts[n] = uint64(s.attempts)
-		marks[n] = uint64(s.marks &^ markStored)
+		marks[n] = uint64(s.marks & markReturned)
 		last = s.seq
 		if x := c.extra(i); x != nil {
 			letters = letters || x.dead != nil

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"baton/destinations/selector"
 )
@@ -49,6 +50,14 @@ type Demand struct {
 	Flying    int           // messages that somebody has, and has not settled
 	Selectors []string      // what they want, sorted; nil: everything, if there are Consumers
 	Durable   *DurableState // Queue is that of this durable subscription; nil: it is of none, or that is gone
+	Parked    []Parked      // of Ready, such as are of groups of other brokers; by their names
+}
+
+// Parked are messages that wait for another broker, for the owners of their groups
+// are there.
+type Parked struct {
+	Member   string
+	Messages int
 }
 
 // shares says that other brokers may be told of the demand for a queue, and get its
@@ -193,7 +202,7 @@ func (w *wild) waiting(m *Machine, s *subscription) (wanted int) {
 			break // there is no room for more, however many there are
 		}
 		if src.queue.shared {
-			wanted += src.wanted()
+			wanted += src.wanted() + src.parked.len()
 		}
 	}
 	return wanted
@@ -283,12 +292,18 @@ func (m *Machine) Demands(dst []Demand, most int) []Demand {
 func (q *queue) demand() Demand {
 	d := Demand{Queue: q.destination.Name, Ready: q.ready, Flying: q.live - q.ready - q.held.messages}
 	wants := selection{}
+	parked := 0 // for consumers here
 	if q.hidden() {
 		d.Durable = q.durable.state()
 		wants.unlimited = true // it holds nothing else
 	}
 	for _, src := range q.members.places {
-		if src == nil || src.sub.consumer.Network {
+		if src == nil {
+			continue
+		}
+		d.Ready += src.parked.len()
+		if src.sub.consumer.Network {
+			d.park(src)
 			continue
 		}
 		if src.wild {
@@ -306,9 +321,24 @@ func (q *queue) demand() Demand {
 		}
 		wants.add(s.consumer.Selector)
 		d.Wanted = max(d.Wanted, src.wanted())
+		parked += src.parked.len()
 	}
+	d.Wanted += parked
 	d.Selectors = wants.texts()
 	return d
+}
+
+// park counts what waits for src, of another broker.
+func (d *Demand) park(src *source) {
+	member, n := src.sub.consumer.Member, src.parked.len()
+	if n == 0 || member == "" {
+		return
+	}
+	i, found := slices.BinarySearchFunc(d.Parked, member, func(p Parked, member string) int { return strings.Compare(p.Member, member) })
+	if !found {
+		d.Parked = slices.Insert(d.Parked, i, Parked{Member: member})
+	}
+	d.Parked[i].Messages += n
 }
 
 // grant says how many messages a subscription of another broker may get from now
@@ -323,15 +353,18 @@ func (m *Machine) grant(c *Command) {
 		return
 	}
 	s.granted = c.more().Grant
+	for _, src := range s.sources[:min(len(s.sources), manySources)] {
+		m.relieveFor(src)
+	}
 	m.replenish(s)
 }
 
-// comesReturned marks what o put into a queue as delivered before, so often in vain:
-// the broker that had it before says so. before is the newest entry, and number
-// the newest message that was not stored, before o.
-func (m *Machine) comesReturned(o *Outgoing, before, number uint64, out *Effects) {
+// comes marks what o put into a queue as what the broker says that had it before:
+// delivered, so often in vain. before is the newest entry, and number the newest
+// message that was not stored, before o.
+func (m *Machine) comes(o *Outgoing, before, number uint64, out *Effects) {
 	q := m.find(o.Destination.Name)
-	if !o.Returned || o.Destination.Topic || q == nil {
+	if o.Destination.Topic || q == nil {
 		return
 	}
 	at, ok := ref{}, false
@@ -344,7 +377,16 @@ func (m *Machine) comesReturned(o *Outgoing, before, number uint64, out *Effects
 	if !ok {
 		return
 	}
-	at.slot().marks |= markReturned
+	marks := &at.slot().marks
+	if o.Returned {
+		*marks |= markReturned
+	}
+	if o.Apart {
+		*marks |= markApart
+	}
+	if o.Forwarded && o.Message.group() != "" {
+		*marks |= markCame
+	}
 	if o.Attempts > 0 {
 		m.attempt(q, at, min(o.Attempts, maxAttempts), 0, out)
 	}

@@ -18,6 +18,9 @@ type queue struct {
 	plain       bool     // it takes what asks for nothing as it is, see Machine.plain
 	backlog
 	locals    int               // members that are consumers of this broker
+	far       int               // members with Consumer.Member
+	instead   int               // of these, those with Consumer.Instead
+	strayed   uint64            // the newest entry when groups had other homes last
 	consumers int               // those that keep the queue: all but those that came by a wildcard
 	members   roster[*source]   // all consumers, oldest first
 	turns     turns             // of those without a selector
@@ -72,9 +75,7 @@ func (q *queue) enter(src *source) {
 	if !src.wild {
 		q.consumers++
 	}
-	if !src.sub.consumer.Network {
-		q.locals++
-	}
+	q.countMember(src, 1)
 	src.rank = src.turns().open(src.sub.consumer.Priority)
 	if src.exclusive() {
 		q.exclusive++
@@ -90,16 +91,26 @@ func (q *queue) leave(src *source) {
 		q.consumers--
 	}
 	src.turns().leave(src)
-	if !src.sub.consumer.Network {
-		if q.locals--; q.locals == 0 {
-			q.callSpare()
-		}
+	if q.countMember(src, -1); q.locals == 0 && !src.sub.consumer.Network {
+		q.callSpare()
 	}
 	if src.exclusive() {
 		q.exclusive--
 		if q.active == src {
 			q.active = nil
 			q.elect()
+		}
+	}
+}
+
+func (q *queue) countMember(src *source, more int) {
+	switch c := &src.sub.consumer; {
+	case !c.Network:
+		q.locals += more
+	case c.Member != "":
+		q.far += more
+		if c.Instead {
+			q.instead += more
 		}
 	}
 }

@@ -15,12 +15,16 @@ func (m *Machine) rebalance(src *source) {
 	if len(q.groups) == 0 {
 		return
 	}
-	for _, o := range q.members.places {
-		if o != nil && o.sub.consumer.Spare && q.locals > 0 {
-			m.yield(o, src, o.groups.len())
+	if q.homed() {
+		if m.changesHomes(src) {
+			m.rehome(q)
 		}
+	} else {
+		m.callBack(src)
 	}
 	switch {
+	case q.active == nil && src.sub.consumer.Member != "":
+		return
 	case q.active == src:
 		m.concentrate(q)
 		return
@@ -38,6 +42,16 @@ func (m *Machine) rebalance(src *source) {
 	for _, o := range q.members.places {
 		if src.equals(o) && o != src {
 			m.yield(o, src, min(o.share()-share, share-src.share()))
+		}
+	}
+}
+
+// callBack gives src, a consumer of this broker, the groups of those who stand by
+// from now on.
+func (m *Machine) callBack(src *source) {
+	for _, o := range src.queue.members.places {
+		if o != nil && o.sub.consumer.Spare && src.queue.locals > 0 {
+			m.yield(o, src, o.groups.len())
 		}
 	}
 }
@@ -77,12 +91,22 @@ func (m *Machine) yield(from, to *source, n int) {
 			break
 		}
 		if g != nil && g.next == nil {
-			g.next = to
-			from.going++
-			to.coming++
+			g.moveTo(to)
 			moving = append(moving, g)
 		}
 	}
+	m.depart(from, moving)
+}
+
+func (g *group) moveTo(to *source) {
+	g.next = to
+	g.owner.going++
+	to.coming++
+}
+
+// depart lets groups of from move for which that was said: those of which nothing is
+// in flight at once.
+func (m *Machine) depart(from *source, moving []*group) {
 	if len(moving) == 0 {
 		return
 	}

@@ -46,7 +46,7 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the ma
 //	demands [tell|quiet]                       what consumers want, of what has changed
 //	examined [N]                               answers the oldest Examination; of its first N messages only
 //
-// All but sent and unreadable take receipt=R; send, ack and nack take tx=T, such a send forwarded, returned and attempts=N; send
+// All but sent and unreadable take receipt=R; send, ack and nack take tx=T, such a send forwarded, returned, apart and attempts=N; send
 // and commit take disklow, send and subscribe existing.
 func TestScripts(t *testing.T) {
 	t.Parallel()
@@ -181,6 +181,9 @@ func (p *player) demands(words []string) {
 			}
 			if d.Wanted > 0 {
 				said += fmt.Sprintf(", %d wanted", d.Wanted)
+			}
+			for _, w := range d.Parked {
+				said += fmt.Sprintf(", %d for %s", w.Messages, w.Member)
 			}
 			p.effects = append(p.effects, said)
 		}
@@ -394,7 +397,7 @@ func split(words []string) (args []string, opts map[string]string) {
 		switch {
 		case isOption:
 			opts[name] = value
-		case slices.Contains([]string{"nonpersistent", "byid", "rejectnacks", "reject", "clean", "disklow", "exclusive", "nolocal", "browse", "keep-order", "shared", "delete", "existing", "no-create", "last-value", "exclusive-queues", "selector-aware", "rebalance", "retroactive", "network", "spare", "forwarded", "returned", "outranks"}, w):
+		case slices.Contains([]string{"nonpersistent", "byid", "rejectnacks", "reject", "clean", "disklow", "exclusive", "nolocal", "browse", "keep-order", "shared", "delete", "existing", "no-create", "last-value", "exclusive-queues", "selector-aware", "rebalance", "retroactive", "network", "spare", "instead", "forwarded", "returned", "apart", "outranks"}, w):
 			opts[w] = "yes"
 		default:
 			args = append(args, w)
@@ -462,6 +465,7 @@ func (p *player) command(words []string) {
 	if c.Op == Send && c.saying().Tx != "" { // kept by the session, as the broker does
 		o := c.outgoing()
 		o.Forwarded, o.Returned, o.Attempts = opts["forwarded"] != "", opts["returned"] != "", p.optional(opts["attempts"])
+		o.Apart = opts["apart"] != ""
 		p.sends[p.txKey(c)] = append(p.sends[p.txKey(c)], o)
 		return
 	}
@@ -596,6 +600,7 @@ func (p *player) consumer(opts map[string]string) *Consumer {
 		c.Lease = p.duration(s)
 	}
 	c.Browse, c.Network, c.Spare = opts["browse"] != "", opts["network"] != "", opts["spare"] != ""
+	c.Member, c.Instead = opts["member"], opts["instead"] != ""
 	if s := opts["only"]; s != "" {
 		c.Only = func(d Destination) bool { return d.String() == s }
 	}

@@ -122,6 +122,7 @@ func (m *Machine) consume(s *subscription, q *queue, wild bool) {
 	}
 	s.sources = append(s.sources, src)
 	q.enter(src)
+	m.mayStray(src)
 	m.stir(q)
 	m.rebalance(src)
 	m.touch(q)
@@ -146,6 +147,7 @@ func (m *Machine) leave(s *subscription, out *Effects) {
 	m.retire(s)
 	m.giveBackAll(s, true)
 	if !s.flights.none() {
+		m.keepPlaces(s)
 		s.session.leaving = append(s.session.leaving, s)
 	}
 	m.forsake(s)
@@ -172,6 +174,7 @@ func (m *Machine) retire(s *subscription) {
 	for _, src := range s.sources {
 		active := src.queue.active
 		src.queue.leave(src)
+		m.mayStray(src)
 		m.stir(src.queue)
 		m.forgetView(src.view)
 		m.orphan(src)

@@ -68,8 +68,8 @@ func (m *Machine) commit(c *Command, out *Effects) error {
 	for i := range sends {
 		last, number := m.last, m.unstored
 		m.acceptOnce(c, &sends[i], repeated, out)
-		if sends[i].Returned {
-			m.comesReturned(&sends[i], last, number, out)
+		if o := &sends[i]; o.Returned || o.Forwarded && o.Message.group() != "" {
+			m.comes(o, last, number, out)
 		}
 	}
 	m.whole, m.joined, m.reserved = false, false, 0

@@ -20,10 +20,20 @@ const (
 	flagQueue // it is for a queue of its own, not for that of the batch; of a durable subscription: it is of a topic
 )
 
+// groupOf is the JMSXGroupID of a message; empty: it has none.
+func groupOf(m *destinations.Message) string {
+	if m.Props == nil {
+		return ""
+	}
+	return m.Props.Group
+}
+
 // appendMessage appends one message of a batch, as it leaves member: its length in
 // four octets, a head and what destinations.AppendForward makes of it. queue is its own one where
-// the batch is for several, or its topic where that is for a durable subscription; empty: it is that of the batch. A message that comes
-// back to a broker where it was is no duplicate there.
+// the batch is for several, or its topic where that is for a durable subscription; empty:
+// it is that of the batch. A message that comes back to a broker where it was is no
+// duplicate there. One of a group that is forwarded again is marked as returned: the group
+// has got another home meanwhile, where newer ones may have come before it.
 //
 //	head: its length, flags, failed deliveries, [length of the queue, queue]
 //
@@ -39,7 +49,7 @@ func appendMessage(dst []byte, member, to, queue string, d *destinations.Deliver
 	if m.Persistent {
 		flags |= flagPersistent
 	}
-	if d.Redelivered || d.Deliveries > 1 {
+	if d.Redelivered || d.Deliveries > 1 || groupOf(m) != "" && pathLine(m.Content[:m.HeaderBytes]) >= 0 {
 		flags |= flagReturned
 	}
 	if queue != "" {

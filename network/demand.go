@@ -30,15 +30,33 @@ func (x *exchange) wants(now time.Time, demands []destinations.Demand, out *acti
 			w = &want{}
 			x.local[d.Queue] = w
 		}
-		before, was := w.consumed(), w.now.Durable
+		before, was, parked := w.consumed(), w.now.Durable, w.now.Parked
 		w.now = d
 		x.fresh[d.Queue] = true
 		if w.consumed() != before && !wildName(d.Queue) {
 			x.serveAll(d.Queue, !before)
 		}
 		x.durableChanged(w, was)
+		x.serveParked(d.Queue, parked)
 	}
 	x.tell()
+}
+
+// parkedFor says that messages wait for a member, for the groups that are its.
+func (w *want) parkedFor(member string) bool {
+	return slices.ContainsFunc(w.now.Parked, func(p destinations.Parked) bool { return p.Member == member })
+}
+
+// serveParked serves the links of a queue for which messages are parked and were not before.
+func (x *exchange) serveParked(queue string, before []destinations.Parked) {
+	for _, parked := range x.local[queue].now.Parked {
+		if slices.ContainsFunc(before, func(b destinations.Parked) bool { return b.Member == parked.Member }) {
+			continue
+		}
+		if p := x.peers[parked.Member]; p != nil && p.demands[queue] != nil {
+			x.serve(p.demands[queue])
+		}
+	}
 }
 
 // tellEvery is how often peers hear of changes of the demand that are none of
@@ -251,9 +269,10 @@ func (x *exchange) learnOne(p *peer, d *demand) {
 	if l == nil {
 		l = x.newLink(p, d.Queue)
 	}
-	if l.id != "" && !slices.Equal(l.demand.Selectors, d.Selectors) {
-		x.leave(l)
-	}
+	selects := l.demand.Selectors
 	l.demand = *d
+	if !slices.Equal(selects, d.Selectors) {
+		x.renew(l)
+	}
 	x.serve(l)
 }

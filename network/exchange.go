@@ -88,6 +88,7 @@ type exchange struct {
 	bySub      map[uint32]string    // subscriptions by their numbers, as deliveries have them
 	sent       map[string]*transfer // by name
 	held       map[string]*holding  // by name
+	newest     map[string]string    // by member: of those with messages of groups that were decided for it, the last one, if it is not released
 	parts      map[string]*assembly // of what is on its way here
 	hello      time.Time            // when the last was said
 	told       time.Time            // when demand was
@@ -126,7 +127,7 @@ type peer struct {
 func newExchange(s Settings) *exchange {
 	return &exchange{
 		Settings: s, mode: cmp.Or(s.Mode, Running), peers: map[string]*peer{}, records: map[string]*record{}, topics: map[string]bool{}, relays: map[string]*relay{}, relayed: map[uint32]uint64{}, local: map[string]*want{}, fresh: map[string]bool{}, freshTopic: map[string]bool{},
-		links: map[string]*link{}, bySub: map[uint32]string{}, sent: map[string]*transfer{}, held: map[string]*holding{}, parts: map[string]*assembly{}, graves: map[string]grave{},
+		links: map[string]*link{}, bySub: map[uint32]string{}, sent: map[string]*transfer{}, held: map[string]*holding{}, newest: map[string]string{}, parts: map[string]*assembly{}, graves: map[string]grave{},
 	}
 }
 
@@ -187,10 +188,11 @@ func (x *exchange) tick(now time.Time, out *actions) {
 	}
 	for _, name := range sortedKeys(x.sent) {
 		t := x.sent[name]
-		if now.Before(t.due) {
+		if t == nil || now.Before(t.due) {
 			continue
 		}
 		switch {
+		case t.state == offered && t.kept: // it waits for those before it
 		case t.state == offered:
 			x.takeBack(t, "it was not held in time")
 		case t.state == decided && x.peers[t.peer] != nil: // else when it is back
@@ -262,6 +264,7 @@ func (x *exchange) confirmed(receipt string) {
 				w.odd, x.fresh[h.queue] = true, true
 			}
 			x.say(h.from, f)
+			x.giveAfter(name)
 		}
 	}
 }
@@ -342,7 +345,7 @@ func (x *exchange) lose(p *peer, why string) {
 		x.unlisten(p, topic)
 	}
 	for _, name := range sortedKeys(x.sent) {
-		if t := x.sent[name]; t.link != nil && t.link.peer == p && t.state == offered {
+		if t := x.sent[name]; t != nil && t.link != nil && t.link.peer == p && t.state == offered {
 			x.takeBack(t, "the peer is lost")
 		}
 	}

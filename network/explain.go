@@ -70,6 +70,11 @@ func (x *exchange) explain(queue string) Explanation {
 		for _, l := range links {
 			because("%s: %s", p.member, x.explainLink(l, queue))
 		}
+		for _, parked := range w.now.Parked {
+			if parked.Member == p.member {
+				because("%s: it has the consumers of the groups of %d of them", p.member, parked.Messages)
+			}
+		}
 		switch {
 		case len(links) > 0:
 		case p.known:
@@ -116,7 +121,7 @@ func (p *peer) linksOf(queue string) (all []*link) {
 // explainLink says why a peer does not get them.
 func (x *exchange) explainLink(l *link, queue string) string {
 	switch {
-	case l.id == "" && x.now.Before(l.rest):
+	case x.now.Before(l.rest):
 		return fmt.Sprintf("the last transfer failed (%s), the next try is in %v", l.why, l.rest.Sub(x.now))
 	case !x.agrees(l):
 		return "a subscription of this name there is one of another topic or selector, or its topic may not leave"
@@ -150,6 +155,7 @@ func (x *exchange) setMode(m Mode, out *actions) error {
 	if !slices.Contains([]Mode{Running, Draining, Stopped}, m) {
 		return fmt.Errorf("%q is none of running, draining and stopped", m)
 	}
+	drained := x.mode == Draining
 	x.out, x.mode, x.full = out, m, true
 	x.sayHello()
 	for _, p := range x.sortedPeers() {
@@ -157,6 +163,9 @@ func (x *exchange) setMode(m Mode, out *actions) error {
 			if m == Stopped {
 				x.leave(l)
 			} else {
+				if drained != (m == Draining) {
+					x.renew(l) // for where groups are at home
+				}
 				x.serve(l)
 			}
 		}

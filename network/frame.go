@@ -38,6 +38,7 @@ type frame struct {
 	Part        int       `json:"p,omitempty"` // of a hold, from 0
 	Parts       int       `json:"o,omitempty"`
 	Reason      string    `json:"r,omitempty"`
+	After       string    `json:"u,omitempty"` // of a release: not before this one, if that is held
 	Life        string    `json:"l,omitempty"` // of a drop or a demand: whose data the sender has
 	Version     uint64    `json:"v,omitempty"` // of a demand: after it; of a hello or released: of what was told last
 	Full        bool      `json:"a,omitempty"` // of a demand: what is not in it up to Done is none

@@ -26,12 +26,13 @@ type link struct {
 	granted int    // messages that it may still get
 	pending []destinations.Delivery
 	octets  int
-	turned  bool      // it is in peer.turned
-	waiting bool      // it is in peer.waiting
-	out     int       // messages of its transfers
-	rest    time.Time // none until then: something went wrong
-	failed  int       // times in a row
-	why     string    // it failed last
+	turned  bool        // it is in peer.turned
+	waiting bool        // it is in peer.waiting
+	out     int         // messages of its transfers
+	grouped []*transfer // of these, those with messages of groups that are not decided, in their order
+	rest    time.Time   // none until then: something went wrong
+	failed  int         // times in a row
+	why     string      // it failed last
 }
 
 // serveAll serves the links of a queue, which has its first consumer here, or has lost
@@ -157,7 +158,7 @@ func (x *exchange) room(l *link) int {
 		return grantLimit
 	}
 	w := x.local[l.demand.Queue]
-	return l.demand.room(l.rivals == 0 && (l.several() || w == nil || !w.consumed()))
+	return l.demand.room(l.rivals == 0 && (l.several() || w == nil || !w.consumed() || w.parkedFor(l.peer.member)))
 }
 
 func (x *exchange) delivered(d *destinations.Delivery) {
@@ -197,7 +198,7 @@ func (x *exchange) delivered(d *destinations.Delivery) {
 // has too much under way: there it is for whoever can take it. The link comes back
 // when there is room.
 func (x *exchange) turnAway(l *link) {
-	x.leave(l)
+	x.renew(l)
 	l.turned = true
 	l.peer.turned = append(l.peer.turned, l)
 }
@@ -244,7 +245,7 @@ func (x *exchange) serve(l *link) {
 	case !x.agrees(l):
 		x.leave(l)
 		return
-	case l.id == "" && (!x.ready || x.now.Before(l.rest)):
+	case !x.ready || x.now.Before(l.rest):
 		if !slices.Contains(x.resting, l) {
 			x.resting = append(x.resting, l)
 		}
@@ -273,7 +274,11 @@ func (x *exchange) subscribe(l *link) {
 		},
 	}
 	c.Existing = durableQueue(l.demand.Queue)
-	if l.static {
+	switch {
+	case l.spool:
+	case !l.static:
+		c.Consumer.Member, c.Consumer.Instead = l.peer.member, x.mode == Draining
+	default:
 		c.Consumer.Spare, c.Consumer.Selector = true, x.atMost(notTwice(l.peer.member))
 	}
 	if l.pattern != (destinations.Pattern{}) {
@@ -281,6 +286,19 @@ func (x *exchange) subscribe(l *link) {
 		c.Consumer.Only = x.Forwards
 	}
 	x.do(c)
+}
+
+// renew replaces the subscription of a link: what it was delivered and has not offered
+// is back in its queue. The new one is there before the old one leaves, so that the
+// peer stays the home of its groups.
+func (x *exchange) renew(l *link) {
+	if l.id == "" {
+		return
+	}
+	old := *l
+	l.pending, l.octets = nil, 0
+	x.subscribe(l)
+	x.leave(&old)
 }
 
 // endLink ends a link for good.

@@ -65,6 +65,7 @@ type sim struct {
 	seen     map[string]int  // deliveries
 	replies  map[string]int  // deliveries of those that must come
 	serial   int
+	groups   *simGroups // nil: nobody looks at the order of groups
 	stats    struct{ crashes, frames, lost, moved int }
 }
 
@@ -282,7 +283,7 @@ func (s *sim) produce(node int, queue string) {
 	}
 	n := s.nodes[node]
 	to := destinations.Queue(queue)
-	if s.standing && s.rand.IntN(3) == 0 && s.isEverywhere() {
+	if s.standing && s.groups == nil && s.rand.IntN(3) == 0 && s.isEverywhere() {
 		to = destinations.Topic("t")
 	}
 	if n.up {
@@ -296,9 +297,14 @@ func (s *sim) produce(node int, queue string) {
 			}
 		}
 		head := "colour:" + []string{"red", "blue"}[s.rand.IntN(2)] + "\n"
+		var props *destinations.Props
+		if group := s.rand.IntN(6); group < 4 || s.groups != nil {
+			props = &destinations.Props{Priority: destinations.DefaultPriority, Group: fmt.Sprint("g", group)}
+			s.groups.sends(n, queue, props.Group, body)
+		}
 		n.do(destinations.Command{
 			Op: destinations.Send, Session: id, WantReceipt: true, Receipt: body, Destination: to,
-			Message: &destinations.Message{Content: []byte(head + "\n" + body), HeaderBytes: int32(len(head)), Persistent: true},
+			Message: &destinations.Message{Content: []byte(head + "\n" + body), HeaderBytes: int32(len(head)), Persistent: s.groups == nil || s.rand.IntN(2) == 0, Props: props},
 		})
 	}
 	if s.rand.IntN(20) == 0 {
@@ -594,10 +600,12 @@ func (n *simNode) consume(queue, sel string, d time.Duration) {
 				s.stats.moved++
 			}
 			s.seen[body]++
+			s.groups.delivers(n, id, body, o.Delivery.Redelivered)
 			tag := o.Delivery.Tag
 			n.later(s.between(time.Millisecond, 30*time.Millisecond), func() {
 				if n.clients[id] != nil {
 					s.answered[body] = true
+					s.groups.acks(n, id, body)
 					n.do(destinations.Command{
 						Op: destinations.Ack, Session: id, WantReceipt: true, Receipt: "ack " + body,
 						Delivery: destinations.DeliveryID{Sub: o.Delivery.Sub, Tag: tag},

@@ -150,7 +150,7 @@ func (x *exchange) linkState(l *link, now time.Time) LinkState {
 		return LinkStopped
 	case !x.ready:
 		return LinkStarting
-	case l.id == "" && now.Before(l.rest):
+	case now.Before(l.rest):
 		return LinkResting
 	case l.turned:
 		return LinkWaiting

@@ -19,6 +19,9 @@ type transfer struct {
 	since    time.Time // it was offered, or found
 	stored   bool      // some of them are persistent
 	state    transferState
+	grouped  bool   // some are of groups
+	kept     bool   // the peer holds it
+	after    string // grouped: the one that was decided before it, and is to be released first
 	due      time.Time
 	sub      uint32 // the delivery of the decision
 	tag      uint64
@@ -42,6 +45,7 @@ type holding struct {
 	messages          int       // known when it is released
 	since             time.Time // it is kept
 	releasing         bool
+	after             string // it is to be released, once this one is
 	due               time.Time
 }
 
@@ -118,10 +122,13 @@ func (x *exchange) offerBatch(l *link, all []destinations.Delivery) {
 			f.Messages-- // it is settled with the others, and goes nowhere
 			continue
 		}
+		t.grouped = t.grouped || groupOf(all[i].Message) != ""
 		buffer = appendMessage(buffer, x.Member, t.peer, l.queueOf(&all[i]), &all[i])
 		f.Persistent = f.Persistent || all[i].Message.Persistent
 	}
-	t.stored = f.Persistent
+	if t.stored = f.Persistent; t.grouped {
+		l.grouped = append(l.grouped, t)
+	}
 	last := &all[len(all)-1]
 	x.do(destinations.Command{
 		Op: destinations.Ack, Delivery: destinations.DeliveryID{Sub: last.Sub, Tag: last.Tag}, More: &destinations.More{Tx: t.name},
@@ -134,24 +141,38 @@ func (x *exchange) offerBatch(l *link, all []destinations.Delivery) {
 }
 
 // takeBack gives up a transfer that was not decided: its messages are back in their
-// queue, and so is whatever else the link had.
+// queue, and so is whatever else the link had. If some are of groups, what was offered
+// after it is given up too, for that is not to be there before it.
 func (x *exchange) takeBack(t *transfer, why string) {
-	x.forget(t)
-	x.recordOf(t.peer).counts.TakenBack++
-	x.do(destinations.Command{Op: destinations.Abort, More: &destinations.More{Tx: t.name}})
-	x.say(t.peer, frame{Kind: frameDrop, Transfer: t.name, Life: x.Life, Reason: why})
 	l := t.link
+	all := []*transfer{t}
+	if i := slices.Index(l.grouped, t); i >= 0 {
+		all = slices.Clone(l.grouped[i:])
+		l.grouped = l.grouped[:i]
+	}
+	for _, t := range all {
+		x.recordOf(t.peer).counts.TakenBack++
+		x.do(destinations.Command{Op: destinations.Abort, More: &destinations.More{Tx: t.name}})
+		x.say(t.peer, frame{Kind: frameDrop, Transfer: t.name, Life: x.Life, Reason: why})
+	}
+	x.renew(l) // first, so that nothing is offered before what is back
+	for _, t := range all {
+		x.forget(t)
+	}
 	l.failed, l.why = min(l.failed+1, maxFailed), why
 	l.rest = x.now.Add(x.Retry << (l.failed - 1))
-	x.leave(l)
 	x.serve(l)
 }
 
 func (x *exchange) forget(t *transfer) {
 	delete(x.sent, t.name)
+	if x.newest[t.peer] == t.name {
+		delete(x.newest, t.peer)
+	}
 	if t.link == nil {
 		return
 	}
+	x.decideNext(t)
 	t.link.out -= t.messages
 	t.link.peer.transfers--
 	waiting := t.link.peer.waiting
@@ -229,14 +250,37 @@ func (x *exchange) decidedBefore(d *destinations.Delivery) {
 	}
 	if t.state != decided {
 		x.noteForwarded(t)
+		if t.grouped || t.link == nil { // nobody knows any more
+			t.after, x.newest[t.peer] = x.newest[t.peer], t.name
+		}
 	}
 	t.state, t.sub, t.tag = decided, d.Sub, d.Tag
-	x.release(t)
+	if x.release(t); t.link != nil {
+		x.decideNext(t)
+	}
+}
+
+// decideNext ends the time in which t keeps those with messages of groups waiting that
+// the link has offered after it.
+func (x *exchange) decideNext(t *transfer) {
+	l := t.link
+	i := slices.Index(l.grouped, t)
+	if i < 0 {
+		return
+	}
+	l.grouped = slices.Delete(l.grouped, i, i+1)
+	if i == 0 && len(l.grouped) > 0 && l.grouped[0].kept {
+		x.decide(l.grouped[0])
+	}
 }
 
 func (x *exchange) release(t *transfer) {
 	t.due = x.now.Add(x.Retry)
-	x.say(t.peer, frame{Kind: frameRelease, Transfer: t.name})
+	f := frame{Kind: frameRelease, Transfer: t.name}
+	if x.sent[t.after] != nil {
+		f.After = t.after
+	}
+	x.say(t.peer, f)
 }
 
 // keeps takes a batch that is held here, durably.
@@ -343,8 +387,20 @@ func (x *exchange) takeOver(f *frame) {
 	switch h := x.held[f.Transfer]; {
 	case h == nil && x.ready: // it was put there before
 		x.say(f.From, frame{Kind: frameReleased, Transfer: f.Transfer})
-	case h != nil && h.from == f.From && !h.releasing:
+	case h == nil || h.from != f.From || h.releasing:
+	case f.After != "" && (!x.ready || x.held[f.After] != nil):
+		h.after = f.After
+	default:
 		x.give(h, false)
+	}
+}
+
+// giveAfter gives what was to come after a batch that is in its queue now.
+func (x *exchange) giveAfter(name string) {
+	for _, h := range x.held { // one at most
+		if h.after == name && !h.releasing {
+			x.give(h, false)
+		}
 	}
 }
 
@@ -357,6 +413,7 @@ func (x *exchange) give(h *holding, doubtful bool) {
 	}
 	for i := range sends {
 		sends[i].Returned = sends[i].Returned || doubtful
+		x.setApart(&sends[i])
 	}
 	h.releasing, h.messages = true, len(sends)
 	tx := tagGive + h.name
@@ -366,6 +423,27 @@ func (x *exchange) give(h *holding, doubtful bool) {
 	x.do(destinations.Command{
 		Op: destinations.Commit, WantReceipt: true, Receipt: tx, More: &destinations.More{Tx: tx, Sends: sends},
 	})
+}
+
+// maxReturns is how often a message of a group may come back to a broker and still go
+// to the home of its group.
+const maxReturns = 3
+
+// setApart has a message count as of no group that has come back too often: brokers do
+// not agree where its group is at home.
+func (x *exchange) setApart(o *destinations.Outgoing) {
+	if groupOf(o.Message) == "" {
+		return
+	}
+	returns := 0
+	for _, member := range pathOf(o.Message) {
+		if member == x.Member {
+			returns++
+		}
+	}
+	if returns >= maxReturns {
+		o.Returned, o.Apart = true, true
+	}
 }
 
 // settled ends a transfer: the peer has put it into its queue.
@@ -413,7 +491,9 @@ func (x *exchange) answer(f *frame) {
 		x.say(f.From, frame{Kind: frameDrop, Transfer: f.Transfer, Life: x.Life})
 	case t == nil || t.peer != f.From: // not known yet; or none of its business
 	case t.state == offered:
-		x.decide(t)
+		if t.kept = true; !t.grouped || t.link.grouped[0] == t {
+			x.decide(t)
+		}
 	case t.state == decided:
 		x.release(t)
 	}
