@@ -121,6 +121,8 @@ func (p *peer) linksOf(queue string) (all []*link) {
 // explainLink says why a peer does not get them.
 func (x *exchange) explainLink(l *link, queue string) string {
 	switch {
+	case x.now.Before(l.rest) && l.circled > 0:
+		return fmt.Sprintf("%s: the next messages leave in %v", circling, l.rest.Sub(x.now))
 	case x.now.Before(l.rest):
 		return fmt.Sprintf("the last transfer failed (%s), the next try is in %v", l.why, l.rest.Sub(x.now))
 	case !x.agrees(l):

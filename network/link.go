@@ -33,6 +33,7 @@ type link struct {
 	rest    time.Time   // none until then: something went wrong
 	failed  int         // times in a row
 	why     string      // it failed last
+	circled int         // batches in a row that had come from the peer, been there before, and went back to it
 }
 
 // serveAll serves the links of a queue, which has its first consumer here, or has lost
@@ -260,6 +261,43 @@ func (x *exchange) serve(l *link) {
 	}
 	l.granted = grant
 	x.do(destinations.Command{Op: destinations.Grant, Subscription: l.id, More: &destinations.More{Grant: grant}})
+}
+
+// Bounds of the rest of a link whose messages go to and fro.
+const (
+	leastCircling = 100 * time.Millisecond
+	maxCircled    = 4 // in a row that make the rest longer, each twice as long
+)
+
+// circling is why such a link rests.
+const circling = "what goes to it comes back, again and again"
+
+// slowDown lets a link rest after a batch that goes to and fro between both brokers: each
+// wants it when it is at the other one. Consumers that move may do that, and it costs
+// them little; brokers that will never agree what they want cost each other little then.
+func (x *exchange) slowDown(l *link, all []destinations.Delivery) {
+	switch {
+	case !x.toAndFro(l.peer.member, all[0].Message) && !x.toAndFro(l.peer.member, all[len(all)-1].Message):
+		l.circled = 0
+		return
+	case x.now.Before(l.rest):
+		return
+	}
+	l.circled, l.why = min(l.circled+1, maxCircled), circling
+	l.rest = x.now.Add(leastCircling << (l.circled - 1))
+	if l.granted > 0 {
+		l.granted = 0
+		x.do(destinations.Command{Op: destinations.Grant, Subscription: l.id, More: &destinations.More{}})
+	}
+	x.serve(l) // when the rest is over
+}
+
+// toAndFro says that a message was at a peer twice, and here in between, before it came
+// here from there.
+func (x *exchange) toAndFro(peer string, m *destinations.Message) bool {
+	path := pathOf(m)
+	n := len(path)
+	return n >= 4 && path[n-1] == peer && path[n-2] == x.Member && path[n-3] == peer
 }
 
 func (x *exchange) subscribe(l *link) {

@@ -1,7 +1,9 @@
 package network
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"baton/destinations"
 )
@@ -33,6 +35,52 @@ func TestPatternsAreTold(t *testing.T) {
 	} {
 		if _, got := patternOf(name); got != want {
 			t.Errorf("%q: %v", name, got)
+		}
+	}
+}
+
+// Messages that go to and fro between two brokers do so ever more seldom, to a bound; those that do not hold up nothing.
+func TestToAndFroIsSlowedDown(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.wanted()
+	send := func(path string) time.Duration {
+		t.Helper()
+		l := s.x.peers["b"].demands["q"]
+		if l.granted == 0 {
+			t.Fatalf("the link has nothing granted, rest %v", l.rest.Sub(s.now))
+		}
+		s.tag++
+		head := "k:v\n"
+		if path != "" {
+			head += pathHeader + path + "\n"
+		}
+		s.x.takes(s.now, &destinations.Output{Kind: destinations.Deliver, Delivery: destinations.Delivery{
+			Label: &destinations.Label{Subscription: l.id, Sub: 7, Destination: destinations.Queue("q")}, Tag: s.tag, Deliveries: 1,
+			Message: &destinations.Message{Content: []byte(head + "\n12345"), HeaderBytes: int32(len(head))},
+		}}, &s.out)
+		s.x.flush(s.now, &s.out)
+		rest := max(0, l.rest.Sub(s.now))
+		if (rest > 0) != (l.granted == 0) || rest > 0 && !strings.Contains(s.x.explainLink(l, "q"), circling) {
+			t.Errorf("after the path %q: rest %v, %d granted, %q", path, rest, l.granted, s.x.explainLink(l, "q"))
+		}
+		s.passes(rest)
+		for name := range s.x.sent {
+			s.x.takeBack(s.x.sent[name], "") // else it would be full
+		}
+		l.rest, l.failed = time.Time{}, 0
+		s.passes(0)
+		return rest
+	}
+	for _, step := range []struct {
+		path string
+		rest time.Duration
+	}{
+		{"", 0}, {"b", 0}, {"b,a", 0}, {"c,b,c,b", 0}, {"a,b", 0}, {"c,b,a,b", 100 * time.Millisecond}, {"a,b,a,b", 200 * time.Millisecond},
+		{"a,b,a,b,a,b", 400 * time.Millisecond}, {"a,b,a,b", 800 * time.Millisecond}, {"a,b,a,b", 800 * time.Millisecond}, {"a,b", 0}, {"a,b,a,b", 100 * time.Millisecond},
+	} {
+		if got := send(step.path); got != step.rest {
+			t.Errorf("a message with the path %q has the link rest for %v, want %v", step.path, got, step.rest)
 		}
 	}
 }

@@ -138,6 +138,7 @@ func (x *exchange) offerBatch(l *link, all []destinations.Delivery) {
 		f.buffer = buffer
 	}
 	x.sayInParts(t.peer, f, whole)
+	x.slowDown(l, all)
 }
 
 // takeBack gives up a transfer that was not decided: its messages are back in their
