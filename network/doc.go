@@ -50,6 +50,15 @@
 // One is at all brokers, see durable.go and destinations.DurableState: each stores for
 // it what is published there, and where it is consumed there is demand for its queue.
 //
+// # Groups
+//
+// The messages of a group go to one broker, see destinations/home.go. So that they come
+// there in their order, the batches of a link with such messages are decided one after
+// another, and released so too: a release names the one before it, and the receiver
+// waits for that. Who takes one back takes those back that were offered after it. A link
+// that gives back what it has keeps a subscription, so that its peer stays the home
+// of its groups.
+//
 // # Invariants
 //
 //   - Demand is of a broker's own consumers: what a peer wants is none. So no message
