@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -403,7 +402,7 @@ func TestFailoverClientLeavesASilentBroker(t *testing.T) {
 	url := fmt.Sprintf("failover:(%s,%s)?randomize=false", silent.Addr, good.Addr)
 	c := dialFailover(t, url, client.Options{OnDisconnect: func(err error) { left <- err }})
 	must(t, "send", c.Send(within(t), "/queue/a", "", []byte("1")))
-	must(t, "SIGSTOP", silent.Signal(syscall.SIGSTOP))
+	must(t, "halt", silent.Halt(within(t)))
 	must(t, "send", c.Send(within(t), "/queue/a", "", []byte("2")))
 	if err := <-left; !strings.Contains(err.Error(), "silent for 2s") {
 		t.Errorf("the connection was left: %v", err)

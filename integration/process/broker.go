@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"sync"
@@ -173,6 +174,31 @@ func (b *Broker) Log() string { return b.log.String() }
 func (b *Broker) Kill() {
 	b.cmd.Process.Kill()
 	<-b.exited
+}
+
+// Halt has the process stand still until SIGCONT, and waits until it does: on a busy machine a process goes on for a while after
+// SIGSTOP was sent, until a thread of it has its turn. Where there is no /proc, it does not wait.
+func (b *Broker) Halt(ctx context.Context) error {
+	if err := b.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	for moves(b.Pid()) {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("process %d does not stand still: %w", b.Pid(), context.Cause(ctx))
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// moves says whether a thread of a process can still run.
+func moves(pid int) bool {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	return slices.ContainsFunc(threads, func(path string) bool {
+		text, err := os.ReadFile(path)
+		return err == nil && !bytes.HasPrefix(text[bytes.LastIndexByte(text, ')')+1:], []byte(" T"))
+	})
 }
 
 // Signal sends a signal and does not wait.
