@@ -235,8 +235,8 @@ func (m *Machine) subscribeDurable(c *Command, out *Effects) (*queue, error) {
 		return nil, &Error{Code: CodeDurableInUse, Text: fmt.Sprintf(
 			"the durable subscription %s is in use with another topic, selector or no-local", quote(id.String()))}
 	default:
-		want.claim = m.claimed(nil)
 		m.forgo(q, out)
+		want.claim = m.claimed(nil)
 	}
 	m.whole = len(kept) > 0
 	m.record(&want, out)
@@ -323,6 +323,7 @@ func (m *Machine) forgo(q *queue, out *Effects) {
 		}
 		ses.forgetLeft()
 	}
+	m.newest = max(m.newest, q.durable.claim.Number+1) // which is what deletes it elsewhere
 	m.record(&record{kind: KindForgo, queue: q.destination.Name, seqs: []uint64{q.durable.seq}}, out)
 }
 
@@ -339,6 +340,7 @@ func (m *Machine) applyDurable(r *record) {
 // attach makes the queue of d durable.
 func (m *Machine) attach(d *durable) {
 	d.queue.durable = d
+	m.newest = max(m.newest, d.claim.Number)
 	if d.selector != "" {
 		d.selects, _ = selector.Parse(d.selector) // one that only another version understands selects all: nothing is lost
 	}

@@ -56,7 +56,8 @@ func (k EntryKind) String() string {
 //	attempt  queue, seq, attempts, and until when it is not delivered again, unless that is at once, in Unix ms
 //	publish  topic, how many queues, each, flags, takers if flag 4, form, length of the header lines, properties if
 //	         flag 2; then Body: the content
-//	durable  queue, topic, flags (1: no-local; 2: it may take what it does not select; 4: a claim), selector; if flag 4: home, born, number of the claim
+//	durable  queue, topic, flags (1: no-local; 2: it may take what it does not select; 4: a claim), selector;
+//	         if flag 4: home, born and number of the claim; if only that is new: Seq of the durable entry before it
 //	forgo    queue, Seq of the durable entry
 //	schedule queue, seq, when it comes again in Unix ms, or 0, and how often after that (zigzag)
 //	dedup    queue and topic, one of them empty; time in milliseconds, id
@@ -129,6 +130,7 @@ type record struct {
 	noLocal     bool        // durable
 	retroactive bool        // durable
 	claim       Claim       // durable
+	instead     uint64      // durable: Seq of the entry before it of the same subscription, with another claim; 0: none
 	id          string      // dedup
 	at          int64       // dedup: Unix ms
 }
@@ -186,7 +188,9 @@ func (r *record) encode(dst []byte) []byte {
 		dst = binary.AppendVarint(dst, int64(r.left))
 	case KindDurable:
 		dst = appendString(dst, r.topic)
-		dst = appendDurable(dst, r.noLocal, r.retroactive, r.selector, r.claim)
+		if dst = appendDurable(dst, r.noLocal, r.retroactive, r.selector, r.claim); r.instead != 0 {
+			dst = binary.AppendUvarint(dst, r.instead)
+		}
 	case KindDedup:
 		dst = r.encodeDedup(dst)
 	case KindForgo:
@@ -346,6 +350,10 @@ func (e Entry) decode() (record, error) {
 	case KindDurable:
 		r.topic = d.string()
 		d.durable(&r.noLocal, &r.retroactive, &r.selector, &r.claim)
+		if len(d.data) > 0 {
+			r.instead = d.uvarint()
+			d.bad = d.bad || r.instead == 0
+		}
 	case KindForgo:
 		r.seqs = []uint64{d.uvarint()}
 	case KindTake:

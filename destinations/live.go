@@ -89,7 +89,11 @@ func (l *Live) Keep(e Entry, gone func(seq uint64) bool) (bool, error) {
 		return e.Seq >= l.start, nil
 	case KindPublish: // which may be lent
 		return l.stretches.has(e.Seq) || l.spilled.has(e.Seq), nil
-	case KindEnqueue, KindDurable, KindDedup, KindTake:
+	case KindDurable:
+		if l.stretches.has(e.Seq) {
+			return true, nil
+		}
+	case KindEnqueue, KindDedup, KindTake:
 		return l.stretches.has(e.Seq), nil
 	case KindSpill:
 		return l.spilled.has(e.Seq), nil
@@ -97,6 +101,9 @@ func (l *Live) Keep(e Entry, gone func(seq uint64) bool) (bool, error) {
 	r, err := e.decode()
 	if err != nil {
 		return true, err
+	}
+	if r.kind == KindDurable { // else one with an older claim would be back, and what deletes it names this one
+		return r.instead != 0 && !gone(r.instead), nil
 	}
 	if r.kind == KindAttempt {
 		return l.stretches.has(r.seqs[0]), nil

@@ -28,6 +28,9 @@ func TestLiveKeep(t *testing.T) {
 	move := func(seq, from uint64) record {
 		return record{seq: seq, kind: KindMove, queue: "q", seqs: []uint64{from}, target: "DLQ.q", dead: dead}
 	}
+	claim := func(seq, before uint64) record {
+		return record{seq: seq, kind: KindDurable, queue: "d", topic: "t", claim: Claim{Number: 1}, instead: before}
+	}
 	for _, test := range []struct {
 		name string
 		r    record
@@ -54,6 +57,9 @@ func TestLiveKeep(t *testing.T) {
 		{"a durable subscription that was deleted", record{seq: 4, kind: KindDurable, queue: "d", topic: "t"}, nil, false},
 		{"its deletion, while the log has it", record{seq: 9, kind: KindForgo, queue: "d", seqs: []uint64{4}}, nil, true},
 		{"its deletion, when that is gone", record{seq: 9, kind: KindForgo, queue: "d", seqs: []uint64{4}}, []uint64{4}, false},
+		{"a claim that counts no more, while the log has the one before", claim(9, 4), nil, true},
+		{"a claim that counts no more, when that is gone", claim(9, 4), []uint64{4}, false},
+		{"a claim that counts", claim(5, 4), []uint64{4}, true},
 		{"a spilled message of which somebody has a copy", record{seq: 8, kind: KindSpill, topic: "t", msg: msg}, nil, true},
 		{"a spilled message that all have settled", record{seq: 4, kind: KindSpill, topic: "t", msg: msg}, nil, false},
 		{"a message after the picture", record{seq: 21, kind: KindEnqueue, queue: "q", msg: msg}, nil, true},

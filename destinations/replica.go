@@ -106,7 +106,7 @@ func (m *Machine) reclaim(q *queue, c Claim, out *Effects) {
 	if d.claim == c {
 		return
 	}
-	m.record(&record{kind: KindDurable, queue: q.destination.Name, topic: d.topic, selector: d.selector, noLocal: d.noLocal, retroactive: d.retroactive, claim: c}, out)
+	m.record(&record{kind: KindDurable, queue: q.destination.Name, topic: d.topic, selector: d.selector, noLocal: d.noLocal, retroactive: d.retroactive, claim: c, instead: d.seq}, out)
 	q.durable.shared = d.shared
 }
 
