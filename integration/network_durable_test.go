@@ -94,6 +94,34 @@ func TestNetworkDurableSubscriberMoves(t *testing.T) {
 	sent, got = nil, nil
 	take(c, publish(2, "for the new one"))
 	leave(t, c)
+
+	// Also where it was never used, by who does not subscribe.
+	c = dial(t, f.members[0].Broker, client.Options{ClientID: "paper"})
+	must(t, "unsubscribe", c.Call("UNSUBSCRIBE", nil, "id", "s", "activemq.subscriptionName", "mine"))
+	f.awaitDurable(name, "", 0, 1, 2)
+	c.Close()
+}
+
+// What may not leave a broker does not come to a durable subscriber elsewhere, and holds up nothing.
+func TestNetworkDurableSubscriberOfWhatMayNotLeave(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, 2, "BATON_NETWORK_EXCLUDE=[/topic/secret.>]")
+	c := f.durable(t, 1, "/topic/>")
+	f.awaitDurable("/durable/paper/mine", f.members[1].name, 0, 1)
+	producer := f.connect(t, 0)
+	secret, sent := numbered("secret", 0, 300), numbered("open", 0, 10)
+	send(t, producer, "/topic/secret.plans", secret)
+	send(t, producer, "/topic/open", sent)
+	once(t, bodies(takeAll(t, c, len(sent))), sent)
+	f.await(0, "done with all", func(s memberStatus) bool { return s.Sent == 0 })
+	leave(t, c)
+	c = f.durable(t, 1, "/topic/secret.plans") // another one of that name, which is not for the network
+	f.awaitDurable("/durable/paper/mine", "", 0)
+	send(t, producer, "/topic/secret.plans", secret)
+	own := f.connect(t, 1)
+	send(t, own, "/topic/secret.plans", sent)
+	once(t, bodies(takeAll(t, c, len(sent))), sent)
+	leave(t, c)
 }
 
 // A broker that joins later learns of durable subscriptions, and keeps for them what is published at it; their selectors and no-local

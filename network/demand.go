@@ -10,12 +10,18 @@ import (
 // A want is what the consumers here want of a queue.
 type want struct {
 	now  destinations.Demand
-	told demand // as the peers know it
-	odd  bool   // one of them was told something else since
+	told demand   // as the peers know it
+	odd  bool     // one of them was told something else since
+	gone *durable // it was of a durable subscription, which a client here has deleted
 }
 
 // consumed says that somebody here takes from the queue.
 func (w *want) consumed() bool { return w.now.Consumers+w.now.Wild > 0 }
+
+// idle says that there is nothing to know of the queue.
+func (w *want) idle() bool {
+	return !w.consumed() && w.now.Ready+w.now.Flying == 0 && w.now.Durable == nil
+}
 
 // wants takes what the consumers here want.
 func (x *exchange) wants(now time.Time, demands []destinations.Demand, out *actions) {
@@ -115,7 +121,7 @@ func (x *exchange) tell() {
 		w := x.local[queue]
 		d := x.demandFor(w, false)
 		delete(x.fresh, queue)
-		if !w.consumed() && w.now.Ready+w.now.Flying == 0 && w.now.Durable == nil {
+		if w.idle() {
 			delete(x.local, queue)
 		}
 		if !w.odd && !d.differs(&w.told) {
@@ -140,6 +146,9 @@ func (x *exchange) tellAll() {
 		w := x.local[queue]
 		if w.told, w.odd = x.demandFor(w, true), false; w.told.Consumers > 0 || w.told.Durable != nil {
 			all = append(all, w.told)
+		}
+		if w.idle() {
+			delete(x.local, queue)
 		}
 	}
 	clear(x.fresh)

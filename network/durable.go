@@ -50,9 +50,9 @@ func (x *exchange) durableHere(queue string) *destinations.DurableState {
 func (x *exchange) tells(w *want, all bool) *durable {
 	s := w.now.Durable
 	switch {
-	case s == nil && w.told.Durable != nil && !w.told.Durable.Gone:
-		return &durable{Home: x.Life, Number: w.told.Durable.Number + 1, Gone: true}
-	case s == nil || !all && s.Home != "" && w.told.Durable == nil && w.now.Consumers == 0:
+	case s == nil:
+		return w.gone
+	case !all && s.Home != "" && w.told.Durable == nil && w.now.Consumers == 0:
 		return nil
 	}
 	d := &durable{Topic: s.Topic, Selector: s.Selector, NoLocal: s.NoLocal, Home: s.Home, Born: s.Born, Number: s.Number}
@@ -88,10 +88,6 @@ func (x *exchange) learnDurable(p *peer, d *demand) {
 		return
 	case d.Durable.Gone:
 		delete(p.durables, d.Queue)
-		x.buried(d.Queue, d.Durable.Number)
-		if w := x.local[d.Queue]; w != nil {
-			w.told.Durable = nil // all have heard of it
-		}
 		x.teach(d.Queue, d.Durable)
 		return
 	}
@@ -104,7 +100,11 @@ func (x *exchange) learnDurable(p *peer, d *demand) {
 func (x *exchange) compareDurable(p *peer, queue string) {
 	d, here := p.durables[queue], x.durableHere(queue)
 	switch {
-	case d == nil, d.Home == x.Life, !x.passesTopic(d.Topic):
+	case d == nil, d.Home == x.Life:
+	case !x.passesTopic(d.Topic):
+		if here != nil && here.Home != "" && d.Number > here.Number { // it was another one before, that was here too
+			x.teach(queue, &durable{Home: d.Home, Number: d.Number, Gone: true})
+		}
 	case here == nil && (d.Home != p.life || d.Number <= x.graves[queue].number):
 	case here != nil && (d.Number < here.Number || d.describes(here) && d.Home == here.Home && d.Born == here.Born && d.Number == here.Number):
 	default:
@@ -114,6 +114,9 @@ func (x *exchange) compareDurable(p *peer, queue string) {
 
 // teach has the broker learn of a durable subscription.
 func (x *exchange) teach(queue string, d *durable) {
+	if d.Gone {
+		x.buried(queue, d.Number)
+	}
 	x.do(destinations.Command{
 		Op: destinations.Learn, Destination: destinations.Queue(queue), Delete: d.Gone,
 		More: &destinations.More{Outranks: d.Home > x.Life, Durable: &destinations.DurableState{
@@ -129,7 +132,9 @@ func (x *exchange) durableChanged(w *want, before *destinations.DurableState) {
 	if now == before || now != nil && before != nil && *now == *before {
 		return
 	}
-	if now == nil {
+	w.gone = nil
+	if now == nil && x.graves[queue].number <= before.Number { // else another broker has said so
+		w.gone = &durable{Home: x.Life, Number: before.Number + 1, Gone: true}
 		x.buried(queue, before.Number+1)
 	}
 	anew := now == nil || before == nil || now.Born != before.Born || now.Topic != before.Topic || now.Selector != before.Selector
